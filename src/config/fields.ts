@@ -1,0 +1,50 @@
+import { z } from 'zod'
+import { Secret, type Text } from '../core/secret.ts'
+
+/** Fields that settings are made of, so that all adapters read alike and show alike in the JSON schema. */
+
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** Milliseconds of "500ms", "30s", "5m", "2h", "1d", "1h30m"; null for anything else. */
+export function parseDuration(text: string): number | null {
+  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return null
+  let total = 0
+  for (const [, n, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) total += Number(n) * (UNITS[unit ?? ''] ?? 0)
+  return total
+}
+
+/** A duration as people write it: "30s", "5m", "1h30m". Milliseconds once parsed. */
+export function duration(): z.ZodType<number> {
+  return z
+    .string()
+    .transform((text, ctx) => {
+      const ms = parseDuration(text)
+      if (ms !== null) return ms
+      ctx.addIssue({ code: 'custom', message: 'expected a duration such as "500ms", "30s", "5m" or "1h30m"' })
+      return z.NEVER
+    })
+    .meta({ pattern: '^(\\d+(\\.\\d+)?(ms|s|m|h|d))+$', examples: ['30s', '5m'] })
+}
+
+/** A string that may hold secrets: `${env:NAME}`, `${file:PATH}`, `${cmd:COMMAND}`. Use `reveal()` at the moment of use. */
+export function text(): z.ZodType<Text> {
+  return z
+    .custom<Text>(value => typeof value === 'string' || value instanceof Secret, { message: 'expected a string' })
+    .meta({ type: 'string' })
+}
+
+/** A string that must come from outside the file: a plain one is refused, for the file is in Git. */
+export function secret(): z.ZodType<Secret> {
+  return z
+    .custom<Secret>(value => value instanceof Secret, {
+      message: 'expected a secret kept outside this file: "${env:NAME}", "${file:PATH}" or "${cmd:COMMAND}"',
+    })
+    .meta({ type: 'string', pattern: '\\$\\{(env|file|cmd):[^}]+\\}' })
+}
+
+/** A command: a list of words run as it is, or one string given to `sh -c`. */
+export function command(): z.ZodType<readonly Text[]> {
+  return z
+    .union([z.array(text()).min(1), text().transform((line): Text[] => ['sh', '-c', line])])
+    .meta({ description: 'a list of words run as it is, or one line for sh -c' })
+}

@@ -1,0 +1,107 @@
+import type { Json } from './json.ts'
+import type { RunState } from './words.ts'
+
+/**
+ * What a workflow sees. Code between calls is deterministic: after a crash the workflow runs again from its start and
+ * every call that was journalled answers as it did. Never two calls of one Ctx in flight at once.
+ */
+export interface Ctx {
+  readonly runId: string
+  /** Journalled once, executed at least once. After `ms` the signal aborts and the call throws, whatever fn goes on doing. */
+  run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number }): Promise<T>
+  /**
+   * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
+   * The deadline is durable. Children see the signals of their root.
+   */
+  wait(key: string, names: readonly string[], ms: number): Promise<{ name: string; value: Json } | null>
+  /**
+   * The only concurrency: child runs. Starts an item once those in its `after` succeeded; after more than `maxFailures`
+   * failures, or on `$cancel`, starts nothing more, lets the running finish, and answers null for the rest.
+   */
+  map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions): Promise<Record<string, Outcome>>
+  /** Writes an event to the journal, once, in the order of the calls. */
+  tell(key: string, type: string, data: Json): void
+}
+
+export interface MapItem {
+  readonly id: string
+  readonly after?: readonly string[]
+  readonly input: Json
+}
+export interface MapOptions {
+  readonly concurrency: number
+  readonly maxFailures?: number
+}
+export type Outcome = { ok: true; value: Json } | { ok: false; error: string } | { ok: null }
+
+/** What the code inside one `run` is given. */
+export interface Act {
+  readonly signal: AbortSignal
+  /** Throws when this process may no longer own the run. */
+  guard(): void
+  readonly handle: Json | null
+  note(handle: Json): Promise<void>
+  /** An event that is not durable and not part of the chain: progress for people who watch. */
+  progress(data: Json): void
+  /** A durable event, in the journal once this resolves. */
+  tell(type: string, data: Json): Promise<void>
+}
+
+export interface RunInfo {
+  readonly id: string
+  readonly workflow: string
+  readonly version: number
+  readonly exclusive: string | null
+  readonly state: RunState
+  readonly input: Json
+  readonly output: Json | null
+  readonly error: string | null
+  readonly createdAt: string
+  readonly updatedAt: string
+}
+
+export interface Event {
+  /** Counts from 1 over the whole store, without gaps. */
+  readonly seq: number
+  /** Root run, or '-' for what happens outside any run (captures, marks). */
+  readonly run: string
+  readonly at: string
+  readonly type: string
+  readonly data: Json
+  /** HMAC over this event and the one before. */
+  readonly mac: string
+}
+
+export interface Head {
+  readonly length: number
+  readonly mac: string
+}
+
+export interface Engine {
+  /** A run of another version is not resumed: raise it when the order of calls changes. */
+  define(name: string, version: number, workflow: (ctx: Ctx, input: Json) => Promise<Json>): void
+  /** A worker executes runs; without, it reads and signals only. */
+  open(options: { worker: boolean }): Promise<void>
+  /**
+   * Starts a run, or goes on with it where it is known and not ended. Idempotent by runId. Holds `exclusive` (the
+   * environment) until it ends or the process does: a second owner gets the error `environment_busy`.
+   */
+  start(workflow: string, runId: string, input: Json, options?: { exclusive?: string }): Promise<void>
+  /** Idempotent by `idem`. */
+  signal(runId: string, name: string, value: Json, idem: string): Promise<void>
+  /**
+   * Resolves when this process can do no more for the run: ended, or parked on a wait that only a signal can end. A run
+   * that waits for a time is not parked.
+   */
+  settled(runId: string): Promise<RunInfo>
+  get(runId: string): Promise<RunInfo | null>
+  list(filter?: { state?: RunState; exclusive?: string }): Promise<RunInfo[]>
+  /** Journals something that happens outside any run. */
+  record(type: string, data: Json): Promise<Event>
+  /** The journal so far, then live until the run ends or is left. `after`: the last seq already known. */
+  events(runId: string, options?: { after?: number; follow?: boolean }): AsyncIterable<Event>
+  /** Progress of acts in this process; not durable. Returns the way to stop listening. */
+  onProgress(listener: (runId: string, data: Json) => void): () => void
+  head(): Promise<Head>
+  close(): Promise<void>
+}

@@ -1,0 +1,79 @@
+import { inspect } from 'node:util'
+import { BackoutError } from './errors.ts'
+
+/** What every secret shows instead of its value, wherever it is printed, logged or made into JSON. */
+export const HIDDEN = '[secret]'
+
+/**
+ * A string of the configuration that holds `${env:…}`, `${file:…}` or `${cmd:…}`. Its value leaves only through
+ * `reveal()`, at the moment of use; converted to text or JSON it shows `[secret]`.
+ */
+export class Secret {
+  /** As written in the file, placeholders and all: safe to show. */
+  readonly source: string
+  #value: string | undefined
+
+  constructor(source: string, value?: string) {
+    this.source = source
+    this.#value = value
+    if (value !== undefined) remember(value)
+  }
+
+  resolve(value: string): void {
+    this.#value = value
+    remember(value)
+  }
+
+  reveal(): string {
+    if (this.#value === undefined) {
+      throw new BackoutError({
+        code: 'secret_unresolved',
+        what: `The secret ${this.source} was not read yet`,
+        exit: 'internal',
+      })
+    }
+    return this.#value
+  }
+
+  toString(): string {
+    return HIDDEN
+  }
+  toJSON(): string {
+    return HIDDEN
+  }
+  [inspect.custom](): string {
+    return HIDDEN
+  }
+}
+
+/** A setting that may hold a secret. */
+export type Text = string | Secret
+
+export function reveal(text: Text): string {
+  return typeof text === 'string' ? text : text.reveal()
+}
+
+const known = new Set<string>()
+let pattern: RegExp | null = null
+
+/** Makes `redact` hide this value from now on. Values under four characters are too common to hide. */
+export function remember(value: string): void {
+  for (const part of [value, ...value.split('\n')]) {
+    if (part.trim().length >= 4) known.add(part.trim())
+  }
+  pattern = null
+}
+
+/** The text with every known secret value hidden: the last line of defence for what other programs print. */
+export function redact(text: string): string {
+  if (known.size === 0) return text
+  pattern ??= new RegExp(
+    [...known]
+      .flatMap(v => [v, JSON.stringify(v).slice(1, -1), encodeURIComponent(v)])
+      .sort((a, b) => b.length - a.length)
+      .map(v => v.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+      .join('|'),
+    'g',
+  )
+  return text.replace(pattern, HIDDEN)
+}

@@ -11,12 +11,18 @@ export interface Ctx {
   run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number }): Promise<T>
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
-   * The deadline is durable. Children see the signals of their root.
+   * The deadline is durable. Children see the signals of their root. `as` is the run's state while this waits for a person.
    */
-  wait(key: string, names: readonly string[], ms: number): Promise<{ name: string; value: Json } | null>
+  wait(
+    key: string,
+    names: readonly string[],
+    ms: number,
+    as?: 'paused' | 'waiting',
+  ): Promise<{ name: string; value: Json } | null>
   /**
    * The only concurrency: child runs. Starts an item once those in its `after` succeeded; after more than `maxFailures`
-   * failures, or on `$cancel`, starts nothing more, lets the running finish, and answers null for the rest.
+   * failures, or on `$cancel`, starts nothing more, lets the running finish, and answers null for the rest. While a
+   * `$pause` stands it starts nothing.
    */
   map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions): Promise<Record<string, Outcome>>
   /** Writes an event to the journal, once, in the order of the calls. */
@@ -103,5 +109,12 @@ export interface Engine {
   /** Progress of acts in this process; not durable. Returns the way to stop listening. */
   onProgress(listener: (runId: string, data: Json) => void): () => void
   head(): Promise<Head>
+  /**
+   * Lets go of everything at once: acts are told to abort, runs stay as the journal has them, locks are freed. Resolves
+   * when no act is alive any more.
+   */
   close(): Promise<void>
 }
+
+/** Signals that every workflow may look for; `$resumed` is the engine's own, sent when a run is taken up again. */
+export const CONTROL = ['$pause', '$resume', '$cancel', '$resumed'] as const

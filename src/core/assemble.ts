@@ -1,0 +1,213 @@
+import type { Finding, Impact, Node, Step } from './contract.ts'
+import { BackoutError } from './errors.ts'
+import { estimate, type StepLookup } from './estimate.ts'
+import { Graph } from './graph.ts'
+import { hashOf } from './json.ts'
+import type { Chosen } from './negotiate.ts'
+import {
+  type AcceptedLoss,
+  acceptedFrom,
+  accepts,
+  type Envelope,
+  type OnFailure,
+  PLAN_FORMAT,
+  type Plan,
+  planHash,
+} from './plan.ts'
+import { type ComponentId, PHASES, type Phase, REVERSED, type StepId } from './words.ts'
+
+export interface AssembleInput {
+  readonly environment: string
+  readonly mode: 'full' | 'emergency'
+  readonly from: string | null
+  readonly to: { release: string; capture: string }
+  readonly parent: string | null
+  readonly chosen: readonly Chosen[]
+  /** Findings that belong to no proposal: upgrade still open, disk nearly full. */
+  readonly findings: readonly Finding[]
+  /** Steps around phases that the user's own hooks ask for. */
+  readonly hooks: readonly { phase: Phase; when: 'before' | 'after'; step: Step }[]
+  readonly verify: readonly string[]
+  readonly watch: { readonly gates: readonly string[]; readonly forMs: number } | null
+  readonly onFailure: OnFailure
+  readonly concurrency: number
+  readonly headroomPercent: number
+  /** What was accepted before; kept while the loss measured now stays within it. */
+  readonly accepted: readonly AcceptedLoss[] | null
+  readonly configHash: string
+  readonly made: Plan['made']
+}
+
+/** Puts proposals together into one plan. Pure: the same input gives the same hash. */
+export function assemble(input: AssembleInput): Plan {
+  const emergency = input.mode === 'emergency'
+  const acting = input.chosen.filter(c => c.proposal.steps.length > 0)
+  const hooks = emergency || acting.length === 0 ? [] : input.hooks
+  const steps = collect([...acting.flatMap(c => c.proposal.steps), ...hooks.map(h => h.step)])
+  const safe = acting.flatMap(c => c.proposal.safe)
+  const lookup: StepLookup = id => steps[id]
+  const graph = new Graph(input.chosen.map(c => c.candidate))
+  const phases =
+    acting.length === 0 ? [] : PHASES.flatMap(phase => phaseOf(phase, input, acting, graph, hooks, safe, lookup))
+  const impact = impactOf(input.chosen, phases)
+  const plan: Omit<Plan, 'hash'> = {
+    format: PLAN_FORMAT,
+    parent: input.parent,
+    environment: input.environment,
+    mode: input.mode,
+    from: input.from,
+    to: input.to,
+    components: input.chosen.map(componentOf),
+    steps,
+    phases,
+    safe,
+    findings: [...input.findings, ...input.chosen.flatMap(findingsOf)],
+    impact,
+    envelope: envelopeOf(input, acting, impact),
+    estimateMs: phases.reduce((sum, p) => sum + p.estimateMs, 0),
+    omitted: emergency ? [...acting.flatMap(c => c.proposal.omits), ...omittedBy(input)] : [],
+    onFailure: input.onFailure,
+    configHash: input.configHash,
+    made: input.made,
+  }
+  return { ...plan, hash: planHash(plan) }
+}
+
+function collect(steps: readonly Step[]): Record<StepId, Step> {
+  const out: Record<StepId, Step> = {}
+  for (const step of steps) {
+    if (out[step.id] !== undefined) {
+      throw new BackoutError({
+        code: 'step_twice',
+        what: `Two components propose the step ${step.id}`,
+        exit: 'internal',
+      })
+    }
+    out[step.id] = step
+  }
+  return out
+}
+
+function phaseOf(
+  phase: Phase,
+  input: AssembleInput,
+  acting: readonly Chosen[],
+  graph: Graph,
+  hooks: AssembleInput['hooks'],
+  safe: readonly StepId[],
+  lookup: StepLookup,
+): Plan['phases'] {
+  const own = acting.filter(c => c.proposal.phases[phase] !== undefined)
+  const nodes: Node[] = []
+  if (own.length > 0) nodes.push(parallel(phase, own, graph, input.concurrency))
+  nodes.push(...gatesOf(phase, input, safe))
+  const around = (when: 'before' | 'after'): Node[] =>
+    hooks.filter(h => h.phase === phase && h.when === when).map(h => ({ step: h.step.id }))
+  const all = [...around('before'), ...nodes, ...around('after')]
+  if (all.length === 0) return []
+  const node: Node = all.length === 1 && all[0] !== undefined ? all[0] : { seq: all }
+  return [{ phase, node, estimateMs: estimate(node, lookup) }]
+}
+
+function gatesOf(phase: Phase, input: AssembleInput, safe: readonly StepId[]): Node[] {
+  if (phase === 'verify') {
+    const onFail = { apply: [], then: thenOf(input.onFailure) } as const
+    return input.verify.map(gate => ({ gate, forMs: 0, onFail }))
+  }
+  if (phase !== 'watch' || input.watch === null || input.mode === 'emergency') return []
+  const { gates, forMs } = input.watch
+  return gates.map(gate => ({ gate, forMs, onFail: { apply: safe, then: 'ask' as const } }))
+}
+
+function thenOf(policy: OnFailure): 'ask' | 'next-rung' | 'stop' {
+  return policy === 'take' ? 'next-rung' : policy
+}
+
+/** The components of a phase, each after those it depends on (or, in drain and stop, after those that depend on it). */
+function parallel(phase: Phase, own: readonly Chosen[], graph: Graph, limit: number): Node {
+  const ids = own.map(c => c.candidate.id)
+  const before = (id: ComponentId): ComponentId[] => {
+    const first = REVERSED.has(phase) ? graph.dependents(id) : graph.dependencies(id)
+    return first.size === 0 ? [] : ids.filter(other => first.has(other))
+  }
+  const items = own.flatMap(({ candidate: { id }, proposal }) => {
+    const node = proposal.phases[phase]
+    return node === undefined ? [] : [{ id, after: before(id), node }]
+  })
+  return { par: items, limit, maxFailures: 0 }
+}
+
+function componentOf(c: Chosen): Plan['components'][number] {
+  const { id, adapter, dependsOn, from } = c.candidate
+  return {
+    id,
+    adapter,
+    rung: c.rung.id,
+    tier: c.rung.tier,
+    title: c.rung.title,
+    change: c.proposal.change,
+    dependsOn,
+    fallbacks: c.fallbacks,
+    rejected: c.rejected,
+    observed: { identity: from.identity, state: hashOf(from.state), summary: from.summary },
+  }
+}
+
+function findingsOf({ candidate, proposal }: Chosen): Finding[] {
+  const inFlight = candidate.from.inFlight.map(
+    (op): Finding => ({
+      level: 'blocker',
+      code: 'in_flight',
+      component: candidate.id,
+      what: `${candidate.id}: ${op.what} is still going on${op.since === null ? '' : ` since ${op.since}`}`,
+      remedy: 'wait until it has ended, or stop it, then plan again',
+    }),
+  )
+  if (candidate.pin !== null) return [...inFlight, ...proposal.findings]
+  return [
+    {
+      level: 'warning',
+      code: 'not_captured',
+      component: candidate.id,
+      what: `${candidate.id} was not captured with this release, so it is left as it is (${candidate.from.summary})`,
+      remedy: 'take it back by hand if it changed; capture releases after every change of backout.yaml',
+    },
+  ]
+}
+
+function impactOf(chosen: readonly Chosen[], phases: Plan['phases']): Impact {
+  const all = chosen.map(c => c.proposal.impact)
+  const from = phases.findIndex(p => p.phase === 'drain' || p.phase === 'stop')
+  const until = phases.findIndex(p => p.phase === 'return')
+  const away = from < 0 ? [] : phases.slice(from, until < 0 ? phases.length : until)
+  return {
+    downtimeMs: Math.max(
+      0,
+      ...all.map(i => i.downtimeMs),
+      away.reduce((sum, p) => sum + p.estimateMs, 0),
+    ),
+    loss: all.flatMap(i => i.loss),
+    staysBehind: all.flatMap(i => i.staysBehind),
+    disappears: all.flatMap(i => i.disappears),
+  }
+}
+
+/** Rungs that an approval covers: the chosen ones, and where the policy takes the next by itself, all but a restore. */
+function envelopeOf(input: AssembleInput, acting: readonly Chosen[], impact: Impact): Envelope {
+  const rungs = acting.map(({ candidate, rung, fallbacks }): [string, string[]] => {
+    const allowed = candidate.target.rungs.filter(r => fallbacks.includes(r.id) && r.tier !== 'restore').map(r => r.id)
+    return [candidate.id, input.onFailure === 'take' ? [rung.id, ...allowed] : [rung.id]]
+  })
+  const loss =
+    input.accepted !== null && accepts(input.accepted, impact.loss)
+      ? input.accepted
+      : acceptedFrom(impact.loss, input.headroomPercent)
+  return { rungs: Object.fromEntries(rungs), loss }
+}
+
+function omittedBy(input: AssembleInput): string[] {
+  const out: string[] = []
+  if (input.hooks.length > 0) out.push(`your hooks (${input.hooks.map(h => `${h.when} ${h.phase}`).join(', ')})`)
+  if (input.watch !== null) out.push(`the watch of ${Math.round(input.watch.forMs / 1000)} s after the return`)
+  return out
+}

@@ -1,0 +1,34 @@
+import type { Node, Step } from './contract.ts'
+import type { StepId } from './words.ts'
+
+export type StepLookup = (id: StepId) => Step | undefined
+
+/** How long a node should take, in milliseconds: sums along sequences, the longest lane of what runs side by side. */
+export function estimate(node: Node, lookup: StepLookup): number {
+  if ('step' in node) return lookup(node.step)?.estimateMs ?? 0
+  if ('gate' in node) return node.forMs
+  if ('seq' in node) return node.seq.reduce((sum, n) => sum + estimate(n, lookup), 0)
+  return lanes(node.par, node.limit, n => estimate(n, lookup))
+}
+
+/** Simulates the schedule: each item starts when a lane is free and all before it have ended. */
+function lanes(
+  items: readonly { id: string; after: readonly string[]; node: Node }[],
+  limit: number,
+  cost: (node: Node) => number,
+): number {
+  const ends = new Map<string, number>()
+  const free = Array.from({ length: Math.max(1, Math.min(limit, items.length)) }, () => 0)
+  const left = [...items]
+  while (left.length > 0) {
+    const next = left.findIndex(item => item.after.every(id => ends.has(id) || !items.some(i => i.id === id)))
+    const [item] = left.splice(Math.max(0, next), 1)
+    if (item === undefined) break
+    const ready = Math.max(0, ...item.after.map(id => ends.get(id) ?? 0))
+    const lane = free.indexOf(Math.min(...free))
+    const end = Math.max(ready, free[lane] ?? 0) + cost(item.node)
+    free[lane] = end
+    ends.set(item.id, end)
+  }
+  return Math.max(0, ...ends.values())
+}

@@ -1,0 +1,116 @@
+import type { Finding, Impact, Loss, Node, Step } from './contract.ts'
+import { hashOf } from './json.ts'
+import type { ComponentId, Phase, StepId, Tier } from './words.ts'
+
+export const PLAN_FORMAT = 1
+
+/** The ordered steps of one rollback. Immutable; two plans of one hash do the same to the same world. */
+export interface Plan {
+  readonly format: typeof PLAN_FORMAT
+  readonly hash: string
+  /** Hash of the plan that this one goes on from after a fall to another rung. */
+  readonly parent: string | null
+  readonly environment: string
+  readonly mode: 'full' | 'emergency'
+  /** The release that is left, as far as it is known. */
+  readonly from: string | null
+  readonly to: { readonly release: string; readonly capture: string }
+  readonly components: readonly PlanComponent[]
+  readonly steps: Readonly<Record<StepId, Step>>
+  readonly phases: readonly { readonly phase: Phase; readonly node: Node; readonly estimateMs: number }[]
+  /** Steps that take users to safety. */
+  readonly safe: readonly StepId[]
+  readonly findings: readonly Finding[]
+  readonly impact: Impact
+  readonly envelope: Envelope
+  readonly estimateMs: number
+  /** What an emergency leaves out. */
+  readonly omitted: readonly string[]
+  readonly onFailure: OnFailure
+  readonly configHash: string
+  readonly made: { readonly at: string; readonly by: string; readonly version: string }
+}
+
+export type OnFailure = 'ask' | 'take' | 'stop'
+
+export interface PlanComponent {
+  readonly id: ComponentId
+  readonly adapter: string
+  readonly rung: string
+  readonly tier: Tier
+  readonly title: string
+  readonly change: { readonly from: string; readonly to: string } | null
+  readonly dependsOn: readonly ComponentId[]
+  /** Rungs that are left to fall to. */
+  readonly fallbacks: readonly string[]
+  /** Gentler rungs that cannot be used, and why. */
+  readonly rejected: readonly { readonly rung: string; readonly why: string }[]
+  /** What was observed: its identity and the hash of its state. */
+  readonly observed: { readonly identity: string; readonly state: string; readonly summary: string }
+}
+
+/** What an approval allows. A successor plan inside it needs no new one. */
+export interface Envelope {
+  readonly rungs: Readonly<Record<ComponentId, readonly string[]>>
+  readonly loss: readonly AcceptedLoss[]
+}
+
+export interface AcceptedLoss {
+  readonly what: string
+  readonly unit: string
+  readonly max: number
+}
+
+/** Everything that makes a plan what it is; not what moves by itself: counts, estimates, times, wording. */
+export function planHash(plan: Omit<Plan, 'hash'>): string {
+  return hashOf({
+    format: plan.format,
+    parent: plan.parent,
+    environment: plan.environment,
+    mode: plan.mode,
+    to: plan.to,
+    components: plan.components.map(c => [c.id, c.adapter, c.rung, c.observed.identity, c.observed.state]),
+    steps: Object.values(plan.steps).map(({ estimateMs: _estimate, title: _title, ...step }) => step),
+    phases: plan.phases.map(({ phase, node }) => [phase, node]),
+    safe: plan.safe,
+    findings: plan.findings.map(f => `${f.level} ${f.code} ${f.component ?? ''}`).toSorted(),
+    envelope: plan.envelope,
+    onFailure: plan.onFailure,
+    omitted: plan.omitted,
+    configHash: plan.configHash,
+  })
+}
+
+export function blockersOf(plan: Pick<Plan, 'findings'>): Finding[] {
+  return plan.findings.filter(f => f.level === 'blocker')
+}
+
+export function isEmpty(plan: Pick<Plan, 'steps'>): boolean {
+  return Object.keys(plan.steps).length === 0
+}
+
+/** What is accepted when a plan with this loss is approved: a little more than was counted, for counts grow while people decide. */
+export function acceptedFrom(loss: readonly Loss[], headroomPercent: number): AcceptedLoss[] {
+  return loss.map(l => ({ what: l.what, unit: l.unit, max: Math.ceil(l.count * (1 + headroomPercent / 100)) }))
+}
+
+export function accepts(accepted: readonly AcceptedLoss[], loss: readonly Loss[]): boolean {
+  return loss.every(
+    l => l.count === 0 || accepted.some(a => a.what === l.what && a.unit === l.unit && l.count <= a.max),
+  )
+}
+
+/** Why a successor plan needs an approval of its own; empty where it stays inside the envelope. */
+export function beyond(envelope: Envelope, plan: Plan): string[] {
+  const out: string[] = []
+  for (const c of plan.components) {
+    const allowed = envelope.rungs[c.id]
+    if (c.change === null && !Object.values(plan.steps).some(s => s.component === c.id)) continue
+    if (allowed === undefined) out.push(`${c.id} would be touched`)
+    else if (!allowed.includes(c.rung)) out.push(`${c.id} would be taken back by "${c.rung}"`)
+  }
+  for (const loss of plan.impact.loss) {
+    if (!accepts(envelope.loss, [loss])) out.push(`${loss.count} ${loss.unit} of ${loss.what} would be lost`)
+  }
+  return out
+}

@@ -1,0 +1,226 @@
+import { type Clock, iso } from '../core/clock.ts'
+import type { Ctx } from '../core/engine.ts'
+import { BackoutError, messageOf } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import type { RunState } from '../core/words.ts'
+import { Halted } from './halted.ts'
+import type { Lock, OpRow, RunRow, SignalRow, Store } from './store.ts'
+
+export interface Workflow {
+  readonly version: number
+  readonly body: (ctx: Ctx, input: Json) => Promise<Json>
+}
+
+interface Surroundings {
+  readonly store: Store
+  readonly clock: Clock
+  readonly lock: Lock | null
+  readonly workflows: ReadonlyMap<string, Workflow>
+  readonly ctx: (runId: string, active: ActiveRun) => Ctx
+  readonly progress: (data: Json) => void
+  readonly ended: () => void
+}
+
+/** One root run, with its children, executed by this process. */
+export class ActiveRun {
+  readonly root: string
+  readonly #around: Surroundings
+  readonly #halt = new AbortController()
+  readonly #ops = new Map<string, OpRow>()
+  readonly #children = new Map<string, RunRow>()
+  readonly #wakers = new Set<() => void>()
+  readonly #acts = new Set<Promise<unknown>>()
+  readonly #settled: { resolve: () => void; reject: (e: unknown) => void }[] = []
+  readonly #asking = { paused: 0, waiting: 0 }
+  #signals: SignalRow[] = []
+  #row: RunRow
+  #busy = 0
+  #over = false
+  #failure: unknown
+  #body: Promise<void> = Promise.resolve()
+
+  constructor(row: RunRow, around: Surroundings) {
+    this.root = row.id
+    this.#row = row
+    this.#around = around
+  }
+
+  begin(): void {
+    const { runs, ops } = this.#around.store.load(this.root)
+    for (const run of runs) this.#children.set(run.id, run)
+    for (const op of ops) this.#ops.set(`${op.run}\n${op.key}`, op)
+    this.lookForSignals()
+    this.#body = this.#execute()
+  }
+
+  async #execute(): Promise<void> {
+    try {
+      const output = await this.workflow(this.#row)
+      await this.#end(endState(output), output, null)
+    } catch (error) {
+      if (this.halted || isJournalFailure(error)) this.#failure = this.halted ? undefined : error
+      else await this.#end('failed', null, messageOf(error)).catch(reason => void (this.#failure = reason))
+    }
+    this.#over = true
+    this.#around.lock?.release()
+    this.#around.ended()
+    this.#wake()
+  }
+
+  async #end(state: RunState, output: Json, error: string | null): Promise<void> {
+    const at = iso(this.#around.clock.now())
+    this.#row = { ...this.#row, state, output, error, updatedAt: at }
+    await this.#around.store.write(tx => {
+      tx.putRun(this.#row)
+      tx.addEvent({ run: this.root, at, type: 'run-ended', data: { state, error } })
+    })
+  }
+
+  /** Runs the body of a root or child run, counted as busy while it can go on by itself. */
+  async workflow(row: RunRow): Promise<Json> {
+    const workflow = this.#around.workflows.get(row.workflow)
+    if (workflow === undefined)
+      throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
+    this.#busy++
+    try {
+      return await workflow.body(this.#around.ctx(row.id, this), row.input)
+    } finally {
+      this.#busy--
+      this.#settleIfIdle()
+    }
+  }
+
+  get store(): Store {
+    return this.#around.store
+  }
+  get clock(): Clock {
+    return this.#around.clock
+  }
+  get halted(): boolean {
+    return this.#halt.signal.aborted
+  }
+  get haltSignal(): AbortSignal {
+    return this.#halt.signal
+  }
+  get signals(): readonly SignalRow[] {
+    return this.#signals
+  }
+
+  op(run: string, key: string): OpRow | undefined {
+    return this.#ops.get(`${run}\n${key}`)
+  }
+  child(id: string): RunRow | undefined {
+    return this.#children.get(id)
+  }
+  keepOp(op: OpRow): void {
+    this.#ops.set(`${op.run}\n${op.key}`, op)
+  }
+  keepChild(row: RunRow): void {
+    this.#children.set(row.id, row)
+  }
+  progress(data: Json): void {
+    this.#around.progress(data)
+  }
+  guard(): void {
+    if (this.halted) throw new Halted('this process lets go of the run')
+    this.#around.lock?.check()
+    this.#around.store.check()
+  }
+
+  /** Keeps an act in sight, so that letting go of the run waits for it. */
+  track<T>(act: Promise<T>): Promise<T> {
+    const quiet = act.then(
+      () => {},
+      () => {},
+    )
+    this.#acts.add(quiet)
+    void quiet.then(() => this.#acts.delete(quiet))
+    return act
+  }
+
+  /** While this stands, the run can only go on by a signal. */
+  async parked<T>(as: 'paused' | 'waiting' | undefined, wait: () => Promise<T>): Promise<T> {
+    this.#busy--
+    if (as !== undefined) this.#ask(as, 1)
+    this.#settleIfIdle()
+    try {
+      return await wait()
+    } finally {
+      this.#busy++
+      if (as !== undefined) this.#ask(as, -1)
+    }
+  }
+
+  #ask(as: 'paused' | 'waiting', by: number): void {
+    this.#asking[as] += by
+    const state = this.#asking.waiting > 0 ? 'waiting' : this.#asking.paused > 0 ? 'paused' : 'running'
+    if (state === this.#row.state || this.halted) return
+    const at = iso(this.#around.clock.now())
+    this.#row = { ...this.#row, state, updatedAt: at }
+    const row = this.#row
+    void this.#around.store.write(tx => {
+      tx.putRun(row)
+      tx.addEvent({ run: this.root, at, type: 'run-state', data: { state } })
+    })
+  }
+
+  lookForSignals(): void {
+    const fresh = this.#around.store.signals(this.root, this.#signals.at(-1)?.seq ?? 0)
+    if (fresh.length === 0) return
+    this.#signals = [...this.#signals, ...fresh]
+    for (const waker of this.#wakers) waker()
+  }
+
+  /** Calls back at each new signal and when the run is let go of. Returns the way to stop. */
+  onSignal(waker: () => void): () => void {
+    this.#wakers.add(waker)
+    this.#halt.signal.addEventListener('abort', waker)
+    return () => {
+      this.#wakers.delete(waker)
+      this.#halt.signal.removeEventListener('abort', waker)
+    }
+  }
+
+  settled(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#settled.push({ resolve, reject })
+      this.#settleIfIdle()
+    })
+  }
+
+  #settleIfIdle(): void {
+    // Looked at a turn later: what parked may have been woken by what parked it.
+    setImmediate(() => {
+      if (this.#over || this.#busy === 0) void this.#flushed().then(() => this.#wake())
+    })
+  }
+
+  async #flushed(): Promise<void> {
+    await this.#around.store.write(() => {}).catch(error => void (this.#failure ??= error))
+  }
+
+  #wake(): void {
+    if (!this.#over && this.#busy > 0) return
+    for (const { resolve, reject } of this.#settled.splice(0)) {
+      if (this.#failure === undefined) resolve()
+      else reject(this.#failure)
+    }
+  }
+
+  /** Aborts every act, waits until none is alive, and frees the lock. The journal stays as it is. */
+  async halt(): Promise<void> {
+    this.#halt.abort(new Halted('this process lets go of the run'))
+    await Promise.all(this.#acts)
+    await this.#body
+  }
+}
+
+/** A workflow may say itself how its run ended: `{ state: 'aborted' }`. */
+function endState(output: Json): RunState {
+  const said = output !== null && typeof output === 'object' && !Array.isArray(output) ? output['state'] : undefined
+  return said === 'aborted' || said === 'failed' ? said : 'succeeded'
+}
+
+function isJournalFailure(error: unknown): boolean {
+  return error instanceof BackoutError && error.code === 'journal_failed'
+}

@@ -1,0 +1,241 @@
+import { iso } from '../core/clock.ts'
+import type { Act, Ctx, MapItem, MapOptions, Outcome } from '../core/engine.ts'
+import { BackoutError, messageOf } from '../core/errors.ts'
+import { type Json, toJson } from '../core/json.ts'
+import { ENDED } from '../core/words.ts'
+import type { ActiveRun } from './active.ts'
+import { Halted } from './halted.ts'
+import { mapChildren } from './map.ts'
+import { packError, scrub, unpackError } from './pack.ts'
+import type { OpRow, SignalRow } from './store.ts'
+
+/** The calls of one workflow: answered from the journal where it has them, executed and journalled otherwise. */
+export class WorkflowCtx implements Ctx {
+  readonly runId: string
+  readonly #active: ActiveRun
+  /** Highest signal seen, by name. */
+  readonly #seen = new Map<string, number>()
+  #inFlight: string | null = null
+
+  constructor(runId: string, active: ActiveRun) {
+    this.runId = runId
+    this.#active = active
+  }
+
+  async run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options: { ms?: number } = {}): Promise<T> {
+    return this.#alone(key, async () => {
+      const known = this.#active.op(this.runId, key)
+      if (known?.done) return replay(known) as T
+      let op: OpRow = known ?? this.#op(key)
+      const limit = new AbortController()
+      const signal = AbortSignal.any([limit.signal, this.#active.haltSignal])
+      const act: Act = {
+        signal,
+        handle: op.handle,
+        guard: () => {
+          this.#active.guard()
+          signal.throwIfAborted()
+        },
+        note: async handle => {
+          op = { ...op, handle: scrub(handle) }
+          this.#active.keepOp(op)
+          await this.#write(op)
+        },
+        progress: data => this.#active.progress(data),
+        tell: (type, data) => this.#active.store.write(tx => void tx.addEvent({ ...this.#event(type, data) })),
+      }
+      const outcome = await this.#execute(fn, act, limit, options.ms)
+      if (this.#active.halted) throw new Halted('this process lets go of the run')
+      const done: OpRow = { ...op, done: true, ...outcome }
+      this.#active.keepOp(done)
+      await this.#write(done)
+      return replay(done) as T
+    })
+  }
+
+  async #execute(fn: (act: Act) => Promise<Json>, act: Act, limit: AbortController, ms: number | undefined) {
+    try {
+      this.#active.guard()
+      const running = this.#active.track(fn(act))
+      const value = ms === undefined ? await running : await within(running, ms, limit)
+      return { value: scrub(value), error: null }
+    } catch (error) {
+      if (error instanceof BackoutError && error.code === 'journal_failed') throw error
+      return { value: null, error: packError(error) }
+    }
+  }
+
+  async wait(key: string, names: readonly string[], ms: number, as?: 'paused' | 'waiting') {
+    return this.#alone(key, async () => {
+      const known = this.#active.op(this.runId, key)
+      if (known?.done) return this.#saw(names, known.value as unknown as Seen | null)
+      const deadline = this.#deadline(key, known, ms)
+      const found = this.#newest(names) ?? (ms === 0 ? null : await this.#await(names, deadline, as))
+      const value = found === null ? null : { name: found.name, value: found.value, seq: found.seq }
+      const op: OpRow = { ...this.#op(key), done: true, value: toJson(value) }
+      this.#active.keepOp(op)
+      // A look that found nothing decides nothing that could not be decided again: no need to wait for the disk.
+      const written = this.#write(op)
+      if (ms !== 0 || value !== null) await written
+      return this.#saw(names, value)
+    })
+  }
+
+  /** What is left of the wait, in milliseconds. A clock that was set back cannot make it longer than it was. */
+  #deadline(key: string, known: OpRow | undefined, ms: number): number {
+    if (ms === 0 || ms === Infinity) return ms
+    const now = this.#active.clock.now()
+    const until = known === undefined ? now + ms : Number(known.value)
+    if (known === undefined) void this.#write({ ...this.#op(key), value: until })
+    return Math.max(0, Math.min(ms, until - now))
+  }
+
+  #newest(names: readonly string[]): SignalRow | null {
+    return this.#active.signals.findLast(s => names.includes(s.name) && s.seq > (this.#seen.get(s.name) ?? 0)) ?? null
+  }
+
+  #saw(names: readonly string[], value: Seen | null): { name: string; value: Json } | null {
+    if (value === null) return null
+    for (const name of names) this.#seen.set(name, Math.max(value.seq, this.#seen.get(name) ?? 0))
+    return { name: value.name, value: value.value }
+  }
+
+  #await(names: readonly string[], ms: number, as?: 'paused' | 'waiting'): Promise<SignalRow | null> {
+    const { promise, resolve, reject } = Promise.withResolvers<SignalRow | null>()
+    const timer = new AbortController()
+    const stop = this.#active.onSignal(() => {
+      if (this.#active.halted) return reject(new Halted('this process lets go of the run'))
+      const found = this.#newest(names)
+      if (found !== null) resolve(found)
+    })
+    if (ms !== Infinity) {
+      this.#active.clock.sleep(ms, timer.signal).then(
+        () => resolve(null),
+        () => {},
+      )
+    }
+    const ended = promise.finally(() => {
+      stop()
+      timer.abort()
+    })
+    return ms === Infinity ? this.#active.parked(as, () => ended) : ended
+  }
+
+  async map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions) {
+    return this.#alone(key, async () => {
+      const known = this.#active.op(this.runId, key)
+      if (known?.done) return known.value as unknown as Record<string, Outcome>
+      const start = (item: MapItem) => this.#child(`${this.runId}/${key}/${item.id}`, workflow, item.input)
+      const outcomes = await mapChildren(this.#active, items, options, start)
+      if (this.#active.halted) throw new Halted('this process lets go of the run')
+      const op: OpRow = { ...this.#op(key), done: true, value: toJson(outcomes) }
+      this.#active.keepOp(op)
+      await this.#write(op)
+      return outcomes
+    })
+  }
+
+  async #child(id: string, workflow: string, input: Json): Promise<Outcome> {
+    const known = this.#active.child(id)
+    if (known !== undefined && ENDED.has(known.state)) {
+      return known.error === null ? { ok: true, value: known.output } : { ok: false, error: known.error }
+    }
+    const at = iso(this.#active.clock.now())
+    const row = known ?? {
+      id,
+      root: this.#active.root,
+      workflow,
+      version: 1,
+      exclusive: null,
+      state: 'running' as const,
+      input: toJson(input),
+      output: null,
+      error: null,
+      createdAt: at,
+      updatedAt: at,
+    }
+    this.#active.keepChild(row)
+    // Durable with the child's first journalled call at the latest: the queue keeps its order.
+    void this.#active.store.write(tx => tx.putRun(row))
+    const outcome = await this.#childBody(row)
+    const ended = {
+      ...row,
+      state: outcome.ok === true ? ('succeeded' as const) : ('failed' as const),
+      output: outcome.ok === true ? outcome.value : null,
+      error: outcome.ok === false ? outcome.error : null,
+      updatedAt: iso(this.#active.clock.now()),
+    }
+    this.#active.keepChild(ended)
+    void this.#active.store.write(tx => tx.putRun(ended))
+    return outcome
+  }
+
+  async #childBody(row: Parameters<ActiveRun['workflow']>[0]): Promise<Outcome> {
+    try {
+      return { ok: true, value: scrub(await this.#active.workflow(row)) }
+    } catch (error) {
+      if (this.#active.halted || (error instanceof BackoutError && error.code === 'journal_failed')) throw error
+      return { ok: false, error: messageOf(error) }
+    }
+  }
+
+  tell(key: string, type: string, data: Json): void {
+    if (this.#active.op(this.runId, key)?.done || this.#active.halted) return
+    const op: OpRow = { ...this.#op(key), done: true }
+    this.#active.keepOp(op)
+    const event = this.#event(type, data)
+    void this.#active.store.write(tx => {
+      tx.putOp(op)
+      tx.addEvent(event)
+    })
+  }
+
+  #event(type: string, data: Json) {
+    return { run: this.#active.root, at: iso(this.#active.clock.now()), type, data: scrub(data) }
+  }
+
+  #op(key: string): OpRow {
+    return { run: this.runId, root: this.#active.root, key, done: false, value: null, error: null, handle: null }
+  }
+
+  #write(op: OpRow): Promise<void> {
+    return this.#active.store.write(tx => tx.putOp(op))
+  }
+
+  /** A workflow that has two calls in flight would not replay alike. */
+  async #alone<T>(key: string, call: () => Promise<T>): Promise<T> {
+    if (this.#active.halted) throw new Halted('this process lets go of the run')
+    if (this.#inFlight !== null) throw new Error(`${this.runId}: ${key} while ${this.#inFlight} is in flight`)
+    this.#inFlight = key
+    try {
+      return await call()
+    } finally {
+      this.#inFlight = null
+    }
+  }
+}
+
+interface Seen {
+  readonly name: string
+  readonly value: Json
+  readonly seq: number
+}
+
+function replay(op: OpRow): Json {
+  if (op.error !== null) throw unpackError(op.error)
+  return op.value
+}
+
+async function within<T>(running: Promise<T>, ms: number, limit: AbortController): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const late = new BackoutError({ code: 'timed_out', what: `It did not end within ${ms} ms`, exit: 'failed' })
+  const timer = setTimeout(() => {
+    limit.abort(late)
+    reject(late)
+  }, ms)
+  try {
+    return await Promise.race([running, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,64 @@
+import type { MapItem, MapOptions, Outcome } from '../core/engine.ts'
+import type { ActiveRun } from './active.ts'
+
+/**
+ * Runs the items with bounded concurrency, each after those it names. What depends on a failure is not started. Holds
+ * while a `$pause` stands; starts nothing more after `$cancel` or too many failures.
+ */
+export async function mapChildren(
+  active: ActiveRun,
+  items: readonly MapItem[],
+  options: MapOptions,
+  start: (item: MapItem) => Promise<Outcome>,
+): Promise<Record<string, Outcome>> {
+  const outcomes: Record<string, Outcome> = {}
+  const left = new Map(items.map(item => [item.id, item]))
+  const running = new Set<string>()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  let failures = 0
+
+  function next(): void {
+    const control = standing(active)
+    const stop = failures > (options.maxFailures ?? 0) || control === '$cancel'
+    if (!stop && control !== '$pause') {
+      for (const item of left.values()) {
+        if (running.size >= options.concurrency) break
+        if ((item.after ?? []).every(id => outcomes[id]?.ok === true)) launch(item)
+      }
+    }
+    const stuck = running.size === 0 && (left.size === 0 || stop || control !== '$pause')
+    if (stuck || active.halted) resolve()
+  }
+
+  function launch(item: MapItem): void {
+    left.delete(item.id)
+    running.add(item.id)
+    void follow(item).catch(reject)
+  }
+
+  async function follow(item: MapItem): Promise<void> {
+    const outcome = await start(item)
+    running.delete(item.id)
+    outcomes[item.id] = outcome
+    if (outcome.ok === false) failures++
+    next()
+  }
+
+  const unsubscribe = active.onSignal(next)
+  try {
+    // The children are counted as busy themselves; this one only waits for them.
+    await active.parked(undefined, () => {
+      next()
+      return promise
+    })
+  } finally {
+    unsubscribe()
+  }
+  for (const id of left.keys()) outcomes[id] = { ok: null }
+  return outcomes
+}
+
+/** The control signal that stands: the newest of pause, resume and cancel. */
+function standing(active: ActiveRun): string | undefined {
+  return active.signals.findLast(s => s.name === '$pause' || s.name === '$resume' || s.name === '$cancel')?.name
+}

@@ -1,0 +1,23 @@
+import { BackoutError, messageOf } from '../core/errors.ts'
+import { type Json, toJson } from '../core/json.ts'
+import { redact } from '../core/secret.ts'
+
+/** The value as the journal will hold it: without known secrets. */
+export function scrub(value: unknown): Json {
+  const before = JSON.stringify(value ?? null)
+  const after = redact(before)
+  return after === before ? toJson(value) : (JSON.parse(after) as Json)
+}
+
+/** An error in a form that the journal can hold and give back. */
+export function packError(error: unknown): Json {
+  if (error instanceof BackoutError) {
+    const { code, message: what, why: cause, next, exit } = error
+    return scrub({ code, what, cause, next, exit })
+  }
+  return scrub({ code: 'unexpected', what: messageOf(error) })
+}
+
+export function unpackError(packed: Json): BackoutError {
+  return new BackoutError(packed as unknown as ConstructorParameters<typeof BackoutError>[0])
+}

@@ -1,0 +1,216 @@
+import { type Clock, iso, systemClock } from '../core/clock.ts'
+import type { Ctx, Engine, Event, RunInfo } from '../core/engine.ts'
+import { BackoutError } from '../core/errors.ts'
+import { type Json, toJson } from '../core/json.ts'
+import { ENDED, type RunState } from '../core/words.ts'
+import { ActiveRun, type Workflow } from './active.ts'
+import { WorkflowCtx } from './ctx.ts'
+import { scrub } from './pack.ts'
+import type { RunRow, Store } from './store.ts'
+
+export interface RuntimeOptions {
+  readonly clock?: Clock
+  /** How often the journal is looked at for what other processes wrote. Milliseconds. */
+  readonly pollMs?: number
+  /** Resolves once nothing that an earlier owner of the run began is alive in this machine any more. */
+  readonly beforeTakeover?: (runId: string) => Promise<void>
+}
+
+/** The engine over any store: replays journalled calls, executes the rest, and keeps at most one owner a run. */
+export class Runtime implements Engine {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #options: RuntimeOptions
+  readonly #workflows = new Map<string, Workflow>()
+  readonly #active = new Map<string, ActiveRun>()
+  readonly #listeners = new Set<(runId: string, data: Json) => void>()
+  #timer: NodeJS.Timeout | undefined
+  #seen = -1
+  #worker = false
+  #closed = false
+
+  constructor(store: Store, options: RuntimeOptions = {}) {
+    this.#store = store
+    this.#options = options
+    this.#clock = options.clock ?? systemClock
+  }
+
+  define(name: string, version: number, workflow: (ctx: Ctx, input: Json) => Promise<Json>): void {
+    this.#workflows.set(name, { version, body: workflow })
+  }
+
+  async open(options: { worker: boolean }): Promise<void> {
+    this.#worker = options.worker
+    this.#timer = setInterval(() => this.#poll(), this.#options.pollMs ?? 100)
+    this.#timer.unref()
+  }
+
+  async start(workflow: string, runId: string, input: Json, options: { exclusive?: string } = {}): Promise<void> {
+    if (!this.#worker) throw new BackoutError({ code: 'not_a_worker', what: 'This process only reads the journal' })
+    if (this.#active.has(runId)) return
+    const exclusive = this.#store.run(runId)?.exclusive ?? options.exclusive ?? null
+    const lock = exclusive === null ? null : this.#store.lock(exclusive, runId)
+    try {
+      const known = this.#store.run(runId)
+      if (known !== null && ENDED.has(known.state)) return lock?.release()
+      const row = known === null ? this.#fresh(workflow, runId, input, exclusive) : await this.#takeOver(known)
+      const active = new ActiveRun(row, {
+        store: this.#store,
+        clock: this.#clock,
+        lock,
+        workflows: this.#workflows,
+        ctx: (id, run) => new WorkflowCtx(id, run),
+        progress: data => this.#emit(runId, data),
+        ended: () => this.#active.delete(runId),
+      })
+      this.#active.set(runId, active)
+      await this.#announce(row, known !== null)
+      active.begin()
+    } catch (error) {
+      this.#active.delete(runId)
+      lock?.release()
+      throw error
+    }
+  }
+
+  #fresh(workflow: string, id: string, input: Json, exclusive: string | null): RunRow {
+    const version = this.#workflows.get(workflow)?.version
+    if (version === undefined) throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${workflow}` })
+    const at = iso(this.#clock.now())
+    return {
+      id,
+      root: id,
+      workflow,
+      version,
+      exclusive,
+      state: 'running',
+      input: toJson(input),
+      output: null,
+      error: null,
+      createdAt: at,
+      updatedAt: at,
+    }
+  }
+
+  async #takeOver(row: RunRow): Promise<RunRow> {
+    const mine = this.#workflows.get(row.workflow)?.version
+    if (mine !== row.version) {
+      throw new BackoutError({
+        code: 'run_of_other_version',
+        what: `Run ${row.id} was begun by another version of Backout (workflow ${row.workflow} ${row.version}, here ${mine ?? 'none'})`,
+        next: 'resume it with the version that began it, or `backout abort` it and make a new plan',
+        exit: 'blocked',
+      })
+    }
+    await this.#options.beforeTakeover?.(row.id)
+    return { ...row, state: 'running', updatedAt: iso(this.#clock.now()) }
+  }
+
+  #announce(row: RunRow, resumed: boolean): Promise<void> {
+    const at = iso(this.#clock.now())
+    return this.#store.write(tx => {
+      tx.putRun(row)
+      const event = tx.addEvent({
+        run: row.id,
+        at,
+        type: resumed ? 'run-resumed' : 'run-started',
+        data: { pid: process.pid },
+      })
+      if (resumed) tx.addSignal({ root: row.id, name: '$resumed', value: event.seq, idem: `resumed-${event.seq}` })
+    })
+  }
+
+  async signal(runId: string, name: string, value: Json, idem: string): Promise<void> {
+    const row = this.#store.run(runId)
+    if (row === null) throw noRun(runId)
+    const safe = scrub(value)
+    await this.#store.write(tx => {
+      if (!tx.addSignal({ root: runId, name, value: safe, idem })) return
+      tx.addEvent({ run: runId, at: iso(this.#clock.now()), type: 'signal', data: { name, value: safe } })
+    })
+    this.#active.get(runId)?.lookForSignals()
+  }
+
+  async settled(runId: string): Promise<RunInfo> {
+    await this.#active.get(runId)?.settled()
+    const row = this.#store.run(runId)
+    if (row === null) throw noRun(runId)
+    return row
+  }
+
+  async get(runId: string): Promise<RunInfo | null> {
+    return this.#store.run(runId)
+  }
+
+  async list(filter: { state?: RunState; exclusive?: string } = {}): Promise<RunInfo[]> {
+    return this.#store.runs(filter)
+  }
+
+  async record(type: string, data: Json): Promise<Event> {
+    let event: Event | undefined
+    await this.#store.write(tx => {
+      event = tx.addEvent({ run: '-', at: iso(this.#clock.now()), type, data: scrub(data) })
+    })
+    if (event === undefined)
+      throw new BackoutError({ code: 'journal_failed', what: `The event ${type} was not written` })
+    return event
+  }
+
+  async *events(runId: string, options: { after?: number; follow?: boolean } = {}): AsyncIterable<Event> {
+    let after = options.after ?? 0
+    const run = runId === '*' ? null : runId
+    for (;;) {
+      const over = run !== null && ENDED.has(this.#store.run(run)?.state ?? 'running')
+      const batch = this.#store.events({ run, after, limit: 500 })
+      for (const event of batch) {
+        after = event.seq
+        yield event
+      }
+      if (batch.length > 0) continue
+      if (!options.follow || over || this.#closed) return
+      await this.#clock.sleep(this.#options.pollMs ?? 100)
+    }
+  }
+
+  onProgress(listener: (runId: string, data: Json) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  async head() {
+    return this.#store.head()
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#timer)
+    await Promise.all([...this.#active.values()].map(run => run.halt()))
+    await this.#store.close()
+  }
+
+  #emit(runId: string, data: Json): void {
+    for (const listener of this.#listeners) listener(runId, data)
+  }
+
+  #poll(): void {
+    if (this.#active.size === 0) return
+    try {
+      const version = this.#store.version()
+      if (version === this.#seen) return
+      this.#seen = version
+    } catch {
+      return // A journal that cannot be read shows at the next write, which stops the run.
+    }
+    for (const run of this.#active.values()) run.lookForSignals()
+  }
+}
+
+function noRun(runId: string): BackoutError {
+  return new BackoutError({
+    code: 'run_unknown',
+    what: `There is no run ${runId}`,
+    next: 'backout status',
+    exit: 'usage',
+  })
+}

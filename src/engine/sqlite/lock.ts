@@ -1,0 +1,84 @@
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { BackoutError } from '../../core/errors.ts'
+import type { Lock } from '../store.ts'
+
+export interface Owner {
+  readonly pid: number
+  readonly host: string
+  readonly run: string
+  readonly since: string
+}
+
+/**
+ * The exclusive right to an environment: an open `BEGIN EXCLUSIVE` on a database of its own. The operating system frees
+ * it when the process dies, and keeps it while the process is merely stopped, which no heartbeat can tell apart.
+ */
+export function takeLock(folder: string, name: string, run: string): Lock {
+  mkdirSync(folder, { recursive: true })
+  const db = new DatabaseSync(join(folder, `${name}.lock`), { timeout: 0 })
+  try {
+    db.exec('PRAGMA journal_mode = DELETE')
+    db.exec('BEGIN EXCLUSIVE')
+  } catch (error) {
+    db.close()
+    throw busy(folder, name, error)
+  }
+  const file = join(folder, `${name}.json`)
+  const owner: Owner = { pid: process.pid, host: hostname(), run, since: new Date().toISOString() }
+  writeFileSync(`${file}.new`, JSON.stringify(owner))
+  renameSync(`${file}.new`, file)
+  let held = true
+  return {
+    check() {
+      if (held) return
+      throw new BackoutError({ code: 'lock_lost', what: `This process no longer owns ${name}`, next: 'backout status' })
+    },
+    release() {
+      if (!held) return
+      held = false
+      rmSync(file, { force: true })
+      db.close()
+    },
+  }
+}
+
+/** Who holds the right now, or null. Tries the lock itself: the file beside it may be from a process that died. */
+export function lockOwner(folder: string, name: string): Owner | null {
+  let db: DatabaseSync
+  try {
+    db = new DatabaseSync(join(folder, `${name}.lock`), { timeout: 0, readOnly: true })
+  } catch {
+    return null
+  }
+  try {
+    db.exec('SELECT count(*) FROM sqlite_schema')
+    return null
+  } catch {
+    return readOwner(folder, name)
+  } finally {
+    db.close()
+  }
+}
+
+function readOwner(folder: string, name: string): Owner {
+  try {
+    return JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Owner
+  } catch {
+    return { pid: 0, host: 'unknown', run: 'unknown', since: '' }
+  }
+}
+
+function busy(folder: string, name: string, error: unknown): BackoutError {
+  const owner = readOwner(folder, name)
+  return new BackoutError({
+    code: 'environment_busy',
+    what: `Another process is at work on ${name}: process ${owner.pid} on ${owner.host}, run ${owner.run}, since ${owner.since}`,
+    cause: error instanceof Error ? error.message : String(error),
+    next: `backout status; where that process hangs, end it (kill -9 ${owner.pid} on ${owner.host}) and then: backout resume`,
+    exit: 'busy',
+    from: error,
+  })
+}

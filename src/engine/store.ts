@@ -1,0 +1,63 @@
+import type { Event, Head, RunInfo } from '../core/engine.ts'
+import type { Json } from '../core/json.ts'
+import type { RunState } from '../core/words.ts'
+
+/** What the runtime keeps. A store makes it durable; it knows nothing of workflows. */
+export interface Store {
+  /**
+   * Queues writes; all that is queued in one turn of the event loop goes to disk in one transaction, in order. Resolves
+   * once it is durable. After one failure every later write fails too: nothing may happen that the journal lacks.
+   */
+  write(change: (tx: Tx) => void): Promise<void>
+  /** Throws where a write has failed. */
+  check(): void
+  run(id: string): RunRow | null
+  runs(filter: { state?: RunState | undefined; exclusive?: string | undefined }): RunRow[]
+  /** Every child run and every journalled call of a root run. */
+  load(root: string): { runs: RunRow[]; ops: OpRow[] }
+  signals(root: string, after: number): SignalRow[]
+  events(filter: { run: string | null; after: number; limit: number }): Event[]
+  head(): Head
+  /** A number that changes when another process wrote. */
+  version(): number
+  /** Takes the exclusive right to an environment; throws `environment_busy`. */
+  lock(name: string, owner: string): Lock
+  close(): Promise<void>
+}
+
+export interface Tx {
+  putRun(row: RunRow): void
+  putOp(row: OpRow): void
+  /** False where a signal of that idem was there already. */
+  addSignal(row: Omit<SignalRow, 'seq'>): boolean
+  addEvent(event: { run: string; at: string; type: string; data: Json }): Event
+}
+
+export interface Lock {
+  /** Throws where the right was lost. */
+  check(): void
+  release(): void
+}
+
+export interface RunRow extends RunInfo {
+  /** The run that a person started; its own id for that one. */
+  readonly root: string
+}
+
+export interface OpRow {
+  readonly run: string
+  readonly root: string
+  readonly key: string
+  readonly done: boolean
+  readonly value: Json
+  readonly error: Json | null
+  readonly handle: Json | null
+}
+
+export interface SignalRow {
+  readonly seq: number
+  readonly root: string
+  readonly name: string
+  readonly value: Json
+  readonly idem: string
+}

@@ -1,0 +1,10 @@
+-- migrate:up
+CREATE TABLE users (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  email TEXT NOT NULL UNIQUE,
+  password TEXT NOT NULL,
+  created_at TEXT NOT NULL
+);
+
+-- migrate:down
+DROP TABLE users;

@@ -1,0 +1,179 @@
+import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { resolveBinary } from 'dbmate'
+import { writeJson } from './lib/files.ts'
+import { freePorts } from './lib/ports.ts'
+import { runs } from './lib/processes.ts'
+import { commandOf, pidOfService, type Service, servicesOf, startService, stopService } from './lib/services.ts'
+import { checkOutConfig, makeConfigRepository, newSecret, writeEnv, writeFlags } from './world/config.ts'
+import { dbmate, discountsIn, migrationsIn, ordersIn, type StoredOrder, seed } from './world/database.ts'
+import { INSTANCES, OLD, type Paths, pathsOf, type Version } from './world/paths.ts'
+import { switchTo, unpackRelease } from './world/releases.ts'
+import { run } from './world/run.ts'
+import { type BalancerState, drain, readBalancer, type Shares, setWeights } from './world/traffic.ts'
+
+export { dbmate, dbmateArgv, type StoredOrder } from './world/database.ts'
+export { FLAG, INSTANCES, NEW, OLD, type Paths, type Version } from './world/paths.ts'
+
+export interface World extends AsyncDisposable {
+  readonly root: string
+  readonly paths: Paths
+  /** Where users come in: the balancer. */
+  readonly url: string
+  readonly adminUrl: string
+  readonly instances: readonly { name: string; url: string }[]
+  /** What the team's own deployment script does. Users see the maintenance page while it migrates and restarts. */
+  deploy(version: Version, hooks?: DeployHooks): Promise<void>
+  /** The version that each process says; null for one that does not answer. */
+  servedVersions(): Promise<Record<string, string | null>>
+  ordersInDb(): StoredOrder[]
+  discountsInDb(): { id: number; discount: number }[]
+  migrations(): string[]
+  balancer(): Promise<BalancerState>
+  setWeights(weights: Shares): Promise<void>
+  /** Process ids of everything that runs. */
+  pids(): number[]
+  /** Ends every process; throws where one is still there afterwards. The folder is the caller's to remove. */
+  teardown(): Promise<void>
+}
+
+export interface DeployHooks {
+  /** Before anything is touched. */
+  begun?(): Promise<void>
+  /** Right after the migrations, before any user is served. */
+  migrated?(): Promise<void>
+  /** Once users are served by the new release. */
+  ended?(): Promise<void>
+}
+
+/** Builds the shop at v1.2.9 under an empty or missing folder and starts it: three processes behind a balancer. */
+export async function buildWorld(root: string): Promise<World> {
+  const paths = pathsOf(root)
+  const secret = newSecret()
+  const [port = 0, adminPort = 0, ...appPorts] = await freePorts(2 + INSTANCES.length)
+  await Promise.all(paths.folders.map(folder => mkdir(folder, { recursive: true })))
+  await writeTools(paths)
+  writeServices(paths, { port, adminPort, appPorts })
+  writeEnv(paths, OLD, secret)
+  writeFlags(paths, false)
+  await Promise.all([makeConfigRepository(paths), layDatabase(paths)])
+  const world = worldOf(paths, { port, adminPort, appPorts }, secret)
+  try {
+    await Promise.all(Object.keys(servicesOf(root)).map(name => startService(root, name)))
+  } catch (error) {
+    await world.teardown()
+    throw error
+  }
+  return world
+}
+
+interface Ports {
+  readonly port: number
+  readonly adminPort: number
+  readonly appPorts: readonly number[]
+}
+
+async function writeTools(paths: Paths): Promise<void> {
+  await symlink(resolveBinary(), paths.dbmate)
+  const words = [...node(), join(import.meta.dirname, 'service.ts'), paths.root]
+  const script = `#!/bin/sh\nexec ${words.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')} "$@"\n`
+  await writeFile(paths.service, script)
+  await chmod(paths.service, 0o755)
+}
+
+function writeServices(paths: Paths, { port, adminPort, appPorts }: Ports): void {
+  const env = { SHOP_OWNER: String(process.pid) }
+  const leash = ['--import', pathToFileURL(join(import.meta.dirname, 'leash.ts')).href]
+  const services: Record<string, Service> = {
+    balancer: {
+      command: [...node(), ...leash, join(import.meta.dirname, 'balancer.ts'), '--config', paths.balancerConfig],
+      health: `http://127.0.0.1:${adminPort}/health`,
+      envFile: null,
+      env,
+    },
+  }
+  INSTANCES.forEach((name, i) => {
+    const server = join(paths.current, 'server', 'server.ts')
+    services[name] = {
+      command: [...node(), ...leash, server, '--home', paths.root, '--instance', name, '--port', `${appPorts[i]}`],
+      health: `http://127.0.0.1:${appPorts[i]}/health`,
+      envFile: paths.envFile,
+      env,
+    }
+  })
+  writeJson(paths.services, services)
+  const upstreams = appPorts.map(appPort => `127.0.0.1:${appPort}`)
+  writeJson(paths.balancerConfig, { port, adminPort, upstreams, stateFile: paths.balancerState })
+}
+
+function node(): string[] {
+  return [process.execPath, '--disable-warning=ExperimentalWarning']
+}
+
+async function layDatabase(paths: Paths): Promise<void> {
+  const folder = await unpackRelease(paths, OLD)
+  await switchTo(paths, OLD)
+  await dbmate(paths, folder, 'up')
+  seed(paths)
+}
+
+function worldOf(paths: Paths, ports: Ports, secret: string): World {
+  const { root } = paths
+  const adminUrl = `http://127.0.0.1:${ports.adminPort}`
+  const instances = INSTANCES.map((name, i) => ({ name, url: `http://127.0.0.1:${ports.appPorts[i]}` }))
+  const teardown = async () => {
+    const names = Object.keys(servicesOf(root))
+    const running = names.map(name => ({ pid: pidOfService(root, name), command: commandOf(root, name) }))
+    await Promise.all(names.map(name => stopService(root, name)))
+    const left = running.filter(({ pid, command }) => pid !== null && runs(pid, command))
+    if (left.length > 0) throw new Error(`still running: ${left.map(({ pid }) => pid).join(', ')}`)
+  }
+  return {
+    root,
+    paths,
+    url: `http://127.0.0.1:${ports.port}`,
+    adminUrl,
+    instances,
+    deploy: (version, hooks = {}) => deploy(paths, adminUrl, secret, version, hooks),
+    async servedVersions() {
+      const said = await Promise.all(instances.map(async ({ name, url }) => [name, await versionAt(url)] as const))
+      return Object.fromEntries(said)
+    },
+    ordersInDb: () => ordersIn(paths),
+    discountsInDb: () => discountsIn(paths),
+    migrations: () => migrationsIn(paths),
+    balancer: async () => (await readBalancer(adminUrl)).state,
+    setWeights: weights => setWeights(adminUrl, weights),
+    pids: () =>
+      Object.keys(servicesOf(root))
+        .map(name => pidOfService(root, name))
+        .filter(pid => pid !== null),
+    teardown,
+    [Symbol.asyncDispose]: teardown,
+  }
+}
+
+async function deploy(paths: Paths, adminUrl: string, secret: string, to: Version, hooks: DeployHooks): Promise<void> {
+  await hooks.begun?.()
+  const folder = await unpackRelease(paths, to)
+  await drain(adminUrl)
+  await dbmate(paths, folder, 'up')
+  await hooks.migrated?.()
+  await checkOutConfig(paths, to)
+  writeEnv(paths, to, secret)
+  writeFlags(paths, to !== OLD)
+  await switchTo(paths, to)
+  for (const name of INSTANCES) await run([paths.service, 'restart', name], paths.root)
+  await setWeights(adminUrl, { live: 100, maintenance: 0 })
+  await hooks.ended?.()
+}
+
+async function versionAt(url: string): Promise<string | null> {
+  try {
+    const response = await fetch(`${url}/version`, { signal: AbortSignal.timeout(3000) })
+    return ((await response.json()) as { version: string }).version
+  } catch {
+    return null
+  }
+}

@@ -107,7 +107,12 @@ function rungSuite<Pin>({ adapter, make }: ConformanceOptions<Pin>, rung: string
       ordered(one)
         .map(s => s.id)
         .sort(),
-    ).toEqual(one.steps.map(s => s.id).sort())
+    ).toEqual(
+      one.steps
+        .map(s => s.id)
+        .filter(id => !onlySafe(one, id))
+        .sort(),
+    )
     expect(await system.serves()).toBe('B')
   })
 
@@ -163,6 +168,11 @@ function rungSuite<Pin>({ adapter, make }: ConformanceOptions<Pin>, rung: string
     const all = JSON.stringify([pin, observed, await target.propose(question(observed))])
     for (const value of system.secrets ?? []) expect(all).not.toContain(value)
   })
+}
+
+/** Steps that take users to safety may stand in no phase: they are applied only when something goes wrong. */
+function onlySafe(proposal: Proposal, id: string): boolean {
+  return proposal.safe.includes(id) && !ordered(proposal).some(step => step.id === id)
 }
 
 function withoutEstimate(step: Proposal['steps'][number]): Json {

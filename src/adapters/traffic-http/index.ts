@@ -1,0 +1,150 @@
+import { systemClock } from '../../core/clock.ts'
+import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
+import { NOTHING } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { reveal } from '../../core/secret.ts'
+import { shownUrl } from '../../exec/http.ts'
+import { type Config, config, type Pin, pin, type Place, place } from './config.ts'
+import { type Args, propose } from './propose.ts'
+import { Switch } from './switch.ts'
+import { described, reached, shares } from './weights.ts'
+
+/** Any traffic switch with an HTTP interface: weights of sides, and a maintenance page. */
+export const trafficHttp: Adapter<Config, Pin> = {
+  kind: 'traffic-http',
+  config,
+  pin,
+  pinVersion: 1,
+  open: async (settings, ctx) => target(settings, ctx),
+}
+
+const POLL_MS = 150
+const VISIBLE_MS = 5000
+const TRIES = 4
+
+function target(config: Config, ctx: OpenContext): Target<Pin> {
+  const server = new Switch(config)
+  const identity = identityOf(config, ctx)
+  const { component } = ctx
+  return {
+    rungs: [{ id: 'weights', tier: 'platform', title: 'put the weights of the release back' }],
+    serves: ['drained'],
+    async observe(signal): Promise<Observation> {
+      const now = await server.read(signal)
+      const state = { weights: now.weights && shares(now.weights), maintenance: now.maintenance }
+      const detail = { weights: now.weights, maintenance: now.maintenance, open: now.open, guarded: now.etag !== null }
+      return { identity, state, detail, summary: described(now), inFlight: [] }
+    },
+    capture: async observed => ({ identity: observed.identity, ...placeOf(observed) }),
+    async propose(question) {
+      if (question.to.identity === identity) return propose(config, component, placeOf(question.from), question)
+      const what = `The pin of ${component} belongs to another switch: ${question.to.identity}, not ${identity}`
+      const remedy = 'go back to a release captured on this switch, or set `identity` where the switch only moved'
+      return { ...NOTHING, findings: [{ level: 'blocker', code: 'other_identity', component, what, remedy }] }
+    },
+    async apply(step, act) {
+      const { goal, wait } = step.args as Args
+      await put(server, goal, act)
+      if (wait && config.drained !== undefined) await drain(server, config.drained, step, act)
+    },
+    verify: (step, act) => verify(server, step, act),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}
+
+/** A secret address is not shown, but its keyed hash still tells two switches apart. */
+function identityOf({ identity, read }: Config, { vault }: OpenContext): string {
+  if (identity !== undefined) return `traffic-http:${identity}`
+  const { url } = read
+  if (typeof url === 'string') return `traffic-http:${shownUrl(url)}`
+  return `traffic-http:mac-${vault.mac(new TextEncoder().encode(reveal(url))).slice(0, 16)}`
+}
+
+/** The exact weights stand in the detail; the state holds shares, which do not change with the scale. */
+function placeOf({ detail }: Observation): Place {
+  const { weights, maintenance } = detail as Place
+  return place.parse({ weights, maintenance })
+}
+
+/** Weights first, so that a maintenance mode is left only once what is behind it is right; entered, it goes first. */
+async function put(server: Switch, goal: Place, act: StepAct): Promise<void> {
+  const parts: Place[] = []
+  if (goal.weights !== null) parts.push({ weights: goal.weights, maintenance: null })
+  if (goal.maintenance !== null) parts.push({ weights: null, maintenance: goal.maintenance })
+  for (const part of goal.maintenance === true ? parts.reverse() : parts) await putPart(server, part, act)
+}
+
+/** Guarded by the switch's ETag: where the state changed after it was read, it is read again. Returns once it shows. */
+async function putPart(server: Switch, part: Place, act: StepAct): Promise<void> {
+  let now = await server.read(act.signal)
+  for (let tries = 0; tries < TRIES && !reached(now, part); tries++) {
+    act.signal.throwIfAborted()
+    act.guard()
+    const taken =
+      part.weights === null
+        ? await server.putMaintenance(part.maintenance === true, now.etag, act.signal)
+        : await server.putWeights(part.weights, now.etag, act.signal)
+    now = await server.read(act.signal)
+    for (const until = performance.now() + VISIBLE_MS; taken && !reached(now, part) && performance.now() < until; ) {
+      await systemClock.sleep(POLL_MS, act.signal)
+      now = await server.read(act.signal)
+    }
+    if (taken && !reached(now, part)) break
+  }
+  if (!reached(now, part)) throw ignored(now, part)
+}
+
+function ignored(now: Place, goal: Place): BackoutError {
+  return new BackoutError({
+    code: 'switch_not_taken',
+    what: `The traffic switch did not take the change: it has ${described(now)}, and was told ${described(goal)}`,
+    cause: 'somebody else changes it at the same time, or it does not do what it answers',
+    next: 'find out who else writes to it (a controller, another operator), stop that, then go on',
+    exit: 'failed',
+  })
+}
+
+/** Waits for open requests. What then happens with those that stay is a setting. */
+async function drain(server: Switch, how: NonNullable<Config['drained']>, step: Step, act: StepAct): Promise<void> {
+  const until = performance.now() + how.within
+  for (;;) {
+    const { open } = await server.read(act.signal)
+    if (open === 0) return
+    act.progress({ text: `${open} requests are still open` })
+    if (performance.now() < until) {
+      await systemClock.sleep(POLL_MS, act.signal)
+      continue
+    }
+    const seconds = how.within / 1000
+    if (how.then === 'fail') {
+      throw new BackoutError({
+        code: 'requests_still_open',
+        what: `${open} requests of ${step.component} were still open after ${seconds} s`,
+        next: 'raise `drained.within`, set `drained.then: go-on`, or end them, then go on',
+        exit: 'failed',
+      })
+    }
+    await act.note({ waited: how.within })
+    return act.tell({
+      kind: 'side-effect',
+      text: `${open} requests of ${step.component} were still open after ${seconds} s; what stops next will cut them`,
+      data: { open },
+    })
+  }
+}
+
+async function verify(server: Switch, step: Step, act: StepAct): Promise<Verdict> {
+  const { goal, wait } = step.args as Args
+  try {
+    const now = await server.read(act.signal)
+    const why = `the switch has ${described(now)}`
+    if (!reached(now, goal)) return { is: 'not-done', why }
+    if (!wait || now.open === null || now.open === 0) return { is: 'done', why }
+    const waited = (act.handle as { waited?: number } | null)?.waited
+    if (waited === undefined) return { is: 'not-done', why: `${why}, but ${now.open} requests are still open` }
+    return { is: 'done', why: `${why}; ${now.open} requests were given ${waited / 1000} s and are still open` }
+  } catch (error) {
+    if (act.signal.aborted) throw act.signal.reason
+    return { is: 'unknown', why: messageOf(error) }
+  }
+}

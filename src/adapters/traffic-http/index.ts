@@ -71,7 +71,7 @@ async function put(server: Switch, goal: Place, act: StepAct): Promise<void> {
   const parts: Place[] = []
   if (goal.weights !== null) parts.push({ weights: goal.weights, maintenance: null })
   if (goal.maintenance !== null) parts.push({ weights: null, maintenance: goal.maintenance })
-  for (const part of goal.maintenance === true ? parts.reverse() : parts) await putPart(server, part, act)
+  for (const part of goal.maintenance === true ? parts.toReversed() : parts) await putPart(server, part, act)
 }
 
 /** Guarded by the switch's ETag: where the state changed after it was read, it is read again. Returns once it shows. */
@@ -84,14 +84,20 @@ async function putPart(server: Switch, part: Place, act: StepAct): Promise<void>
       part.weights === null
         ? await server.putMaintenance(part.maintenance === true, now.etag, act.signal)
         : await server.putWeights(part.weights, now.etag, act.signal)
-    now = await server.read(act.signal)
-    for (const until = performance.now() + VISIBLE_MS; taken && !reached(now, part) && performance.now() < until; ) {
-      await systemClock.sleep(POLL_MS, act.signal)
-      now = await server.read(act.signal)
-    }
+    now = await (taken ? shown(server, part, act.signal) : server.read(act.signal))
     if (taken && !reached(now, part)) break
   }
   if (!reached(now, part)) throw ignored(now, part)
+}
+
+/** What the switch has once `part` shows there, or after a while. */
+async function shown(server: Switch, part: Place, signal: AbortSignal): Promise<Place> {
+  const until = performance.now() + VISIBLE_MS
+  for (;;) {
+    const now = await server.read(signal)
+    if (reached(now, part) || performance.now() > until) return now
+    await systemClock.sleep(POLL_MS, signal)
+  }
 }
 
 function ignored(now: Place, goal: Place): BackoutError {

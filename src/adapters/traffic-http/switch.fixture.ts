@@ -27,7 +27,8 @@ export class TestSwitch {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server?.address() as AddressInfo).port}`
+    const address = this.#server?.address() as AddressInfo | undefined
+    return `http://127.0.0.1:${address?.port}`
   }
 
   /** Sets weights by the switch's own means. */

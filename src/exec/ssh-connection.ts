@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { access, lstat, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { messageOf } from '../core/errors.ts'
+import { runLocal } from './local.ts'
+import { sshFailure, unreachable } from './ssh-errors.ts'
+
+export interface SshOptions {
+  /** As ssh takes it: "web-1", "deploy@web-2". */
+  readonly address: string
+  /** An ssh_config to use instead of the user's. Absolute path. */
+  readonly config?: string | undefined
+  /** Milliseconds to get a connection; 10 s by default. */
+  readonly connectMs?: number | undefined
+}
+
+/** MaxSessions is 10 a connection in OpenSSH as shipped; two stay free for sessions that are still closing. */
+const SESSIONS = 8
+const LONG_MS = 2 ** 31 - 1
+
+/**
+ * The one connection to a host: an ssh of our own that others go through. It is supervised, so that it ends with this
+ * process, and every session with it.
+ */
+export class Connection {
+  readonly #options: SshOptions
+  #master: { socket: string; stop: AbortController; gone: Promise<void>; isGone: boolean } | null = null
+  #starting: Promise<string> | null = null
+  #free = SESSIONS
+  readonly #queue: (() => void)[] = []
+
+  constructor(options: SshOptions) {
+    this.#options = options
+  }
+
+  /** The ssh command line of a session over this connection, which is made first where there is none. */
+  async client(): Promise<string[]> {
+    const socket = this.#master?.isGone === false ? this.#master.socket : await this.#start()
+    return [
+      'ssh',
+      ...common(this.#options),
+      '-o',
+      'ControlMaster=no',
+      '-o',
+      `ControlPath=${socket}`,
+      this.#options.address,
+    ]
+  }
+
+  /** Waits for a free session. The caller gives it back with `release`. */
+  async acquire(): Promise<void> {
+    if (this.#free > 0) this.#free -= 1
+    else await new Promise<void>(resolve => this.#queue.push(resolve))
+  }
+
+  release(): void {
+    const next = this.#queue.shift()
+    if (next === undefined) this.#free += 1
+    else next()
+  }
+
+  async close(): Promise<void> {
+    await this.#starting?.catch(() => {})
+    this.#master?.stop.abort()
+    await this.#master?.gone
+    this.#master = null
+  }
+
+  #start(): Promise<string> {
+    this.#starting ??= this.#connect().finally(() => {
+      this.#starting = null
+    })
+    return this.#starting
+  }
+
+  async #connect(): Promise<string> {
+    const { address, connectMs = 10_000 } = this.#options
+    const socket = await socketPath(this.#options)
+    await rm(socket, { force: true })
+    const stop = new AbortController()
+    let ended: string | null = null
+    const argv = [
+      'ssh',
+      ...common(this.#options),
+      '-N',
+      '-o',
+      'ControlMaster=yes',
+      '-o',
+      `ControlPath=${socket}`,
+      address,
+    ]
+    const gone = runLocal({ argv, limitMs: LONG_MS, idem: 'backout-ssh' }, stop.signal).then(
+      result => void (ended = result.stderr),
+      error => void (ended = messageOf(error)),
+    )
+    const master = { socket, stop, gone, isGone: false }
+    void gone.then(() => {
+      master.isGone = true
+    })
+    // A jump host's own connect does not know our limit: twice the time covers it.
+    const until = performance.now() + connectMs * 2
+    while (!(await exists(socket))) {
+      if (ended !== null) throw sshFailure(address, ended)
+      if (performance.now() > until) {
+        stop.abort()
+        await gone
+        throw unreachable(address, `no connection within ${connectMs * 2} ms`)
+      }
+      await new Promise(resolve => setTimeout(resolve, 10))
+    }
+    this.#master = master
+    return socket
+  }
+}
+
+/** Never asks, never forwards, never runs what a config adds for people; everything else is the user's ssh_config. */
+function common({ config, connectMs = 10_000 }: SshOptions): string[] {
+  const options = [
+    'BatchMode=yes',
+    `ConnectTimeout=${Math.max(1, Math.ceil(connectMs / 1000))}`,
+    'ServerAliveInterval=5',
+    'ServerAliveCountMax=3',
+    'LogLevel=ERROR',
+    'ClearAllForwardings=yes',
+    'PermitLocalCommand=no',
+    'RemoteCommand=none',
+    'RequestTTY=no',
+    'ControlPersist=no',
+  ]
+  return [...(config === undefined ? [] : ['-F', config]), ...options.flatMap(o => ['-o', o])]
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path, constants.F_OK).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** A private folder with a short path: a socket's path holds 104 bytes at most, of which ssh needs 17 itself. */
+async function socketPath({ address, config }: SshOptions): Promise<string> {
+  const name = createHash('sha256').update(`${address}\0${config}`).digest('hex').slice(0, 8)
+  const base = [process.env.XDG_RUNTIME_DIR, tmpdir()].find(dir => dir !== undefined && dir !== '' && dir.length < 40)
+  const dir = join(base ?? '/tmp', `backout-${process.getuid?.() ?? 0}`)
+  await mkdir(dir, { recursive: true, mode: 0o700 }).catch(() => {})
+  const own = await lstat(dir).catch(() => null)
+  const safe = own?.isDirectory() === true && own.uid === process.getuid?.() && (own.mode & 0o077) === 0
+  return join(safe ? dir : await mkdtemp(join(base ?? '/tmp', 'backout-')), `${name}-${process.pid}`)
+}

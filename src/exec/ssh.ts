@@ -1,0 +1,69 @@
+import type { ExecResult } from '../core/contract.ts'
+import { type Command, runLocal } from './local.ts'
+import { Connection, type SshOptions } from './ssh-connection.ts'
+import { runSession } from './ssh-session.ts'
+
+export { quote } from './ssh-script.ts'
+
+/** Where commands run: this machine or another one. */
+export interface Runner extends AsyncDisposable {
+  /** For people: "local", "web-1". */
+  readonly name: string
+  /**
+   * Runs a command and resolves with its exit code, whatever it is. The command ends with this process, with the
+   * connection, at its limit and when aborted. Throws `command_timed_out`, `command_stopped`, `command_not_started`, and
+   * over SSH `host_unreachable`, `host_key_changed`, `host_key_unknown`, `ssh_denied`, `ssh_no_shell`.
+   */
+  run(command: Command, signal?: AbortSignal): Promise<ExecResult>
+}
+
+export function localRunner(): Runner {
+  return { name: 'local', run: runLocal, [Symbol.asyncDispose]: async () => {} }
+}
+
+const shared = new Map<string, { connection: Connection; users: number }>()
+
+/**
+ * Runs commands over the machine's own OpenSSH: ssh_config, agent, jump hosts and known_hosts apply, and it never asks.
+ * All runners of this process for one address share one connection, made when first needed; eight commands at a time.
+ */
+export function sshRunner(options: SshOptions): Runner {
+  const key = JSON.stringify([options.address, options.config ?? null])
+  const own = shared.get(key) ?? { connection: new Connection(options), users: 0 }
+  own.users += 1
+  shared.set(key, own)
+  let open = true
+  return {
+    name: options.address,
+    async run(command, signal) {
+      signal?.throwIfAborted()
+      await own.connection.acquire()
+      try {
+        const client = await unlessAborted(own.connection.client(), signal)
+        return await runSession(client, options.address, command, signal)
+      } finally {
+        own.connection.release()
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (!open) return
+      open = false
+      own.users -= 1
+      if (own.users > 0) return
+      shared.delete(key)
+      await own.connection.close()
+    },
+  }
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  const aborted = Promise.withResolvers<never>()
+  const stop = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}

@@ -25,13 +25,15 @@ export function runs(pid: number, command: readonly string[]): boolean {
   }
 }
 
+/** A process that ended and that nobody has asked after yet is not alive. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
+  const stat = readIfThere(`/proc/${pid}/stat`)
+  return stat === null || !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
 }
 
 export function signal(pid: number, name: NodeJS.Signals): void {

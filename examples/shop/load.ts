@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FromLoad, LoadOptions, Snapshot, Summary, ToLoad } from './load/messages.ts'
 
-export type { AckedOrder, Latency, LoadOptions, Period, Second, Snapshot, Summary } from './load/messages.ts'
+export type { Summary } from './load/messages.ts'
 
 export interface Load extends AsyncDisposable {
   readonly pid: number

@@ -1,5 +1,5 @@
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { resolveBinary } from 'dbmate'
 import { writeJson } from './lib/files.ts'
@@ -13,8 +13,8 @@ import { switchTo, unpackRelease } from './world/releases.ts'
 import { run } from './world/run.ts'
 import { type BalancerState, drain, readBalancer, type Shares, setWeights } from './world/traffic.ts'
 
-export { dbmate, dbmateArgv, type StoredOrder } from './world/database.ts'
-export { FLAG, INSTANCES, NEW, OLD, type Paths, type Version } from './world/paths.ts'
+export { dbmate, dbmateArgv } from './world/database.ts'
+export { INSTANCES, NEW, OLD } from './world/paths.ts'
 
 export interface World extends AsyncDisposable {
   readonly root: string
@@ -38,7 +38,7 @@ export interface World extends AsyncDisposable {
   teardown(): Promise<void>
 }
 
-export interface DeployHooks {
+interface DeployHooks {
   /** Before anything is touched. */
   begun?(): Promise<void>
   /** Right after the migrations, before any user is served. */
@@ -48,7 +48,8 @@ export interface DeployHooks {
 }
 
 /** Builds the shop at v1.2.9 under an empty or missing folder and starts it: three processes behind a balancer. */
-export async function buildWorld(root: string): Promise<World> {
+export async function buildWorld(folder: string): Promise<World> {
+  const root = resolve(folder)
   const paths = pathsOf(root)
   const secret = newSecret()
   const [port = 0, adminPort = 0, ...appPorts] = await freePorts(2 + INSTANCES.length)

@@ -123,17 +123,15 @@ export interface Need {
   readonly by: ComponentId
 }
 
-export type Node =
-  | { readonly step: StepId }
-  | GateNode
-  | { readonly seq: readonly Node[] }
-  | {
-      readonly par: readonly { readonly id: string; readonly after: readonly string[]; readonly node: Node }[]
-      /** How many at the same time. */
-      readonly limit: number
-      /** More failures than this fail the node and start nothing new. */
-      readonly maxFailures: number
-    }
+export type Node = { readonly step: StepId } | GateNode | { readonly seq: readonly Node[] } | ParNode
+
+export interface ParNode {
+  readonly par: readonly { readonly id: string; readonly after: readonly string[]; readonly node: Node }[]
+  /** How many at the same time. */
+  readonly limit: number
+  /** More failures than this fail the node and start nothing new. */
+  readonly maxFailures: number
+}
 
 export interface GateNode {
   /** Name of a gate in backout.yaml. */

@@ -54,8 +54,9 @@ export class ActiveRun {
   }
 
   async #execute(): Promise<void> {
+    this.#busy++
     try {
-      const output = await this.workflow(this.#row)
+      const output = await this.#bodyOf(this.#row)
       await this.#end(endState(output), output, null)
     } catch (error) {
       if (this.halted || isJournalFailure(error)) this.#failure = this.halted ? undefined : error
@@ -64,6 +65,7 @@ export class ActiveRun {
     this.#over = true
     this.#around.lock?.release()
     this.#around.ended()
+    this.#busy--
     this.#wake()
   }
 
@@ -76,18 +78,22 @@ export class ActiveRun {
     })
   }
 
-  /** Runs the body of a root or child run, counted as busy while it can go on by itself. */
-  async workflow(row: RunRow): Promise<Json> {
-    const workflow = this.#around.workflows.get(row.workflow)
-    if (workflow === undefined)
-      throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
+  /** Runs the body of a child run, counted as busy while it can go on by itself. */
+  async child(row: RunRow): Promise<Json> {
     this.#busy++
+    this.#tellState()
     try {
-      return await workflow.body(this.#around.ctx(row.id, this), row.input)
+      return await this.#bodyOf(row)
     } finally {
       this.#busy--
       this.#settleIfIdle()
     }
+  }
+
+  #bodyOf(row: RunRow): Promise<Json> {
+    const workflow = this.#around.workflows.get(row.workflow)
+    if (workflow !== undefined) return workflow.body(this.#around.ctx(row.id, this), row.input)
+    throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
   }
 
   get store(): Store {
@@ -109,7 +115,7 @@ export class ActiveRun {
   op(run: string, key: string): OpRow | undefined {
     return this.#ops.get(`${run}\n${key}`)
   }
-  child(id: string): RunRow | undefined {
+  knownChild(id: string): RunRow | undefined {
     return this.#children.get(id)
   }
   keepOp(op: OpRow): void {
@@ -138,14 +144,15 @@ export class ActiveRun {
     return act
   }
 
-  /** While this stands, the run can only go on by a signal. */
-  async parked<T>(as: 'paused' | 'waiting' | undefined, wait: () => Promise<T>): Promise<T> {
+  /** From here on this part of the run can only go on by a signal, until the returned function is called. */
+  park(as?: 'paused' | 'waiting'): () => void {
+    let parked = true
     this.#busy--
     if (as !== undefined) this.#ask(as, 1)
     this.#settleIfIdle()
-    try {
-      return await wait()
-    } finally {
+    return () => {
+      if (!parked) return
+      parked = false
       this.#busy++
       if (as !== undefined) this.#ask(as, -1)
     }
@@ -153,8 +160,18 @@ export class ActiveRun {
 
   #ask(as: 'paused' | 'waiting', by: number): void {
     this.#asking[as] += by
-    const state = this.#asking.waiting > 0 ? 'waiting' : this.#asking.paused > 0 ? 'paused' : 'running'
-    if (state === this.#row.state || this.halted) return
+    this.#tellState()
+  }
+
+  /** What keeps the run from going on: a person's answer, a pause, or nothing. */
+  #state(): RunState {
+    if (this.#asking.waiting > 0) return 'waiting'
+    return this.#asking.paused > 0 || this.#busy === 0 ? 'paused' : 'running'
+  }
+
+  #tellState(): void {
+    const state = this.#state()
+    if (state === this.#row.state || this.halted || this.#over) return
     const at = iso(this.#around.clock.now())
     this.#row = { ...this.#row, state, updatedAt: at }
     const row = this.#row
@@ -191,7 +208,9 @@ export class ActiveRun {
   #settleIfIdle(): void {
     // Looked at a turn later: what parked may have been woken by what parked it.
     setImmediate(() => {
-      if (this.#over || this.#busy === 0) void this.#flushed().then(() => this.#wake())
+      if (this.#busy > 0) return
+      this.#tellState()
+      void this.#flushed().then(() => this.#wake())
     })
   }
 
@@ -200,7 +219,7 @@ export class ActiveRun {
   }
 
   #wake(): void {
-    if (!this.#over && this.#busy > 0) return
+    if (this.#busy > 0) return
     for (const { resolve, reject } of this.#settled.splice(0)) {
       if (this.#failure === undefined) resolve()
       else reject(this.#failure)

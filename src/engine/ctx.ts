@@ -103,10 +103,14 @@ export class WorkflowCtx implements Ctx {
   #await(names: readonly string[], ms: number, as?: 'paused' | 'waiting'): Promise<SignalRow | null> {
     const { promise, resolve, reject } = Promise.withResolvers<SignalRow | null>()
     const timer = new AbortController()
+    // Taken out of the park in the same turn in which the answer comes, so that nobody sees an idle run in between.
+    const unpark = ms === Infinity ? this.#active.park(as) : () => {}
     const stop = this.#active.onSignal(() => {
       if (this.#active.halted) return reject(new Halted('this process lets go of the run'))
       const found = this.#newest(names)
-      if (found !== null) resolve(found)
+      if (found === null) return
+      unpark()
+      resolve(found)
     })
     if (ms !== Infinity) {
       this.#active.clock.sleep(ms, timer.signal).then(
@@ -114,11 +118,11 @@ export class WorkflowCtx implements Ctx {
         () => {},
       )
     }
-    const ended = promise.finally(() => {
+    return promise.finally(() => {
+      unpark()
       stop()
       timer.abort()
     })
-    return ms === Infinity ? this.#active.parked(as, () => ended) : ended
   }
 
   async map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions) {
@@ -136,7 +140,7 @@ export class WorkflowCtx implements Ctx {
   }
 
   async #child(id: string, workflow: string, input: Json): Promise<Outcome> {
-    const known = this.#active.child(id)
+    const known = this.#active.knownChild(id)
     if (known !== undefined && ENDED.has(known.state)) {
       return known.error === null ? { ok: true, value: known.output } : { ok: false, error: known.error }
     }
@@ -170,9 +174,9 @@ export class WorkflowCtx implements Ctx {
     return outcome
   }
 
-  async #childBody(row: Parameters<ActiveRun['workflow']>[0]): Promise<Outcome> {
+  async #childBody(row: Parameters<ActiveRun['child']>[0]): Promise<Outcome> {
     try {
-      return { ok: true, value: scrub(await this.#active.workflow(row)) }
+      return { ok: true, value: scrub(await this.#active.child(row)) }
     } catch (error) {
       if (this.#active.halted || (error instanceof BackoutError && error.code === 'journal_failed')) throw error
       return { ok: false, error: messageOf(error) }

@@ -27,7 +27,9 @@ export async function mapChildren(
       }
     }
     const stuck = running.size === 0 && (left.size === 0 || stop || control !== '$pause')
-    if (stuck || active.halted) resolve()
+    if (!stuck && !active.halted) return
+    unpark()
+    resolve()
   }
 
   function launch(item: MapItem): void {
@@ -44,14 +46,14 @@ export async function mapChildren(
     next()
   }
 
+  // The children are counted as busy themselves; this one only waits for them.
+  const unpark = active.park()
   const unsubscribe = active.onSignal(next)
   try {
-    // The children are counted as busy themselves; this one only waits for them.
-    await active.parked(undefined, () => {
-      next()
-      return promise
-    })
+    next()
+    await promise
   } finally {
+    unpark()
     unsubscribe()
   }
   for (const id of left.keys()) outcomes[id] = { ok: null }

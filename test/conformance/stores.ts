@@ -1,5 +1,5 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
@@ -30,10 +30,15 @@ async function filesOf(dir: string): Promise<string[]> {
   return entries.filter(e => e.isFile()).map(e => relative(dir, join(e.parentPath, e.name)))
 }
 
+const made = new Set<string>()
+process.once('exit', () => {
+  for (const root of made) rmSync(root, { recursive: true, force: true })
+})
+
 /** A catalogue of backups in a temporary folder, forgotten with the process. */
 export function memoryBackups(): BackupStore {
   const root = mkdtempSync(join(tmpdir(), 'backout-backups-'))
-  process.once('exit', () => void rm(root, { recursive: true, force: true }))
+  made.add(root)
   const known = new Map<string, Backup>()
   const get = async (id: string) => {
     const found = known.get(id)

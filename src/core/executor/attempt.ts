@@ -1,0 +1,165 @@
+import type { Clock } from '../clock.ts'
+import type { Fact, Loss, Step, StepAct, Target, Verdict } from '../contract.ts'
+import type { Act } from '../engine.ts'
+import { BackoutError, messageOf } from '../errors.ts'
+import { type Json, toJson } from '../json.ts'
+import { type AcceptedLoss, accepts } from '../plan.ts'
+import type { World } from './world.ts'
+
+/** What one try at a step came to. */
+export type Tried =
+  /** `found`: it was there already, and was not applied again. */
+  | { readonly is: 'done'; readonly why: string; readonly found: boolean; readonly ms: number }
+  | { readonly is: 'not-done'; readonly why: string; readonly ms: number }
+  | { readonly is: 'unknown'; readonly why: string; readonly ms: number }
+  /** More would be lost than was accepted; nothing was touched. */
+  | { readonly is: 'loss'; readonly why: string; readonly loss: readonly Loss[]; readonly ms: number }
+
+export interface TryOptions {
+  readonly attempt: number
+  /** An earlier begin is possible: ask the target before anything is done again. */
+  readonly verifyFirst: boolean
+  readonly accepted: readonly AcceptedLoss[]
+  readonly runId: string
+}
+
+const FOLLOW_EVERY_MS = 250
+const SETTLE_MS = 15_000
+
+/**
+ * Tries a step once: verify where it may have been begun, apply, verify. An error of `apply` proves nothing; the target's
+ * verdict decides.
+ */
+export async function tryStep(world: World, step: Step, act: Act, options: TryOptions): Promise<Tried> {
+  const began = world.clock.mono()
+  const ms = () => Math.round(world.clock.mono() - began)
+  const target = await world.target(step.component)
+  const asked: { loss: readonly Loss[] } = { loss: [] }
+  const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
+  if (options.verifyFirst) {
+    const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+    if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
+    if (before.is !== 'not-done') return { is: 'unknown', why: before.why, ms: ms() }
+  }
+  const error = await applyWithin(world.clock, target, step, act, stepAct)
+  act.guard()
+  if (error instanceof BackoutError && error.code === 'loss_not_accepted') {
+    return { is: 'loss', why: messageOf(error), loss: asked.loss, ms: ms() }
+  }
+  const after = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+  const why = error === null ? after.why : `${messageOf(error)} (asked afterwards: ${after.why})`
+  if (after.is === 'done') return { is: 'done', why: after.why, found: false, ms: ms() }
+  return { is: after.is === 'not-done' ? 'not-done' : 'unknown', why, ms: ms() }
+}
+
+/** Applies within the step's limit. Resolves with the error, if any, once the act has settled or was given up on. */
+async function applyWithin(
+  clock: Clock,
+  target: Target,
+  step: Step,
+  act: Act,
+  stepAct: (signal: AbortSignal) => StepAct,
+): Promise<unknown> {
+  const limit = new AbortController()
+  const signal = AbortSignal.any([act.signal, limit.signal])
+  const late = new BackoutError({
+    code: 'step_timed_out',
+    what: `Step ${step.id} did not end within ${step.limitMs} ms`,
+    next: 'raise its limit in backout.yaml, or find out what it waits for',
+    exit: 'failed',
+  })
+  const applied = target.apply(step, stepAct(signal)).then(
+    () => null,
+    (error: unknown) => error ?? new Error('it failed without saying why'),
+  )
+  const timer = new AbortController()
+  const timeout = clock.sleep(step.limitMs, timer.signal).then(
+    () => {
+      limit.abort(late)
+      return clock.sleep(SETTLE_MS, timer.signal).then(() => late)
+    },
+    () => null,
+  )
+  try {
+    const first = await Promise.race([applied, timeout])
+    return limit.signal.aborted ? late : first
+  } finally {
+    timer.abort()
+    timeout.catch(() => {})
+  }
+}
+
+/** Asks until the target says anything but `running`. What cannot be asked, or never ends, is unknown. */
+async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () => Promise<Verdict>): Promise<Verdict> {
+  const began = clock.mono()
+  for (;;) {
+    const verdict = await askVerdict(verify, signal)
+    if (verdict.is !== 'running') return verdict
+    if (clock.mono() - began > step.limitMs) {
+      return { is: 'unknown', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
+    }
+    await clock.sleep(FOLLOW_EVERY_MS, signal)
+  }
+}
+
+async function askVerdict(verify: () => Promise<Verdict>, signal: AbortSignal): Promise<Verdict> {
+  try {
+    return await verify()
+  } catch (error) {
+    signal.throwIfAborted()
+    return { is: 'unknown', why: messageOf(error) }
+  }
+}
+
+/** Marks an effect: unique to run and step, the same over attempts and processes, safe in file and unit names. */
+export function idemOf(runId: string, stepId: string): string {
+  return `${runId}.${stepId.replaceAll(/[^A-Za-z0-9._-]/g, '.')}`
+}
+
+/** What a step is given to act with. `asked` receives the loss that the step asked about last. */
+export function makeAct(
+  world: World,
+  step: Step,
+  act: Act,
+  signal: AbortSignal,
+  options: TryOptions,
+  asked: { loss: readonly Loss[] } = { loss: [] },
+): StepAct {
+  const guard = () => {
+    act.guard()
+    signal.throwIfAborted()
+  }
+  const idem = idemOf(options.runId, step.id)
+  const base = { vault: world.vault, backups: world.backups, signal, idem, guard }
+  const progress = (p: object) => act.progress({ step: step.id, ...p })
+  let handle = act.handle
+  return {
+    ...base,
+    attempt: options.attempt,
+    get handle() {
+      return handle
+    },
+    note: async (value: Json) => {
+      handle = value
+      await act.note(value)
+    },
+    progress,
+    accepts: loss => {
+      asked.loss = loss
+      return accepts(options.accepted, loss)
+    },
+    tell: (fact: Fact) => act.tell('fact', toJson({ step: step.id, component: step.component, ...fact })),
+    exec: async (component, side, argv, env) => {
+      const other = await world.target(component)
+      if (other.exec === undefined) {
+        throw new BackoutError({
+          code: 'cannot_exec',
+          what: `${component} cannot run commands from its releases, which ${step.id} needs`,
+          next: 'use an adapter that serves exec-from',
+          exit: 'failed',
+        })
+      }
+      return other.exec(side, argv, { ...base, progress, limitMs: step.limitMs, ...(env === undefined ? {} : { env }) })
+    },
+  }
+}

@@ -1,0 +1,37 @@
+import type { StepId } from '../words.ts'
+
+/** How a part of a plan ended. */
+export type NodeResult = { readonly ok: true; readonly tolerated: readonly Failure[] } | Failure
+
+export interface Failure {
+  readonly ok: false
+  readonly kind: 'step' | 'gate' | 'cancelled' | 'fenced'
+  /** The step or gate that failed. */
+  readonly what: StepId
+  readonly component: string | null
+  readonly why: string
+  /** What the plan says to do about it; null: the plan's policy. */
+  readonly then: 'ask' | 'next-rung' | 'stop' | null
+}
+
+export const OK: NodeResult = { ok: true, tolerated: [] }
+
+export function cancelled(): Failure {
+  return { ok: false, kind: 'cancelled', what: 'abort', component: null, why: 'the run was aborted', then: 'stop' }
+}
+
+/** Carries a failure out of a child run, whose outcome holds nothing but a text. */
+export class NodeFailed extends Error {
+  constructor(failure: Failure) {
+    super(JSON.stringify(failure))
+  }
+  static read(text: string): Failure {
+    try {
+      const failure = JSON.parse(text) as Partial<Failure>
+      if (failure.kind !== undefined) return failure as Failure
+    } catch {
+      // Not one of ours: an unexpected error of the child's code.
+    }
+    return { ok: false, kind: 'step', what: 'unexpected', component: null, why: text, then: 'ask' }
+  }
+}

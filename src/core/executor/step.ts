@@ -1,0 +1,135 @@
+import type { Step } from '../contract.ts'
+import type { Ctx } from '../engine.ts'
+import { messageOf } from '../errors.ts'
+import { type Json, toJson } from '../json.ts'
+import type { AcceptedLoss, Plan } from '../plan.ts'
+import { makeAct, type Tried, tryStep } from './attempt.ts'
+import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
+import type { World } from './world.ts'
+
+/** Where a part of a plan is executed. */
+export interface Place {
+  readonly ctx: Ctx
+  readonly world: World
+  readonly plan: Plan
+  /** The run that a person started; children carry their own id in `ctx`. */
+  readonly runId: string
+  /** Prefix of all keys: plan, phase, pass. */
+  readonly key: string
+  /** This is not the first pass: every step may have been begun before. */
+  readonly again: boolean
+  readonly accepted: readonly AcceptedLoss[]
+  /** Steps and gates that a person skipped, with a reason in the journal. */
+  readonly skips: readonly string[]
+}
+
+const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]
+
+interface Said {
+  readonly do: 'done' | 'not-done' | 'skip' | 'accept'
+  readonly by: string
+  readonly reason: string | null
+}
+
+/** Executes one step to its end: retries, asks a person where nothing else can tell. */
+export async function executeStep(place: Place, step: Step): Promise<NodeResult> {
+  const { ctx } = place
+  const key = `${place.key}/${step.id}`
+  ctx.tell(`${key}/begun`, 'step-begun', { step: step.id, title: step.title, estimateMs: step.estimateMs })
+  let force = false
+  let retries = step.retries
+  let accepted = place.accepted
+  for (let attempt = 1; ; attempt++) {
+    const tried = await once({ ...place, accepted }, step, `${key}#${attempt}`, attempt, force)
+    force = false
+    if (tried.is === 'done') return done(place, key, step, tried)
+    if (tried.is === 'loss') {
+      const said = await ask(place, step, `${key}#${attempt}`, tried)
+      if (said.do !== 'accept') return after(place, key, step, said, tried)
+      accepted = [...accepted, ...tried.loss.map(l => ({ what: l.what, unit: l.unit, max: l.count }))]
+      continue
+    }
+    if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried)
+    if (tried.is === 'unknown' && step.onUnknown === 'ask') {
+      const said = await ask(place, step, `${key}#${attempt}`, tried)
+      if (said.do !== 'not-done') return after(place, key, step, said, tried)
+      force = true
+      continue
+    }
+    if (retries-- <= 0) return failed(place, key, step, tried)
+    // What is harmless twice is applied again without asking first.
+    force = tried.is === 'unknown'
+    ctx.tell(`${key}#${attempt}/retry`, 'step-retry', { step: step.id, attempt, why: tried.why })
+    await ctx.wait(`${key}#${attempt}/backoff`, [], BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500)
+  }
+}
+
+async function once(place: Place, step: Step, key: string, attempt: number, force: boolean): Promise<Tried> {
+  const { ctx, world } = place
+  let fresh = false
+  // The intent is on disk before the target is touched; where it was there already, somebody may have begun.
+  await ctx.run(`${key}?`, async () => {
+    fresh = true
+    return null
+  })
+  const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
+  const options = { attempt, verifyFirst, accepted: place.accepted, runId: place.runId }
+  return (await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)))) as unknown as Tried
+}
+
+function done(place: Place, key: string, step: Step, tried: Tried & { is: 'done' }): NodeResult {
+  place.ctx.tell(`${key}/done`, 'step-done', { step: step.id, ms: tried.ms, found: tried.found, why: tried.why })
+  return OK
+}
+
+function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
+  place.ctx.tell(`${key}/failed`, 'step-failed', { step: step.id, why: tried.why, ms: tried.ms })
+  return { ok: false, kind: 'step', what: step.id, component: step.component, why: tried.why, then: null }
+}
+
+/** Waits for a person's word on a step that nothing else can tell of. */
+async function ask(place: Place, step: Step, key: string, tried: Tried): Promise<Said> {
+  const { ctx } = place
+  const answers = tried.is === 'loss' ? ['accept', 'skip'] : ['done', 'not-done', 'skip']
+  ctx.tell(`${key}/asked`, 'asked', {
+    token: key,
+    about: 'step',
+    step: step.id,
+    title: step.title,
+    why: tried.why,
+    answers,
+    loss: tried.is === 'loss' ? toJson(tried.loss) : null,
+  })
+  const said = await ctx.wait(`${key}/answer`, [`answer:${key}`, '$cancel'], Infinity, 'waiting')
+  if (said === null || said.name === '$cancel') return { do: 'skip', by: '$cancel', reason: null }
+  ctx.tell(`${key}/answered`, 'answered', { token: key, step: step.id, ...(said.value as Record<string, Json>) })
+  return said.value as unknown as Said
+}
+
+function after(place: Place, key: string, step: Step, said: Said, tried: Tried): NodeResult {
+  if (said.by === '$cancel') return cancelled()
+  const type = said.do === 'done' ? 'step-done' : 'step-skipped'
+  const why = `${said.by} said so${said.reason === null ? '' : `: ${said.reason}`}`
+  place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why })
+  return OK
+}
+
+async function fence(place: Place, key: string, step: Step, tried: Tried): Promise<Failure> {
+  const { ctx, world, runId, accepted } = place
+  const fenced = await ctx.run(`${key}/fence`, async act => {
+    const target = await world.target(step.component)
+    if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
+    try {
+      const options = { attempt: 1, verifyFirst: false, accepted, runId }
+      await target.fence(step, makeAct(world, step, act, act.signal, options))
+      return { ok: true, why: tried.why }
+    } catch (error) {
+      return { ok: false, why: messageOf(error) }
+    }
+  })
+  const { ok, why } = fenced as { ok: boolean; why: string }
+  const told = { step: step.id, component: step.component, fenced: ok, why: tried.why, fence: why }
+  ctx.tell(`${key}/fenced`, 'fenced', told)
+  const said = ok ? `${tried.why}; kept away from users` : `${tried.why}; could not be kept away from users: ${why}`
+  return { ok: false, kind: 'fenced', what: step.id, component: step.component, why: said, then: null }
+}

@@ -1,0 +1,49 @@
+import type { Clock } from '../clock.ts'
+import type { BackupStore, ExecResult, Target, Vault } from '../contract.ts'
+import type { GateRule, Probe } from '../gate.ts'
+import type { AcceptedLoss, Plan } from '../plan.ts'
+import type { ComponentId } from '../words.ts'
+
+/** What the executor needs of everything around it. It knows no adapter, no file and no database. */
+export interface World {
+  readonly clock: Clock
+  readonly vault: Vault
+  readonly backups: BackupStore
+  /** The opened component (`$hooks` too); opened once in a process. */
+  target(component: ComponentId): Promise<Target>
+  gate(name: string): Promise<{ rule: GateRule; probes: readonly Probe[] }>
+  /** Observes everything afresh and plans again. */
+  replan(request: Replan, signal: AbortSignal): Promise<Plan>
+  /** Captures the environment as it is, so that the run can be reverted. Answers the release's name. */
+  departure(runId: string, signal: AbortSignal): Promise<string>
+}
+
+export interface Replan {
+  /** The plan that is confirmed again, or gone on from. */
+  readonly plan: Plan
+  readonly successor: boolean
+  readonly exclude: readonly { component: ComponentId; rung: string }[]
+  readonly accepted: readonly AcceptedLoss[]
+}
+
+/** The input of a run. */
+export interface RunInput {
+  readonly plan: Plan
+  /** Who started it. */
+  readonly by: string
+  /** Why, where somebody said so. */
+  readonly reason: string | null
+  /** How it was confirmed: "typed the environment's name", "--yes". */
+  readonly confirmed: string
+}
+
+/** How a run ended, as its output. */
+export interface RunOutput {
+  readonly state: 'succeeded' | 'failed' | 'aborted'
+  readonly why: string | null
+  readonly departure: string | null
+  /** Targets that failed within what was tolerated: not on the release, kept from users where a fence could. */
+  readonly fenced: readonly string[]
+}
+
+export type { ExecResult }

@@ -1,0 +1,196 @@
+import { constants } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { backup as copyPages, DatabaseSync } from 'node:sqlite'
+import { z } from 'zod'
+import { iso, systemClock } from '../../core/clock.ts'
+import type { Backup, BackupAbout, CaptureAct, Proof, StepAct } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
+import { compareFingerprints } from '../../data/diff.ts'
+import { fingerprintShape } from '../../data/fingerprint.ts'
+import { compareSchemas, type SchemaShape, schemaShape } from '../../data/schema.ts'
+import type { SqlitePin } from './config.ts'
+import { all, explained, openFrozen, reading } from './database.ts'
+import { fingerprint } from './fingerprint.ts'
+import { writeAside } from './measure.ts'
+import { readSchema } from './schema.ts'
+import { type Live, type Place, readLive, type Site } from './site.ts'
+
+export const COPY = 'database.sqlite'
+const PAGES_AT_ONCE = 5_000
+
+/** What a backup knows of itself. */
+export const backupFacts = z.object({
+  kind: z.literal('sqlite'),
+  identity: z.string(),
+  at: z.string(),
+  level: z.object({ tool: z.string().nullable(), applied: z.array(z.string()) }),
+  schema: schemaShape,
+  fingerprint: fingerprintShape,
+  journal: z.string(),
+  mode: z.number(),
+  /** What going down would destroy, written out: name of the data -> file. */
+  lost: z.record(z.string(), z.string()),
+})
+export type BackupFacts = z.infer<typeof backupFacts>
+
+type Act = CaptureAct | StepAct
+
+/**
+ * Copies the database while others may go on using it: copy, schema and fingerprint are of one instant.
+ * `base`: what is in the database beyond this schema is written out as well.
+ */
+export async function makeBackup(
+  site: Site,
+  place: Place,
+  act: Act,
+  about: BackupAbout,
+  base: SchemaShape | null = null,
+): Promise<Backup> {
+  const draft = await act.backups.begin(about)
+  try {
+    const facts = await reading(place, async db => {
+      const live = readLive(site, db)
+      act.progress({ text: `copying ${place.file}` })
+      await copy(db, join(draft.dir, COPY), act)
+      act.progress({ text: 'taking the fingerprint' })
+      return factsOf(site, place, db, live, draft.dir, base)
+    })
+    return await draft.seal(toJson(facts))
+  } catch (error) {
+    await draft.discard()
+    throw failed(place.file, draft.dir, await explained(place.file, error))
+  }
+}
+
+async function factsOf(
+  site: Site,
+  place: Place,
+  db: DatabaseSync,
+  live: Live,
+  dir: string,
+  base: SchemaShape | null,
+): Promise<BackupFacts> {
+  const extra = new Set(live.level.applied)
+  const declared = site.config.loses.filter(l => extra.has(l.migration))
+  return {
+    kind: 'sqlite',
+    identity: place.identity,
+    at: iso(systemClock.now()),
+    level: { tool: live.level.tool, applied: [...live.level.applied] },
+    schema: live.schema,
+    fingerprint: await fingerprint(db, live.schema, place.signal),
+    journal: String(all(db, 'PRAGMA main.journal_mode')[0]?.['journal_mode']),
+    mode: (await stat(place.file)).mode & 0o777,
+    lost: base === null ? {} : await writeAside(db, base, live.schema, declared, dir),
+  }
+}
+
+async function copy(db: DatabaseSync, to: string, act: Act): Promise<void> {
+  await rm(to, { force: true })
+  await copyPages(db, to, {
+    rate: PAGES_AT_ONCE,
+    progress: ({ totalPages, remainingPages }) => {
+      act.signal.throwIfAborted()
+      act.progress({ text: 'copying pages', done: totalPages - remainingPages, total: totalPages })
+    },
+  })
+  // One file that stands for itself: a database in WAL mode would want to write files beside it when read.
+  const copied = new DatabaseSync(to)
+  copied.exec('PRAGMA journal_mode = DELETE')
+  copied.close()
+}
+
+function failed(file: string, dir: string, error: unknown): unknown {
+  if (error instanceof BackoutError && error.code !== 'disk_full') return error
+  return new BackoutError({
+    code: 'backup_failed',
+    what: `The backup of ${file} into ${dir} failed; nothing of it was kept`,
+    cause: messageOf(error instanceof BackoutError ? error.cause : error),
+    next: 'see that the disk of the backups has room for another copy of the database, then try again',
+    exit: 'failed',
+    from: error,
+  })
+}
+
+export function factsIn(backup: Backup): BackupFacts | null {
+  return backupFacts.safeParse(backup.facts).data ?? null
+}
+
+export function pinOf(backup: Backup, facts: BackupFacts): SqlitePin {
+  const { identity, at, level, schema, fingerprint } = facts
+  return { identity, at, backup: backup.id, level, schema, fingerprint }
+}
+
+/** Puts the content of a backup at `to`, checked by SQLite itself. The same way for a proof and for the real restore. */
+export async function unpack(backup: Backup, to: string): Promise<void> {
+  await rm(to, { force: true })
+  await copyFile(join(backup.dir, COPY), to, constants.COPYFILE_FICLONE)
+  const problems = integrityOf(to)
+  if (problems.length === 0) return
+  throw new BackoutError({
+    code: 'backup_damaged',
+    what: `The backup ${backup.id} is no sound database`,
+    cause: problems.slice(0, 5).join('\n'),
+    next: 'take an earlier backup: `backout releases` lists them',
+    exit: 'blocked',
+  })
+}
+
+function integrityOf(file: string): string[] {
+  try {
+    const db = openFrozen(file)
+    try {
+      const said = all(db, 'PRAGMA integrity_check(20)').map(row => String(Object.values(row)[0]))
+      return said.filter(line => line !== 'ok')
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    return [messageOf(error)]
+  }
+}
+
+/** Restores the backup into a scratch place, compares it with what was backed up, and records what that showed. */
+export async function prove(site: Site, backup: Backup, act: Act): Promise<Backup> {
+  act.progress({ text: 'restoring the backup into a scratch place' })
+  const start = systemClock.mono()
+  await mkdir(site.ctx.stateDir, { recursive: true, mode: 0o700 })
+  const scratch = await mkdtemp(join(site.ctx.stateDir, 'proof-'))
+  const differences = await tryRestore(site, backup, join(scratch, COPY), act)
+  await rm(scratch, { recursive: true, force: true })
+  const ms = Math.round(systemClock.mono() - start)
+  const proof: Proof = { at: iso(systemClock.now()), ms, ok: differences.length === 0, differences }
+  const proven = await act.backups.recordProof(backup.id, proof)
+  if (proof.ok) return proven
+  throw new BackoutError({
+    code: 'backup_unproven',
+    what: `The backup ${backup.id} was made, and restoring it did not give back what was backed up`,
+    cause: differences.slice(0, 5).join('\n'),
+    next: 'look at the disk, then make the backup again',
+    exit: 'failed',
+  })
+}
+
+async function tryRestore(site: Site, backup: Backup, to: string, act: Act): Promise<string[]> {
+  const facts = factsIn(backup)
+  if (facts === null) return ['the backup does not say what it holds']
+  try {
+    await unpack(backup, to)
+    const db = openFrozen(to)
+    try {
+      const tool = readLive(site, db).tool
+      const schema = readSchema(db, tool)
+      const data = await fingerprint(db, schema, act.signal)
+      const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
+      return [...compareSchemas(facts.schema, schema).map(d => d.text), ...differing]
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    if (act.signal.aborted) await rm(dirname(to), { recursive: true, force: true })
+    act.signal.throwIfAborted()
+    return [messageOf(error)]
+  }
+}

@@ -1,0 +1,184 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import type { Backup, ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { sameJson } from '../../core/json.ts'
+import { redact, reveal } from '../../core/secret.ts'
+import { between } from '../../data/bookkeeping.ts'
+import { compareSchemas, type SchemaDifference, schemaShape } from '../../data/schema.ts'
+import { groupAlive, runLocal } from '../../exec/local.ts'
+import { reading } from './database.ts'
+import { factsIn } from './backup.ts'
+import { holdersOf } from './holders.ts'
+import { lostByGoingDown } from './measure.ts'
+import { type Live, type Place, placeOf, readLive, type Site } from './site.ts'
+
+export const downArgs = z.object({
+  migration: z.string(),
+  /** What is applied right before this step. */
+  before: z.array(z.string()),
+  /** The newest migration that stays; empty: none. */
+  level: z.string(),
+  /** The level of the release, and its schema: what everything else must be like once the last one is undone. */
+  release: z.array(z.string()),
+  schema: schemaShape,
+  last: z.boolean(),
+})
+export type DownArgs = z.infer<typeof downArgs>
+
+/** Kept before the command starts, so that a later process finds what it left behind. */
+const handleShape = z.object({ pgid: z.number().optional(), elsewhere: z.string().optional() })
+
+/** Undoes one migration. Never runs the command where the migration is not applied any more: it would undo another. */
+export async function migrateDown(site: Site, step: Step, act: StepAct): Promise<void> {
+  const args = downArgs.parse(step.args)
+  const place = await placeOf(site, act.signal)
+  const { live, loss } = await reading(place, db => {
+    const live = readLive(site, db)
+    const declared = site.config.loses.filter(l => l.migration === args.migration)
+    return { live, loss: lostByGoingDown(db, args.schema, live.schema, declared) }
+  })
+  if (live.level.applied.includes(args.migration)) {
+    refuseMoved(args, live.level.applied)
+    if (!act.accepts(loss)) throw notAccepted(args.migration, loss)
+    act.signal.throwIfAborted()
+    act.guard()
+    const result = await runDown(site, place, args, act)
+    if (result.code !== 0) throw downFailed(args.migration, result)
+  }
+  const after = await reading(place, db => readLive(site, db))
+  const wrong = wrongAfter(args, after)
+  if (wrong !== null) throw wrongError(args, place.file, wrong)
+  await tellLost(site, args, after, loss, act)
+}
+
+/** A command that undoes "the newest" would undo the wrong one after somebody moved the level. */
+function refuseMoved(args: DownArgs, applied: readonly string[]): void {
+  const [then, now] = [args.before.toSorted(), applied.toSorted()]
+  if (sameJson(then, now)) return
+  const odd = [...applied.filter(m => !args.before.includes(m)), ...args.before.filter(m => !applied.includes(m))]
+  throw new BackoutError({
+    code: 'level_moved',
+    what: `The migrations are not those that the plan reckoned with before undoing ${args.migration}`,
+    cause: `other than planned: ${odd.join(', ')}`,
+    next: 'plan again: `backout plan`',
+    exit: 'moved',
+  })
+}
+
+async function runDown(site: Site, place: Place, args: DownArgs, act: StepAct): Promise<ExecResult> {
+  const { down, runIn, cwd, downLimit } = site.config.migrations
+  if (down === undefined)
+    throw new BackoutError({ code: 'no_down_command', what: 'migrations.down is not set any more' })
+  const argv = down.map(reveal)
+  const env = { BACKOUT_MIGRATION: args.migration, BACKOUT_LEVEL: args.level, BACKOUT_DATABASE: place.file }
+  if (runIn !== undefined) {
+    await act.note({ elsewhere: runIn })
+    return act.exec(runIn, 'from', argv, env)
+  }
+  const command = {
+    argv,
+    env,
+    cwd: resolve(site.ctx.baseDir, cwd),
+    limitMs: downLimit,
+    idem: act.idem,
+    onSpawn: (pgid: number) => act.note({ pgid }),
+  }
+  return runLocal(command, act.signal)
+}
+
+/** What is not as it should be after this migration was undone; null: all is well. */
+function wrongAfter(args: DownArgs, live: Live): { code: string; why: string } | null {
+  if (live.level.applied.includes(args.migration)) {
+    return { code: 'down_without_effect', why: `${args.migration} is still applied` }
+  }
+  const { missing } = between(args.release, live.level.applied, live.tool?.headOnly === true)
+  if (missing.length > 0)
+    return { code: 'down_too_far', why: `${missing.join(', ')} belongs to the release and is undone` }
+  if (!args.last) return null
+  const differences = compareSchemas(args.schema, live.schema).filter(binding)
+  if (differences.length === 0) return null
+  return { code: 'schema_not_as_released', why: differences.map(d => d.text).join('; ') }
+}
+
+/** An index that merely makes something faster binds nobody. */
+function binding(difference: SchemaDifference): boolean {
+  return !(difference.object === 'index' && difference.additive)
+}
+
+function wrongError(args: DownArgs, file: string, wrong: { code: string; why: string }): BackoutError {
+  return new BackoutError({
+    code: wrong.code,
+    what: `Undoing ${args.migration} in ${file} ended, and the database is not as it should be`,
+    cause: wrong.why,
+    next: 'look at the down-script and at the database; the rung `restore` is the other way back',
+    exit: 'failed',
+  })
+}
+
+function downFailed(migration: string, result: ExecResult): BackoutError {
+  const said = redact((result.stderr.trim() || result.stdout.trim()).slice(-2000))
+  return new BackoutError({
+    code: 'down_failed',
+    what: `The command that undoes ${migration} ended with code ${result.code}`,
+    cause: said || 'it said nothing',
+    next: 'repair what it names and resume, or take the rung `restore`',
+    exit: 'failed',
+  })
+}
+
+export function notAccepted(what: string, loss: readonly Loss[]): BackoutError {
+  return new BackoutError({
+    code: 'loss_not_accepted',
+    what: `${what} would destroy more than was accepted; nothing was touched`,
+    cause: loss.map(l => `${l.what}: ${l.count} ${l.unit}`).join(', '),
+    next: 'look at the loss, then approve it: `backout plan`',
+    exit: 'waiting',
+  })
+}
+
+/** Says in the journal what is gone now, and where it was written. */
+async function tellLost(site: Site, args: DownArgs, after: Live, before: readonly Loss[], act: StepAct): Promise<void> {
+  const left = new Set(compareSchemas(args.schema, after.schema).flatMap(d => (d.is === 'added' ? [d.name] : [])))
+  const backup = await newestBackup(site, act)
+  for (const loss of before.filter(l => !left.has(l.what))) {
+    const file = backup === null ? undefined : factsIn(backup)?.lost[loss.what]
+    const where =
+      backup === null ? '' : `; it is in the backup ${backup.id}${file === undefined ? '' : `, file ${file}`}`
+    await act.tell({
+      kind: 'lost',
+      text: `${loss.count} ${loss.unit} of ${loss.what} went with ${args.migration}${where}`,
+      data: { what: loss.what, count: loss.count, unit: loss.unit, backup: backup?.id ?? null, file: file ?? null },
+    })
+  }
+}
+
+async function newestBackup(site: Site, act: StepAct): Promise<Backup | null> {
+  const all = await act.backups.list(site.ctx.component)
+  const own = all.filter(b => b.reason === 'pre-rollback').sort((a, b) => a.createdAt.localeCompare(b.createdAt))
+  return own.at(-1) ?? null
+}
+
+export async function downVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  const args = downArgs.parse(step.args)
+  const place = await placeOf(site, act.signal)
+  const alive = await stillAtIt(place, act)
+  if (alive !== null) return { is: 'running', why: alive }
+  const live = await reading(place, db => readLive(site, db))
+  const wrong = wrongAfter(args, live)
+  if (wrong === null) return { is: 'done', why: `${args.migration} is not applied any more` }
+  const begun = handleShape.safeParse(act.handle).data
+  if (wrong.code === 'down_without_effect' && begun?.elsewhere !== undefined) {
+    const [holder] = await holdersOf(place.file)
+    if (holder !== undefined) {
+      return { is: 'running', why: `process ${holder.pid} (${holder.command}) has the database open` }
+    }
+  }
+  return { is: 'not-done', why: [wrong.why, ...live.unfinished].join('; ') }
+}
+
+async function stillAtIt(place: Place, act: StepAct): Promise<string | null> {
+  const begun = handleShape.safeParse(act.handle).data
+  if (begun?.pgid === undefined || !(await groupAlive(begun.pgid, act.idem))) return null
+  return `the command's process group ${begun.pgid} is alive, working on ${place.file}`
+}

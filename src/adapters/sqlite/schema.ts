@@ -1,0 +1,170 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { type Bookkeeping, isBookkeeping, recognise } from '../../data/bookkeeping.ts'
+import type { ColumnShape, SchemaShape, TableShape } from '../../data/schema.ts'
+import { all, type Row } from './database.ts'
+
+export interface Level {
+  readonly tool: string | null
+  readonly applied: readonly string[]
+}
+
+export interface Migrations {
+  readonly tool: Bookkeeping | null
+  readonly level: Level
+  /** Begun and not ended, or locked by the tool. For people. */
+  readonly unfinished: readonly string[]
+}
+
+/** Names of the tables that hold data, the hidden ones of full-text search and the like included. */
+export function tablesOf(db: DatabaseSync): string[] {
+  const rows = all(db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')`)
+  return rows
+    .map(row => String(row['name']))
+    .filter(name => !name.startsWith('sqlite_'))
+    .sort()
+}
+
+/** What the migration tool says. `query`: the settings' own list of applied migrations. */
+export function readMigrations(db: DatabaseSync, named: string | undefined, query: string | undefined): Migrations {
+  if (query !== undefined) {
+    return { tool: null, level: { tool: 'custom', applied: firstColumn(db, query) }, unfinished: [] }
+  }
+  const columns = Object.fromEntries(tablesOf(db).map(t => [t, columnsOf(db, t).map(c => String(c['name']))]))
+  const tool = recognise(columns, named)
+  if (tool === null) return { tool, level: { tool: null, applied: [] }, unfinished: [] }
+  const dirty = tool.dirty === undefined ? [] : firstColumn(db, tool.dirty)
+  const unfinished = dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
+  if (tool.lock !== undefined && columns[tool.lock.table] !== undefined && all(db, tool.lock.held).length > 0) {
+    unfinished.push(`${tool.tool} holds its migration lock (${tool.lock.table})`)
+  }
+  return { tool, level: { tool: tool.tool, applied: firstColumn(db, tool.applied) }, unfinished }
+}
+
+function firstColumn(db: DatabaseSync, sql: string): string[] {
+  return all(db, sql).map(row => String(Object.values(row)[0]))
+}
+
+/** The schema as far as it binds an application. The migration tool's own tables are left out. */
+export function readSchema(db: DatabaseSync, tool: Bookkeeping | null): SchemaShape {
+  const tables = tablesOf(db).filter(name => !isBookkeeping(name, tool))
+  return {
+    tables: Object.fromEntries(tables.map(name => [name, tableShape(db, name)])),
+    views: { ...texts(db, 'view'), ...virtuals(db) },
+    triggers: texts(db, 'trigger'),
+  }
+}
+
+export function columnsOf(db: DatabaseSync, table: string): Row[] {
+  return all(db, `SELECT * FROM pragma_table_xinfo(?, 'main')`, table)
+}
+
+function tableShape(db: DatabaseSync, table: string): TableShape {
+  const rows = columnsOf(db, table).filter(row => row['hidden'] !== 1)
+  const key = rows.filter(row => Number(row['pk']) > 0).sort((a, b) => Number(a['pk']) - Number(b['pk']))
+  const sql = plain(sqlOf(db, 'table', table))
+  const indexes = all(db, `SELECT * FROM pragma_index_list(?, 'main')`, table)
+  const own = indexes.filter(index => index['origin'] === 'c')
+  const implied = indexes.filter(index => index['origin'] === 'u')
+  return {
+    columns: Object.fromEntries(rows.map(row => [String(row['name']), columnShape(row)])),
+    key: key.map(row => String(row['name'])),
+    indexes: Object.fromEntries(
+      own.map(index => {
+        const name = String(index['name'])
+        return [name, { unique: index['unique'] === 1, on: afterOn(plain(sqlOf(db, 'index', name))) }]
+      }),
+    ),
+    constraints: [
+      ...implied.map(index => `unique (${indexColumns(db, String(index['name']))})`),
+      ...foreignKeys(db, table),
+      ...checks(sql),
+      ...[...sql.matchAll(/\bcollate (\w+)/g)].map(m => `collate ${m[1]}`),
+      ...['autoincrement', 'without rowid', 'strict'].filter(word =>
+        new RegExp(`\\b${word}\\b`).test(outside(sql, word)),
+      ),
+    ].sort(),
+  }
+}
+
+function columnShape(row: Row): ColumnShape {
+  return {
+    type: String(row['type']).toUpperCase(),
+    nullable: row['notnull'] === 0,
+    default: row['dflt_value'] === null ? null : String(row['dflt_value']),
+    generated: row['hidden'] === 2 || row['hidden'] === 3,
+  }
+}
+
+function indexColumns(db: DatabaseSync, index: string): string {
+  const rows = all(db, `SELECT name FROM pragma_index_info(?, 'main') ORDER BY seqno`, index)
+  return rows.map(row => String(row['name'])).join(', ')
+}
+
+function foreignKeys(db: DatabaseSync, table: string): string[] {
+  const byId = Map.groupBy(
+    all(db, `SELECT * FROM pragma_foreign_key_list(?, 'main') ORDER BY id, seq`, table),
+    r => r['id'],
+  )
+  return [...byId.values()].map(rows => {
+    const [first] = rows
+    const list = (name: string) => rows.map(row => String(row[name] ?? '')).join(', ')
+    const one = (name: string) => String(first?.[name] ?? '')
+    const rules = `on update ${one('on_update')} on delete ${one('on_delete')}`.toLowerCase()
+    return `foreign key (${list('from')}) references ${one('table')} (${list('to')}) ${rules}`
+  })
+}
+
+/** Texts of the CHECK constraints, found by counting brackets: SQLite tells them in no other way. */
+function checks(sql: string): string[] {
+  return [...sql.matchAll(/\bcheck ?\(/g)].map(match => {
+    let depth = 0
+    const from = match.index + match[0].length - 1
+    for (let at = from; at < sql.length; at++) {
+      if (sql[at] === '(') depth++
+      if (sql[at] === ')' && --depth === 0) return `check ${sql.slice(from, at + 1)}`
+    }
+    return `check ${sql.slice(from)}`
+  })
+}
+
+/** Options of the table stand behind its last bracket, `autoincrement` within. */
+function outside(sql: string, word: string): string {
+  return word === 'autoincrement' ? sql : sql.slice(sql.lastIndexOf(')'))
+}
+
+function afterOn(sql: string): string {
+  return sql.slice(sql.indexOf(' on ') + 4)
+}
+
+function sqlOf(db: DatabaseSync, type: string, name: string): string {
+  const [row] = all(db, 'SELECT sql FROM sqlite_schema WHERE type = ? AND name = ?', type, name)
+  return String(row?.['sql'] ?? '')
+}
+
+function texts(db: DatabaseSync, type: string): Record<string, string> {
+  const rows = all(db, 'SELECT name, sql FROM sqlite_schema WHERE type = ? ORDER BY name', type)
+  return Object.fromEntries(rows.map(row => [String(row['name']), plain(String(row['sql']))]))
+}
+
+/** Virtual tables keep their rows in other tables, so that they are looked at as views are. */
+function virtuals(db: DatabaseSync): Record<string, string> {
+  const rows = all(db, `SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'create virtual table%'`)
+  return Object.fromEntries(rows.map(row => [String(row['name']), plain(String(row['sql']))]))
+}
+
+/** One text for one meaning: names unquoted, white space single, lower case outside of literals. */
+function plain(sql: string): string {
+  const parts = sql.match(/'(?:[^']|'')*'|[^']+/g) ?? []
+  return parts
+    .map(part => {
+      if (part.startsWith("'")) return part
+      const bare = part.replaceAll(/--[^\n]*/g, ' ').replaceAll(/\/\*[\s\S]*?\*\//g, ' ')
+      return bare
+        .replaceAll(/["`[\]]/g, '')
+        .replaceAll(/\s+/g, ' ')
+        .replaceAll(/ ?([(),]) ?/g, '$1')
+        .toLowerCase()
+    })
+    .join('')
+    .trim()
+}

@@ -1,0 +1,48 @@
+import type { Finding, Proposal, Question, Step } from '../../core/contract.ts'
+import { NOTHING } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
+import type { Say } from './checks.ts'
+import type { SqlitePin } from './config.ts'
+import type { Place, Site } from './site.ts'
+
+export type Ask = Question<SqlitePin>
+
+/** What every rung starts from. */
+export interface Look {
+  readonly site: Site
+  readonly place: Place
+  readonly question: Ask
+  readonly say: Say
+}
+
+export function withFindings(...findings: Finding[]): Proposal {
+  return { ...NOTHING, findings }
+}
+
+/** The backup of what is there right before it is changed. */
+export function backupStep({ site, question }: Look, bytes: number, base: Json): Step {
+  const prove = question.mode === 'full'
+  return {
+    id: `${site.ctx.component}/backup`,
+    component: site.ctx.component,
+    title: `back up ${site.config.path}${prove ? ' and prove the backup' : ''}`,
+    args: { prove, base },
+    limitMs: site.config.limit,
+    retries: 1,
+    estimateMs: perMegabyte(bytes, prove ? 40 : 15),
+    onUnknown: 'repeat',
+  }
+}
+
+/** So many milliseconds a megabyte, and half a second. */
+export function perMegabyte(bytes: number, ms: number): number {
+  return Math.round(500 + (bytes / 1_048_576) * ms)
+}
+
+export function estimate(...steps: readonly Step[]): number {
+  return steps.reduce((sum, step) => sum + step.estimateMs, 0)
+}
+
+export function omitted(question: Ask): string[] {
+  return question.mode === 'full' ? [] : ['proving the backup made right before']
+}

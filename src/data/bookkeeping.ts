@@ -1,0 +1,186 @@
+/** How a migration tool remembers what it applied. Queries are standard SQL with "quoted" names; give each row one column. */
+export interface Bookkeeping {
+  readonly tool: string
+  readonly table: string
+  /** Columns that the table must have: several tools share a table's name. */
+  readonly columns: readonly string[]
+  /** Another table that must be there. */
+  readonly beside?: string
+  /** Lists the applied migrations, first applied first. */
+  readonly applied: string
+  /** Lists migrations that were begun and did not end. */
+  readonly dirty?: string
+  /** A lock that the tool takes while it works; the query gives a row while it is held. */
+  readonly lock?: { readonly table: string; readonly held: string }
+  /** The table knows where it stands, not how it came there. */
+  readonly headOnly?: boolean
+  /** Refuses to work while migrations are applied that it has no files of: matters to an old release left with a new schema. */
+  readonly refusesUnknown?: boolean
+  /** The tool's own way to undo one migration, as a suggestion; null: it has none. */
+  readonly down: string | null
+}
+
+/** In the order in which they are tried: the ones with more marks first. */
+export const BOOKKEEPING: readonly Bookkeeping[] = [
+  {
+    tool: 'knex',
+    table: 'knex_migrations',
+    columns: ['id', 'name', 'batch'],
+    applied: 'SELECT "name" FROM "knex_migrations" ORDER BY "id"',
+    lock: { table: 'knex_migrations_lock', held: 'SELECT 1 FROM "knex_migrations_lock" WHERE "is_locked" = 1' },
+    refusesUnknown: true,
+    down: 'npx knex migrate:down "$BACKOUT_MIGRATION"',
+  },
+  {
+    tool: 'prisma',
+    table: '_prisma_migrations',
+    columns: ['migration_name', 'finished_at', 'rolled_back_at'],
+    applied:
+      'SELECT "migration_name" FROM "_prisma_migrations" WHERE "finished_at" IS NOT NULL AND "rolled_back_at" IS NULL ORDER BY "started_at", "migration_name"',
+    dirty:
+      'SELECT "migration_name" FROM "_prisma_migrations" WHERE "finished_at" IS NULL AND "rolled_back_at" IS NULL ORDER BY "started_at"',
+    down: null,
+  },
+  {
+    tool: 'drizzle',
+    table: '__drizzle_migrations',
+    columns: ['id', 'hash', 'created_at'],
+    applied: 'SELECT "hash" FROM "__drizzle_migrations" ORDER BY "created_at", "id"',
+    down: null,
+  },
+  {
+    tool: 'typeorm',
+    table: 'migrations',
+    columns: ['id', 'timestamp', 'name'],
+    applied: 'SELECT "name" FROM "migrations" ORDER BY "id"',
+    down: 'npx typeorm migration:revert -d data-source.js',
+  },
+  {
+    tool: 'laravel',
+    table: 'migrations',
+    columns: ['id', 'migration', 'batch'],
+    applied: 'SELECT "migration" FROM "migrations" ORDER BY "batch", "id"',
+    down: 'php artisan migrate:rollback --step=1',
+  },
+  {
+    tool: 'sequelize',
+    table: 'SequelizeMeta',
+    columns: ['name'],
+    applied: 'SELECT "name" FROM "SequelizeMeta" ORDER BY "name"',
+    down: 'npx sequelize-cli db:migrate:undo --name "$BACKOUT_MIGRATION"',
+  },
+  {
+    tool: 'node-pg-migrate',
+    table: 'pgmigrations',
+    columns: ['id', 'name', 'run_on'],
+    applied: 'SELECT "name" FROM "pgmigrations" ORDER BY "run_on", "id"',
+    down: 'npx node-pg-migrate down 1',
+  },
+  {
+    tool: 'django',
+    table: 'django_migrations',
+    columns: ['id', 'app', 'name', 'applied'],
+    applied: `SELECT CONCAT("app", '.', "name") FROM "django_migrations" ORDER BY "id"`,
+    down: 'python manage.py migrate "${BACKOUT_MIGRATION%%.*}" <the migration before it>',
+  },
+  {
+    tool: 'flyway',
+    table: 'flyway_schema_history',
+    columns: ['installed_rank', 'version', 'script', 'success'],
+    applied:
+      'SELECT "script" FROM "flyway_schema_history" WHERE "success" = TRUE AND "version" IS NOT NULL ORDER BY "installed_rank"',
+    dirty: 'SELECT "script" FROM "flyway_schema_history" WHERE "success" = FALSE',
+    down: 'flyway undo',
+  },
+  {
+    tool: 'liquibase',
+    table: 'databasechangelog',
+    columns: ['id', 'author', 'filename', 'orderexecuted'],
+    applied: `SELECT CONCAT("filename", '::', "id", '::', "author") FROM "databasechangelog" ORDER BY "orderexecuted"`,
+    lock: { table: 'databasechangeloglock', held: 'SELECT 1 FROM "databasechangeloglock" WHERE "locked" = TRUE' },
+    down: 'liquibase rollback-count 1',
+  },
+  {
+    tool: 'alembic',
+    table: 'alembic_version',
+    columns: ['version_num'],
+    applied: 'SELECT "version_num" FROM "alembic_version" ORDER BY "version_num"',
+    headOnly: true,
+    refusesUnknown: true,
+    down: 'alembic downgrade "$BACKOUT_LEVEL"',
+  },
+  {
+    tool: 'goose',
+    table: 'goose_db_version',
+    columns: ['id', 'version_id', 'is_applied'],
+    applied:
+      'SELECT "version_id" FROM "goose_db_version" AS g WHERE "is_applied" = TRUE AND "version_id" > 0 AND NOT EXISTS (SELECT 1 FROM "goose_db_version" AS later WHERE later."version_id" = g."version_id" AND later."id" > g."id") ORDER BY "id"',
+    down: 'goose down',
+  },
+  {
+    tool: 'golang-migrate',
+    table: 'schema_migrations',
+    columns: ['version', 'dirty'],
+    applied: 'SELECT "version" FROM "schema_migrations"',
+    dirty: 'SELECT "version" FROM "schema_migrations" WHERE "dirty" = TRUE',
+    headOnly: true,
+    refusesUnknown: true,
+    down: 'migrate goto "$BACKOUT_LEVEL"',
+  },
+  {
+    tool: 'rails',
+    table: 'schema_migrations',
+    columns: ['version'],
+    beside: 'ar_internal_metadata',
+    applied: 'SELECT "version" FROM "schema_migrations" ORDER BY "version"',
+    down: 'bin/rails db:migrate:down VERSION="$BACKOUT_MIGRATION"',
+  },
+  {
+    tool: 'dbmate',
+    table: 'schema_migrations',
+    columns: ['version'],
+    applied: 'SELECT "version" FROM "schema_migrations" ORDER BY "version"',
+    down: 'npx dbmate rollback',
+  },
+]
+
+export const TOOLS = BOOKKEEPING.map(b => b.tool) as [string, ...string[]]
+
+/**
+ * The tool whose bookkeeping this database holds; null where none is known. `tables` maps each table to its columns.
+ * A tool that was named is only looked for itself.
+ */
+export function recognise(tables: Readonly<Record<string, readonly string[]>>, named?: string): Bookkeeping | null {
+  const there = new Map(Object.entries(tables).map(([table, columns]) => [table.toLowerCase(), lower(columns)]))
+  const fits = (b: Bookkeeping) => {
+    const columns = there.get(b.table.toLowerCase())
+    if (columns === undefined || (b.beside !== undefined && !there.has(b.beside))) return false
+    return b.columns.every(c => columns.has(c))
+  }
+  return BOOKKEEPING.find(b => (named === undefined || b.tool === named) && fits(b)) ?? null
+}
+
+/** Whether a table belongs to the tool that was recognised. */
+export function isBookkeeping(table: string, tool: Bookkeeping | null): boolean {
+  const name = table.toLowerCase()
+  return tool !== null && [tool.table, tool.lock?.table, tool.beside].some(own => own?.toLowerCase() === name)
+}
+
+/** What lies between two levels. */
+export interface Between {
+  /** Applied now and not at the release: newest first, in the order in which they are to be undone. */
+  readonly extra: readonly string[]
+  /** Applied at the release and not now. */
+  readonly missing: readonly string[]
+}
+
+export function between(then: readonly string[], now: readonly string[], headOnly: boolean): Between {
+  const extra = now.filter(name => !then.includes(name)).toReversed()
+  const missing = then.filter(name => !now.includes(name))
+  // A head that moved is one step to the head that was: the way between is the tool's to know.
+  return { extra, missing: headOnly && extra.length > 0 ? [] : missing }
+}
+
+function lower(columns: readonly string[]): Set<string> {
+  return new Set(columns.map(c => c.toLowerCase()))
+}

@@ -1,0 +1,126 @@
+import { z } from 'zod'
+import { hashOf } from '../core/json.ts'
+
+/** What a schema is, in words that every database shares. Names are as the database shows them. */
+const columnShape = z.object({
+  type: z.string(),
+  nullable: z.boolean(),
+  /** The default as SQL. */
+  default: z.string().nullable(),
+  generated: z.boolean(),
+})
+export type ColumnShape = z.infer<typeof columnShape>
+
+const tableShape = z.object({
+  columns: z.record(z.string(), columnShape),
+  /** Columns of the primary key, in its order. Empty: none. */
+  key: z.array(z.string()),
+  indexes: z.record(z.string(), z.object({ unique: z.boolean(), on: z.string() })),
+  /** Keys, uniqueness, checks and whatever else binds the rows, one text each, sorted. */
+  constraints: z.array(z.string()),
+})
+export type TableShape = z.infer<typeof tableShape>
+
+export const schemaShape = z.object({
+  tables: z.record(z.string(), tableShape),
+  views: z.record(z.string(), z.string()),
+  triggers: z.record(z.string(), z.string()),
+})
+export type SchemaShape = z.infer<typeof schemaShape>
+
+export interface SchemaDifference {
+  readonly object: 'table' | 'column' | 'index' | 'constraint' | 'view' | 'trigger'
+  /** Seen from the baseline: `added` since, `gone` since. */
+  readonly is: 'added' | 'gone' | 'changed'
+  /** "orders", "orders.discount". */
+  readonly name: string
+  /** For people: "column orders.discount was added (NUMERIC, nullable)". */
+  readonly text: string
+  /** True where code that only knows the baseline can read and write as before. */
+  readonly additive: boolean
+}
+
+/** One hash for one schema. The order of columns does not count: undoing a migration may change it. */
+export function schemaHash(schema: SchemaShape): string {
+  return hashOf(schema)
+}
+
+/** Everything in which `now` differs from the baseline, tables first, by name. */
+export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDifference[] {
+  const out: SchemaDifference[] = []
+  for (const name of names(base.tables, now.tables)) {
+    const [a, b] = [base.tables[name], now.tables[name]]
+    if (a === undefined) out.push(difference('table', 'added', name, '', true))
+    else if (b === undefined) out.push(difference('table', 'gone', name, '', false))
+    else out.push(...compareTables(name, a, b))
+  }
+  out.push(...compareTexts('view', base.views, now.views, true))
+  out.push(...compareTexts('trigger', base.triggers, now.triggers, false))
+  return out
+}
+
+function compareTables(table: string, base: TableShape, now: TableShape): SchemaDifference[] {
+  const out: SchemaDifference[] = []
+  for (const column of names(base.columns, now.columns)) {
+    const [a, b] = [base.columns[column], now.columns[column]]
+    const name = `${table}.${column}`
+    if (a === undefined && b !== undefined) {
+      const free = b.nullable || b.default !== null || b.generated
+      out.push(difference('column', 'added', name, shown(b), free))
+    } else if (b === undefined) out.push(difference('column', 'gone', name, '', false))
+    else if (a !== undefined && shown(a) !== shown(b)) {
+      out.push(difference('column', 'changed', name, `${shown(a)} -> ${shown(b)}`, false))
+    }
+  }
+  for (const index of names(base.indexes, now.indexes)) {
+    const [a, b] = [base.indexes[index], now.indexes[index]]
+    const name = `${table}.${index}`
+    if (a === undefined && b !== undefined) out.push(difference('index', 'added', name, b.on, !b.unique))
+    else if (b === undefined) out.push(difference('index', 'gone', name, '', false))
+    else if (a !== undefined && (a.on !== b.on || a.unique !== b.unique)) {
+      out.push(difference('index', 'changed', name, `${a.on} -> ${b.on}`, false))
+    }
+  }
+  for (const text of now.constraints.filter(c => !base.constraints.includes(c))) {
+    out.push(difference('constraint', 'added', table, text, false))
+  }
+  for (const text of base.constraints.filter(c => !now.constraints.includes(c))) {
+    out.push(difference('constraint', 'gone', table, text, false))
+  }
+  return out
+}
+
+function compareTexts(
+  object: 'view' | 'trigger',
+  base: Record<string, string>,
+  now: Record<string, string>,
+  additive: boolean,
+): SchemaDifference[] {
+  return names(base, now).flatMap(name => {
+    if (base[name] === undefined) return [difference(object, 'added', name, '', additive)]
+    if (now[name] === undefined) return [difference(object, 'gone', name, '', false)]
+    return base[name] === now[name] ? [] : [difference(object, 'changed', name, '', false)]
+  })
+}
+
+function difference(
+  object: SchemaDifference['object'],
+  is: SchemaDifference['is'],
+  name: string,
+  detail: string,
+  additive: boolean,
+): SchemaDifference {
+  const verb = { added: 'was added', gone: 'is gone', changed: 'was changed' }[is]
+  return { object, is, name, additive, text: `${object} ${name} ${verb}${detail && ` (${detail})`}` }
+}
+
+function shown(column: ColumnShape): string {
+  const parts = [column.type || 'no type', column.nullable ? 'nullable' : 'not null']
+  if (column.default !== null) parts.push(`default ${column.default}`)
+  if (column.generated) parts.push('generated')
+  return parts.join(', ')
+}
+
+function names(a: object, b: object): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].sort()
+}

@@ -14,7 +14,6 @@ import type { SqlitePin } from './config.ts'
 import { all, explained, openFrozen, reading } from './database.ts'
 import { fingerprint } from './fingerprint.ts'
 import { writeAside } from './measure.ts'
-import { readSchema } from './schema.ts'
 import { type Live, type Place, readLive, type Site } from './site.ts'
 
 export const COPY = 'database.sqlite'
@@ -180,8 +179,7 @@ async function tryRestore(site: Site, backup: Backup, to: string, act: Act): Pro
     await unpack(backup, to)
     const db = openFrozen(to)
     try {
-      const tool = readLive(site, db).tool
-      const schema = readSchema(db, tool)
+      const { schema } = readLive(site, db)
       const data = await fingerprint(db, schema, act.signal)
       const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
       return [...compareSchemas(facts.schema, schema).map(d => d.text), ...differing]

@@ -17,6 +17,10 @@ const migrations = z
       .string()
       .optional()
       .describe('SQL that lists the names of the applied migrations, first applied first, for a tool of your own.'),
+    tables: z
+      .array(z.string())
+      .default([])
+      .describe("Tables of such a tool's bookkeeping: no data of the application, nothing that could be lost."),
     down: command()
       .optional()
       .describe(

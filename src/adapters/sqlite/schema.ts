@@ -44,9 +44,9 @@ function firstColumn(db: DatabaseSync, sql: string): string[] {
   return all(db, sql).map(row => String(Object.values(row)[0]))
 }
 
-/** The schema as far as it binds an application. The migration tool's own tables are left out. */
-export function readSchema(db: DatabaseSync, tool: Bookkeeping | null): SchemaShape {
-  const tables = tablesOf(db).filter(name => !isBookkeeping(name, tool))
+/** The schema as far as it binds an application. The migration tool's own tables, and those named as such, are left out. */
+export function readSchema(db: DatabaseSync, tool: Bookkeeping | null, own: readonly string[]): SchemaShape {
+  const tables = tablesOf(db).filter(name => !isBookkeeping(name, tool) && !own.includes(name))
   return {
     tables: Object.fromEntries(tables.map(name => [name, tableShape(db, name)])),
     views: { ...texts(db, 'view'), ...virtuals(db) },

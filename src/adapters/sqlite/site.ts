@@ -35,9 +35,9 @@ export interface Live {
 }
 
 export function readLive(site: Site, db: DatabaseSync): Live {
-  const { tool, applied } = site.config.migrations
+  const { tool, applied, tables } = site.config.migrations
   const migrations = readMigrations(db, tool, applied)
-  return { ...migrations, schema: readSchema(db, migrations.tool) }
+  return { ...migrations, schema: readSchema(db, migrations.tool, tables) }
 }
 
 export type FileState = 'ok' | 'missing' | 'damaged'

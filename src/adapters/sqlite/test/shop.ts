@@ -26,7 +26,7 @@ if (process.argv[2] !== 'nothing') {
   db.exec(down[name])
   db.prepare('DELETE FROM knex_migrations WHERE name = ?').run(name)
   if (process.argv[2] === 'too-far') db.exec("DELETE FROM knex_migrations WHERE name = '001_start'")
-  if (process.argv[2] === 'sloppy') db.exec('ALTER TABLE orders ADD COLUMN left_over TEXT')
+  if (process.argv[2] === 'sloppy' && name === '002_discount') db.exec('ALTER TABLE orders ADD COLUMN left_over TEXT')
 }
 db.exec('COMMIT')
 `

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { isMap, LineCounter, parseDocument } from 'yaml'
+import type { z } from 'zod'
+import type { Adapter } from '../core/contract.ts'
+import { BackoutError } from '../core/errors.ts'
+import { Graph } from '../core/graph.ts'
+import { hashOf, type Json } from '../core/json.ts'
+import { Secret } from '../core/secret.ts'
+import { type Mistake, mistakesOf, report } from './mistakes.ts'
+import { type ConfigFile, fileSchema } from './schema.ts'
+import { hasPlaceholder } from './secrets.ts'
+import type { Source } from './source.ts'
+
+/** What config must be told, because it knows no adapter and no probe. */
+export interface Catalogue {
+  readonly kinds: readonly string[]
+  /** Loads an adapter; only those that are used are ever loaded. */
+  adapter(kind: string): Promise<Adapter>
+  readonly probe: z.ZodType
+}
+
+export interface Config extends Omit<ConfigFile, 'components' | 'home'> {
+  /** Absolute path of the file. */
+  readonly file: string
+  readonly baseDir: string
+  readonly home: { readonly at: string; readonly command: string }
+  readonly components: Record<string, ComponentConfig>
+  /** Changes with every setting, not with comments or secrets. */
+  readonly hash: string
+  /** Every placeholder of the file, still to be resolved. */
+  readonly secrets: readonly Secret[]
+}
+
+export interface ComponentConfig {
+  readonly adapter: Adapter
+  readonly dependsOn: readonly string[]
+  readonly limits: ConfigFile['components'][string]['limits']
+  readonly settings: unknown
+}
+
+/** Reads and checks the file whole; every mistake found is in the one error thrown (`config_invalid`). */
+export async function loadConfig(path: string, catalogue: Catalogue): Promise<Config> {
+  const file = resolve(path)
+  const source = parse(file, await read(file))
+  const raw = source.document.toJS({ maxAliasCount: 1000 }) as Json
+  const secrets: Secret[] = []
+  const tree = withSecrets(raw, secrets)
+  const schema = fileSchema(catalogue.probe)
+  const parsed = schema.safeParse(tree)
+  if (!parsed.success) throw report(source, mistakesOf(schema, parsed.error.issues))
+  const checked = await checkComponents(parsed.data, catalogue)
+  const mistakes = [...checked.mistakes, ...crossMistakes(parsed.data)]
+  if (mistakes.length > 0) throw report(source, mistakes)
+  const { home, ...rest } = parsed.data
+  return {
+    ...rest,
+    file,
+    baseDir: dirname(file),
+    home: typeof home === 'string' ? { at: home, command: 'backout' } : home,
+    components: checked.components,
+    hash: hashOf(raw),
+    secrets,
+  }
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new BackoutError({
+      code: 'config_unreadable',
+      what: `${file} cannot be read`,
+      cause: error instanceof Error ? error.message : String(error),
+      next: 'backout init writes one; or name yours: --config FILE',
+      exit: 'usage',
+    })
+  }
+}
+
+/** Parses YAML and refuses what is not even that. */
+export function parse(file: string, text: string): Source {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })
+  const source: Source = { file, text, document, lines }
+  const mistakes = document.errors.map(
+    (error): Mistake => ({ path: [], offset: error.pos[0], what: error.message, remedy: 'mend the YAML' }),
+  )
+  if (mistakes.length === 0 && !isMap(document.contents)) {
+    const remedy = 'backout init writes a file to begin with'
+    mistakes.push({ path: [], offset: 0, what: 'expected settings such as "environment: production"', remedy })
+  }
+  if (mistakes.length > 0) throw report(source, mistakes)
+  return source
+}
+
+/** The same tree with a Secret wherever a string holds a placeholder. */
+function withSecrets(value: Json, found: Secret[]): unknown {
+  if (typeof value === 'string') {
+    if (!hasPlaceholder(value)) return value
+    const secret = new Secret(value)
+    found.push(secret)
+    return secret
+  }
+  if (value === null || typeof value !== 'object') return value
+  if (Array.isArray(value)) return value.map(item => withSecrets(item, found))
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, withSecrets(v, found)]))
+}
+
+async function checkComponents(file: ConfigFile, catalogue: Catalogue) {
+  const components: Record<string, ComponentConfig> = {}
+  const mistakes: Mistake[] = []
+  for (const [id, component] of Object.entries(file.components)) {
+    const path = ['components', id]
+    if (!catalogue.kinds.includes(component.adapter)) {
+      mistakes.push({
+        path: [...path, 'adapter'],
+        what: `there is no adapter "${component.adapter}"`,
+        remedy: `use one of ${catalogue.kinds.join(', ')}`,
+        nearest: { wrong: component.adapter, among: catalogue.kinds },
+      })
+      continue
+    }
+    const adapter = await catalogue.adapter(component.adapter)
+    const settings = adapter.config.safeParse(component.settings ?? {})
+    if (settings.success) components[id] = { ...component, adapter, settings: settings.data }
+    else mistakes.push(...mistakesOf(adapter.config, settings.error.issues, [...path, 'settings']))
+  }
+  return { components, mistakes }
+}
+
+/** What no schema of one part can see: names that nothing has, and circles. */
+function crossMistakes(file: ConfigFile): Mistake[] {
+  const names = Object.keys(file.components)
+  const out: Mistake[] = []
+  const known = (path: (string | number)[], wanted: string, among: readonly string[], kind: string) => {
+    if (among.includes(wanted)) return
+    const remedy = among.length === 0 ? `define it under ${kind}s:` : `use one of ${among.join(', ')}`
+    out.push({ path, what: `there is no ${kind} "${wanted}"`, remedy, nearest: { wrong: wanted, among } })
+  }
+  for (const [id, { dependsOn }] of Object.entries(file.components)) {
+    for (const [i, on] of dependsOn.entries()) known(['components', id, 'dependsOn', i], on, names, 'component')
+  }
+  const cycle = new Graph(Object.entries(file.components).map(([id, c]) => ({ id, dependsOn: c.dependsOn }))).cycle()
+  if (cycle !== null) {
+    const what = `components depend on one another in a circle: ${cycle.join(' -> ')}`
+    out.push({ path: ['components', cycle[0] ?? '', 'dependsOn'], what, remedy: 'take one of these dependencies out' })
+  }
+  const probes = Object.keys(file.probes)
+  for (const [id, gate] of Object.entries(file.gates)) {
+    for (const [i, probe] of gate.probes.entries()) known(['gates', id, 'probes', i], probe, probes, 'probe')
+  }
+  const gates = Object.keys(file.gates)
+  const { verify, watch, bake } = file.policy
+  for (const [i, gate] of verify.entries()) known(['policy', 'verify', i], gate, gates, 'gate')
+  for (const [i, gate] of (watch?.gates ?? []).entries()) known(['policy', 'watch', 'gates', i], gate, gates, 'gate')
+  for (const [i, gate] of (bake?.gates ?? []).entries()) known(['policy', 'bake', 'gates', i], gate, gates, 'gate')
+  return out
+}

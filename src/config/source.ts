@@ -1,0 +1,29 @@
+import { type Document, isMap, isScalar, type LineCounter, type Node as YamlNode } from 'yaml'
+
+/** Where a value stands in the file, for messages. */
+export interface Source {
+  readonly file: string
+  readonly text: string
+  readonly document: Document
+  readonly lines: LineCounter
+}
+
+/** The node at a path, or the nearest one above it. `key` wants the key itself rather than its value. */
+export function nodeAt(document: Document, path: readonly PropertyKey[], key = false): YamlNode | null {
+  let node: unknown = document.contents
+  let last: unknown = node
+  for (const [i, part] of path.entries()) {
+    if (isMap(node)) {
+      const pair = node.items.find(item => isScalar(item.key) && String(item.key.value) === String(part))
+      if (pair === undefined) return last as YamlNode | null
+      last = pair.key
+      node = i === path.length - 1 && key ? pair.key : (pair.value ?? pair.key)
+    } else {
+      const child: unknown = (node as { items?: unknown[] } | null)?.items?.[Number(part)]
+      if (child === undefined) return last as YamlNode | null
+      node = child
+    }
+    last = node
+  }
+  return last as YamlNode | null
+}

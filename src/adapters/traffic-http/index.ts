@@ -6,7 +6,7 @@ import { reveal } from '../../core/secret.ts'
 import { shownUrl } from '../../exec/http.ts'
 import { type Config, config, type Pin, pin, type Place, place } from './config.ts'
 import { type Args, propose } from './propose.ts'
-import { Switch } from './switch.ts'
+import { type Reading, Switch } from './switch.ts'
 import { described, reached, shares } from './weights.ts'
 
 /** Any traffic switch with an HTTP interface: weights of sides, and a maintenance page. */
@@ -91,7 +91,7 @@ async function putPart(server: Switch, part: Place, act: StepAct): Promise<void>
 }
 
 /** What the switch has once `part` shows there, or after a while. */
-async function shown(server: Switch, part: Place, signal: AbortSignal): Promise<Place> {
+async function shown(server: Switch, part: Place, signal: AbortSignal): Promise<Reading> {
   const until = performance.now() + VISIBLE_MS
   for (;;) {
     const now = await server.read(signal)

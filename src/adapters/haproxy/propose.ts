@@ -1,0 +1,209 @@
+import type { Finding, Node, Proposal, Question, Step } from '../../core/contract.ts'
+import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { sameJson } from '../../core/json.ts'
+import type { Config, Pin, Servers, ServerState } from './config.ts'
+import type { Server } from './runtime.ts'
+import { away, between, described, parts } from './weights.ts'
+
+/** What a step needs besides the settings. */
+export type Args = {
+  goal: Servers
+  /** Wait until no live server works on a request. */
+  wait: boolean
+  /** In what administrative state a server may be found: in another one, somebody else put it there. */
+  found: Record<string, ServerState['admin'][]>
+}
+
+/** What a proposal is made from: the servers cared for, and all of the backend. */
+export interface Scene {
+  readonly now: Servers
+  readonly all: ReadonlyMap<string, Server>
+}
+
+export function propose(config: Config, component: string, { now, all }: Scene, question: Question<Pin>): Proposal {
+  const { to: pin, needs, release, mode } = question
+  const serves = needs.filter(need => need.what === 'drained')
+  const differs = !sameJson(now, pin.servers)
+  if (!differs && serves.length === 0) return NOTHING
+  const wrong = blockers(config, component, now, pin.servers)
+  if (wrong.length > 0) return { ...NOTHING, findings: wrong }
+  const safe = away(config, now)
+  const start = serves.length > 0 ? safe : now
+  const gradual = canShare(config, start, all)
+  const percents = mode === 'emergency' || !gradual ? [100] : config.return
+  const make = stepsOf(config, component, [now, safe, pin.servers])
+  const drain = serves.length === 0 ? [] : [make.drain(safe)]
+  const back = comingBack(start, pin.servers, percents).map(b => make.back(b.percent, b.goal, release))
+  const retreat = make.away(safe)
+  const settled = config.gate === undefined ? 0 : config.settle * back.length
+  return {
+    ...NOTHING,
+    change: differs ? { from: described(now), to: described(pin.servers) } : null,
+    findings: remarks(config, component, { now, all }, question, gradual),
+    impact: { ...NO_IMPACT, downtimeMs: drain.length === 0 ? 0 : sum([...drain, ...back]) + settled },
+    serves,
+    steps: [...drain, ...back, retreat],
+    phases: {
+      ...(drain.length === 0 ? {} : { drain: { seq: drain.map(step => ({ step: step.id })) } }),
+      ...(back.length === 0 ? {} : { return: { seq: back.flatMap(step => watched(config, step, retreat)) } }),
+    },
+    safe: [retreat.id],
+    omits:
+      mode === 'emergency' && config.return.length > 1
+        ? [`the gradual return of traffic (${config.return.join(', ')} %): ${component} gives it back in one step`]
+        : [],
+  }
+}
+
+/** A backup server cannot take a part of the traffic: it serves all of it, or none. */
+function canShare({ maintenance }: Config, start: Servers, all: Scene['all']): boolean {
+  const share = parts(start)
+  const regular = Object.keys(start).filter(name => all.get(name)?.backup !== true)
+  return (
+    regular.some(name => (share[name] ?? 0) > 0) && (maintenance === undefined || all.get(maintenance)?.backup !== true)
+  )
+}
+
+function comingBack(start: Servers, goal: Servers, percents: readonly number[]) {
+  const stops: { percent: number; goal: Servers }[] = []
+  let before = start
+  for (const percent of percents) {
+    const next = percent === 100 ? goal : between(start, goal, percent)
+    if (!sameJson(before, next)) stops.push({ percent, goal: next })
+    before = next
+  }
+  return stops
+}
+
+function watched(config: Config, step: Step, retreat: Step): Node[] {
+  if (config.gate === undefined) return [{ step: step.id }]
+  const onFail = { apply: [retreat.id], then: 'ask' as const }
+  return [{ step: step.id }, { gate: config.gate, forMs: config.settle, onFail }]
+}
+
+function stepsOf(config: Config, component: string, known: readonly Servers[]) {
+  const found: Args['found'] = {}
+  for (const [name, state] of known.flatMap(servers => Object.entries(servers))) {
+    const admins = (found[name] ??= [])
+    if (!admins.includes(state.admin)) admins.push(state.admin)
+  }
+  const step = (id: string, title: string, goal: Servers, wait: boolean): Step => ({
+    id: `${component}/${id}`,
+    component,
+    title,
+    args: { goal, wait, found } satisfies Args,
+    limitMs: config.timeout * 8 + (wait ? config.within : 0) + 15_000,
+    retries: 3,
+    estimateMs: 300 + (wait ? Math.min(config.within, 3000) : 0),
+    // Every step puts an absolute state there: twice is the same as once.
+    onUnknown: 'repeat',
+  })
+  return {
+    drain: (goal: Servers) =>
+      step(
+        'drain',
+        `send all users of ${component} to the maintenance page, and wait for open requests to end`,
+        goal,
+        true,
+      ),
+    back: (percent: number, goal: Servers, release: string) => {
+      const what = percent === 100 ? `put the traffic of ${release} back` : `give ${percent} % of the traffic back`
+      return step(`return/${percent}`, `${what}: ${described(goal)}`, goal, false)
+    },
+    away: (goal: Servers) => step('away', `take all users of ${component} to the maintenance page again`, goal, false),
+  }
+}
+
+function blockers({ backend }: Config, component: string, now: Servers, goal: Servers): Finding[] {
+  const gone = Object.keys(goal).filter(name => now[name] === undefined)
+  const added = Object.keys(now).filter(name => goal[name] === undefined)
+  const say = (code: string, name: string, what: string, remedy: string): Finding => {
+    return { level: 'blocker', code, component, what: `The server ${backend}/${name} ${what}`, remedy }
+  }
+  return [
+    ...gone.map(name =>
+      say(
+        'server_gone',
+        name,
+        'of the release is not there any more',
+        'put it back into the configuration, or capture a release without it',
+      ),
+    ),
+    ...added.map(name =>
+      say(
+        'server_added',
+        name,
+        'was not there in the release',
+        'take it out of `servers` or of the configuration, or capture the release again',
+      ),
+    ),
+  ]
+}
+
+function remarks(
+  config: Config,
+  component: string,
+  { now, all }: Scene,
+  { to, needs, release }: Question<Pin>,
+  gradual: boolean,
+) {
+  const found: Finding[] = []
+  const say = (level: Finding['level'], code: string, what: string, remedy: string) =>
+    void found.push({ level, code, component, what, remedy })
+  const live = Object.keys(to.servers).filter(name => name !== config.maintenance)
+  const share = parts(to.servers)
+  if (!live.some(name => (share[name] ?? 0) > 0)) {
+    say(
+      'warning',
+      'pin_is_maintenance',
+      `${release} was captured while no live server of ${component} served: going back leaves it so`,
+      'go back to a release captured while users were served, or set the servers ready by hand afterwards',
+    )
+  }
+  for (const name of live.filter(name => now[name]?.admin === 'maint' && to.servers[name]?.admin === 'ready')) {
+    const remedy = `if it is out for a reason, leave it out of \`servers\`, or take it out again afterwards`
+    say(
+      'warning',
+      'server_out',
+      `${config.backend}/${name} is in maintenance now, and going back makes it ready`,
+      remedy,
+    )
+  }
+  const others = [...all.values()].filter(
+    s => now[s.name] === undefined && s.admin === 'ready' && s.weight > 0 && !s.backup,
+  )
+  if (needs.some(need => need.what === 'drained') && others.length > 0) {
+    const names = others.map(s => s.name).join(', ')
+    say(
+      'warning',
+      'others_serve',
+      `${names} of ${config.backend} stay with users while the rest is drained`,
+      'name them in `servers` too',
+    )
+  }
+  if (!gradual && config.return.length > 1) {
+    const remedy =
+      'set `maintenance` to a server of the same backend that is no `backup`, with weight 0 in the configuration'
+    say(
+      'note',
+      'return_at_once',
+      `Traffic of ${component} comes back in one step: no server can take the rest meanwhile`,
+      remedy,
+    )
+  }
+  if (config.gate === undefined) {
+    say(
+      'warning',
+      'return_unwatched',
+      `Nothing watches while traffic comes back to ${component}`,
+      'name a `gate` in its settings',
+    )
+  }
+  const remedy = 'reload nothing during the run, or use `server-state-file` with `load-server-state-from-file`'
+  say('note', 'not_durable', `What is set in HAProxy for ${component} does not outlive a reload`, remedy)
+  return found
+}
+
+function sum(steps: readonly Step[]): number {
+  return steps.reduce((total, step) => total + step.estimateMs, 0)
+}

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,10 +9,10 @@ import { localRunner, quote, type Runner, sshRunner } from './ssh.ts'
 
 const skipped = noSshd()
 
+/** A zombie is dead: it only waits for its parent to notice. */
 function alive(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    return !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch {
     return false
   }

@@ -1,0 +1,246 @@
+import type { Finding, Observation, Question } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { hostName } from './config.ts'
+import type { Fleet, Host } from './fleet.ts'
+import { readSums, type SumsView } from './look.ts'
+import { eachHost, type HostState, statesOf, versionsRunning, versionsSeen } from './observe.ts'
+import { type HostsPin, type PinnedHost, pinnedFor } from './pin.ts'
+import { SAFE_NAME } from './scripts.ts'
+
+/** One host as a proposal sees it. */
+export interface Plan {
+  readonly host: Host
+  /** null: it cannot be reached. */
+  readonly state: Exclude<HostState, { unreachable: true }> | null
+  readonly pinned: PinnedHost
+  /** What the link is to lead to: the release's folder, or the slot that holds it. */
+  readonly to: string
+}
+
+type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
+
+function collector(fleet: Fleet): { findings: Finding[]; say: Say } {
+  const findings: Finding[] = []
+  const say: Say = (level, code, what, remedy) =>
+    findings.push({ level, code, component: fleet.component, what, remedy })
+  return { findings, say }
+}
+
+/** A pin of another root, another strategy or wholly other hosts is not this component's. */
+export function foreign(fleet: Fleet, to: HostsPin): Finding | null {
+  const { root, strategy, hosts } = fleet.config
+  const known = hosts.some(entry => hostName(entry) in to.hosts)
+  if (to.root === root && to.strategy === strategy && known) return null
+  return {
+    level: 'blocker',
+    code: 'other_identity',
+    component: fleet.component,
+    what: `The pin belongs to ${to.identity} (${to.strategy}), and this is ${fleet.identity} (${strategy})`,
+    remedy: 'use a release that was captured from these hosts, or set root, strategy and hosts as they were',
+  }
+}
+
+/** Looks at every host's way back: is the release there, and is it what it was. Reads only. */
+export async function check(
+  fleet: Fleet,
+  question: Question<HostsPin>,
+  stopping: boolean,
+): Promise<{ plans: Plan[]; findings: Finding[] }> {
+  const { findings, say } = collector(fleet)
+  const states = statesOf(question.from)
+  const plans: Plan[] = []
+  const checked = await eachHost(fleet.hosts, fleet.config.concurrency, host =>
+    checkHost(fleet, host, question, states[host.name]),
+  )
+  let silent = 0
+  for (const result of checked) {
+    if (result.silent !== null) {
+      silent += 1
+      sayUnreachable(fleet, result.host.name, result.silent, silent, stopping, say)
+    }
+    for (const part of result.says) say(...part)
+    if (result.plan !== null) plans.push(result.plan)
+  }
+  sayFleet(fleet, question, states, say)
+  return { plans, findings }
+}
+
+function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, stopping: boolean, say: Say): void {
+  const { maxFailures, fence } = fleet.config
+  if (stopping) {
+    const remedy = `see to it that nothing runs on ${host} (power it off, block it at the firewall), then take it out of \`hosts\`; or make it answer`
+    return say(
+      'blocker',
+      'host_unreachable',
+      `${host} cannot be reached, so nobody can say that it has stopped: ${why}`,
+      remedy,
+    )
+  }
+  if (count > maxFailures) {
+    const remedy = `make \`ssh -o BatchMode=yes ${host} true\` work, or keep it away from users and set maxFailures to at least ${count}`
+    return say('blocker', 'host_unreachable', `${host} cannot be reached: ${why}`, remedy)
+  }
+  const does =
+    fence === undefined
+      ? 'keep it away from users by hand; it is tried all the same'
+      : 'it is tried all the same, and fenced where it fails'
+  say('warning', 'host_unreachable', `${host} cannot be reached: ${why}`, `${does}; plan again once it is back`)
+}
+
+interface Checked {
+  host: Host
+  plan: Plan | null
+  silent: string | null
+  says: Parameters<Say>[]
+}
+
+async function checkHost(
+  fleet: Fleet,
+  host: Host,
+  { to, from, release, mode, signal }: Question<HostsPin>,
+  state: HostState | undefined,
+): Promise<Checked> {
+  const says: Parameters<Say>[] = []
+  const pinned = pinnedFor(to, host.name)
+  const nothing = { host, plan: null, silent: null, says }
+  if (pinned === null || !SAFE_NAME.test(pinned.release)) {
+    says.push([
+      'blocker',
+      'host_not_pinned',
+      `The release ${release} does not say what ${host.name} had`,
+      `capture a release with ${host.name}, or take it out of \`hosts\``,
+    ])
+    return nothing
+  }
+  if (!to.hosts[host.name]) {
+    says.push([
+      'warning',
+      'host_not_pinned',
+      `${host.name} was not captured with ${release}: it gets what the others had (${pinned.release})`,
+      'make sure that it belongs to them',
+    ])
+  }
+  if (state === undefined || 'unreachable' in state) {
+    return {
+      ...nothing,
+      plan: { host, state: null, pinned, to: placeOf(fleet, from, host, pinned) ?? pinned.release },
+      silent: whyOf(from, host),
+    }
+  }
+  if (state.notLink) {
+    says.push([
+      'blocker',
+      'link_is_no_link',
+      `${host.root}/${fleet.link} on ${host.name} is not a symbolic link`,
+      'move it away and put a link to a release folder in its place',
+    ])
+    return nothing
+  }
+  const place = placeOf(fleet, from, host, pinned)
+  if (place === null) {
+    says.push(gone(fleet, host, pinned.release, 'neither slot holds it'))
+    return nothing
+  }
+  const dir = fleet.config.strategy === 'symlink' ? `releases/${place}` : place
+  const quick = mode === 'emergency'
+  try {
+    says.push(
+      ...judgeSums(
+        fleet,
+        host,
+        pinned,
+        await readSums(fleet, host, { dir, how: pinned.sums.how, quick }, signal),
+        quick,
+      ),
+    )
+  } catch (error) {
+    signal.throwIfAborted()
+    const code = error instanceof BackoutError ? error.code : 'host_unreachable'
+    return { ...nothing, plan: { host, state: null, pinned, to: place }, silent: `${code}: ${messageOf(error)}` }
+  }
+  return { ...nothing, plan: { host, state, pinned, to: place } }
+}
+
+function whyOf(from: Observation, host: Host): string {
+  const detail = from.detail as { silent?: Record<string, string> } | null
+  return detail?.silent?.[host.name] ?? 'no answer'
+}
+
+function placeOf(fleet: Fleet, from: Observation, host: Host, pinned: PinnedHost): string | null {
+  if (fleet.config.strategy === 'symlink') return pinned.release
+  const state = statesOf(from)[host.name]
+  if (state !== undefined && 'release' in state && state.release === pinned.release) return state.link
+  const detail = from.detail as { slots?: Record<string, Record<string, string>> } | null
+  const slots = Object.entries(detail?.slots?.[host.name] ?? {})
+  return slots.find(([, held]) => held === pinned.release)?.[0] ?? null
+}
+
+function gone(fleet: Fleet, host: Host, release: string, why: string): Parameters<Say> {
+  const remedy = `put ${release} back below ${host.root} on ${host.name} from the artefact store, or choose another release${fleet.config.strategy === 'symlink' ? '; keep more folders when cleaning up' : ''}`
+  return ['blocker', 'release_gone', `${release} is gone from ${host.name}: ${why}`, remedy]
+}
+
+function judgeSums(fleet: Fleet, host: Host, pinned: PinnedHost, seen: SumsView, quick: boolean): Parameters<Say>[] {
+  const { release, sums } = pinned
+  const where = `${release} on ${host.name}`
+  const remedy = `deploy ${release} again on ${host.name} from the artefact store; it must not be served as it is`
+  if (seen.bad.length > 0)
+    return [['blocker', 'artefact_altered', `Files of ${where} were altered: ${seen.bad.join('; ')}`, remedy]]
+  if (seen.noManifest) return [['blocker', 'artefact_altered', `${fleet.config.manifest} of ${where} is gone`, remedy]]
+  if (seen.sums === null) return [gone(fleet, host, release, `no folder ${release}`)]
+  if (sums.how === 'none' && seen.sums.how === 'none') {
+    return [
+      [
+        'note',
+        'checksums_unknown',
+        `No checksums are known of ${where}`,
+        `put a ${fleet.config.manifest} into each release, or capture releases before upgrading`,
+      ],
+    ]
+  }
+  if (quick && sums.how === 'own') return []
+  if (sums.how !== 'none' && (sums.sha256 !== seen.sums.sha256 || sums.how !== seen.sums.how)) {
+    const what =
+      sums.how === 'manifest'
+        ? `${fleet.config.manifest} of ${where} is not the one that was captured`
+        : `Files of ${where} were altered, added or taken away (${sums.files} files captured, ${seen.sums.files} there)`
+    return [['blocker', 'artefact_altered', what, remedy]]
+  }
+  return []
+}
+
+function sayFleet(
+  fleet: Fleet,
+  question: Question<HostsPin>,
+  states: Readonly<Record<string, HostState>>,
+  say: Say,
+): void {
+  const mixed = [versionsSeen(states), versionsRunning(states)].find(seen => seen.size > 1)
+  if (mixed !== undefined) {
+    const list = [...mixed].map(
+      ([name, on]) => `${name} on ${on.slice(0, 5).join(', ')}${on.length > 5 ? ` and ${on.length - 5} more` : ''}`,
+    )
+    say(
+      'warning',
+      'versions_mixed',
+      `Versions are mixed: ${list.join('; ')}`,
+      `this plan brings all of them to ${question.release}`,
+    )
+  }
+  const left = Object.keys(question.to.hosts).filter(name => !fleet.hosts.some(h => h.name === name))
+  if (left.length > 0)
+    say(
+      'warning',
+      'hosts_changed',
+      `Captured with ${question.release} but not in \`hosts\` now: ${left.join(', ')}`,
+      'add them, or make sure that they serve nobody',
+    )
+  if (fleet.config.version === undefined) {
+    say(
+      'note',
+      'version_unchecked',
+      'Without a `version` command only the link and the state of the service are checked, not what really runs',
+      'set `version:` to a command that prints the running version',
+    )
+  }
+}

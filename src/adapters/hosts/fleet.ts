@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
+import type { OpenContext } from '../../core/contract.ts'
+import { reveal, type Text } from '../../core/secret.ts'
+import { localRunner, quote, type Runner, sshRunner } from '../../exec/ssh.ts'
+import { type HostsConfig, hostName } from './config.ts'
+
+/** One process on one host; in blue-green with a service a slot, one of each slot. */
+export interface Unit {
+  /** Names it on its host, in step ids and in the files under .backout/: "main", "a", "a.blue". */
+  readonly label: string
+  readonly instance: string
+  readonly slot: string | null
+}
+
+export interface Host {
+  readonly name: string
+  readonly root: string
+  readonly runner: Runner
+  readonly units: readonly Unit[]
+}
+
+/** All hosts of a component and what is the same on each of them. */
+export interface Fleet {
+  readonly component: string
+  readonly config: HostsConfig
+  readonly link: string
+  readonly hosts: readonly Host[]
+  readonly identity: string
+  /** Blue-green with service commands that name {slot}: both slots can run at the same time. */
+  readonly perSlot: boolean
+}
+
+export const SLOTS = ['blue', 'green'] as const
+/** Stands for the release in a command until the shell on the host knows it. */
+const RELEASE = '\u0001release\u0001'
+
+export function openFleet(config: HostsConfig, ctx: OpenContext): Fleet {
+  const perSlot = config.strategy === 'blue-green' && JSON.stringify(raw(config)).includes('{slot}')
+  const hosts = config.hosts.map(entry => {
+    const name = hostName(entry)
+    const root = config.root.replaceAll('{host}', name).replace(/\/+$/, '')
+    return { name, root, runner: runnerFor(entry, config, ctx), units: unitsOf(config, perSlot) }
+  })
+  return {
+    component: ctx.component,
+    config,
+    link: config.link ?? (config.strategy === 'symlink' ? 'current' : 'live'),
+    hosts,
+    identity: identityOf(config),
+    perSlot,
+  }
+}
+
+function runnerFor(entry: HostsConfig['hosts'][number], config: HostsConfig, ctx: OpenContext): Runner {
+  if (entry === 'local') return localRunner()
+  const own = typeof entry === 'string' ? { name: entry } : entry
+  const file = ('sshConfig' in own ? own.sshConfig : undefined) ?? config.sshConfig
+  return sshRunner({
+    address: ('address' in own ? own.address : undefined) ?? own.name,
+    config: file === undefined ? undefined : resolve(ctx.baseDir, file),
+    connectMs: config.limits.connect,
+  })
+}
+
+function unitsOf(config: HostsConfig, perSlot: boolean): Unit[] {
+  if (config.service === undefined && config.version === undefined) return []
+  const names = config.instances ?? ['']
+  const slots = perSlot ? SLOTS : [null]
+  return names.flatMap(instance =>
+    slots.map(slot => ({ label: [instance, slot].filter(Boolean).join('.') || 'main', instance, slot })),
+  )
+}
+
+/** The root and the hosts, a long list by its hash: stable over releases, and another fleet is another system. */
+function identityOf(config: HostsConfig): string {
+  const names = config.hosts.map(hostName).sort()
+  if (names.length <= 5) return `hosts:${config.root}@${names.join(',')}`
+  const hash = createHash('sha256').update(names.join('\n')).digest('hex').slice(0, 12)
+  return `hosts:${config.root}@${names[0]}..${names.at(-1)}(${names.length},${hash})`
+}
+
+function raw(config: HostsConfig): unknown {
+  return Object.values(config.service ?? {}).map(v => (Array.isArray(v) ? v.map(w => source(w as Text)) : v))
+}
+
+function source(text: Text): string {
+  return typeof text === 'string' ? text : text.source
+}
+
+/** A command as a line for the shell on the host, its placeholders filled in; {release} stays to the shell's $release. */
+export function lineOf(words: readonly Text[], host: Host, unit: Unit | null): string {
+  return words.map(word => quote(fill(reveal(word), host, unit)).replaceAll(RELEASE, `'"$release"'`)).join(' ')
+}
+
+export function fill(word: string, host: Host, unit: Unit | null): string {
+  return word
+    .replaceAll('{host}', host.name)
+    .replaceAll('{instance}', unit?.instance ?? '')
+    .replaceAll('{slot}', unit?.slot ?? '')
+    .replaceAll('{root}', host.root)
+    .replaceAll('{release}', RELEASE)
+}
+
+export interface ServiceLines {
+  readonly start: string
+  readonly stop: string
+  readonly restart: string
+  readonly status: string
+  readonly version: string
+}
+
+/** The service's commands for one unit as shell lines; empty where there is none. */
+export function serviceLines(fleet: Fleet, host: Host, unit: Unit): ServiceLines {
+  const { service, version } = fleet.config
+  const line = (words: readonly Text[] | undefined) => (words === undefined ? '' : lineOf(words, host, unit))
+  if (service === undefined) return { start: '', stop: '', restart: '', status: '', version: line(version) }
+  if (!('systemd' in service)) {
+    const { start, stop, restart, status } = service
+    return {
+      start: line(start),
+      stop: line(stop),
+      restart: line(restart),
+      status: line(status),
+      version: line(version),
+    }
+  }
+  const control = [...(service.sudo ? ['sudo', '-n'] : []), 'systemctl', ...(service.user ? ['--user'] : [])]
+  const verb = (...words: string[]) => line([...control, ...words, service.systemd])
+  return {
+    start: verb('start'),
+    stop: verb('stop'),
+    restart: verb('restart'),
+    status: line([
+      'sh',
+      '-c',
+      SYSTEMD_STATUS,
+      'systemd-status',
+      service.systemd,
+      ...control.filter(w => w !== 'sudo' && w !== '-n'),
+    ]),
+    version: line(version),
+  }
+}
+
+/** Asks systemd in the codes of a status command; 5 = on its way up or down. A unit in a crash loop does not run. */
+const SYSTEMD_STATUS = `unit=$1; shift
+shown=$("$@" show -p LoadState -p ActiveState -p SubState -- "$unit") || exit 4
+case $shown in
+  *LoadState=not-found*) exit 4 ;;
+  *SubState=auto-restart*) exit 3 ;;
+  *ActiveState=active*) exit 0 ;;
+  *ActiveState=inactive*|*ActiveState=failed*) exit 3 ;;
+  *) exit 5 ;;
+esac`

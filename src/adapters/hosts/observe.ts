@@ -1,0 +1,195 @@
+import { z } from 'zod'
+import type { CaptureAct, Observation } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import type { Json } from '../../core/json.ts'
+import type { Fleet, Host } from './fleet.ts'
+import { folderOf, type HostView, look, readSums, releaseOf } from './look.ts'
+import type { HostsPin, PinnedHost } from './pin.ts'
+import { SAFE_NAME } from './scripts.ts'
+
+const unitState = z.object({ is: z.string(), version: z.string().nullable(), stale: z.boolean().optional() })
+const hostState = z.union([
+  z.object({ unreachable: z.literal(true) }),
+  z.object({
+    release: z.string().nullable(),
+    link: z.string().nullable(),
+    notLink: z.boolean(),
+    units: z.record(z.string(), unitState),
+  }),
+])
+const observed = z.object({ hosts: z.record(z.string(), hostState) })
+
+/** What is covered by the plan's hash, read back from an observation. */
+export type HostState = z.infer<typeof hostState>
+export type UnitStateOf = z.infer<typeof unitState>
+
+export function statesOf(observation: Observation): Readonly<Record<string, HostState>> {
+  return observed.parse(observation.state).hosts
+}
+
+/** Does a piece of work for every host, no more than `limit` at the same time. */
+export async function eachHost<T>(
+  hosts: readonly Host[],
+  limit: number,
+  work: (host: Host) => Promise<T>,
+): Promise<T[]> {
+  const results: T[] = []
+  const queue = hosts.entries()
+  const worker = async () => {
+    for (const [i, host] of queue) results[i] = await work(host)
+  }
+  await Promise.all(Array.from({ length: Math.min(limit, hosts.length) }, worker))
+  return results
+}
+
+export async function observe(fleet: Fleet, signal: AbortSignal): Promise<Observation> {
+  const views = await eachHost(fleet.hosts, fleet.config.concurrency, host => look(fleet, host, signal))
+  return {
+    identity: fleet.identity,
+    state: { hosts: Object.fromEntries(views.map(view => [view.host, stateOf(fleet, view)])) },
+    detail: detailOf(fleet, views),
+    summary: summaryOf(fleet, views),
+    inFlight: views.flatMap(view => flights(view)),
+  }
+}
+
+function stateOf(fleet: Fleet, view: HostView): Json {
+  if (view.silent !== null) return { unreachable: true }
+  const release = releaseOf(fleet, view)
+  const units = Object.entries(view.units).map(([label, unit]): [string, Json] => {
+    const slot = fleet.perSlot ? label.split('.').at(-1) : null
+    if (slot !== null && slot !== view.link) return [label, { is: unit.is, version: null }]
+    const state = { is: unit.is, version: unit.version }
+    return [label, unit.stale !== null && unit.stale === release ? { ...state, stale: true } : state]
+  })
+  return { release, link: view.link, notLink: view.notLink, units: Object.fromEntries(units) }
+}
+
+function detailOf(fleet: Fleet, views: readonly HostView[]): Json {
+  const silent = views.filter(v => v.silent !== null).map(v => [v.host, `${v.silent?.code}: ${v.silent?.why}`])
+  if (fleet.config.strategy === 'symlink') return { silent: Object.fromEntries(silent) }
+  return { silent: Object.fromEntries(silent), slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
+}
+
+function flights(view: HostView): { what: string; since: null }[] {
+  const own = view.inFlight === null ? [] : [`${view.inFlight} on ${view.host}`]
+  const steps = view.alive.map(a => `a step of Backout (${a.idem}, process ${a.pid}) on ${view.host}`)
+  return [...own, ...new Set(steps)].map(what => ({ what, since: null }))
+}
+
+/** "v1.3.0 on 2 of 3 hosts, v1.2.9 on web-2, web-3 unreachable". */
+function summaryOf(fleet: Fleet, views: readonly HostView[]): string {
+  const total = views.length
+  const byRelease = new Map<string, string[]>()
+  for (const view of views.filter(v => v.silent === null)) {
+    const name = releaseOf(fleet, view) ?? 'no release'
+    byRelease.set(name, [...(byRelease.get(name) ?? []), view.host])
+  }
+  const groups = [...byRelease].sort(([, a], [, b]) => b.length - a.length)
+  const parts = groups.map(([name, on], i) =>
+    i === 0 ? `${name} on ${on.length} of ${total} host${total > 1 ? 's' : ''}` : `${name} on ${on.join(', ')}`,
+  )
+  const silent = views.filter(v => v.silent !== null).map(v => v.host)
+  if (silent.length > 0) parts.push(`${silent.join(', ')} unreachable`)
+  const down = views.flatMap(v => notRunning(fleet, v))
+  if (down.length > 0) parts.push(`${down.slice(0, 5).join(', ')} not running`)
+  return parts.join(', ')
+}
+
+function notRunning(fleet: Fleet, view: HostView): string[] {
+  return Object.entries(view.units)
+    .filter(([label, unit]) => unit.is !== 'running' && (!fleet.perSlot || label.endsWith(view.link ?? '')))
+    .map(([label]) => (label === 'main' ? view.host : `${view.host}.${label}`))
+}
+
+/** Every release or version that is seen, with where. More than one means that versions are mixed. */
+export function versionsSeen(states: Readonly<Record<string, HostState>>): Map<string, string[]> {
+  const seen = new Map<string, string[]>()
+  const add = (name: string, where: string) => seen.set(name, [...(seen.get(name) ?? []), where])
+  for (const [host, state] of Object.entries(states)) {
+    if ('unreachable' in state) continue
+    add(state.release ?? 'no release', host)
+  }
+  return seen
+}
+
+/** Versions that run, as the version command says. */
+export function versionsRunning(states: Readonly<Record<string, HostState>>): Map<string, string[]> {
+  const seen = new Map<string, string[]>()
+  for (const [host, state] of Object.entries(states)) {
+    if ('unreachable' in state) continue
+    for (const [label, unit] of Object.entries(state.units)) {
+      if (unit.version === null) continue
+      const where = label === 'main' ? host : `${host}.${label}`
+      seen.set(unit.version, [...(seen.get(unit.version) ?? []), where])
+    }
+  }
+  return seen
+}
+
+export async function capture(fleet: Fleet, observation: Observation, act: CaptureAct): Promise<HostsPin> {
+  const states = statesOf(observation)
+  const releases = [...versionsSeen(states).keys()]
+  const running = [...versionsRunning(states).keys()]
+  if (act.purpose === 'release') refuseUnclear(fleet, observation, releases, running)
+  const entries = await eachHost(fleet.hosts, fleet.config.concurrency, async host => {
+    const state = states[host.name]
+    return [host.name, await pinHost(fleet, host, state, act)] as const
+  })
+  const only = releases.length === 1 && releases[0] !== 'no release' ? releases[0] : null
+  return {
+    identity: fleet.identity,
+    root: fleet.config.root,
+    strategy: fleet.config.strategy,
+    release: only ?? null,
+    hosts: Object.fromEntries(entries),
+  }
+}
+
+function refuseUnclear(fleet: Fleet, observation: Observation, releases: string[], running: string[]): void {
+  const clear = releases.length === 1 && running.length <= 1 && SAFE_NAME.test(releases[0] ?? '')
+  if (clear && releases[0] !== 'no release') return
+  throw new BackoutError({
+    code: releases.length === 0 ? 'host_unreachable' : 'release_unclear',
+    what: `${fleet.component} holds no one release that could be captured: ${observation.summary}`,
+    cause: running.length > 1 ? `versions that run: ${running.join(', ')}` : undefined,
+    next: 'bring all hosts to one release below releases/ (letters, digits and . _ + @ : = - in its name), then capture again',
+    exit: 'blocked',
+  })
+}
+
+async function pinHost(
+  fleet: Fleet,
+  host: Host,
+  state: HostState | undefined,
+  act: CaptureAct,
+): Promise<PinnedHost | null> {
+  if (state === undefined || 'unreachable' in state || state.release === null || state.link === null) return null
+  const dir = fleet.config.strategy === 'symlink' ? folderOf(fleet, EMPTY, state.release) : state.link
+  if (dir === null || !SAFE_NAME.test(state.release)) return null
+  const read = await readSums(fleet, host, { dir, how: 'any', quick: act.purpose === 'departure' }, act.signal)
+  if (read.sums === null) return null
+  if (read.bad.length > 0 && act.purpose === 'release') {
+    throw new BackoutError({
+      code: 'artefact_altered',
+      what: `${host.name}: files of ${state.release} differ from ${fleet.config.manifest}`,
+      cause: read.bad.join('\n'),
+      next: 'deploy the release again, or write its manifest anew, then capture again',
+      exit: 'blocked',
+    })
+  }
+  const live = Object.entries(state.units).filter(([label]) => !fleet.perSlot || label.endsWith(state.link ?? ''))
+  return {
+    release: state.release,
+    sums: read.sums,
+    version: live.find(([, unit]) => unit.version !== null)?.[1].version ?? null,
+    stopped: live.filter(([, unit]) => unit.is === 'stopped').map(([label]) => instanceOf(label, fleet)),
+  }
+}
+
+const EMPTY = { slots: {} } as HostView
+
+/** A unit's name without its slot: the pinned release may stand in the other slot later. */
+export function instanceOf(label: string, fleet: Fleet): string {
+  return fleet.perSlot ? label.split('.').slice(0, -1).join('.') : label
+}

@@ -1,0 +1,365 @@
+import { quote } from '../../exec/ssh.ts'
+import { type Fleet, type Host, lineOf, SLOTS, serviceLines, type Unit } from './fleet.ts'
+import type { Sums } from './pin.ts'
+
+/**
+ * What is run on the hosts: POSIX sh (dash, bash, busybox), given to `sh -s` so that no secret shows in a process list.
+ * Facts come on stdout, one a line and closed by "end"; what the service's own commands print goes to stderr.
+ */
+
+/** Names of releases that are ever put into a command or a path. */
+export const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9._+@:=-]*$/
+
+const PRELUDE = String.raw`
+box=$root/.backout
+say() { printf '%s\n' "$*"; }
+fail() { say "fail $*"; say end; exit 1; }
+clean() { head -c 400 | LC_ALL=C tr -cd '[:print:]\n' | head -n 1; }
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+born() {
+  l=
+  { IFS= read -r l <"/proc/$1/stat"; } 2>/dev/null || return 0
+  l=${'$'}{l##*) }
+  set -- $l
+  [ "$1" = Z ] || printf '%s' "${'$'}{20}"
+}
+mark() { printf '%s:%s:%s' "$1" "$(born "$1")" "$idem"; }
+alive() {
+  p=${'$'}{1%%:*}
+  s=${'$'}{1#*:}
+  s=${'$'}{s%%:*}
+  [ -n "$p" ] || return 1
+  if [ -n "$s" ]; then [ "$(born "$p")" = "$s" ]; else [ ! -r /proc/self/stat ] && kill -0 "$p" 2>/dev/null; fi
+}
+base() {
+  [ -L "$root/$link" ] || return 0
+  t=$(readlink "$root/$link")
+  t=${'$'}{t%/}
+  t=${'$'}{t#./}
+  t=${'$'}{t#"$root"/}
+  case $t in "$folder"*/*) say "outside:$t" ;; "$folder"*) say "${'$'}{t#"$folder"}" ;; *) say "outside:$t" ;; esac
+}
+slotrelease() {
+  if [ -L "$root/$1" ]; then t=$(readlink "$root/$1"); t=${'$'}{t%/}; say "${'$'}{t##*/}"
+  elif [ -f "$root/$1/$releasefile" ]; then clean <"$root/$1/$releasefile"; fi
+}
+in_dir() {
+  cd "$1" 2>/dev/null || cd "$root" || return 126
+  export BACKOUT_HOST="$host" BACKOUT_INSTANCE="$instance" BACKOUT_RELEASE="$release" BACKOUT_SLOT="$slot"
+  eval "exec $2"
+}
+`
+
+const LOCKS = String.raw`
+take() {
+  mkdir -p "$box" || fail not_writable "$box"
+  lock=$box/lock.$1
+  svc=$box/svc.$1
+  me=$(mark $$)
+  tries=0
+  while :; do
+    held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"
+    ln -s "$me" "$lock" 2>/dev/null && break
+    held=$(readlink "$lock") || { tries=$((tries+1)); [ $tries -lt 5 ] || fail not_writable "$box"; continue; }
+    alive "$held" && fail busy "$held"
+    mv -f "$lock" "$box/dead.$$" && [ "$(readlink "$box/dead.$$")" = "$held" ] || fail busy "$held"
+    rm -f "$box/dead.$$"
+  done
+}
+finish() { rm -f "$svc" "$lock"; say "$@"; say end; exit 0; }
+leave() { rm -f "$svc" "$lock"; fail "$@"; }
+put() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1" || leave not_writable "$1"; }
+`
+
+const SUMS = String.raw`
+H=sha256sum
+command -v sha256sum >/dev/null 2>&1 || H='shasum -a 256'
+own() {
+  ( cd "$1" && {
+    find . -mindepth 1 \( $ignored \) -prune -o -type f -exec $H {} +
+    find . -mindepth 1 \( $ignored \) -prune -o -type l -exec sh -c 'for l; do printf "%s -> %s\n" "$l" "$(readlink "$l")"; done' sh {} +
+  } | LC_ALL=C sort | $H | cut -c1-64 )
+}
+count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
+altered() {
+  ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '[:print:]\n'
+}
+sums() {
+  [ -d "$1/" ] || { say gone; return; }
+  if [ "$2" != own ] && [ -f "$1/$manifest" ]; then
+    say "sums manifest $($H <"$1/$manifest" | cut -c1-64) $(wc -l <"$1/$manifest" | tr -d ' ')"
+    [ "$3" = quick ] || altered "$1" | while IFS= read -r bad; do say "bad $bad"; done
+  elif [ "$2" = manifest ]; then say nomanifest
+  elif [ "$3" = quick ] || [ "$2" = none ]; then say "sums none - 0"
+  else say "sums own $(own "$1") $(count "$1")"
+  fi
+}
+`
+
+const WATCH = String.raw`
+dir=$root/$link
+[ -z "$slot" ] || dir=$root/$slot
+is() {
+  [ -n "$status" ] || { code=0; return 0; }
+  ( in_dir "$dir" "$status" ) </dev/null >/dev/null
+  code=$?
+}
+ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | clean ); }
+do_it() {
+  ( in_dir "$dir" "$1" ) </dev/null >&2 &
+  child=$!
+  ln -sfn "$(mark $child)" "$svc"
+  wait $child
+  code=$?
+  rm -f "$svc"
+  [ $code -eq 0 ]
+}
+until_time() { until=$(($(date +%s) + $1 + 1)); }
+in_time() { [ "$(date +%s)" -lt "$until" ]; }
+until_version() {
+  [ -n "$version" ] && [ -n "$want" ] || return 0
+  while :; do
+    ran
+    [ "$got" != "$want" ] || return 0
+    in_time || leave wrong_version "$got"
+    nap
+  done
+}
+until_runs() {
+  until_time "$seconds"
+  while is; [ $code -ne 0 ]; do in_time || leave not_running "$code"; nap; done
+  until_version
+  [ "$settle" = 0 ] || { sleep "$settle" 2>/dev/null || sleep 1; is; [ $code -eq 0 ] || leave not_running "$code"; }
+}
+until_stops() {
+  until_time "$seconds"
+  while is; [ $code -ne 3 ]; do in_time || leave still_running "$code"; nap; done
+}
+`
+
+function assign(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${quote(value)}`)
+    .join('\n')
+}
+
+/** Where everything is, for all scripts of one host. */
+function ground(fleet: Fleet, host: Host, idem: string): string {
+  const { config } = fleet
+  return assign({
+    root: host.root,
+    link: fleet.link,
+    folder: config.strategy === 'symlink' ? 'releases/' : '',
+    releasefile: config.releaseFile,
+    manifest: config.manifest,
+    ignored: ['.nothing', ...config.ignore].map(name => `-name ${name}`).join(' -o '),
+    host: host.name,
+    instance: '',
+    slot: '',
+    release: '',
+    idem,
+  })
+}
+
+/** Read whole before anything runs: the shell's stdin is never what a command sees, nor is half a script ever run. */
+function whole(...parts: string[]): string {
+  return `set -uf\nmain() {\n${parts.join('\n')}\n}\nmain\n`
+}
+
+function enter(fleet: Fleet, host: Host, unit: Unit): string {
+  return assign({ instance: unit.instance, slot: unit.slot ?? '', ...serviceLines(fleet, host, unit) })
+}
+
+/** Reads what a host is. */
+export function lookScript(fleet: Fleet, host: Host, units: readonly Unit[]): string {
+  const { config } = fleet
+  const inFlight = config.inFlight === undefined ? '' : lineOf(config.inFlight, host, null)
+  return whole(
+    ground(fleet, host, 'look'),
+    PRELUDE,
+    WATCH,
+    String.raw`
+[ -d "$root/" ] || { say noroot; say end; exit 0; }
+[ -L "$root/$link" ] || [ ! -e "$root/$link" ] || say notlink
+[ -d "$root/$link/" ] && say there
+release=$(base)
+say "link $release"
+set +f
+for f in "$box"/lock.* "$box"/svc.*; do
+  [ -L "$f" ] || continue
+  m=$(readlink "$f") && alive "$m" && say "alive $m ${'$'}{f##*/}"
+done
+set -f
+[ ! -f "$box/from" ] || say "from $(clean <"$box/from")"
+[ ! -e "$root/.deploying" ] || say "inflight $(clean <"$root/.deploying")"`,
+    ...(config.strategy === 'blue-green' ? SLOTS.map(slot => `say "slot ${slot} $(slotrelease ${slot})"`) : []),
+    ...(config.strategy === 'blue-green' ? ['live=$release', 'release=$(slotrelease "$live")'] : []),
+    ...(inFlight === ''
+      ? []
+      : [`if what=$(in_dir "$root" ${quote(inFlight)} </dev/null); then say "inflight $(say "$what" | clean)"; fi`]),
+    ...units.map(unit => lookUnit(fleet, host, unit)),
+    'say end',
+  )
+}
+
+function lookUnit(fleet: Fleet, host: Host, unit: Unit): string {
+  return `${enter(fleet, host, unit)}
+dir=$root/$link
+${unit.slot === null ? '' : `dir=$root/${unit.slot}; release=$(slotrelease ${unit.slot})`}
+is
+say "status ${unit.label} $code"
+[ $code -ne 0 ] || [ -z "$version" ] || { ran; say "version ${unit.label} $got"; }
+[ ! -f "$box/did.${unit.label}" ] || say "did ${unit.label} $(clean <"$box/did.${unit.label}")"
+[ ! -f "$box/stale.${unit.label}" ] || say "stale ${unit.label} $(clean <"$box/stale.${unit.label}")"`
+}
+
+export interface SumsQuestion {
+  /** Folder below the root. */
+  readonly dir: string
+  readonly how: Sums['how'] | 'any'
+  readonly quick: boolean
+}
+
+/** Reads the checksums of a release folder. */
+export function sumsScript(fleet: Fleet, host: Host, q: SumsQuestion): string {
+  return whole(
+    ground(fleet, host, 'sums'),
+    PRELUDE,
+    SUMS,
+    ...(fleet.config.strategy === 'blue-green' ? [`say "holds $(slotrelease ${quote(q.dir)})"`] : []),
+    `sums "$root"/${quote(q.dir)} ${q.how} ${q.quick ? 'quick' : 'full'}`,
+    'say end',
+  )
+}
+
+/** Lists the release folders, newest first, with the time they were last changed in seconds. */
+export function releasesScript(fleet: Fleet, host: Host): string {
+  return whole(
+    ground(fleet, host, 'list'),
+    PRELUDE,
+    String.raw`
+ls -1t "$root/releases" 2>/dev/null | while IFS= read -r name; do
+  [ -d "$root/releases/$name/" ] && say "release $(stat -c %Y "$root/releases/$name" 2>/dev/null || echo -) $name"
+done
+say end`,
+  )
+}
+
+export interface SwitchQuestion {
+  /** What the link is to lead to: a release's folder, or a slot. */
+  readonly to: string
+  readonly release: string
+  /** What it leads to now; null = whatever. */
+  readonly expect: string | null
+  readonly sums: Sums
+  readonly stale: readonly string[]
+  readonly version: string | null
+}
+
+/** Verifies the artefact and puts the link on it, in one rename. */
+export function switchScript(fleet: Fleet, host: Host, idem: string, q: SwitchQuestion): string {
+  const { config } = fleet
+  const serviceless = config.service === undefined && config.version !== undefined
+  const unit = { label: 'main', instance: '', slot: null }
+  return whole(
+    ground(fleet, host, idem),
+    PRELUDE,
+    LOCKS,
+    SUMS,
+    assign({ ...serviceLines(fleet, host, unit), status: '' }),
+    WATCH,
+    assign({
+      to: q.to,
+      release: q.release,
+      expect: q.expect ?? '',
+      how: q.sums.how,
+      sha: q.sums.sha256,
+      stale: q.stale.join(' '),
+      want: q.version ?? '',
+      seconds: String(Math.ceil(config.limits.start / 1000)),
+      reload: config.reload === undefined ? '' : lineOf(config.reload, host, null),
+    }),
+    String.raw`
+take switch
+target=$folder$to
+[ -d "$root/$target/" ] || leave release_gone "$root/$target"
+${config.strategy === 'blue-green' ? '[ "$(slotrelease "$to")" = "$release" ] || leave release_gone "$root/$to holds $(slotrelease "$to")"' : ''}
+found=$(sums "$root/$target" "$how" full)
+bad=$(say "$found" | sed -n 's/^bad //p' | tr '\n' ' ')
+[ -z "$bad" ] || leave artefact_altered "$bad"
+case $how in
+  none) ;;
+  *) case $found in "sums $how $sha "*) ;; *) leave artefact_altered "$found" ;; esac ;;
+esac
+[ -L "$root/$link" ] || [ ! -e "$root/$link" ] || leave not_a_link "$root/$link"
+now=$(base)
+if [ "$now" != "$to" ]; then
+  [ -z "$expect" ] || [ "$now" = "$expect" ] || leave link_moved "$now"
+  for label in $stale; do put "$box/stale.$label" "$release"; done
+  put "$box/from" "$now $to"
+  case $(readlink "$root/$link") in /*) target=$root/$target ;; esac
+  new=$root/.$link.$idem
+  rm -f "$new"
+  ln -s "$target" "$new" || leave not_writable "$root"
+  mv -Tf "$new" "$root/$link" 2>/dev/null || mv -hf "$new" "$root/$link" || leave not_writable "$root"
+  sync "$root" 2>/dev/null || :
+  [ "$(base)" = "$to" ] || leave link_moved "$(base)"
+fi
+[ -z "$reload" ] || do_it "$reload" || leave command_failed "reload $code"`,
+    ...(serviceless ? ['until_time "$seconds"', 'until_version'] : []),
+    'finish switched',
+  )
+}
+
+export interface ServiceQuestion {
+  readonly do: 'stop' | 'start' | 'restart'
+  readonly unit: Unit
+  readonly release: string
+  readonly version: string | null
+}
+
+/** Stops, starts or restarts one unit and waits until it is so. */
+export function serviceScript(fleet: Fleet, host: Host, idem: string, q: ServiceQuestion): string {
+  const { limits } = fleet.config
+  const limit = q.do === 'stop' ? limits.stop : limits.start
+  const doing = {
+    stop: 'if [ $code -ne 3 ]; then do_it "$stop"; until_stops; fi',
+    start: `if [ $code -eq 3 ]; then start_it
+elif [ $code -ne 0 ] || ! fresh; then restart_it; fi
+until_runs
+rm -f "$box/stale.$label"`,
+    restart: 'if [ $code -eq 3 ]; then start_it; else restart_it; fi\nuntil_runs\nrm -f "$box/stale.$label"',
+  }[q.do]
+  return whole(
+    ground(fleet, host, idem),
+    enter(fleet, host, q.unit),
+    PRELUDE,
+    LOCKS,
+    WATCH,
+    assign({
+      label: q.unit.label,
+      release: q.release,
+      want: q.version ?? '',
+      seconds: String(Math.ceil(limit / 1000)),
+      settle: limits.settle === 0 ? '0' : String(limits.settle / 1000),
+    }),
+    String.raw`
+fresh() {
+  [ ! -f "$box/stale.$label" ] || return 1
+  [ -n "$version" ] && [ -n "$want" ] || return 0
+  ran
+  [ "$got" = "$want" ]
+}
+start_it() { do_it "$start" || leave command_failed "start $code"; }
+restart_it() {
+  if [ -n "$restart" ]; then do_it "$restart" || leave command_failed "restart $code"
+  else do_it "$stop"; until_stops; start_it; fi
+}
+take "unit.$label"
+is
+case $code in 0|3|5) ;; *) leave status_unknown "$code" ;; esac
+${doing}
+put "$box/did.$label" "$idem"
+finish ${q.do}`,
+  )
+}

@@ -1,0 +1,141 @@
+import { z } from 'zod'
+import type { Node, Step } from '../../core/contract.ts'
+import type { Fleet, Host, Unit } from './fleet.ts'
+import { type PinnedHost, sums } from './pin.ts'
+
+const switchArgs = z.object({
+  do: z.literal('switch'),
+  host: z.string(),
+  to: z.string(),
+  release: z.string(),
+  expect: z.string().nullable(),
+  sums,
+  stale: z.array(z.string()),
+  version: z.string().nullable(),
+})
+const unitArgs = z.object({
+  do: z.enum(['stop', 'start', 'restart']),
+  host: z.string(),
+  label: z.string(),
+  release: z.string(),
+  version: z.string().nullable(),
+})
+const args = z.union([switchArgs, unitArgs])
+export type StepArgs = z.infer<typeof args>
+export type SwitchArgs = z.infer<typeof switchArgs>
+export type UnitArgs = z.infer<typeof unitArgs>
+
+export function argsOf(step: Step): StepArgs {
+  return args.parse(step.args)
+}
+
+/** Milliseconds on top of a script's own limit for the way there and back. */
+export const WAY_MS = 10_000
+const TYPICAL = { switch: 1_500, stop: 3_000, start: 4_000, restart: 6_000 }
+
+export function limitOf(fleet: Fleet, what: StepArgs['do']): number {
+  const { limits } = fleet.config
+  const own = {
+    stop: limits.stop * 2,
+    start: limits.start * 2 + limits.settle,
+    restart: limits.start * 2 + limits.stop + limits.settle,
+    switch: limits.switch + (fleet.config.service === undefined ? limits.start : 0),
+  }
+  return own[what]
+}
+
+/** How long a step usually takes, in milliseconds. */
+export function typicalMs(what: StepArgs['do']): number {
+  return TYPICAL[what]
+}
+
+export function switchStep(
+  fleet: Fleet,
+  host: Host,
+  more: { to: string; expect: string | null; pinned: PinnedHost; stale: string[]; fence: boolean },
+): Step {
+  const { to, expect, pinned, stale } = more
+  const toward = to === pinned.release ? to : `${to} (${pinned.release})`
+  return {
+    ...frame(fleet, `switch/${host.name}`, 'switch', more.fence),
+    title: `switch ${host.name} to ${toward}`,
+    args: {
+      do: 'switch',
+      host: host.name,
+      to,
+      release: pinned.release,
+      expect,
+      sums: pinned.sums,
+      stale,
+      version: pinned.version,
+    },
+  }
+}
+
+export function unitStep(
+  fleet: Fleet,
+  host: Host,
+  unit: Unit,
+  what: UnitArgs['do'],
+  more: { release: string; version: string | null; fence: boolean },
+): Step {
+  const name = unit.label === 'main' ? host.name : `${host.name}.${unit.label}`
+  return {
+    ...frame(fleet, `${what}/${name}`, what, more.fence),
+    title: what === 'stop' ? `stop ${name}` : `${what} ${name} on ${more.release}`,
+    args: { do: what, host: host.name, label: unit.label, release: more.release, version: more.version },
+  }
+}
+
+function frame(fleet: Fleet, id: string, what: StepArgs['do'], fence: boolean) {
+  return {
+    id: `${fleet.component}/${id}`,
+    component: fleet.component,
+    limitMs: limitOf(fleet, what) + WAY_MS + fleet.config.limits.connect * 2,
+    retries: 1,
+    estimateMs: TYPICAL[what],
+    onUnknown: fence ? ('fence' as const) : ('ask' as const),
+  }
+}
+
+export interface HostWork {
+  readonly host: Host
+  readonly steps: readonly Step[]
+}
+
+/** All hosts at the same time, within the limit. */
+export function together(fleet: Fleet, work: readonly HostWork[], maxFailures: number): Node | null {
+  const busy = work.filter(w => w.steps.length > 0)
+  if (busy.length === 0) return null
+  return {
+    par: busy.map(w => ({ id: w.host.name, after: [], node: inTurn(w.steps) })),
+    limit: Math.min(fleet.config.concurrency, busy.length),
+    maxFailures,
+  }
+}
+
+/** Batch after batch, with the gate between them. */
+export function rolling(fleet: Fleet, work: readonly HostWork[], gates: boolean): Node | null {
+  const { batch, batchGate, batchGateFor, maxFailures } = fleet.config
+  const busy = work.filter(w => w.steps.length > 0)
+  const size = sizeOf(batch, fleet.hosts.length)
+  const nodes: Node[] = []
+  for (let i = 0; i < busy.length; i += size) {
+    if (i > 0 && gates && batchGate !== undefined) {
+      nodes.push({ gate: batchGate, forMs: batchGateFor, onFail: { apply: [], then: 'ask' } })
+    }
+    const node = together(fleet, busy.slice(i, i + size), maxFailures)
+    if (node !== null) nodes.push(node)
+  }
+  return nodes.length > 0 ? { seq: nodes } : null
+}
+
+export function sizeOf(batch: number | string, hosts: number): number {
+  if (typeof batch === 'number') return batch
+  return Math.max(1, Math.floor((hosts * Number.parseInt(batch, 10)) / 100))
+}
+
+function inTurn(steps: readonly Step[]): Node {
+  const nodes = steps.map(step => ({ step: step.id }))
+  return nodes.length === 1 && nodes[0] !== undefined ? nodes[0] : { seq: nodes }
+}

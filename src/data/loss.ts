@@ -10,13 +10,9 @@ export interface AtRisk {
 
 /** What undoing these differences destroys. Changed types and constraints are no objects of their own: see `notRestored`. */
 export function atRisk(differences: readonly SchemaDifference[]): AtRisk[] {
-  return differences.flatMap(({ object, is, name }): AtRisk[] => {
-    if (is !== 'added') return []
-    if (object === 'table') return [{ table: name, column: null }]
-    if (object !== 'column') return []
-    const dot = name.lastIndexOf('.')
-    return [{ table: name.slice(0, dot), column: name.slice(dot + 1) }]
-  })
+  return differences
+    .filter(d => d.is === 'added' && (d.object === 'table' || d.object === 'column'))
+    .map(({ table, member }) => ({ table, column: member }))
 }
 
 /** What the release took away: undoing its migrations brings the place back, not the content. */

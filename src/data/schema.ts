@@ -34,6 +34,9 @@ export interface SchemaDifference {
   readonly is: 'added' | 'gone' | 'changed'
   /** "orders", "orders.discount". */
   readonly name: string
+  /** The table it belongs to, and the column or index in it; null for what is no part of a table. */
+  readonly table: string
+  readonly member: string | null
   /** For people: "column orders.discount was added (NUMERIC, nullable)". */
   readonly text: string
   /** True where code that only knows the baseline can read and write as before. */
@@ -50,8 +53,8 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
   const out: SchemaDifference[] = []
   for (const name of names(base.tables, now.tables)) {
     const [a, b] = [base.tables[name], now.tables[name]]
-    if (a === undefined) out.push(difference('table', 'added', name, '', true))
-    else if (b === undefined) out.push(difference('table', 'gone', name, '', false))
+    if (a === undefined) out.push(difference('table', 'added', [name], '', true))
+    else if (b === undefined) out.push(difference('table', 'gone', [name], '', false))
     else out.push(...compareTables(name, a, b))
   }
   out.push(...compareTexts('view', base.views, now.views, true))
@@ -63,29 +66,27 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
   const out: SchemaDifference[] = []
   for (const column of names(base.columns, now.columns)) {
     const [a, b] = [base.columns[column], now.columns[column]]
-    const name = `${table}.${column}`
     if (a === undefined && b !== undefined) {
       const free = b.nullable || b.default !== null || b.generated
-      out.push(difference('column', 'added', name, shown(b), free))
-    } else if (b === undefined) out.push(difference('column', 'gone', name, '', false))
+      out.push(difference('column', 'added', [table, column], shown(b), free))
+    } else if (b === undefined) out.push(difference('column', 'gone', [table, column], '', false))
     else if (a !== undefined && shown(a) !== shown(b)) {
-      out.push(difference('column', 'changed', name, `${shown(a)} -> ${shown(b)}`, false))
+      out.push(difference('column', 'changed', [table, column], `${shown(a)} -> ${shown(b)}`, false))
     }
   }
   for (const index of names(base.indexes, now.indexes)) {
     const [a, b] = [base.indexes[index], now.indexes[index]]
-    const name = `${table}.${index}`
-    if (a === undefined && b !== undefined) out.push(difference('index', 'added', name, b.on, !b.unique))
-    else if (b === undefined) out.push(difference('index', 'gone', name, '', false))
+    if (a === undefined && b !== undefined) out.push(difference('index', 'added', [table, index], b.on, !b.unique))
+    else if (b === undefined) out.push(difference('index', 'gone', [table, index], '', false))
     else if (a !== undefined && (a.on !== b.on || a.unique !== b.unique)) {
-      out.push(difference('index', 'changed', name, `${a.on} -> ${b.on}`, false))
+      out.push(difference('index', 'changed', [table, index], `${a.on} -> ${b.on}`, false))
     }
   }
   for (const text of now.constraints.filter(c => !base.constraints.includes(c))) {
-    out.push(difference('constraint', 'added', table, text, false))
+    out.push(difference('constraint', 'added', [table], text, false))
   }
   for (const text of base.constraints.filter(c => !now.constraints.includes(c))) {
-    out.push(difference('constraint', 'gone', table, text, false))
+    out.push(difference('constraint', 'gone', [table], text, false))
   }
   return out
 }
@@ -97,21 +98,30 @@ function compareTexts(
   additive: boolean,
 ): SchemaDifference[] {
   return names(base, now).flatMap(name => {
-    if (base[name] === undefined) return [difference(object, 'added', name, '', additive)]
-    if (now[name] === undefined) return [difference(object, 'gone', name, '', false)]
-    return base[name] === now[name] ? [] : [difference(object, 'changed', name, '', false)]
+    if (base[name] === undefined) return [difference(object, 'added', [name], '', additive)]
+    if (now[name] === undefined) return [difference(object, 'gone', [name], '', false)]
+    return base[name] === now[name] ? [] : [difference(object, 'changed', [name], '', false)]
   })
 }
 
 function difference(
   object: SchemaDifference['object'],
   is: SchemaDifference['is'],
-  name: string,
+  [table, member]: readonly [table: string, member?: string],
   detail: string,
   additive: boolean,
 ): SchemaDifference {
+  const name = member === undefined ? table : `${table}.${member}`
   const verb = { added: 'was added', gone: 'is gone', changed: 'was changed' }[is]
-  return { object, is, name, additive, text: `${object} ${name} ${verb}${detail && ` (${detail})`}` }
+  return {
+    object,
+    is,
+    name,
+    table,
+    member: member ?? null,
+    additive,
+    text: `${object} ${name} ${verb}${detail && ` (${detail})`}`,
+  }
 }
 
 function shown(column: ColumnShape): string {

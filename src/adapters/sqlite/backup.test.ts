@@ -66,7 +66,8 @@ describe('backups of an SQLite database', () => {
     expect(made?.proof?.differences.join()).toContain('no sound database')
   })
 
-  it('keeps nothing of a backup for which the disk was too small', async () => {
+  // Only root may mount a small disk.
+  it.skipIf(process.getuid?.() !== 0)('keeps nothing of a backup for which the disk was too small', async () => {
     const small = join(shop.dir, 'small')
     await mkdir(small)
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small])

@@ -95,7 +95,7 @@ describe('undoing migrations of an SQLite database', () => {
     const handles: Json[] = []
     const act = shop.act({ note: async handle => void handles.push(handle) })
     await expect(target.apply(coupons, act)).rejects.toMatchObject({ code: 'command_timed_out' })
-    expect(await target.verify(coupons, shop.act({ handle: handles[0] ?? null }))).toMatchObject({ is: 'not-done' })
+    expect(await target.verify(coupons, shop.act({ handle: handles.at(-1) ?? null }))).toMatchObject({ is: 'not-done' })
     expect(shop.sql('SELECT code FROM coupons')).toHaveLength(2)
   })
 
@@ -130,7 +130,7 @@ describe('undoing migrations of an SQLite database', () => {
     await target.apply(coupons, shop.act({ exec, note: async handle => void handles.push(handle) }))
     const env = { BACKOUT_MIGRATION: '003_coupons', BACKOUT_LEVEL: '002_discount', BACKOUT_DATABASE: shop.file }
     expect(calls).toEqual([['shop', 'from', env]])
-    expect(handles).toEqual([{ elsewhere: 'shop' }])
+    expect(handles).toEqual([{ elsewhere: 'shop' }, { ended: true }])
     expect((await target.verify(coupons, shop.act())).is).toBe('done')
   })
 

@@ -27,6 +27,7 @@ export const downArgs = z.object({
 export type DownArgs = z.infer<typeof downArgs>
 
 /** Kept before the command starts, so that a later process finds what it left behind. */
+const ENDED = { ended: true }
 const handleShape = z.object({ pgid: z.number().optional(), elsewhere: z.string().optional() })
 
 /** Undoes one migration. Never runs the command where the migration is not applied any more: it would undo another. */
@@ -74,7 +75,9 @@ async function runDown(site: Site, place: Place, args: DownArgs, act: StepAct): 
   const env = { BACKOUT_MIGRATION: args.migration, BACKOUT_LEVEL: args.level, BACKOUT_DATABASE: place.file }
   if (runIn !== undefined) {
     await act.note({ elsewhere: runIn })
-    return act.exec(runIn, 'from', argv, env)
+    const result = await act.exec(runIn, 'from', argv, env)
+    await act.note(ENDED)
+    return result
   }
   const command = {
     argv,
@@ -84,7 +87,11 @@ async function runDown(site: Site, place: Place, args: DownArgs, act: StepAct): 
     idem: act.idem,
     onSpawn: (pgid: number) => act.note({ pgid }),
   }
-  return runLocal(command, act.signal)
+  try {
+    return await runLocal(command, act.signal)
+  } finally {
+    await act.note(ENDED)
+  }
 }
 
 /** What is not as it should be after this migration was undone; null: all is well. */

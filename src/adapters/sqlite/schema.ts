@@ -162,7 +162,7 @@ function plain(sql: string): string {
       return bare
         .replaceAll(/["`[\]]/g, '')
         .replaceAll(/\s+/g, ' ')
-        .replaceAll(/ ?([(),]) ?/g, '$1')
+        .replaceAll(/ ?([(),<>=!|*/+-]) ?/g, '$1')
         .toLowerCase()
     })
     .join('')

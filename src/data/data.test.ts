@@ -1,0 +1,142 @@
+import { DatabaseSync } from 'node:sqlite'
+import { describe, expect, it } from 'vitest'
+import { between, BOOKKEEPING, isBookkeeping, recognise } from './bookkeeping.ts'
+import { compareFingerprints } from './diff.ts'
+import { fingerprintHash, rowsIn } from './fingerprint.ts'
+import { atRisk, lossOf, notRestored } from './loss.ts'
+import { compareSchemas, type SchemaShape, schemaHash, type TableShape } from './schema.ts'
+
+/** What each tool leaves in a database after two migrations, and a third one that was begun where the tool tells. */
+const LEFT: Record<string, [sql: string, applied: string[]]> = {
+  knex: [
+    `CREATE TABLE knex_migrations (id, name, batch, migration_time); INSERT INTO knex_migrations VALUES (2, 'b.js', 1, 0), (1, 'a.js', 1, 0)`,
+    ['a.js', 'b.js'],
+  ],
+  prisma: [
+    `CREATE TABLE _prisma_migrations (id, migration_name, started_at, finished_at, rolled_back_at); INSERT INTO _prisma_migrations VALUES ('x', 'a', 1, 2, NULL), ('y', 'b', 3, 4, NULL), ('z', 'c', 5, NULL, NULL), ('q', 'd', 6, NULL, 7)`,
+    ['a', 'b'],
+  ],
+  drizzle: [
+    `CREATE TABLE __drizzle_migrations (id, hash, created_at); INSERT INTO __drizzle_migrations VALUES (1, 'h1', 1), (2, 'h2', 2)`,
+    ['h1', 'h2'],
+  ],
+  typeorm: [
+    `CREATE TABLE migrations (id, timestamp, name); INSERT INTO migrations VALUES (1, 1, 'A1'), (2, 2, 'B2')`,
+    ['A1', 'B2'],
+  ],
+  laravel: [
+    `CREATE TABLE migrations (id, migration, batch); INSERT INTO migrations VALUES (1, 'a', 1), (2, 'b', 1)`,
+    ['a', 'b'],
+  ],
+  sequelize: [`CREATE TABLE SequelizeMeta (name); INSERT INTO SequelizeMeta VALUES ('b'), ('a')`, ['a', 'b']],
+  'node-pg-migrate': [
+    `CREATE TABLE pgmigrations (id, name, run_on); INSERT INTO pgmigrations VALUES (1, 'a', 1), (2, 'b', 2)`,
+    ['a', 'b'],
+  ],
+  django: [
+    `CREATE TABLE django_migrations (id, app, name, applied); INSERT INTO django_migrations VALUES (1, 'auth', '0001', 1), (2, 'shop', '0001', 1)`,
+    ['auth.0001', 'shop.0001'],
+  ],
+  flyway: [
+    `CREATE TABLE flyway_schema_history (installed_rank, version, script, success); INSERT INTO flyway_schema_history VALUES (1, '1', 'V1__a.sql', 1), (2, '2', 'V2__b.sql', 1), (3, '3', 'V3__c.sql', 0)`,
+    ['V1__a.sql', 'V2__b.sql'],
+  ],
+  liquibase: [
+    `CREATE TABLE DATABASECHANGELOG (id, author, filename, orderexecuted); INSERT INTO DATABASECHANGELOG VALUES (1, 'eva', 'c.xml', 1), (2, 'eva', 'c.xml', 2)`,
+    ['c.xml::1::eva', 'c.xml::2::eva'],
+  ],
+  alembic: [`CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('ae10')`, ['ae10']],
+  goose: [
+    `CREATE TABLE goose_db_version (id, version_id, is_applied); INSERT INTO goose_db_version VALUES (1, 0, 1), (2, 1, 1), (3, 2, 1), (4, 3, 1), (5, 3, 0)`,
+    ['1', '2'],
+  ],
+  'golang-migrate': [
+    `CREATE TABLE schema_migrations (version, dirty); INSERT INTO schema_migrations VALUES (7, 1)`,
+    ['7'],
+  ],
+  rails: [
+    `CREATE TABLE schema_migrations (version); CREATE TABLE ar_internal_metadata (key, value); INSERT INTO schema_migrations VALUES ('2'), ('1')`,
+    ['1', '2'],
+  ],
+  dbmate: [`CREATE TABLE schema_migrations (version); INSERT INTO schema_migrations VALUES ('2'), ('1')`, ['1', '2']],
+}
+const DIRTY: Record<string, string> = { prisma: 'c', flyway: 'V3__c.sql', 'golang-migrate': '7' }
+
+describe('C11: the bookkeeping of migration tools', () => {
+  it.each(BOOKKEEPING.map(b => b.tool))('knows %s by its table, and what it applied', tool => {
+    const [sql, applied] = LEFT[tool] ?? ['', []]
+    const db = new DatabaseSync(':memory:')
+    db.exec(sql)
+    const first = (query: string) =>
+      db
+        .prepare(query)
+        .all()
+        .map(row => String(Object.values(row)[0]))
+    const names = first(`SELECT name FROM sqlite_schema WHERE type = 'table'`)
+    const tables = Object.fromEntries(names.map(t => [t, first(`SELECT name FROM pragma_table_info('${t}')`)]))
+    const found = recognise(tables)
+    expect(found?.tool).toBe(tool)
+    expect(first(found?.applied ?? '')).toEqual(applied)
+    expect(found?.dirty === undefined ? undefined : first(found.dirty)[0]).toBe(DIRTY[tool])
+    expect(names.every(name => isBookkeeping(name, found))).toBe(true)
+    db.close()
+  })
+
+  it('knows none where there is none, and looks only for the one that was named', () => {
+    expect(recognise({ users: ['id'] })).toBeNull()
+    expect(recognise({ migrations: ['id', 'name'] })).toBeNull()
+    expect(recognise({ schema_migrations: ['version'] }, 'knex')).toBeNull()
+    expect(isBookkeeping('knex_migrations', null)).toBe(false)
+  })
+
+  it('says what to undo, newest first, and what is missing', () => {
+    expect(between(['a', 'b'], ['a', 'b', 'c', 'd'], false)).toEqual({ extra: ['d', 'c'], missing: [] })
+    expect(between(['a', 'b'], ['a', 'c'], false)).toEqual({ extra: ['c'], missing: ['b'] })
+    expect(between(['h1'], ['h2'], true)).toEqual({ extra: ['h2'], missing: [] })
+    expect(between(['h1'], [], true)).toEqual({ extra: [], missing: ['h1'] })
+  })
+})
+
+describe('C11: what going back destroys', () => {
+  const column = { type: 'TEXT', nullable: true, default: null, generated: false }
+  const table = (columns: TableShape['columns']): TableShape => ({ columns, key: [], indexes: {}, constraints: [] })
+  const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {} })
+  const base = schema({ orders: table({ id: column, note: column }), old: table({}) })
+  const now = schema({ 'big.orders': table({}), orders: table({ id: column, 'a.b': { ...column, nullable: false } }) })
+
+  it('is what was added since; what was taken away does not come back', () => {
+    const differences = compareSchemas(base, now)
+    expect(atRisk(differences)).toEqual([
+      { table: 'big.orders', column: null },
+      { table: 'orders', column: 'a.b' },
+    ])
+    expect(notRestored(differences).map(d => d.name)).toEqual(['old', 'orders.note'])
+    expect(differences.find(d => d.name === 'orders.a.b')?.additive).toBe(false)
+  })
+
+  it('is nothing where nothing is in it', () => {
+    expect(lossOf({ table: 'orders', column: 'discount' }, 0, '')).toBeNull()
+    expect(lossOf({ table: 'orders', column: 'discount' }, 3, 'n')).toMatchObject({
+      what: 'orders.discount',
+      unit: 'values',
+    })
+  })
+
+  it('hashes a schema by its content, in whatever order', () => {
+    const turned = schema({ old: table({}), orders: table({ note: column, id: column }) })
+    expect(schemaHash(turned)).toBe(schemaHash(base))
+    expect(schemaHash(now)).not.toBe(schemaHash(base))
+  })
+})
+
+describe('D5: the data compared with the baseline', () => {
+  const then = { method: 'x', tables: { orders: { rows: 2, columns: { id: 'a', total: 'b' } } } }
+  it('names tables and columns', () => {
+    const now = { method: 'x', tables: { orders: { rows: 3, columns: { id: 'c', total: 'b', discount: 'd' } } } }
+    expect(compareFingerprints(then, now)[0]).toMatchObject({ rowsThen: 2, rowsNow: 3, columns: ['id'] })
+    expect([rowsIn(now), fingerprintHash(now) === fingerprintHash(then)]).toEqual([3, false])
+  })
+  it('never compares what was made in different ways', () => {
+    expect(() => compareFingerprints(then, { ...then, method: 'y' })).toThrow('do not compare')
+  })
+})

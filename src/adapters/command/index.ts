@@ -1,0 +1,228 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import type {
+  Adapter,
+  ExecResult,
+  Observation,
+  OpenContext,
+  Step,
+  StepAct,
+  Target,
+  Verdict,
+} from '../../core/contract.ts'
+import { NOTHING } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { canonical, type Json } from '../../core/json.ts'
+import type { Text } from '../../core/secret.ts'
+import { groupAlive } from '../../exec/local.ts'
+import { parsed } from '../../exec/pointer.ts'
+import { lastLines, runUser, shownWords } from '../../exec/words.ts'
+import { type Config, config, observed, type Pin, pin } from './config.ts'
+import { type Args, propose } from './propose.ts'
+
+/** The way out for everything else: a component that the user's own commands observe, take back and verify. */
+export const command: Adapter<Config, Pin> = {
+  kind: 'command',
+  config,
+  pin,
+  pinVersion: 1,
+  open: async (settings, ctx) => target(settings, ctx),
+}
+
+/** Goes into one environment variable, of which Linux allows 128 KiB. */
+const MAX_PIN = 64 * 1024
+
+type More = { env?: Record<string, string>; idem?: string }
+type Run = (argv: readonly Text[], signal: AbortSignal, more?: More) => Promise<ExecResult>
+
+function target(config: Config, ctx: OpenContext): Target<Pin> {
+  const { component } = ctx
+  const base = {
+    cwd: resolve(ctx.baseDir, config.cwd ?? '.'),
+    env: { ...config.env, BACKOUT_COMPONENT: component, BACKOUT_ENVIRONMENT: ctx.environment },
+  }
+  const bounds = { limitMs: config.readLimit, keepBytes: 1 << 20 }
+  const read: Run = (argv, signal, { env, ...more } = {}) =>
+    runUser({ ...base, ...bounds, ...more, argv, env: { ...base.env, ...env } }, signal)
+  return {
+    rungs: [{ id: 'command', tier: config.tier, title: config.title }],
+    serves: (['drained', 'stopped', 'redeployed'] as const).filter(what => config.serves[what] !== undefined),
+    async observe(signal): Promise<Observation> {
+      const identity = await identify(config, component, read, signal)
+      const said = await readJson(config.observe, component, read, signal)
+      const { state, detail, summary, inFlight } = shaped(observed, said, config.observe, component)
+      return {
+        identity,
+        state,
+        detail: detail ?? null,
+        summary: summary ?? lastLines(typeof state === 'string' ? state : canonical(state), 80),
+        inFlight: inFlight.map(op => (typeof op === 'string' ? { what: op, since: null } : op)),
+      }
+    },
+    async capture(from, act) {
+      const env = { BACKOUT_RELEASE: act.release, BACKOUT_STATE: canonical(from.state) }
+      const data =
+        config.capture === undefined ? from.state : await readJson(config.capture, component, read, act.signal, { env })
+      return fitting({ identity: from.identity, summary: from.summary, state: from.state, data }, component)
+    },
+    async propose(question) {
+      const { from, to } = question
+      if (to.identity === from.identity) return propose(config, component, question)
+      const what = `The pin of ${component} belongs to another system: ${to.identity}, not ${from.identity}`
+      const remedy = 'go back to a release captured on this system, or correct `identity`'
+      return { ...NOTHING, findings: [{ level: 'blocker', code: 'other_identity', component, what, remedy }] }
+    },
+    apply: (step, act) => apply(config, base, step, act),
+    verify: (step, act) => verify(config, read, step, act),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}
+
+/** The commands of a step. */
+function pairOf(
+  { serves, ...own }: Config,
+  { run }: Args,
+): { apply: readonly Text[]; verify?: readonly Text[] | undefined } {
+  if (run === 'apply') return own
+  const [what, undo] = run.split('/') as ['drained' | 'stopped' | 'redeployed', string | undefined]
+  const pair = undo === undefined ? serves[what] : serves[what]?.undo
+  if (pair !== undefined) return pair
+  throw new BackoutError({
+    code: 'settings_changed',
+    what: `The settings no longer have the commands for ${run}, which the plan was made with`,
+    next: 'put them back, or make a new plan',
+    exit: 'moved',
+  })
+}
+
+function envOf({ pin, release }: Args, step: Step, act: StepAct): Record<string, string> {
+  return {
+    BACKOUT_PIN: canonical(pin.data),
+    BACKOUT_STATE: canonical(pin.state),
+    BACKOUT_RELEASE: release,
+    BACKOUT_STEP: step.id,
+    BACKOUT_ATTEMPT: String(act.attempt),
+  }
+}
+
+/** What `apply` keeps of the command that it started. `ended` is null until the command has ended by itself. */
+const handle = z.object({ pgid: z.number(), ended: z.number().nullable() })
+
+async function apply(
+  config: Config,
+  base: { cwd: string; env: Record<string, Text> },
+  step: Step,
+  act: StepAct,
+): Promise<void> {
+  const args = step.args as Args
+  const { apply: argv } = pairOf(config, args)
+  if (args.run === 'apply') accepted(config, step, act)
+  act.signal.throwIfAborted()
+  act.guard()
+  let group = 0
+  const onSpawn = async (pgid: number) => {
+    group = pgid
+    await act.note({ pgid, ended: null })
+    act.guard()
+  }
+  const env = { ...base.env, ...envOf(args, step, act) }
+  const result = await runUser({ ...base, argv, env, idem: act.idem, limitMs: config.limit, onSpawn }, act.signal)
+  await act.note({ pgid: group, ended: result.code })
+  if (result.code !== 0) throw failed(argv, step.component, result)
+}
+
+function accepted({ impact }: Config, step: Step, act: StepAct): void {
+  const loss = impact.loss.map(l => ({ ...l, since: null }))
+  if (loss.length === 0 || act.accepts(loss)) return
+  throw new BackoutError({
+    code: 'loss_not_accepted',
+    what: `${step.title} would lose more than was accepted: ${loss.map(l => `${l.count} ${l.unit} of ${l.what}`).join(', ')}`,
+    next: 'look at the plan again, and approve it with this loss',
+    exit: 'waiting',
+  })
+}
+
+/** What was begun and still runs is followed. Otherwise the verify command says, and where there is none, only exit 0 does. */
+async function verify(config: Config, read: Run, step: Step, act: StepAct): Promise<Verdict> {
+  const begun = handle.safeParse(act.handle).data
+  if (begun?.ended === null && (await groupAlive(begun.pgid, act.idem))) {
+    return { is: 'running', why: `process group ${begun.pgid} of an earlier attempt is still alive` }
+  }
+  const args = step.args as Args
+  try {
+    const { verify: argv } = pairOf(config, args)
+    if (argv === undefined) return withoutVerify(begun)
+    const { code, stdout, stderr } = await read(argv, act.signal, { env: envOf(args, step, act), idem: act.idem })
+    const said = lastLines(stdout.trim() === '' ? stderr : stdout, 200)
+    const why = `the verify command ended with exit ${code}${said === '' ? '' : `: ${said}`}`
+    if (config.verdicts.done.includes(code)) return { is: 'done', why }
+    if (config.verdicts.notDone.includes(code)) return { is: 'not-done', why }
+    return { is: config.verdicts.running.includes(code) ? 'running' : 'unknown', why }
+  } catch (error) {
+    if (act.signal.aborted) throw act.signal.reason
+    return { is: 'unknown', why: messageOf(error) }
+  }
+}
+
+function withoutVerify(begun: z.infer<typeof handle> | undefined): Verdict {
+  const nobody = 'there is no verify command to ask'
+  if (begun === undefined) return { is: 'not-done', why: 'the command was never started' }
+  if (begun.ended === 0) return { is: 'done', why: `exit 0, and ${nobody}` }
+  if (begun.ended === null) return { is: 'unknown', why: `the command was interrupted, and ${nobody}` }
+  return { is: 'unknown', why: `the command ended with exit ${begun.ended}, and ${nobody}` }
+}
+
+async function identify({ identity }: Config, component: string, read: Run, signal: AbortSignal): Promise<string> {
+  if (typeof identity === 'string') return `command:${identity}`
+  const result = await read(identity.run, signal)
+  if (result.code !== 0) throw failed(identity.run, component, result)
+  const [first = ''] = result.stdout.trim().split('\n')
+  if (first !== '') return `command:${first}`
+  throw strange(identity.run, component, 'it printed nothing')
+}
+
+async function readJson(argv: readonly Text[], component: string, read: Run, signal: AbortSignal, more?: More) {
+  const result = await read(argv, signal, more)
+  if (result.code !== 0) throw failed(argv, component, result)
+  const doc = parsed(result.stdout)
+  if (doc === undefined)
+    throw strange(argv, component, `no JSON: ${lastLines(result.stdout, 100) || 'it printed nothing'}`)
+  return doc
+}
+
+function shaped<T>(schema: z.ZodType<T>, doc: Json, argv: readonly Text[], component: string): T {
+  const result = schema.safeParse(doc)
+  if (result.success) return result.data
+  throw strange(argv, component, z.prettifyError(result.error))
+}
+
+function fitting(captured: Pin, component: string): Pin {
+  const bytes = Buffer.byteLength(canonical(captured.data)) + Buffer.byteLength(canonical(captured.state))
+  if (bytes <= MAX_PIN) return pin.parse(captured)
+  throw new BackoutError({
+    code: 'pin_too_big',
+    what: `What was captured of ${component} has ${bytes} bytes; a pin takes ${MAX_PIN}`,
+    next: 'keep the content elsewhere, and let `capture` print where',
+    exit: 'failed',
+  })
+}
+
+function failed(argv: readonly Text[], component: string, { code, stdout, stderr }: ExecResult): BackoutError {
+  return new BackoutError({
+    code: 'command_failed',
+    what: `The command "${shownWords(argv)}" of ${component} ended with exit ${code}`,
+    cause: lastLines(stderr.trim() === '' ? stdout : stderr) || undefined,
+    next: 'run it by hand to see why, then go on',
+    exit: 'failed',
+  })
+}
+
+function strange(argv: readonly Text[], component: string, why: string): BackoutError {
+  return new BackoutError({
+    code: 'command_output',
+    what: `The command "${shownWords(argv)}" of ${component} did not print what is agreed`,
+    cause: why,
+    next: 'see docs/adapters/command.md for what each command prints',
+    exit: 'failed',
+  })
+}

@@ -1,0 +1,144 @@
+import type { Finding, Node, Proposal, Question, Step } from '../../core/contract.ts'
+import { NOTHING } from '../../core/contract.ts'
+import { sameJson } from '../../core/json.ts'
+import type { Phase } from '../../core/words.ts'
+import type { Config, Pin, Service } from './config.ts'
+
+type What = keyof Config['serves']
+
+/** What a step needs besides the settings. */
+export type Args = {
+  /** Which of the commands in the settings. */
+  run: 'apply' | What | `${What}/undo`
+  pin: Pin
+  release: string
+}
+
+/** In this order within a phase. */
+const SERVED: readonly What[] = ['drained', 'stopped', 'redeployed']
+const PHASE: Record<What, [Phase, Phase]> = {
+  drained: ['drain', 'return'],
+  stopped: ['stop', 'code'],
+  redeployed: ['code', 'code'],
+}
+
+export function propose(config: Config, component: string, question: Question<Pin>): Proposal {
+  const { from, to: pin, release } = question
+  const needs = question.needs.filter(need => config.serves[need.what as What] !== undefined)
+  const asked = SERVED.filter(what => needs.some(need => need.what === what))
+  const differs = !sameJson(from.state, pin.state)
+  if (!differs && asked.length === 0) return NOTHING
+  const draft = new Draft(config, component, { pin, release })
+  const services = asked.flatMap(what =>
+    config.serves[what] === undefined ? [] : [[what, config.serves[what]] as const],
+  )
+  for (const [what, service] of services.filter(([what]) => what !== 'redeployed')) draft.begin(what, service)
+  if (differs) draft.apply()
+  for (const [what, service] of services.filter(([what]) => what === 'redeployed')) draft.begin(what, service)
+  for (const [what, service] of services.toReversed()) draft.undo(what, service)
+  const { downtime, loss, disappears } = config.impact
+  return {
+    ...NOTHING,
+    change: differs ? { from: from.summary, to: pin.summary } : null,
+    findings: remarks(config, component, differs, services),
+    impact: differs
+      ? { downtimeMs: downtime, loss: loss.map(l => ({ ...l, since: null })), staysBehind: [], disappears }
+      : NOTHING.impact,
+    needs: differs ? config.needs : [],
+    serves: needs,
+    ...draft.done(),
+  }
+}
+
+/** Collects steps and where they stand. */
+class Draft {
+  readonly #config: Config
+  readonly #component: string
+  readonly #args: Omit<Args, 'run'>
+  readonly #steps: Step[] = []
+  readonly #phases: Partial<Record<Phase, Node[]>> = {}
+  readonly #safe: string[] = []
+
+  constructor(config: Config, component: string, args: Omit<Args, 'run'>) {
+    this.#config = config
+    this.#component = component
+    this.#args = args
+  }
+
+  apply(): void {
+    const { phase, destructive, impact, title } = this.#config
+    const flags = { ...(destructive ? { destructive } : {}), ...(impact.loss.length > 0 ? { recheck: true } : {}) }
+    const whole = `${title}: ${this.#component} to ${this.#args.pin.summary}`
+    this.#put(phase, { ...this.#step('apply', 'apply', whole), ...flags })
+  }
+
+  begin(what: What, { phase }: Service): void {
+    this.#put(phase ?? PHASE[what][0], this.#step(what, what, `see to it that ${this.#component} is ${what}`))
+  }
+
+  undo(what: What, { undo }: Service): void {
+    const again = `${what}/away`
+    if (what === 'drained') {
+      const step = this.#step(again, what, `send the users of ${this.#component} away again`)
+      this.#steps.push(step)
+      this.#safe.push(step.id)
+    }
+    if (undo === undefined) return
+    const phase = undo.phase ?? PHASE[what][1]
+    this.#put(phase, this.#step(`${what}/undo`, `${what}/undo`, `${this.#component} is no longer to be ${what}`))
+    if (undo.gate === undefined) return
+    const apply = what === 'drained' ? [`${this.#component}/${again}`] : []
+    this.#phases[phase]?.push({ gate: undo.gate, forMs: 0, onFail: { apply, then: 'ask' } })
+  }
+
+  done(): Pick<Proposal, 'steps' | 'phases' | 'safe'> {
+    const phases = Object.entries(this.#phases).map(([phase, seq]) => [phase, { seq }])
+    return { steps: this.#steps, phases: Object.fromEntries(phases) as Proposal['phases'], safe: this.#safe }
+  }
+
+  #put(phase: Phase, step: Step): void {
+    this.#steps.push(step)
+    const seq = (this.#phases[phase] ??= [])
+    seq.push({ step: step.id })
+  }
+
+  #step(id: string, run: Args['run'], title: string): Step {
+    const { limit, retries, estimate, repeatable } = this.#config
+    return {
+      id: `${this.#component}/${id}`,
+      component: this.#component,
+      title,
+      args: { ...this.#args, run },
+      limitMs: limit + 10_000,
+      retries,
+      estimateMs: estimate,
+      onUnknown: repeatable ? 'repeat' : 'ask',
+    }
+  }
+}
+
+function remarks(
+  config: Config,
+  component: string,
+  differs: boolean,
+  services: (readonly [What, Service])[],
+): Finding[] {
+  const found: Finding[] = []
+  if (differs && config.verify === undefined) {
+    const what = `${component} has no verify command: exit 0 is all that tells whether going back worked`
+    const remedy = 'set `verify`; without it a person is asked after every interruption'
+    found.push({ level: 'warning', code: 'no_verify', component, what, remedy })
+  }
+  for (const [what, service] of services) {
+    if (what === 'redeployed' || service.undo !== undefined) continue
+    const remedy = `set \`serves.${what}.undo\`, or do it by hand afterwards`
+    found.push({
+      level: 'warning',
+      code: `stays_${what}`,
+      component,
+      what: `Nothing ends it that ${component} is ${what}`,
+      remedy,
+    })
+  }
+  return found
+}

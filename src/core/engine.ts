@@ -7,8 +7,11 @@ import type { RunState } from './words.ts'
  */
 export interface Ctx {
   readonly runId: string
-  /** Journalled once, executed at least once. After `ms` the signal aborts and the call throws, whatever fn goes on doing. */
-  run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number }): Promise<T>
+  /**
+   * Journalled once, executed at least once. After `ms` the signal aborts and the call throws, whatever fn goes on doing.
+   * Calls that name the same `handle` share what `note` keeps, over the whole root run.
+   */
+  run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number; handle?: string }): Promise<T>
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
    * The deadline is durable. Children see the signals of their root. `as` is the run's state while this waits for a person.

@@ -22,24 +22,29 @@ export class WorkflowCtx implements Ctx {
     this.#active = active
   }
 
-  async run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options: { ms?: number } = {}): Promise<T> {
+  async run<T extends Json>(
+    key: string,
+    fn: (act: Act) => Promise<T>,
+    options: { ms?: number; handle?: string } = {},
+  ): Promise<T> {
     return this.#alone(key, async () => {
       const known = this.#active.op(this.runId, key)
       if (known?.done) return replay(known) as T
-      let op: OpRow = known ?? this.#op(key)
+      const op: OpRow = known ?? this.#op(key)
+      let noted = options.handle === undefined ? op : this.#handle(options.handle)
       const limit = new AbortController()
       const signal = AbortSignal.any([limit.signal, this.#active.haltSignal])
       const act: Act = {
         signal,
-        handle: op.handle,
+        handle: noted.handle,
         guard: () => {
           this.#active.guard()
           signal.throwIfAborted()
         },
         note: async handle => {
-          op = { ...op, handle: scrub(handle) }
-          this.#active.keepOp(op)
-          await this.#write(op)
+          noted = { ...noted, handle: scrub(handle) }
+          this.#active.keepOp(noted)
+          await this.#write(noted)
         },
         progress: data => this.#active.progress(data),
         tell: (type, data) => this.#active.store.write(tx => void tx.addEvent({ ...this.#event(type, data) })),
@@ -200,6 +205,12 @@ export class WorkflowCtx implements Ctx {
 
   #op(key: string): OpRow {
     return { run: this.runId, root: this.#active.root, key, done: false, value: null, error: null, handle: null }
+  }
+
+  /** The handle of that name, shared by all calls of the root run and its children. */
+  #handle(name: string): OpRow {
+    const key = `handle:${name}`
+    return this.#active.op(this.#active.root, key) ?? { ...this.#op(key), run: this.#active.root }
   }
 
   #write(op: OpRow): Promise<void> {

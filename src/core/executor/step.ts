@@ -74,7 +74,8 @@ async function once(place: Place, step: Step, key: string, attempt: number, forc
   })
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
   const options = { attempt, verifyFirst, accepted: place.accepted, runId: place.runId }
-  return (await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)))) as unknown as Tried
+  const tried = await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)), { handle: step.id })
+  return tried as unknown as Tried
 }
 
 function done(place: Place, key: string, step: Step, tried: Tried & { is: 'done' }): NodeResult {

@@ -1,0 +1,110 @@
+import type { CaptureAct } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { runLocal } from '../../exec/local.ts'
+import type { Capture, PinRecord } from '../../ledger/releases.ts'
+import type { Environment } from './environment.ts'
+import { movedBetween, observeAll } from './observe.ts'
+import type { Targets } from './targets.ts'
+
+export interface CaptureOptions {
+  readonly release: string
+  readonly purpose: 'release' | 'departure'
+  readonly signal: AbortSignal
+  readonly onProgress?: (component: string, text: string) => void
+}
+
+/**
+ * Writes down how to come back to what is there now: observe, capture every component, observe again. A capture during
+ * which something moved is refused (`capture_moved`), for it would pin a state that never was.
+ */
+export async function captureAll(
+  environment: Environment,
+  targets: Targets,
+  options: CaptureOptions,
+): Promise<Capture> {
+  const before = await observeAll(environment, targets, options.signal)
+  refuseUnobserved(before.findings.map(f => f.what))
+  refuseInFlight(
+    [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
+    options,
+  )
+  const components: Record<string, PinRecord> = {}
+  await Promise.all(
+    [...before.observations].map(async ([id, observed]) => {
+      const pin = await (await targets.get(id)).capture(observed, captureAct(environment, id, options))
+      const adapter = environment.config.components[id]?.adapter
+      if (adapter === undefined) return
+      const { identity, summary } = observed
+      components[id] = { adapter: adapter.kind, pinVersion: adapter.pinVersion, identity, summary, pin }
+    }),
+  )
+  if (options.purpose === 'release') {
+    const moved = movedBetween(before, await observeAll(environment, targets, options.signal))
+    if (moved.length > 0) throw captureMoved(options.release, moved)
+  }
+  return environment.ledger.releases.add({
+    release: options.release,
+    environment: environment.config.environment,
+    purpose: options.purpose,
+    commit: await commitOf(environment.config.baseDir),
+    components: Object.fromEntries(Object.keys(environment.config.components).flatMap(id => pair(id, components[id]))),
+    backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
+  })
+}
+
+function pair(id: string, pin: PinRecord | undefined): [string, PinRecord][] {
+  return pin === undefined ? [] : [[id, pin]]
+}
+
+/** Ids of backups that a pin names: any text that looks like one. */
+export function backupsIn(pin: unknown): string[] {
+  const text = JSON.stringify(pin) ?? ''
+  return [...new Set([...text.matchAll(/"(\d{8}T\d{6}Z-[A-Za-z0-9._-]+-[0-9a-f]{6})"/g)].map(m => m[1] ?? ''))]
+}
+
+function captureAct(environment: Environment, id: string, options: CaptureOptions): CaptureAct {
+  return {
+    purpose: options.purpose,
+    release: options.release,
+    signal: options.signal,
+    vault: environment.ledger.vault,
+    backups: environment.ledger.backups,
+    progress: p => options.onProgress?.(id, p.text),
+  }
+}
+
+function refuseUnobserved(what: readonly string[]): void {
+  if (what.length === 0) return
+  throw new BackoutError({
+    code: 'capture_incomplete',
+    what: 'The environment cannot be captured whole, so nothing was kept',
+    cause: what.join('\n'),
+    next: 'make these components reachable, then capture again',
+    exit: 'blocked',
+  })
+}
+
+function refuseInFlight(operations: readonly string[], options: CaptureOptions): void {
+  if (operations.length === 0 || options.purpose === 'departure') return
+  throw new BackoutError({
+    code: 'capture_moved',
+    what: `${options.release} cannot be captured while something is still going on`,
+    cause: operations.join('\n'),
+    next: 'wait until it has ended, then capture again',
+    exit: 'moved',
+  })
+}
+
+function captureMoved(release: string, moved: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'capture_moved',
+    what: `${release} was not captured: ${moved.join(', ')} changed meanwhile, and a pin of a state that never was would be worse than none`,
+    next: 'wait until nothing is being deployed, then capture again',
+    exit: 'moved',
+  })
+}
+
+async function commitOf(folder: string): Promise<string | null> {
+  const git = await runLocal({ argv: ['git', '-C', folder, 'rev-parse', 'HEAD'], limitMs: 10_000 }).catch(() => null)
+  return git?.code === 0 ? git.stdout.trim() : null
+}

@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { adapterOf, KINDS } from '../../adapters/registry.ts'
+import { type Catalogue, type Config, loadConfig } from '../../config/load.ts'
+import { resolveSecrets } from '../../config/secrets.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
+import type { Engine } from '../../core/engine.ts'
+import { Runtime } from '../../engine/runtime.ts'
+import { sqliteStore } from '../../engine/sqlite/store.ts'
+import { runLocal } from '../../exec/local.ts'
+import { type Ledger, openLedger } from '../../ledger/index.ts'
+import { openKeys } from '../../ledger/keys.ts'
+import { probeConfig } from '../../probes/config.ts'
+import { orphansGone } from './orphans.ts'
+
+/** Everything a command works with, opened once. */
+export interface Environment extends AsyncDisposable {
+  readonly config: Config
+  readonly home: string
+  readonly clock: Clock
+  readonly ledger: Ledger
+  /** The journal, opened on first use. */
+  engine(options: { worker: boolean }): Promise<Engine>
+}
+
+export const catalogue: Catalogue = { kinds: KINDS, adapter: adapterOf, probe: probeConfig }
+
+/** backout.yaml of this folder or of one above it, unless one is named. */
+export function findConfig(named: string | undefined, from = process.cwd()): string {
+  const said = named ?? process.env['BACKOUT_CONFIG']
+  if (said !== undefined) return resolve(said)
+  for (let dir = resolve(from); ; dir = dirname(dir)) {
+    const file = join(dir, 'backout.yaml')
+    if (existsSync(file)) return file
+    if (dirname(dir) === dir) return join(resolve(from), 'backout.yaml')
+  }
+}
+
+/** The home of a configuration: BACKOUT_HOME overrules the file, as on the machine of an `ssh://` home. */
+export function homeOf(config: Config): string {
+  return resolve(config.baseDir, process.env['BACKOUT_HOME'] ?? config.home.at)
+}
+
+export async function openEnvironment(configFile: string, clock: Clock = systemClock): Promise<Environment> {
+  const config = await loadConfig(configFile, catalogue)
+  await resolveSecrets(config.secrets, config.baseDir, line =>
+    runLocal({ argv: ['sh', '-c', line], cwd: config.baseDir, limitMs: 30_000 }),
+  )
+  const home = homeOf(config)
+  const keys = await openKeys(home, config.keys)
+  const ledger = openLedger(home, keys, clock)
+  let engine: Runtime | null = null
+  return {
+    config,
+    home,
+    clock,
+    ledger,
+    async engine(options) {
+      if (engine !== null) return engine
+      const store = sqliteStore({ home, key: keys.chain })
+      engine = new Runtime(store, { clock, beforeTakeover: runId => orphansGone(runId, clock) })
+      await engine.open(options)
+      return engine
+    },
+    async [Symbol.asyncDispose]() {
+      await engine?.close()
+    },
+  }
+}

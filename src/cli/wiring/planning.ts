@@ -1,0 +1,146 @@
+import { statfs } from 'node:fs/promises'
+import { assemble } from '../../core/assemble.ts'
+import { iso } from '../../core/clock.ts'
+import type { Finding, Observation } from '../../core/contract.ts'
+import { messageOf } from '../../core/errors.ts'
+import type { Json } from '../../core/json.ts'
+import { type Candidate, negotiate } from '../../core/negotiate.ts'
+import type { AcceptedLoss, Plan } from '../../core/plan.ts'
+import { type Capture, person, type Release } from '../../ledger/releases.ts'
+import { VERSION } from '../version.ts'
+import type { Environment } from './environment.ts'
+import { hookSteps } from './hooks.ts'
+import { observeAll } from './observe.ts'
+import type { Targets } from './targets.ts'
+
+export interface PlanRequest {
+  readonly release: Release
+  readonly capture: Capture
+  readonly mode: 'full' | 'emergency'
+  readonly parent: string | null
+  readonly exclude: readonly { component: string; rung: string }[]
+  readonly accepted: readonly AcceptedLoss[] | null
+  readonly signal: AbortSignal
+}
+
+/** Observes everything and puts the plan together. Reads only. */
+export async function makePlan(environment: Environment, targets: Targets, request: PlanRequest): Promise<Plan> {
+  const { config } = environment
+  const { observations, findings } = await observeAll(environment, targets, request.signal)
+  const problems: Finding[] = [...findings]
+  const candidates: Candidate[] = []
+  for (const [id, component] of Object.entries(config.components)) {
+    const from = observations.get(id)
+    if (from === undefined) continue
+    const unseen = findings.some(f => f.component === id)
+    const pin = unseen ? null : pinOf(environment, id, request.capture, problems)
+    const { dependsOn, adapter } = component
+    candidates.push({ id, adapter: adapter.kind, dependsOn, target: await targets.get(id), from, pin })
+  }
+  const { mode, exclude, signal } = request
+  const chosen = await negotiate({ candidates, release: request.release.name, mode, exclude, signal })
+  const { policy } = config
+  return assemble({
+    environment: config.environment,
+    mode,
+    from: await current(environment),
+    to: { release: request.release.name, capture: request.capture.id },
+    parent: request.parent,
+    chosen,
+    findings: [...problems, ...(await ownFindings(environment, request, observations))],
+    hooks: hookSteps(config),
+    verify: policy.verify,
+    watch: policy.watch === undefined ? null : { gates: policy.watch.gates, forMs: policy.watch.for },
+    onFailure: policy.onFailure,
+    concurrency: policy.concurrency,
+    headroomPercent: policy.lossHeadroom,
+    accepted: request.accepted,
+    configHash: config.hash,
+    made: { at: iso(environment.clock.now()), by: person(), version: VERSION },
+  })
+}
+
+/** The release that the environment is on, as far as the deployment told. */
+export async function current(environment: Environment): Promise<string | null> {
+  const upgrade = (await environment.ledger.releases.upgrades()).at(-1)
+  if (upgrade === undefined) return null
+  return upgrade.undoneAt === null ? upgrade.to : upgrade.from
+}
+
+/** The component's pin, checked; null with a finding where there is none that can be used. */
+function pinOf(environment: Environment, id: string, capture: Capture, problems: Finding[]): Json | null {
+  const record = capture.components[id]
+  const adapter = environment.config.components[id]?.adapter
+  if (record === undefined || adapter === undefined) return null
+  const blocker = (code: string, what: string, remedy: string): null => {
+    problems.push({ level: 'blocker', code, component: id, what, remedy })
+    return null
+  }
+  if (record.adapter !== adapter.kind) {
+    const what = `${id} was captured as ${record.adapter} and is now ${adapter.kind}`
+    return blocker('adapter_changed', what, 'put the adapter back in backout.yaml, or capture a release anew')
+  }
+  if (record.pinVersion !== adapter.pinVersion) {
+    const what = `the pin of ${id} has version ${record.pinVersion}, this Backout reads ${adapter.pinVersion}`
+    return blocker('pin_version', what, 'use the version of Backout that captured it')
+  }
+  const parsed = adapter.pin.safeParse(record.pin)
+  if (parsed.success) return parsed.data as Json
+  return blocker('pin_invalid', `the pin of ${id} cannot be read: ${messageOf(parsed.error)}`, 'choose another release')
+}
+
+const FREE_BYTES = 100 * 1024 * 1024
+
+async function ownFindings(
+  environment: Environment,
+  request: PlanRequest,
+  observations: ReadonlyMap<string, Observation>,
+): Promise<Finding[]> {
+  const { release, capture } = request
+  const out: Finding[] = []
+  const add = (level: Finding['level'], code: string, what: string, remedy: string) =>
+    out.push({ level, code, component: null, what, remedy })
+  if (release.state === 'bad') {
+    const remedy = `choose another release, or, where that was a mistake: backout release mark ${release.name} known-good --why …`
+    add(
+      'blocker',
+      'release_bad',
+      `${release.name} is marked bad: ${release.marks.at(-1)?.why ?? 'no reason given'}`,
+      remedy,
+    )
+  }
+  if (release.state === 'captured' && capture.purpose === 'release') {
+    const remedy = `if you know it to be good: backout release mark ${release.name} known-good`
+    add(
+      'warning',
+      'release_not_known_good',
+      `${release.name} was captured, but nobody has said that it is good`,
+      remedy,
+    )
+  }
+  const open = (await environment.ledger.releases.upgrades()).at(-1)
+  if (open !== undefined && open.endedAt === null && open.undoneAt === null) {
+    const what = `the upgrade to ${open.to}, begun ${open.begunAt}, was never told to have ended`
+    add('warning', 'upgrade_open', what, 'make sure that no deployment is still running')
+  }
+  const disk = await statfs(environment.home).catch(() => null)
+  if (disk !== null && disk.bavail * disk.bsize < FREE_BYTES) {
+    const mib = Math.floor((disk.bavail * disk.bsize) / 1024 / 1024)
+    add(
+      'blocker',
+      'disk_full',
+      `only ${mib} MiB are free where ${environment.home} lies`,
+      'make room: 100 MiB at least',
+    )
+  }
+  for (const id of Object.keys(capture.components)) {
+    if (observations.has(id)) continue
+    add(
+      'warning',
+      'component_gone',
+      `${id} was captured with ${release.name} and is no longer in backout.yaml`,
+      'take it back by hand',
+    )
+  }
+  return out
+}

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { join, relative } from 'node:path'
+import type { Clock } from '../core/clock.ts'
+import { iso } from '../core/clock.ts'
+import type { Backup, BackupAbout, BackupDraft, BackupStore, Proof } from '../core/contract.ts'
+import { BackoutError } from '../core/errors.ts'
+import type { Json } from '../core/json.ts'
+import { hex, readJson, stamp, syncFolder, writeWhole } from './files.ts'
+
+const MANIFEST = 'backup.json'
+
+/** Backups in folders of the home. The manifest is written last: a folder without one is no backup. */
+export class FileBackups implements BackupStore {
+  readonly #root: string
+  readonly #clock: Clock
+
+  constructor(home: string, clock: Clock) {
+    this.#root = join(home, 'backups')
+    this.#clock = clock
+  }
+
+  async begin(about: BackupAbout): Promise<BackupDraft> {
+    const again =
+      about.idem === undefined ? undefined : (await this.list(about.component)).find(b => b.idem === about.idem)
+    const now = this.#clock.now()
+    const id = again?.id ?? `${stamp(now)}-${about.component}-${hex(3)}`
+    const dir = join(this.#root, about.component, id)
+    await rm(dir, { recursive: true, force: true })
+    await mkdir(dir, { recursive: true, mode: 0o700 })
+    return {
+      id,
+      dir,
+      seal: facts => this.#seal({ about, id, dir, createdAt: iso(now) }, facts),
+      discard: () => rm(dir, { recursive: true, force: true }),
+    }
+  }
+
+  async #seal(draft: { about: BackupAbout; id: string; dir: string; createdAt: string }, facts: Json): Promise<Backup> {
+    const { about, id, dir, createdAt } = draft
+    const files = await Promise.all((await filesIn(dir)).map(path => describeFile(dir, path)))
+    await syncFolder(dir)
+    const backup: Backup = {
+      id,
+      dir,
+      component: about.component,
+      reason: about.reason,
+      release: about.release,
+      idem: about.idem ?? null,
+      createdAt,
+      bytes: files.reduce((sum, f) => sum + f.bytes, 0),
+      files: files.toSorted((a, b) => a.path.localeCompare(b.path)),
+      facts,
+      proof: null,
+    }
+    await this.#keep(backup)
+    return backup
+  }
+
+  async get(id: string): Promise<Backup> {
+    for (const component of await foldersIn(this.#root)) {
+      const backup = await this.#read(component, id)
+      if (backup !== null) return backup
+    }
+    throw new BackoutError({
+      code: 'backup_gone',
+      what: `The backup ${id} is not in ${this.#root}`,
+      next: 'bring it back from where backups are copied to, or choose another release',
+      exit: 'blocked',
+    })
+  }
+
+  async list(component: string): Promise<Backup[]> {
+    const all = await Promise.all((await foldersIn(join(this.#root, component))).map(id => this.#read(component, id)))
+    return all.filter(b => b !== null).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
+  }
+
+  async check(id: string, signal?: AbortSignal): Promise<string[]> {
+    const backup = await this.get(id)
+    const wrong: string[] = []
+    for (const file of backup.files) {
+      signal?.throwIfAborted()
+      const found = await describeFile(backup.dir, file.path).catch(() => null)
+      if (found === null) wrong.push(`${file.path} is gone`)
+      else if (found.sha256 !== file.sha256) wrong.push(`${file.path} is not what was backed up`)
+    }
+    return wrong
+  }
+
+  async recordProof(id: string, proof: Proof): Promise<Backup> {
+    const backup = { ...(await this.get(id)), proof }
+    await this.#keep(backup)
+    return backup
+  }
+
+  #keep({ dir, ...backup }: Backup): Promise<void> {
+    return writeWhole(join(dir, MANIFEST), `${JSON.stringify(backup, null, 2)}\n`)
+  }
+
+  async #read(component: string, id: string): Promise<Backup | null> {
+    const dir = join(this.#root, component, id)
+    const kept = await readJson<Omit<Backup, 'dir'>>(join(dir, MANIFEST))
+    return kept === null ? null : { ...kept, dir }
+  }
+}
+
+async function foldersIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => [])
+  return entries.filter(e => e.isDirectory()).map(e => e.name)
+}
+
+async function filesIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+  const paths = entries.filter(e => e.isFile()).map(e => relative(dir, join(e.parentPath, e.name)))
+  return paths.filter(path => path !== MANIFEST)
+}
+
+async function describeFile(dir: string, path: string): Promise<{ path: string; bytes: number; sha256: string }> {
+  const full = join(dir, path)
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(full)) hash.update(chunk as Buffer)
+  const file = await open(full, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  return { path, bytes: (await stat(full)).size, sha256: hash.digest('hex') }
+}

@@ -1,0 +1,77 @@
+import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { generateIdentity } from 'age-encryption'
+import { BackoutError } from '../core/errors.ts'
+import { remember, reveal, type Text } from '../core/secret.ts'
+import { writeWhole } from './files.ts'
+
+export interface Keys {
+  /** age identities, the newest first: it encrypts, all decrypt. */
+  readonly identities: readonly string[]
+  /** Key of the event chain and of keyed hashes. 32 bytes. */
+  readonly chain: Uint8Array
+  /** Where the identities are kept, or null where the configuration brings them. */
+  readonly vaultFile: string | null
+  /** Folder beside the keys, outside the home: announced heads of the journal are kept here too. */
+  readonly folder: string
+}
+
+/** The user's own folder for keys of one home: outside the store, so that a copied or rewritten home carries no key. */
+export function keyFolder(home: string): string {
+  const base =
+    process.env['BACKOUT_KEYS'] ?? join(process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config'), 'backout')
+  return join(base, createHash('sha256').update(home).digest('hex').slice(0, 16))
+}
+
+/** Reads the keys of a home, or makes them where there are none yet. */
+export async function openKeys(
+  home: string,
+  said: { vault?: Text | undefined; chain?: Text | undefined },
+): Promise<Keys> {
+  const folder = keyFolder(home)
+  const vaultFile = said.vault === undefined ? join(folder, 'vault.key') : null
+  const vault =
+    said.vault === undefined ? await readOrMake(join(folder, 'vault.key'), generateIdentity) : reveal(said.vault)
+  const chain =
+    said.chain === undefined
+      ? await readOrMake(join(folder, 'chain.key'), async () => randomBytes(32).toString('hex'))
+      : reveal(said.chain)
+  const identities = vault
+    .split('\n')
+    .map(line => line.trim())
+    .filter(line => line !== '' && !line.startsWith('#'))
+  for (const secret of [...identities, chain.trim()]) remember(secret)
+  if (identities.length === 0 || !identities.every(line => line.startsWith('AGE-SECRET-KEY-'))) {
+    throw badKey('the vault key', 'expected age identities, one a line: AGE-SECRET-KEY-…')
+  }
+  if (!/^[0-9a-f]{64}$/i.test(chain.trim())) throw badKey('the chain key', 'expected 64 hex digits')
+  return { identities, chain: Buffer.from(chain.trim(), 'hex'), vaultFile, folder }
+}
+
+function badKey(what: string, cause: string): BackoutError {
+  return new BackoutError({
+    code: 'key_invalid',
+    what: `${what} cannot be used`,
+    cause,
+    next: 'see docs/security.md',
+    exit: 'usage',
+  })
+}
+
+async function readOrMake(path: string, make: () => Promise<string>): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const made = `${await make()}\n`
+  await writeWhole(path, made)
+  return made
+}
+
+/** Keyed hash: equal content has an equal mac, and nobody without the key can try guesses. */
+export function macWith(chain: Uint8Array, content: Uint8Array): string {
+  return createHmac('sha256', chain).update('backout vault\0').update(content).digest('hex')
+}

@@ -1,0 +1,196 @@
+import { readdir } from 'node:fs/promises'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { type Clock, iso } from '../core/clock.ts'
+import { BackoutError } from '../core/errors.ts'
+import { canonical, type Json } from '../core/json.ts'
+import type { ReleaseState } from '../core/words.ts'
+import { hex, readJson, stamp, writeWhole } from './files.ts'
+import { macWith } from './keys.ts'
+
+/** The pin of one component, as an adapter gave it. */
+export interface PinRecord {
+  readonly adapter: string
+  readonly pinVersion: number
+  readonly identity: string
+  readonly summary: string
+  readonly pin: Json
+}
+
+/** One capture of an environment: a pin for each component. */
+export interface Capture {
+  readonly format: 1
+  readonly id: string
+  readonly release: string
+  readonly environment: string
+  readonly purpose: 'release' | 'departure'
+  readonly at: string
+  readonly by: string
+  /** Commit of the repository that backout.yaml lies in, where there is one. */
+  readonly commit: string | null
+  readonly components: Readonly<Record<string, PinRecord>>
+  readonly backups: readonly string[]
+}
+
+export interface Mark {
+  readonly state: ReleaseState
+  readonly at: string
+  readonly by: string
+  readonly why: string | null
+}
+
+export interface Release {
+  readonly name: string
+  readonly state: ReleaseState
+  readonly marks: readonly Mark[]
+  /** Newest first. */
+  readonly captures: readonly Capture[]
+}
+
+/** An upgrade as the deployment told it. */
+export interface Upgrade {
+  readonly id: string
+  readonly from: string
+  readonly to: string
+  readonly begunAt: string
+  readonly migratedAt: string | null
+  readonly endedAt: string | null
+  /** When a rollback took it back. */
+  readonly undoneAt: string | null
+}
+
+const RELEASE_NAME = /^[^\s/\\\0][^\0\n]{0,127}$/
+
+/** Releases, their captures and marks, and the upgrades between them, as files of the home. */
+export class Releases {
+  readonly #home: string
+  readonly #clock: Clock
+  readonly #chain: Uint8Array
+
+  constructor(home: string, clock: Clock, chain: Uint8Array) {
+    this.#home = home
+    this.#clock = clock
+    this.#chain = chain
+  }
+
+  /** Writes a capture down. It comes last: without it the release does not exist. */
+  async add(capture: Omit<Capture, 'format' | 'id' | 'at' | 'by'> & { id?: string }): Promise<Capture> {
+    if (!RELEASE_NAME.test(capture.release)) {
+      const what = `"${capture.release}" cannot be the name of a release`
+      throw new BackoutError({ code: 'release_name', what, next: 'use a name such as v1.2.9', exit: 'usage' })
+    }
+    const now = this.#clock.now()
+    const whole: Capture = {
+      ...capture,
+      format: 1,
+      id: capture.id ?? `${stamp(now)}-${hex(3)}`,
+      at: iso(now),
+      by: person(),
+    }
+    await this.keep(whole)
+    return whole
+  }
+
+  async keep(capture: Capture): Promise<void> {
+    const folder = this.#folder(capture.release)
+    const sealed = { mac: this.#mac(capture), capture }
+    await writeWhole(join(folder, 'captures', `${capture.id}.json`), `${JSON.stringify(sealed, null, 2)}\n`)
+    const marks = await readJson<Mark[]>(join(folder, 'marks.json'))
+    if (marks === null) await this.mark(capture.release, 'captured', null)
+  }
+
+  async mark(release: string, state: ReleaseState, why: string | null): Promise<Mark> {
+    const path = join(this.#folder(release), 'marks.json')
+    const mark: Mark = { state, at: iso(this.#clock.now()), by: person(), why }
+    const marks = [...((await readJson<Mark[]>(path)) ?? []), mark]
+    await writeWhole(path, `${JSON.stringify(marks, null, 2)}\n`)
+    return mark
+  }
+
+  /** All releases, the one captured last first. Departures are left out unless asked for. */
+  async list(options: { departures?: boolean } = {}): Promise<Release[]> {
+    const names = await readdir(join(this.#home, 'releases')).catch(() => [])
+    const all = await Promise.all(names.map(name => this.find(decodeURIComponent(name))))
+    const kept = all.filter(r => r !== null && (options.departures || r.captures[0]?.purpose !== 'departure'))
+    return (kept as Release[]).toSorted((a, b) => newest(b).localeCompare(newest(a)))
+  }
+
+  async find(name: string): Promise<Release | null> {
+    const folder = this.#folder(name)
+    const files = await readdir(join(folder, 'captures')).catch(() => [])
+    const captures = await Promise.all(
+      files.filter(f => f.endsWith('.json')).map(f => this.#read(join(folder, 'captures', f))),
+    )
+    if (captures.length === 0) return null
+    const marks = (await readJson<Mark[]>(join(folder, 'marks.json'))) ?? []
+    const sorted = captures.toSorted((a, b) => b.at.localeCompare(a.at))
+    return { name, state: marks.at(-1)?.state ?? 'captured', marks, captures: sorted }
+  }
+
+  /** Throws `release_unknown` with the nearest names. */
+  async get(name: string): Promise<Release> {
+    const release = await this.find(name)
+    if (release !== null) return release
+    const known = (await this.list()).map(r => r.name)
+    throw new BackoutError({
+      code: 'release_unknown',
+      what: `The release ${name} was never captured`,
+      cause: known.length > 0 ? `captured are: ${known.slice(0, 8).join(', ')}` : 'nothing was captured yet',
+      next: 'backout releases; or without --to, so that Backout offers what the components themselves remember',
+      exit: 'blocked',
+    })
+  }
+
+  /** The capture that counts: the newest that was finished before the upgrade that left the release. */
+  async counting(release: Release): Promise<Capture> {
+    const left = (await this.upgrades()).findLast(u => u.from === release.name && u.undoneAt === null)
+    const before = left === undefined ? undefined : release.captures.find(c => c.at <= left.begunAt)
+    const capture = before ?? release.captures[0]
+    if (capture === undefined)
+      throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
+    return capture
+  }
+
+  async upgrades(): Promise<Upgrade[]> {
+    return (await readJson<Upgrade[]>(join(this.#home, 'upgrades.json'))) ?? []
+  }
+
+  async keepUpgrade(upgrade: Upgrade): Promise<void> {
+    const others = (await this.upgrades()).filter(u => u.id !== upgrade.id)
+    await writeWhole(join(this.#home, 'upgrades.json'), `${JSON.stringify([...others, upgrade], null, 2)}\n`)
+  }
+
+  async #read(path: string): Promise<Capture> {
+    const sealed = await readJson<{ mac: string; capture: Capture }>(path)
+    if (sealed !== null && sealed.mac === this.#mac(sealed.capture)) return sealed.capture
+    throw new BackoutError({
+      code: 'release_altered',
+      what: `${path} was changed since Backout wrote it, so the release cannot be trusted`,
+      next: 'put it back from a copy of the home, or delete it and capture again',
+      exit: 'tampered',
+    })
+  }
+
+  #mac(capture: Capture): string {
+    return macWith(this.#chain, Buffer.from(canonical(capture)))
+  }
+
+  #folder(release: string): string {
+    return join(this.#home, 'releases', encodeURIComponent(release))
+  }
+}
+
+function newest(release: Release): string {
+  return release.captures[0]?.at ?? ''
+}
+
+/** Who types: the name that audits show. */
+export function person(): string {
+  const said = process.env['BACKOUT_USER']
+  if (said !== undefined && said !== '') return said
+  try {
+    return userInfo().username
+  } catch {
+    return `uid ${process.getuid?.() ?? 'unknown'}`
+  }
+}

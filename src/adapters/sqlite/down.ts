@@ -174,8 +174,7 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   const live = await reading(place, db => readLive(site, db))
   const wrong = wrongAfter(args, live)
   if (wrong === null) return { is: 'done', why: `${args.migration} is not applied any more` }
-  const begun = handleShape.safeParse(act.handle).data
-  if (wrong.code === 'down_without_effect' && begun?.elsewhere !== undefined) {
+  if (wrong.code === 'down_without_effect' && begun(act)) {
     const [holder] = await holdersOf(place.file)
     if (holder !== undefined) {
       return { is: 'running', why: `process ${holder.pid} (${holder.command}) has the database open` }
@@ -184,8 +183,14 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   return { is: 'not-done', why: [wrong.why, ...live.unfinished].join('; ') }
 }
 
+/** True where a command of this step was begun and nobody saw it end. */
+export function begun(act: StepAct): boolean {
+  const handle = handleShape.safeParse(act.handle).data
+  return handle?.pgid !== undefined || handle?.elsewhere !== undefined
+}
+
 async function stillAtIt(place: Place, act: StepAct): Promise<string | null> {
-  const begun = handleShape.safeParse(act.handle).data
-  if (begun?.pgid === undefined || !(await groupAlive(begun.pgid, act.idem))) return null
-  return `the command's process group ${begun.pgid} is alive, working on ${place.file}`
+  const pgid = handleShape.safeParse(act.handle).data?.pgid
+  if (pgid === undefined || !(await groupAlive(pgid, act.idem))) return null
+  return `the command's process group ${pgid} is alive, working on ${place.file}`
 }

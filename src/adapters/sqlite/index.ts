@@ -15,7 +15,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { factsIn, makeBackup, pinOf, prove } from './backup.ts'
 import { RUNGS, type RungId, type SqliteConfig, type SqlitePin, sqliteConfig, sqlitePin } from './config.ts'
 import { reading } from './database.ts'
-import { downVerdict, migrateDown } from './down.ts'
+import { begun, downVerdict, migrateDown } from './down.ts'
 import { fingerprint } from './fingerprint.ts'
 import { propose } from './propose.ts'
 import { observe, placeOf, readLive, type Site } from './site.ts'
@@ -104,7 +104,7 @@ async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
     }
   } catch (error) {
     const busy = error instanceof BackoutError && error.code === 'database_busy'
-    return { is: busy && act.handle !== null ? 'running' : 'unknown', why: messageOf(error) }
+    return { is: busy && begun(act) ? 'running' : 'unknown', why: messageOf(error) }
   }
 }
 

@@ -30,7 +30,7 @@ const latency = z
   })
   .describe('limits for the time until the whole answer is read, connecting included')
 
-export const httpProbe = z
+const httpProbe = z
   .strictObject({
     kind: z.literal('http'),
     url: text().describe('what is asked; http or https'),
@@ -56,7 +56,7 @@ export const httpProbe = z
     path: ['follow'],
   })
 
-export const commandProbe = z.strictObject({
+const commandProbe = z.strictObject({
   kind: z.literal('command'),
   run: command().describe('a list of words run as it is, or one line for sh -c'),
   cwd: z
@@ -86,7 +86,7 @@ export const commandProbe = z.strictObject({
     .describe('what makes a run healthy'),
 })
 
-export const sqliteProbe = z.strictObject({
+const sqliteProbe = z.strictObject({
   kind: z.literal('sqlite'),
   path: z.string().describe('the database file, relative to backout.yaml; opened for reading only'),
   query: text().describe('one statement that only reads; the first column of its first row is the value'),

@@ -1,8 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { Secret } from '../core/secret.ts'
 import { openProbe, probeConfig, type Sample } from './index.ts'
 
@@ -110,4 +111,11 @@ describe('D5: a query of a SQLite database', () => {
     expect(locked).toMatchObject({ ok: null })
     expect(locked.text).toContain('locked')
   })
+})
+
+it('the page on probes has examples that are valid', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../docs/probes-and-gates.md'), 'utf8')
+  const { probes } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as { probes: Record<string, unknown> }
+  const kinds = Object.values(probes).map(settings => probeConfig.parse(settings).kind)
+  expect(kinds).toEqual(['http', 'http', 'command', 'sqlite'])
 })

@@ -4,7 +4,9 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -105,7 +107,7 @@ async function killedInTheMiddle(settings: Record<string, unknown>) {
   const target = await open(dir, settings)
   const step = await first(target)
   const argv = [
-    join(import.meta.dirname, 'killed.fixture.ts'),
+    fileURLToPath(new URL('./killed.fixture.ts', import.meta.url)),
     JSON.stringify(full),
     JSON.stringify(step),
     stepAct(step).idem,
@@ -316,4 +318,13 @@ describe('commands that do not print what is agreed', () => {
     expect(captured.data).toEqual({ key: '[secret]' })
     expect(error.why).toBe('bad key [secret]')
   })
+})
+
+it('has a page whose example is valid', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../docs/adapters/command.md'), 'utf8')
+  const example = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as {
+    components: { search: { adapter: string; settings: unknown } }
+  }
+  expect(example.components.search.adapter).toBe(command.kind)
+  expect(config.safeParse(example.components.search.settings).error).toBeUndefined()
 })

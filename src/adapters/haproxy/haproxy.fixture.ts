@@ -6,6 +6,9 @@ import { type AddressInfo, connect, createServer as createTcp, type Server as Tc
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+// Of the system's packages, not of npm's.
+const BINARY = 'haproxy'
+
 async function listening(server: TcpServer): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -74,7 +77,7 @@ backend web
 
   /** Starts the proxy, with what its file says. */
   async run(): Promise<void> {
-    this.#proxy = spawn('haproxy', ['-db', '-f', join(this.dir, 'haproxy.cfg')], { stdio: 'ignore' })
+    this.#proxy = spawn(BINARY, ['-db', '-f', join(this.dir, 'haproxy.cfg')], { stdio: 'ignore' })
     for (let tries = 0; tries < 100; tries++) {
       if ((await this.tell('show info').catch(() => '')) !== '') return
       await new Promise(resolve => setTimeout(resolve, 30))

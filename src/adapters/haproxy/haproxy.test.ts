@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -310,4 +313,13 @@ describe('weights', () => {
     expect(between(from, goal, 50)).toEqual({ a: ready(85), b: ready(171), m: ready(256) })
     expect(between(from, goal, 75)).toEqual({ a: ready(128), b: ready(256), m: ready(128) })
   })
+})
+
+it('has a page whose example is valid', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../docs/adapters/haproxy.md'), 'utf8')
+  const example = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as {
+    components: { lb: { adapter: string; settings: unknown } }
+  }
+  expect(example.components.lb.adapter).toBe(haproxy.kind)
+  expect(config.safeParse(example.components.lb.settings).error).toBeUndefined()
 })

@@ -11,7 +11,7 @@ export type Args = {
 }
 
 /** Where everybody is on the maintenance page. */
-export function away(config: Config, now: Place): Place {
+function away(config: Config, now: Place): Place {
   if (typeof config.maintenance !== 'string') return { weights: null, maintenance: true }
   const sides = Object.keys(now.weights ?? {}).map(side => [side, side === config.maintenance ? config.total : 0])
   return { weights: Object.fromEntries(sides) as Record<string, number>, maintenance: null }

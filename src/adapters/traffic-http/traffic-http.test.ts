@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -336,4 +339,13 @@ describe('weights', () => {
     expect(sameShares({ a: 255, b: 1 }, { a: 1, b: 0 })).toBe(false)
     expect(sameShares({}, { a: 0 })).toBe(true)
   })
+})
+
+it('has a page whose example is valid', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../../docs/adapters/traffic-http.md'), 'utf8')
+  const example = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as {
+    components: { traffic: { adapter: string; settings: unknown } }
+  }
+  expect(example.components.traffic.adapter).toBe(trafficHttp.kind)
+  expect(config.safeParse(example.components.traffic.settings).error).toBeUndefined()
 })

@@ -15,17 +15,18 @@ case $1 in
     echo start >>"$run.calls"
     [ ! -f "$toggles/hang" ] || sleep 60
     [ ! -f "$toggles/flood" ] || head -c 5000000 /dev/zero | tr '\\0' x
-    [ ! -f "$toggles/slow" ] || { echo $$ >"$toggles/at-it"; sleep 3; }
+    [ ! -f "$toggles/slow" ] || { echo $$ >"$toggles/at-it"; sleep 1.5; }
     [ ! -f "$toggles/lie" ] || exit 0
     up && exit 0
     version=$(cat VERSION)
     [ ! -f "$toggles/wrong" ] || version=wrong
     setsid sh "$toggles/daemon.sh" "$version" >/dev/null 2>&1 </dev/null &
     echo $! >"$run"
+    until up; do sleep 0.02; done
     ;;
   stop)
     echo stop >>"$run.calls"
-    [ ! -f "$toggles/slow-stop" ] || { echo $$ >"$toggles/at-it"; sleep 3; }
+    [ ! -f "$toggles/slow-stop" ] || { echo $$ >"$toggles/at-it"; sleep 1.5; }
     up || exit 0
     kill "$p"
     while up; do sleep 0.02; done

@@ -1,12 +1,11 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { redact } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
-import { reveal } from '../../core/secret.ts'
+import { redact, reveal } from '../../core/secret.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
 import { facts, type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
 import { serviceScript, switchScript } from './scripts.ts'
-import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs, WAY_MS } from './steps.ts'
+import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs } from './steps.ts'
 
 function hostOf(fleet: Fleet, name: string): Host {
   const host = fleet.hosts.find(h => h.name === name)
@@ -37,7 +36,7 @@ export async function apply(fleet: Fleet, step: Step, act: StepAct): Promise<voi
   const script = scriptOf(fleet, host, args, act.idem)
   act.signal.throwIfAborted()
   act.guard()
-  const command = scriptCommand(script, limitOf(fleet, args.do) + WAY_MS, act.idem)
+  const command = scriptCommand(script, limitOf(fleet, args.do), act.idem)
   const result = await host.runner.run(command, act.signal)
   const failed = facts(host, result.stdout, result.stderr).find(([word]) => word === 'fail')
   if (failed !== undefined) throw refusal(fleet, args, failed[1], result.stderr)

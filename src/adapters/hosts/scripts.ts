@@ -14,7 +14,7 @@ const PRELUDE = String.raw`
 box=$root/.backout
 say() { printf '%s\n' "$*"; }
 fail() { say "fail $*"; say end; exit 1; }
-clean() { head -c 400 | LC_ALL=C tr -cd '[:print:]\n' | head -n 1; }
+clean() { head -c 400 | LC_ALL=C tr -cd '\012\040-\176' | head -n 1; }
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
 born() {
   l=
@@ -82,7 +82,7 @@ own() {
 }
 count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
 altered() {
-  ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '[:print:]\n'
+  ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176'
 }
 sums() {
   [ -d "$1/" ] || { say gone; return; }

@@ -29,19 +29,22 @@ export function argsOf(step: Step): StepArgs {
   return args.parse(step.args)
 }
 
-/** Milliseconds on top of a script's own limit for the way there and back. */
-export const WAY_MS = 10_000
+/** Milliseconds that a script has on top of its own limits, to say what it found. */
+const SAY_MS = 2_000
+/** Milliseconds on top of a script's limit for ending it and for the way there and back. */
+const WAY_MS = 10_000
 const TYPICAL = { switch: 1_500, stop: 3_000, start: 4_000, restart: 6_000 }
 
+/** Milliseconds after which a step's command on the host is ended. */
 export function limitOf(fleet: Fleet, what: StepArgs['do']): number {
-  const { limits } = fleet.config
+  const { limits, service } = fleet.config
   const own = {
-    stop: limits.stop * 2,
-    start: limits.start * 2 + limits.settle,
-    restart: limits.start * 2 + limits.stop + limits.settle,
-    switch: limits.switch + (fleet.config.service === undefined ? limits.start : 0),
+    stop: limits.stop,
+    start: limits.start + limits.settle,
+    restart: limits.start + limits.stop + limits.settle,
+    switch: limits.switch + (service === undefined ? limits.start : 0),
   }
-  return own[what]
+  return own[what] + SAY_MS
 }
 
 /** How long a step usually takes, in milliseconds. */

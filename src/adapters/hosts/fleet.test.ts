@@ -1,0 +1,81 @@
+import { describe, expect, it } from 'vitest'
+import { runLocal } from '../../exec/local.ts'
+import { contextIn } from '../../../test/support/hosts.ts'
+import { config } from './config.ts'
+import { openFleet, serviceLines } from './fleet.ts'
+import { sizeOf } from './steps.ts'
+
+function linesOf(settings: object) {
+  const fleet = openFleet(
+    config.parse({ hosts: ['deploy@web-1'], root: '/srv/{host}', ...settings }),
+    contextIn('/tmp'),
+  )
+  const [host] = fleet.hosts
+  const [unit] = host?.units ?? []
+  if (host === undefined || unit === undefined) throw new Error('no unit')
+  return { fleet, host, lines: serviceLines(fleet, host, unit) }
+}
+
+describe('C7: the commands of a service', () => {
+  it('calls systemd for the unit of an instance', () => {
+    const { lines } = linesOf({ instances: ['a', 'b'], service: { systemd: 'shop@{instance}.service', sudo: true } })
+    expect(lines).toMatchObject({
+      start: 'sudo -n systemctl start shop@a.service',
+      stop: 'sudo -n systemctl stop shop@a.service',
+      restart: 'sudo -n systemctl restart shop@a.service',
+    })
+    expect(linesOf({ service: { systemd: 'shop.service', user: true } }).lines.start).toBe(
+      'systemctl --user start shop.service',
+    )
+  })
+
+  it.each([
+    ['LoadState=loaded ActiveState=active SubState=running', 0],
+    ['LoadState=loaded ActiveState=inactive SubState=dead', 3],
+    ['LoadState=loaded ActiveState=failed SubState=failed', 3],
+    ['LoadState=loaded ActiveState=activating SubState=auto-restart', 3],
+    ['LoadState=loaded ActiveState=activating SubState=start', 5],
+    ['LoadState=loaded ActiveState=deactivating SubState=stop-sigterm', 5],
+    ['LoadState=not-found ActiveState=inactive SubState=dead', 4],
+  ])('reads what systemd shows: %s', async (shown, code) => {
+    const { lines } = linesOf({ service: { systemd: 'shop.service' } })
+    const asked = lines.status.replace(
+      'systemd-status shop.service systemctl',
+      `systemd-status shop.service env printf '${shown}\\n%.0s'`,
+    )
+    expect(asked).not.toBe(lines.status)
+    const result = await runLocal({ argv: ['sh', '-c', asked], limitMs: 5_000 })
+    expect(result.code).toBe(code)
+  })
+
+  it('fills in placeholders, and leaves the release to the shell on the host', () => {
+    const { lines } = linesOf({
+      instances: ['a'],
+      service: {
+        start: ['run', '--at={root}', '{host}.{instance}', '{release}'],
+        stop: 'x',
+        status: "echo '{release}'",
+      },
+    })
+    expect(lines.start).toBe(`run --at=/srv/web-1 web-1.a ''"$release"''`)
+    expect(lines.status).toBe(`sh -c 'echo '\\'''"$release"''\\'''`)
+  })
+
+  it('counts batches, and names a long list of hosts by its hash', () => {
+    expect([sizeOf(3, 10), sizeOf('25%', 10), sizeOf('25%', 3), sizeOf('100%', 7)]).toEqual([3, 2, 1, 7])
+    const many = Array.from({ length: 200 }, (_, i) => `web-${i}`)
+    const { identity } = openFleet(config.parse({ hosts: many, root: '/srv/shop' }), contextIn('/tmp'))
+    expect(identity).toMatch(/^hosts:\/srv\/shop@web-0\.\.web-99\(200,[0-9a-f]{12}\)$/)
+  })
+
+  it.each([
+    [{ hosts: ['web-1', 'deploy@web-1'] }, 'two hosts are named "web-1"'],
+    [{ hosts: ['-oProxyCommand=evil'] }, 'expected "local" or a host'],
+    [{ root: '/srv/$(id)' }, 'expected an absolute path'],
+    [{ batch: '0%' }, 'expected a number or a percentage'],
+    [{ instances: ['a b'] }, 'Invalid string'],
+  ])('refuses settings that would be misread: %o', (wrong, message) => {
+    const result = config.safeParse({ hosts: ['web-1'], root: '/srv/shop', ...wrong })
+    expect(JSON.stringify(result.error?.issues)).toContain(message.replaceAll('"', '\\"'))
+  })
+})

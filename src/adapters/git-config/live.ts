@@ -1,0 +1,93 @@
+import { lstat, readlink } from 'node:fs/promises'
+import { join, posix, resolve } from 'node:path'
+import { hashOf } from '../../core/json.ts'
+import type { Tree } from './config.ts'
+import { commitOf, everTracked, git, recentCommits, type Site, treeOf } from './git.ts'
+
+const COMMITS_TRIED = 100
+
+/** Where a path of the repository is live. `root`: another folder in place of `to`. Absolute. */
+export function liveOf({ config, ctx }: Site, path: string, root?: string): string {
+  if (config.paths !== undefined) return resolve(ctx.baseDir, config.paths[path] ?? path)
+  return join(root ?? resolve(ctx.baseDir, config.to ?? '.'), posix.relative(config.from, path))
+}
+
+/** These paths as they are live, in git's own terms. What is not there is left out. */
+export async function liveTree(
+  site: Site,
+  paths: readonly string[],
+  signal: AbortSignal,
+  root?: string,
+): Promise<Tree> {
+  return treeAt(site, paths, path => liveOf(site, path, root), signal)
+}
+
+export async function treeAt(
+  site: Site,
+  paths: readonly string[],
+  where: (path: string) => string,
+  signal: AbortSignal,
+): Promise<Tree> {
+  const found: Tree = {}
+  const files: string[] = []
+  for (const path of paths) {
+    const info = await lstat(where(path)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null
+      throw error
+    })
+    if (info?.isSymbolicLink()) {
+      const target = await readlink(where(path))
+      const { stdout } = await git(site, ['hash-object', '--stdin'], signal, { stdin: target })
+      found[path] = { blob: stdout.trim(), mode: '120000' }
+    } else if (info?.isFile()) {
+      files.push(path)
+      found[path] = { blob: '', mode: (info.mode & 0o100) === 0 ? '100644' : '100755' }
+    }
+  }
+  const blobs = await blobsOf(site, files.map(where), signal)
+  files.forEach((path, i) => {
+    const entry = found[path]
+    if (entry !== undefined) found[path] = { ...entry, blob: blobs[i] ?? '' }
+  })
+  return found
+}
+
+async function blobsOf(site: Site, files: readonly string[], signal: AbortSignal): Promise<string[]> {
+  if (files.length === 0) return []
+  const stdin = files.map(file => `${file}\n`).join('')
+  const { stdout } = await git(site, ['hash-object', '--no-filters', '--stdin-paths'], signal, { stdin })
+  return stdout.trim().split('\n')
+}
+
+export function treeHash(tree: Tree): string {
+  return hashOf(tree)
+}
+
+/** Paths in which two trees differ, sorted. */
+export function differing(a: Tree, b: Tree): string[] {
+  const paths = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort()
+  return paths.filter(path => a[path]?.blob !== b[path]?.blob || a[path]?.mode !== b[path]?.mode)
+}
+
+export interface Found {
+  /** The live files, of all that were ever tracked. */
+  readonly live: Tree
+  /** The commit that they are of: the newest with exactly these; that of `ref` where there is none. */
+  readonly commit: string
+  readonly tree: Tree
+  /** Where they are not as in that commit. */
+  readonly drift: readonly string[]
+}
+
+/** Looks which commit is live. null: `ref` is no commit of the repository. */
+export async function findLive(site: Site, signal: AbortSignal): Promise<Found | null> {
+  const head = await commitOf(site, site.config.ref, signal)
+  if (head === null) return null
+  const live = await liveTree(site, await everTracked(site, signal), signal)
+  for (const commit of await recentCommits(site, head, COMMITS_TRIED, signal)) {
+    const tree = await treeOf(site, commit, signal)
+    if (differing(live, tree).length === 0) return { live, commit, tree, drift: [] }
+  }
+  const tree = await treeOf(site, head, signal)
+  return { live, commit: head, tree, drift: differing(live, tree) }
+}

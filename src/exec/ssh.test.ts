@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noSshd, type SshHosts, sshHosts } from '../../test/support/sshd.ts'
+import { runSession } from './ssh-session.ts'
 import { localRunner, quote, type Runner, sshRunner } from './ssh.ts'
 
 const skipped = noSshd()
@@ -99,6 +100,15 @@ describe.skipIf(skipped !== null)(
       await expect(run).rejects.toMatchObject({ code: 'command_timed_out' })
       const pid = Number(await readFile(file, 'utf8'))
       await until('the stubborn process is gone', () => !alive(pid))
+    })
+
+    it('asks with TERM before it ends with KILL', async () => {
+      const file = join(dir, 'polite')
+      const script = `trap 'echo bye >${file}; exit' TERM; sleep 30 & wait`
+      await expect(web.run({ argv: ['sh', '-c', script], limitMs: 300 })).rejects.toMatchObject({
+        code: 'command_timed_out',
+      })
+      expect(await readFile(file, 'utf8')).toBe('bye\n')
     })
 
     it('ends the command when aborted, and does not start it when aborted before', async () => {
@@ -201,6 +211,44 @@ describe.skipIf(skipped !== null)(
     })
   },
 )
+
+const shells = ['dash', 'bash', 'busybox'].flatMap(name => {
+  const path = ['/bin', '/usr/bin'].map(dir => join(dir, name)).find(file => existsSync(file))
+  return path === undefined ? [] : [[name, path] as const]
+})
+
+describe.each(shells)('C7: the supervisor of the other side under %s', (_, shell) => {
+  let bin: string
+  const path = process.env.PATH
+  beforeAll(async () => {
+    bin = await mkdtemp(join(tmpdir(), 'backout-shell-'))
+    await symlink(shell, join(bin, 'sh'))
+    process.env.PATH = `${bin}:${path}`
+  })
+  afterAll(async () => {
+    process.env.PATH = path
+    await rm(bin, { recursive: true, force: true })
+  })
+
+  it('keeps arguments, stdin and exit code', async () => {
+    const argv = ['sh', '-c', 'printf "<%s>" "$@"; od -An -tu1; exit 255', 'x', "it's\n\\n", '$HOME']
+    const result = await runSession(['sh', '-c'], 'here', {
+      argv,
+      stdin: Uint8Array.of(0, 10, 92, 255),
+      limitMs: 5_000,
+    })
+    expect(result.code).toBe(255)
+    expect(result.stdout.replaceAll(/ +/g, ' ')).toBe("<it's\n\\n><$HOME> 0 10 92 255\n")
+  })
+
+  it('ends what ignores TERM', async () => {
+    const file = join(bin, 'pid')
+    const argv = ['sh', '-c', `trap '' TERM; echo $$ >${file}; while :; do sleep 1; done`]
+    const run = runSession(['sh', '-c'], 'here', { argv, limitMs: 200 })
+    await expect(run).rejects.toMatchObject({ code: 'command_timed_out' })
+    expect(alive(Number(await readFile(file, 'utf8')))).toBe(false)
+  })
+})
 
 describe('a runner on this machine', () => {
   it('runs as runLocal does', async () => {

@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import type { OpenContext, Proposal, Question, Step, Target } from '../../src/core/contract.ts'
 import { hosts } from '../../src/adapters/hosts/index.ts'
@@ -66,4 +67,15 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
     await new Promise(resolve => setTimeout(resolve, 25))
   }
   throw new Error(`never: ${what}`)
+}
+
+/** Another process that applies one step, to be killed in the middle. */
+export function killable(dir: string, settings: object, step: Step): ChildProcess {
+  const code = `
+    import { openHosts } from ${JSON.stringify(import.meta.url)}
+    import { stepAct } from ${JSON.stringify(import.meta.resolve('../conformance/walk.ts'))}
+    const target = await openHosts(${JSON.stringify(dir)}, ${JSON.stringify(settings)})
+    const step = ${JSON.stringify(step)}
+    await target.apply(step, stepAct(step))`
+  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore' })
 }

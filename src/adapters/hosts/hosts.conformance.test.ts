@@ -1,9 +1,8 @@
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Need, OpenContext, Target } from '../../core/contract.ts'
+import type { Need, Target } from '../../core/contract.ts'
 import { type Runner, sshRunner } from '../../exec/ssh.ts'
-import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { type Case, conformance } from '../../../test/conformance/suite.ts'
+import { openHosts } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
 import { noSshd, type SshHosts, sshHosts } from '../../../test/support/sshd.ts'
 import { hosts } from './index.ts'
@@ -11,20 +10,8 @@ import type { HostsPin } from './pin.ts'
 
 const NONE: string[] = ['']
 
-function context(dir: string): OpenContext {
-  return {
-    environment: 'test',
-    component: 'shop',
-    baseDir: dir,
-    stateDir: join(dir, 'state'),
-    backups: memoryBackups(),
-    vault: memoryVault(),
-  }
-}
-
 function opener(dir: string, settings: object): () => Promise<Target<HostsPin>> {
-  const config = hosts.config.parse(settings)
-  return () => hosts.open(config, context(dir))
+  return () => openHosts(dir, settings)
 }
 
 interface Shape {

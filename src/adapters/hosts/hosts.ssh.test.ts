@@ -1,11 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Step, Target } from '../../core/contract.ts'
 import { type Runner, sshRunner } from '../../exec/ssh.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { captured, codes, openHosts, proposed, stepOf, until } from '../../../test/support/hosts.ts'
+import { captured, codes, killable, openHosts, proposed, stepOf, until } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
 import { noSshd, type SshHosts, sshHosts } from '../../../test/support/sshd.ts'
 import type { HostsPin } from './pin.ts'
@@ -206,7 +205,7 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
     await shop.toggle('slow-stop', true)
     const needs = [{ of: 'shop', what: 'stopped' as const, by: 'db' }]
     const step = stepOf(await proposed(target, good, { needs }), 'shop/stop/web-1')
-    const holder = killable(shop, settings, step)
+    const holder = killable(shop.dir, settings, step)
     await until('it is at it', () => existsSync(`${shop.dir}/at-it`))
     expect(await target.verify(step, stepAct(step))).toMatchObject({ is: 'running' })
     holder.kill('SIGKILL')
@@ -229,13 +228,3 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
     expect(findings).toMatchObject([{ code: 'host_unreachable', what: expect.stringContaining('host_key_changed') }])
   })
 })
-
-function killable(shop: Releases, settings: object, step: object) {
-  const code = `
-    import { openHosts } from ${JSON.stringify(import.meta.resolve('../../../test/support/hosts.ts'))}
-    import { stepAct } from ${JSON.stringify(import.meta.resolve('../../../test/conformance/walk.ts'))}
-    const target = await openHosts(${JSON.stringify(shop.dir)}, ${JSON.stringify(settings)})
-    const step = ${JSON.stringify(step)}
-    await target.apply(step, stepAct(step))`
-  return spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: 'ignore' })
-}

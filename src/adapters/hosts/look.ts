@@ -36,11 +36,7 @@ const STATES: Readonly<Record<number, UnitState>> = { 0: 'running', 3: 'stopped'
 /** Asks one host, in one command. A host that cannot be asked is `silent`, never thrown. */
 export async function look(fleet: Fleet, host: Host, signal: AbortSignal, units = host.units): Promise<HostView> {
   try {
-    return parseLook(
-      host,
-      units,
-      await ask(fleet, host, lookScript(fleet, host, units), fleet.config.limits.status, signal),
-    )
+    return parseLook(host, units, await ask(host, lookScript(fleet, host, units), fleet.config.limits.status, signal))
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof BackoutError ? error.code : 'host_unreachable'
@@ -60,13 +56,7 @@ const NOTHING_SEEN: Omit<HostView, 'host' | 'silent'> = {
 }
 
 /** The facts of a script, as "word rest". Throws where it did not come to its end: half a truth is none. */
-async function ask(
-  _: Fleet,
-  host: Host,
-  script: string,
-  limitMs: number,
-  signal: AbortSignal,
-): Promise<[string, string][]> {
+async function ask(host: Host, script: string, limitMs: number, signal: AbortSignal): Promise<[string, string][]> {
   const result = await host.runner.run(scriptCommand(script, limitMs, 'backout-look'), signal)
   return facts(host, result.stdout, result.stderr)
 }
@@ -156,7 +146,7 @@ export interface SumsView {
 
 /** Reads the checksums of a folder. Throws where the host cannot be asked. */
 export async function readSums(fleet: Fleet, host: Host, q: SumsQuestion, signal: AbortSignal): Promise<SumsView> {
-  const found = await ask(fleet, host, sumsScript(fleet, host, q), fleet.config.limits.switch, signal)
+  const found = await ask(host, sumsScript(fleet, host, q), fleet.config.limits.switch, signal)
   const [how = '', sha256 = '', files = '0'] = found.find(([w]) => w === 'sums')?.[1].split(' ') ?? []
   const known = how === 'manifest' || how === 'own' || how === 'none'
   return {
@@ -172,7 +162,7 @@ export async function listReleases(
   host: Host,
   signal: AbortSignal,
 ): Promise<{ name: string; at: string | null }[]> {
-  const found = await ask(fleet, host, releasesScript(fleet, host), fleet.config.limits.status, signal)
+  const found = await ask(host, releasesScript(fleet, host), fleet.config.limits.status, signal)
   return found
     .filter(([w]) => w === 'release')
     .map(([, rest]) => pair(rest))

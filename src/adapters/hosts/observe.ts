@@ -3,7 +3,7 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import type { Fleet, Host } from './fleet.ts'
-import { folderOf, type HostView, look, readSums, releaseOf } from './look.ts'
+import { type HostView, look, readSums, releaseOf } from './look.ts'
 import type { HostsPin, PinnedHost } from './pin.ts'
 import { SAFE_NAME } from './scripts.ts'
 
@@ -165,8 +165,8 @@ async function pinHost(
   act: CaptureAct,
 ): Promise<PinnedHost | null> {
   if (state === undefined || 'unreachable' in state || state.release === null || state.link === null) return null
-  const dir = fleet.config.strategy === 'symlink' ? folderOf(fleet, EMPTY, state.release) : state.link
-  if (dir === null || !SAFE_NAME.test(state.release)) return null
+  if (!SAFE_NAME.test(state.release)) return null
+  const dir = fleet.config.strategy === 'symlink' ? `releases/${state.release}` : state.link
   const read = await readSums(fleet, host, { dir, how: 'any', quick: act.purpose === 'departure' }, act.signal)
   if (read.sums === null) return null
   if (read.bad.length > 0 && act.purpose === 'release') {
@@ -186,8 +186,6 @@ async function pinHost(
     stopped: live.filter(([, unit]) => unit.is === 'stopped').map(([label]) => instanceOf(label, fleet)),
   }
 }
-
-const EMPTY = { slots: {} } as HostView
 
 /** A unit's name without its slot: the pinned release may stand in the other slot later. */
 export function instanceOf(label: string, fleet: Fleet): string {

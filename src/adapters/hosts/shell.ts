@@ -1,0 +1,132 @@
+/** Functions of the scripts that run on the hosts: POSIX sh, for dash, bash and busybox alike. */
+
+/** Where things are, who is alive, and how a command of the settings is run in a folder. */
+export const PRELUDE = String.raw`
+box=$root/.backout
+say() { printf '%s\n' "$*"; }
+fail() { say "fail $*"; say end; exit 1; }
+clean() { head -c 400 | LC_ALL=C tr -cd '\012\040-\176' | head -n 1; }
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+born() {
+  l=
+  { IFS= read -r l <"/proc/$1/stat"; } 2>/dev/null || return 0
+  l=${'$'}{l##*) }
+  set -- $l
+  [ "$1" = Z ] || printf '%s' "${'$'}{20}"
+}
+mark() { printf '%s:%s:%s' "$1" "$(born "$1")" "$idem"; }
+alive() {
+  p=${'$'}{1%%:*}
+  s=${'$'}{1#*:}
+  s=${'$'}{s%%:*}
+  [ -n "$p" ] || return 1
+  if [ -n "$s" ]; then [ "$(born "$p")" = "$s" ]; else [ ! -r /proc/self/stat ] && kill -0 "$p" 2>/dev/null; fi
+}
+base() {
+  [ -L "$root/$link" ] || return 0
+  t=$(readlink "$root/$link")
+  t=${'$'}{t%/}
+  t=${'$'}{t#./}
+  t=${'$'}{t#"$root"/}
+  case $t in "$folder"*/*) say "outside:$t" ;; "$folder"*) say "${'$'}{t#"$folder"}" ;; *) say "outside:$t" ;; esac
+}
+slotrelease() {
+  if [ -L "$root/$1" ]; then t=$(readlink "$root/$1"); t=${'$'}{t%/}; say "${'$'}{t##*/}"
+  elif [ -f "$root/$1/$releasefile" ]; then clean <"$root/$1/$releasefile"; fi
+}
+in_dir() {
+  cd "$1" 2>/dev/null || cd "$root" || return 126
+  export BACKOUT_HOST="$host" BACKOUT_INSTANCE="$instance" BACKOUT_RELEASE="$release" BACKOUT_SLOT="$slot"
+  eval "exec $2"
+}
+`
+
+/** One step at a time for each scope. A lock is a link whose target names its process: made in one go, and dead with it. */
+export const LOCKS = String.raw`
+take() {
+  mkdir -p "$box" || fail not_writable "$box"
+  lock=$box/lock.$1
+  svc=$box/svc.$1
+  me=$(mark $$)
+  tries=0
+  while :; do
+    held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"
+    ln -s "$me" "$lock" 2>/dev/null && break
+    held=$(readlink "$lock") || { tries=$((tries+1)); [ $tries -lt 5 ] || fail not_writable "$box"; continue; }
+    alive "$held" && fail busy "$held"
+    mv -f "$lock" "$box/dead.$$" && [ "$(readlink "$box/dead.$$")" = "$held" ] || fail busy "$held"
+    rm -f "$box/dead.$$"
+  done
+}
+finish() { rm -f "$svc" "$lock"; say "$@"; say end; exit 0; }
+leave() { rm -f "$svc" "$lock"; fail "$@"; }
+put() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1" || leave not_writable "$1"; }
+`
+
+/** Checksums of a release folder: by its manifest, or of all its files. */
+export const SUMS = String.raw`
+H=sha256sum
+command -v sha256sum >/dev/null 2>&1 || H='shasum -a 256'
+own() {
+  ( cd "$1" && {
+    find . -mindepth 1 \( $ignored \) -prune -o -type f -exec $H {} +
+    find . -mindepth 1 \( $ignored \) -prune -o -type l -exec sh -c 'for l; do printf "%s -> %s\n" "$l" "$(readlink "$l")"; done' sh {} +
+  } | LC_ALL=C sort | $H | cut -c1-64 )
+}
+count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
+altered() {
+  ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176'
+}
+sums() {
+  [ -d "$1/" ] || { say gone; return; }
+  if [ "$2" != own ] && [ -f "$1/$manifest" ]; then
+    say "sums manifest $($H <"$1/$manifest" | cut -c1-64) $(wc -l <"$1/$manifest" | tr -d ' ')"
+    [ "$3" = quick ] || altered "$1" | while IFS= read -r bad; do say "bad $bad"; done
+  elif [ "$2" = manifest ]; then say nomanifest
+  elif [ "$3" = quick ] || [ "$2" = none ]; then say "sums none - 0"
+  else say "sums own $(own "$1") $(count "$1")"
+  fi
+}
+`
+
+/** Runs the service's commands and waits until they had their effect. */
+export const WATCH = String.raw`
+dir=$root/$link
+[ -z "$slot" ] || dir=$root/$slot
+is() {
+  [ -n "$status" ] || { code=0; return 0; }
+  ( in_dir "$dir" "$status" ) </dev/null >/dev/null
+  code=$?
+}
+ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | clean ); }
+do_it() {
+  ( in_dir "$dir" "$1" ) </dev/null >&2 &
+  child=$!
+  ln -sfn "$(mark $child)" "$svc"
+  wait $child
+  code=$?
+  rm -f "$svc"
+  [ $code -eq 0 ]
+}
+until_time() { until=$(($(date +%s) + $1 + 1)); }
+in_time() { [ "$(date +%s)" -lt "$until" ]; }
+until_version() {
+  [ -n "$version" ] && [ -n "$want" ] || return 0
+  while :; do
+    ran
+    [ "$got" != "$want" ] || return 0
+    in_time || leave wrong_version "$got"
+    nap
+  done
+}
+until_runs() {
+  until_time "$seconds"
+  while is; [ $code -ne 0 ]; do in_time || leave not_running "$code"; nap; done
+  until_version
+  [ "$settle" = 0 ] || { sleep "$settle" 2>/dev/null || sleep 1; is; [ $code -eq 0 ] || leave not_running "$code"; }
+}
+until_stops() {
+  until_time "$seconds"
+  while is; [ $code -ne 3 ]; do in_time || leave still_running "$code"; nap; done
+}
+`

@@ -38,6 +38,7 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
   })
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
+  exited.catch(ignore)
   await started(child, command)
   const lifeline = child.stdio[3] as Writable
   lifeline.on('error', ignore)

@@ -1,0 +1,127 @@
+import type { Engine, RunInfo } from '../core/engine.ts'
+import { BackoutError, EXIT } from '../core/errors.ts'
+import type { RunInput, RunOutput } from '../core/executor/world.ts'
+import { span } from '../core/impact-text.ts'
+import { ENDED } from '../core/words.ts'
+import { person } from '../ledger/releases.ts'
+import { finish } from './finish.ts'
+import { prompt } from './prompt.ts'
+import { askedLines } from './render/progress.ts'
+import { openView, type View } from './render/live.ts'
+import type { Session } from './session.ts'
+
+/**
+ * Stays with a run that this process executes until it ends, or can go on only by somebody's word. The first Ctrl-C, a
+ * SIGTERM or a closed terminal pause it after the step in progress; a second Ctrl-C lets go at once.
+ */
+export async function attend(session: Session, engine: Engine, runId: string, quietUntil = 0): Promise<number> {
+  const { out } = session
+  const started = await engine.get(runId)
+  if (started === null) throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}` })
+  const view = openView(out, (started.input as unknown as RunInput).plan, quietUntil)
+  const stopProgress = engine.onProgress((_, data) => view.progress(data))
+  const showing = show(engine, runId, view)
+  const release = onSignals(engine, runId, text => {
+    view.close()
+    out.warn(text)
+  })
+  try {
+    const run = await untilSettled(session, engine, runId, view)
+    if (ENDED.has(run.state)) await showing
+    else await new Promise(resolve => setTimeout(resolve, 250))
+    view.close()
+    return await leave(session, engine, run, view)
+  } finally {
+    view.close()
+    stopProgress()
+    release()
+  }
+}
+
+async function show(engine: Engine, runId: string, view: View): Promise<void> {
+  for await (const event of engine.events(runId, { follow: true })) view.event(event)
+}
+
+/** At a terminal a question is asked there, while other terminals may answer it too. */
+async function untilSettled(session: Session, engine: Engine, runId: string, view: View): Promise<RunInfo> {
+  for (;;) {
+    const run = await engine.settled(runId)
+    const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
+    if (!canAsk) return run
+    await new Promise(resolve => setTimeout(resolve, 250))
+    const { asked } = view.standing
+    if (asked === null) continue
+    view.close()
+    const answered = await prompt(asked, async () => (await engine.get(runId))?.state !== 'waiting')
+    if (answered === 'left') return run
+    if (answered === null) continue
+    if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${asked.token}`)
+    else {
+      const value = { ...answered, by: person() }
+      await engine.signal(runId, `answer:${asked.token}`, value, `${asked.token}-${Date.now()}`)
+    }
+  }
+}
+
+/** What Ctrl-C and the like do. Answers how to stop listening. */
+function onSignals(engine: Engine, runId: string, say: (text: string) => void): () => void {
+  let asked = false
+  const pause = (name: NodeJS.Signals) => {
+    if (asked && name === 'SIGINT') {
+      say('Letting go at once. Nothing is lost: backout resume')
+      process.off('SIGINT', pause)
+      void engine.close().finally(() => process.kill(process.pid, 'SIGINT'))
+      return
+    }
+    if (asked) return
+    asked = true
+    say('Pausing after the step in progress. Ctrl-C again lets go at once.')
+    const value = { by: person(), signal: name }
+    engine
+      .signal(runId, '$pause', value, `${name}-${process.pid}-${Date.now()}`)
+      .catch((error: unknown) => say(String(error)))
+  }
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const name of names) process.on(name, pause)
+  return () => {
+    for (const name of names) process.off(name, pause)
+  }
+}
+
+async function leave(session: Session, engine: Engine, run: RunInfo, view: View): Promise<number> {
+  const { out } = session
+  if (run.state === 'paused') {
+    out.line(`\nPaused. Go on with: backout resume`)
+    return EXIT.paused
+  }
+  if (run.state === 'waiting') {
+    const { asked } = view.standing
+    out.line('\nThe run waits for your word:')
+    for (const line of asked === null ? [] : askedLines(asked)) out.line(line)
+    out.line('and where this command has ended by then, afterwards: backout resume')
+    return EXIT.waiting
+  }
+  const output = run.output as unknown as RunOutput | null
+  const report = await finish(session, engine, run)
+  const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
+  out.line(`\n${headline(run, output)} (${took})`)
+  for (const target of output?.fenced ?? []) out.line(`  not on the release: ${target}`)
+  if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
+  out.line(`Report: ${report}`)
+  return exitOf(run, output)
+}
+
+function headline(run: RunInfo, output: RunOutput | null): string {
+  const { plan } = run.input as unknown as RunInput
+  if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, verified.`
+  const why = run.error ?? output?.why ?? ''
+  if (run.state === 'aborted') return 'Aborted. Users are served or told; what was done stays done.'
+  return `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`
+}
+
+/** The exit code that says how a run ended. */
+export function exitOf(run: RunInfo, output: RunOutput | null): number {
+  if (run.state === 'succeeded') return EXIT.ok
+  if (run.state === 'aborted') return EXIT.aborted
+  return output?.why?.startsWith('moved: ') ? EXIT.moved : EXIT.failed
+}

@@ -1,0 +1,67 @@
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
+import type { Capture } from '../../ledger/releases.ts'
+import { hashOf } from '../../core/json.ts'
+import type { Globals } from '../program.ts'
+import { type Session, withSession } from '../session.ts'
+import { bytes, table } from '../text.ts'
+import { captureAll } from '../wiring/capture.ts'
+
+export function capture(globals: Globals, options: { knownGood: boolean }, release = ''): Promise<number> {
+  return withSession(globals, async session => {
+    await captureRelease(session, release)
+    if (options.knownGood) await markRelease(session, release, 'known-good', 'said so at its capture')
+    return EXIT.ok
+  })
+}
+
+/** Captures, journals and shows. */
+export async function captureRelease(session: Session, release: string): Promise<Capture> {
+  const { environment, targets, out } = session
+  refuseBad(await environment.ledger.releases.find(release))
+  const made = await captureAll(environment, targets, {
+    release,
+    purpose: 'release',
+    signal: new AbortController().signal,
+  })
+  const engine = await environment.engine({ worker: false })
+  const { id, by, components } = made
+  await engine.record(
+    'captured',
+    toJson({ release, capture: id, by, sha256: hashOf(made), components: Object.keys(components) }),
+  )
+  out.data(made)
+  out.line(`${release} is captured (${made.id})`)
+  const rows = Object.entries(components).map(([name, c]) => [name, c.adapter, c.summary])
+  for (const line of table(rows, out.width, '  ')) out.line(line)
+  for (const backup of made.backups) {
+    const { component, bytes: size, proof } = await environment.ledger.backups.get(backup)
+    const proven =
+      proof === null ? 'UNPROVEN' : proof.ok ? `proven by a restore in ${Math.round(proof.ms)} ms` : 'PROOF FAILED'
+    out.line(`  backup of ${component}: ${backup}, ${bytes(size)}, ${proven}`)
+  }
+  return made
+}
+
+function refuseBad(release: { name: string; state: string } | null): void {
+  if (release?.state !== 'bad') return
+  throw new BackoutError({
+    code: 'release_bad',
+    what: `${release.name} is marked bad, so it is not captured again under this name`,
+    next: 'use another name; or take the mark back: backout release mark RELEASE captured --why …',
+    exit: 'blocked',
+  })
+}
+
+export async function markRelease(
+  { environment, out }: Session,
+  release: string,
+  state: 'captured' | 'known-good' | 'bad',
+  why: string | null,
+): Promise<void> {
+  await environment.ledger.releases.get(release)
+  const mark = await environment.ledger.releases.mark(release, state, why)
+  const engine = await environment.engine({ worker: false })
+  await engine.record('marked', toJson({ release, ...mark }))
+  out.line(`${release} is now ${state}${why === null ? '' : ` (${why})`}`)
+}

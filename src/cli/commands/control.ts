@@ -1,0 +1,94 @@
+import type { Engine, RunInfo } from '../../core/engine.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { lockOwner } from '../../engine/sqlite/lock.ts'
+import { person } from '../../ledger/releases.ts'
+import type { Globals } from '../program.ts'
+import type { Asked } from '../render/progress.ts'
+import { findOpenRun, type Session, withSession } from '../session.ts'
+import { openQuestion, unique } from './resume.ts'
+
+export function pause(globals: Globals, _options: unknown, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: false })
+    const run = await findOpenRun(engine, session.environment, id)
+    if (ownerOf(session) === null) {
+      session.out.line(`No process is at work on run ${run.id}; it goes on with: backout resume`)
+      return EXIT.ok
+    }
+    await engine.signal(run.id, '$pause', { by: person() }, unique('pause'))
+    session.out.line(`Run ${run.id} pauses after the step in progress. Go on with: backout resume`)
+    return EXIT.ok
+  })
+}
+
+export function resolve(
+  globals: Globals,
+  options: { done?: boolean; notDone?: boolean; reason?: string },
+  step = '',
+): Promise<number> {
+  if (options.done !== true && options.notDone !== true) {
+    const next = `look at the target, then: backout resolve ${step} --done, or --not-done`
+    throw new BackoutError({ code: 'no_word', what: 'Say what became of the step', next, exit: 'usage' })
+  }
+  return answer(globals, step, options.done ? 'done' : 'not-done', options.reason ?? null)
+}
+
+export function skip(globals: Globals, options: { reason: string }, step = ''): Promise<number> {
+  return answer(globals, step, 'skip', options.reason)
+}
+
+export function approve(globals: Globals, options: { reason?: string }, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: false })
+    const run = await findOpenRun(engine, session.environment, id)
+    const asked = await openQuestion(engine, run)
+    const word = asked?.answers.find(a => a === 'approve' || a === 'accept')
+    if (asked === null || word === undefined) throw nothingAsked(run, 'an approval', asked)
+    return send(session, engine, run, asked, word, options.reason ?? null)
+  })
+}
+
+function answer(globals: Globals, step: string, word: string, reason: string | null): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: false })
+    const run = await findOpenRun(engine, session.environment, undefined)
+    const asked = await openQuestion(engine, run)
+    const fits = asked !== null && asked.step === step && asked.answers.includes(word)
+    if (!fits) throw nothingAsked(run, `a word on ${step}`, asked)
+    return send(session, engine, run, asked, word, reason)
+  })
+}
+
+async function send(
+  session: Session,
+  engine: Engine,
+  run: RunInfo,
+  asked: Asked,
+  word: string,
+  reason: string | null,
+): Promise<number> {
+  await engine.signal(run.id, `answer:${asked.token}`, { do: word, by: person(), reason }, unique(asked.token))
+  const owner = ownerOf(session)
+  session.out.line(`Journalled as the word of ${person()}: ${asked.step ?? asked.about} ${word}.`)
+  session.out.line(owner === null ? 'Go on with: backout resume' : `Process ${owner.pid} goes on.`)
+  session.out.data({ run: run.id, step: asked.step, answer: word })
+  return EXIT.ok
+}
+
+function ownerOf({ environment }: Session) {
+  return lockOwner(`${environment.home}/locks`, environment.config.environment)
+}
+
+function nothingAsked(run: RunInfo, what: string, asked: Asked | null): BackoutError {
+  const cause =
+    asked === null
+      ? `it is ${run.state} and waits for nobody`
+      : `it waits for a word on ${asked.step ?? asked.about}: ${asked.answers.join(', ')}`
+  return new BackoutError({
+    code: 'not_asked',
+    what: `Run ${run.id} does not wait for ${what}`,
+    cause,
+    next: 'backout status',
+    exit: 'usage',
+  })
+}

@@ -1,0 +1,61 @@
+import type { Target } from '../../core/contract.ts'
+import { EXIT } from '../../core/errors.ts'
+import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
+import type { World } from '../../core/executor/world.ts'
+import { toJson } from '../../core/json.ts'
+import type { Plan } from '../../core/plan.ts'
+import { memoryStore } from '../../engine/memory/store.ts'
+import { Runtime } from '../../engine/runtime.ts'
+import { openView } from '../render/live.ts'
+import type { Session } from '../session.ts'
+import { worldOf } from '../wiring/world.ts'
+
+/** Goes through a plan with the real executor, on a journal in memory, and with targets that are only asked. */
+export async function dryRun(session: Session, plan: Plan): Promise<number> {
+  const { out, environment, targets } = session
+  const engine = new Runtime(memoryStore())
+  await engine.open({ worker: true })
+  defineRollback(engine, dryWorld(worldOf(environment, targets)))
+  out.line('\nDry run: the targets are asked, and nothing is touched')
+  const view = openView(out, plan)
+  const input = { plan, by: 'dry run', reason: null, confirmed: 'dry run' }
+  await engine.start(ROLLBACK, 'dry', toJson(input))
+  const run = await engine.settled('dry')
+  for await (const event of engine.events('dry')) view.event(event)
+  view.close()
+  await engine.close()
+  out.line(
+    run.state === 'succeeded'
+      ? '\nNothing was touched.'
+      : `\nNothing was touched; it would have ended: ${run.error ?? run.state}`,
+  )
+  return run.state === 'succeeded' ? EXIT.ok : EXIT.failed
+}
+
+function dryWorld(world: World): World {
+  return {
+    ...world,
+    departure: async () => 'dry-run',
+    target: async component => dry(await world.target(component)),
+    gate: async name => {
+      const gate = await world.gate(name)
+      const sample = { ok: true, value: null, ms: 0, text: 'not asked in a dry run' }
+      return { rule: { ...gate.rule, attempts: 1, pass: 1 }, probes: [{ name, measure: async () => sample }] }
+    },
+  }
+}
+
+/** The same target, whose steps change nothing and count as done. */
+function dry(target: Target): Target {
+  return {
+    rungs: target.rungs,
+    serves: target.serves,
+    observe: signal => target.observe(signal),
+    propose: question => target.propose(question),
+    capture: async () => null,
+    apply: async () => {},
+    verify: async () => ({ is: 'done', why: 'dry run' }),
+    exec: async () => ({ code: 0, stdout: '', stderr: '' }),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}

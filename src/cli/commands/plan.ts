@@ -1,0 +1,89 @@
+import { open, readFile, rename } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
+import type { Globals } from '../program.ts'
+import { planLines } from '../render/plan.ts'
+import { type Session, withSession } from '../session.ts'
+import { chooseRelease } from '../wiring/choose.ts'
+import { makePlan } from '../wiring/planning.ts'
+
+interface Options {
+  readonly to?: string
+  readonly out?: string
+  readonly emergency: boolean
+}
+
+export function plan(globals: Globals, options: Options): Promise<number> {
+  return withSession(globals, async session => {
+    const made = await newPlan(session, options.to, options.emergency)
+    showPlan(session, made)
+    if (options.out !== undefined) {
+      await keepPlan(resolve(options.out), made)
+      session.out.line(`Kept in ${options.out}: backout run ${options.out}`)
+    }
+    return blockersOf(made).length > 0 ? EXIT.blocked : EXIT.ok
+  })
+}
+
+export async function newPlan(session: Session, to: string | undefined, emergency: boolean): Promise<Plan> {
+  const destination = await chooseRelease(session.environment, session.targets, to)
+  return makePlan(session.environment, session.targets, {
+    ...destination,
+    mode: emergency ? 'emergency' : 'full',
+    parent: null,
+    exclude: [],
+    accepted: null,
+    signal: new AbortController().signal,
+  })
+}
+
+export function showPlan({ out }: Session, made: Plan): void {
+  out.data(made)
+  for (const line of planLines(made, out.width)) out.line(line)
+}
+
+async function keepPlan(path: string, made: Plan): Promise<void> {
+  const file = await open(`${path}.new`, 'w', 0o600)
+  try {
+    await file.writeFile(`${JSON.stringify(made, null, 2)}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(`${path}.new`, path)
+}
+
+/** Reads a kept plan. One that was altered is refused: what was approved is what is run. */
+export async function readPlan(path: string): Promise<Plan> {
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    const next = 'backout plan --out FILE keeps one'
+    throw new BackoutError({
+      code: 'plan_unreadable',
+      what: `${path} cannot be read`,
+      cause: error.message,
+      next,
+      exit: 'usage',
+    })
+  })
+  let made: Plan
+  try {
+    made = JSON.parse(text) as Plan
+  } catch (error) {
+    throw notAPlan(path, error instanceof Error ? error.message : String(error))
+  }
+  if (made.format !== PLAN_FORMAT) throw notAPlan(path, `expected "format": ${PLAN_FORMAT}`)
+  const { hash, ...rest } = made
+  if (planHash(rest) === hash) return made
+  throw new BackoutError({
+    code: 'plan_altered',
+    what: `${path} was changed after it was made: its content no longer has the hash ${hash.slice(0, 16)}`,
+    next: 'make a new one: backout plan --out FILE',
+    exit: 'tampered',
+  })
+}
+
+function notAPlan(path: string, cause: string): BackoutError {
+  const next = 'backout plan --out FILE keeps one'
+  return new BackoutError({ code: 'not_a_plan', what: `${path} is not a plan`, cause, next, exit: 'usage' })
+}

@@ -1,0 +1,23 @@
+import { resolve } from 'node:path'
+import { EXIT } from '../../core/errors.ts'
+import { writeWhole } from '../../ledger/files.ts'
+import type { Globals } from '../program.ts'
+import { reportOf } from '../reporting.ts'
+import { findRun, withSession } from '../session.ts'
+
+export function report(globals: Globals, options: { out?: string }, id?: string): Promise<number> {
+  return withSession(globals, async ({ environment, out }) => {
+    const engine = await environment.engine({ worker: false })
+    const run = await findRun(engine, environment, id)
+    const made = await reportOf(environment, engine, run, await engine.head())
+    if (options.out !== undefined) {
+      const text = globals.json ? `${JSON.stringify(made.report, null, 2)}\n` : made.markdown
+      await writeWhole(resolve(options.out), text, 0o644)
+      out.line(`Written to ${options.out}`)
+      return EXIT.ok
+    }
+    out.data(made.report)
+    out.line(made.markdown)
+    return EXIT.ok
+  })
+}

@@ -1,0 +1,93 @@
+import type { Engine, RunInfo } from '../../core/engine.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
+import type { RunInput } from '../../core/executor/world.ts'
+import { lockOwner } from '../../engine/sqlite/lock.ts'
+import { person } from '../../ledger/releases.ts'
+import { attend } from '../attend.ts'
+import { follow } from '../detach.ts'
+import type { Globals } from '../program.ts'
+import { type Asked, askedLines, Progress } from '../render/progress.ts'
+import { findOpenRun, type Session, withSession } from '../session.ts'
+import { worldOf } from '../wiring/world.ts'
+
+export function resume(globals: Globals, options: { nextRung: boolean }, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: true })
+    const run = await findOpenRun(engine, session.environment, id)
+    const asked = await openQuestion(engine, run)
+    if (asked !== null) {
+      const answer = options.nextRung ? 'next-rung' : 'retry'
+      if (!asked.answers.includes(answer)) {
+        session.out.line(`Run ${run.id} waits for your word on ${asked.step ?? 'a successor plan'}: ${asked.why}`)
+        for (const line of askedLines(asked)) session.out.line(line)
+        return EXIT.waiting
+      }
+      await engine.signal(
+        run.id,
+        `answer:${asked.token}`,
+        { do: answer, by: person(), reason: null },
+        unique(asked.token),
+      )
+    }
+    await engine.signal(run.id, '$resume', { by: person() }, unique('resume'))
+    return goOn(session, engine, run)
+  })
+}
+
+/** Aborting works on a dead run too: this process takes it over to leave users safe. */
+export function abort(globals: Globals, _options: unknown, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: true })
+    const run = await findOpenRun(engine, session.environment, id)
+    await engine.signal(run.id, '$cancel', { by: person() }, 'cancel')
+    return goOn(session, engine, run)
+  })
+}
+
+/** The question that the run waits on, if any. */
+export async function openQuestion(engine: Engine, run: RunInfo): Promise<Asked | null> {
+  const progress = new Progress((run.input as unknown as RunInput).plan)
+  for await (const event of engine.events(run.id)) progress.see(event)
+  return run.state === 'waiting' || run.state === 'running' ? progress.standing.asked : null
+}
+
+export function unique(what: string): string {
+  return `${what}-${process.pid}-${Date.now()}`
+}
+
+/** Takes the run over where no process is at work on it; watches the one that is otherwise. */
+export async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+  const { environment, targets, out } = session
+  refuseChanged(session, run)
+  const last = await lastSeq(engine, run.id)
+  defineRollback(engine, worldOf(environment, targets))
+  try {
+    await engine.start(ROLLBACK, run.id, run.input, { exclusive: environment.config.environment })
+  } catch (error) {
+    const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
+    const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
+    if (!same) throw error
+    out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
+    return follow(session, engine, run.id)
+  }
+  out.line(`Run ${run.id}`)
+  return attend(session, engine, run.id, last)
+}
+
+async function lastSeq(engine: Engine, runId: string): Promise<number> {
+  let last = 0
+  for await (const event of engine.events(runId)) last = event.seq
+  return last
+}
+
+function refuseChanged({ environment }: Session, run: RunInfo): void {
+  const { plan } = run.input as unknown as RunInput
+  if (plan.configHash === environment.config.hash) return
+  throw new BackoutError({
+    code: 'config_changed',
+    what: `${environment.config.file} was changed since run ${run.id} began, so its steps could mean something else now`,
+    next: 'put the file back as it was (git stash, git checkout), then resume',
+    exit: 'blocked',
+  })
+}

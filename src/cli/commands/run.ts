@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto'
+import { resolve } from 'node:path'
+import type { Engine, RunInfo } from '../../core/engine.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
+import type { RunInput, RunOutput } from '../../core/executor/world.ts'
+import { toJson } from '../../core/json.ts'
+import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { lockOwner } from '../../engine/sqlite/lock.ts'
+import { stamp } from '../../ledger/files.ts'
+import { person } from '../../ledger/releases.ts'
+import { attend } from '../attend.ts'
+import { detach, follow } from '../detach.ts'
+import type { Globals } from '../program.ts'
+import { typed } from '../prompt.ts'
+import { findRun, type Session, withSession } from '../session.ts'
+import { worldOf } from '../wiring/world.ts'
+import { dryRun } from './dry-run.ts'
+import { newPlan, readPlan, showPlan } from './plan.ts'
+
+interface Options {
+  readonly to?: string
+  readonly yes: boolean
+  readonly emergency: boolean
+  readonly reason?: string
+  readonly detach: boolean
+  readonly dryRun: boolean
+}
+
+export function run(globals: Globals, options: Options, file?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const made =
+      file === undefined ? await newPlan(session, options.to, options.emergency) : await readPlan(resolve(file))
+    return go(session, made, options)
+  })
+}
+
+export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason'>, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: true })
+    const before = await findRun(engine, session.environment, id)
+    const made = await newPlan(session, departureOf(before), false)
+    return go(session, made, { ...options, emergency: false, detach: false, dryRun: false })
+  })
+}
+
+function departureOf(run: RunInfo): string {
+  const departure = (run.output as unknown as RunOutput | null)?.departure ?? `departure-${run.id}`
+  if (run.state === 'running' || run.state === 'paused' || run.state === 'waiting') {
+    throw new BackoutError({
+      code: 'run_open',
+      what: `Run ${run.id} has not ended (${run.state}), and an environment has one run at a time`,
+      next: `backout abort ${run.id}, then revert it`,
+      exit: 'busy',
+    })
+  }
+  return departure
+}
+
+async function go(session: Session, made: Plan, options: Options): Promise<number> {
+  if (!options.dryRun) refuseOther(session, made)
+  showPlan(session, made)
+  const blockers = blockersOf(made)
+  if (blockers.length > 0) {
+    session.out.line(`\nNot run: ${blockers.map(b => b.code).join(', ')}`)
+    return EXIT.blocked
+  }
+  if (isEmpty(made)) return EXIT.ok
+  if (options.dryRun) return dryRun(session, made)
+  const confirmed = await confirm(session, made, options)
+  if (confirmed === null) return EXIT.aborted
+  const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed }
+  return begin(session, input, options)
+}
+
+function refuseOther({ environment }: Session, made: Plan): void {
+  if (made.environment === environment.config.environment) return
+  throw new BackoutError({
+    code: 'other_environment',
+    what: `The plan is for ${made.environment}, and ${environment.config.file} is ${environment.config.environment}`,
+    next: 'name the configuration that it was made with: --config FILE',
+    exit: 'usage',
+  })
+}
+
+/** The name of the environment, typed, says that somebody knows what is about to be taken back. Null: they did not. */
+async function confirm({ out }: Session, made: Plan, options: Options): Promise<string | null> {
+  if (options.yes) return '--yes'
+  if (!out.terminal || !process.stdin.isTTY) {
+    throw new BackoutError({
+      code: 'not_confirmed',
+      what: 'Nobody is there to confirm: this is no terminal',
+      next: 'read the plan, then run it with --yes',
+      exit: 'usage',
+    })
+  }
+  const said = await typed(`\nType ${made.environment} to go back: `)
+  if (said === made.environment) return "typed the environment's name"
+  out.line('Not confirmed; nothing was touched.')
+  return null
+}
+
+async function begin(session: Session, input: RunInput, options: Options): Promise<number> {
+  const { environment, targets, out } = session
+  const engine = await environment.engine({ worker: true })
+  await refuseOpen(engine, session)
+  const runId = `r${stamp(environment.clock.now())}-${randomBytes(2).toString('hex')}`
+  if (options.detach) {
+    await detach(session, runId, input)
+    out.line(`Run ${runId} goes on by itself. Look at it: backout status --follow`)
+    out.data({ run: runId, detached: true })
+    return process.env['BACKOUT_FOLLOW'] === '1' ? follow(session, engine, runId) : EXIT.ok
+  }
+  defineRollback(engine, worldOf(environment, targets))
+  out.line(`\nRun ${runId}`)
+  await engine.start(ROLLBACK, runId, toJson(input), { exclusive: environment.config.environment })
+  return attend(session, engine, runId)
+}
+
+/** A run that has not ended must end first; one that only watches gives way. */
+async function refuseOpen(engine: Engine, { environment }: Session): Promise<void> {
+  const open = (await engine.list({ exclusive: environment.config.environment })).filter(
+    r => r.state === 'running' || r.state === 'paused' || r.state === 'waiting',
+  )
+  for (const run of open) {
+    if (await watching(engine, run)) await supersede(engine, run, environment.home)
+    else throw runOpen(run, lockOwner(`${environment.home}/locks`, environment.config.environment)?.pid)
+  }
+}
+
+function runOpen(run: RunInfo, pid: number | undefined): BackoutError {
+  const alive = pid === undefined ? 'no process is at work on it' : `process ${pid} is at work on it`
+  return new BackoutError({
+    code: 'run_open',
+    what: `Run ${run.id} of ${run.exclusive} has not ended: ${run.state}; ${alive}`,
+    next: pid === undefined ? 'backout resume; or backout abort' : 'backout status; or backout abort',
+    exit: 'busy',
+  })
+}
+
+async function watching(engine: Engine, run: RunInfo): Promise<boolean> {
+  let phase = ''
+  for await (const event of engine.events(run.id)) {
+    if (event.type === 'phase-begun') phase = (event.data as { phase: string }).phase
+  }
+  return phase === 'watch' && run.state === 'running'
+}
+
+async function supersede(engine: Engine, run: RunInfo, home: string): Promise<void> {
+  if (lockOwner(`${home}/locks`, run.exclusive ?? '') === null) return
+  await engine.signal(run.id, '$supersede', { by: person() }, `supersede-${process.pid}`)
+  for (let i = 0; i < 300; i++) {
+    const now = await engine.get(run.id)
+    if (now === null || now.state === 'succeeded') return
+    await new Promise(done => setTimeout(done, 100))
+  }
+  throw runOpen(run, undefined)
+}

@@ -1,0 +1,65 @@
+import type { Engine, RunInfo } from '../../core/engine.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import type { RunInput, RunOutput } from '../../core/executor/world.ts'
+import { ENDED } from '../../core/words.ts'
+import { lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
+import { follow as followRun } from '../detach.ts'
+import { paint } from '../out.ts'
+import type { Globals } from '../program.ts'
+import { askedLines, Progress, type Standing, standingLine } from '../render/progress.ts'
+import { findRun, type Session, withSession } from '../session.ts'
+import { wrap } from '../text.ts'
+
+export function status(globals: Globals, options: { follow?: boolean }, id?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const engine = await session.environment.engine({ worker: false })
+    const run = await findRun(engine, session.environment, id).catch((error: unknown) => {
+      if (error instanceof BackoutError && id === undefined) return null
+      throw error
+    })
+    if (run === null) {
+      session.out.line(`There was no run yet in ${session.environment.config.environment}.`)
+      session.out.data({ run: null })
+      return EXIT.ok
+    }
+    if (options.follow && !ENDED.has(run.state)) return followRun(session, engine, run.id)
+    await show(session, engine, run)
+    return EXIT.ok
+  })
+}
+
+async function show({ environment, out }: Session, engine: Engine, run: RunInfo): Promise<void> {
+  const { plan, by } = run.input as unknown as RunInput
+  const progress = new Progress(plan)
+  for await (const event of engine.events(run.id)) progress.see(event)
+  const { standing } = progress
+  const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
+  const mine = owner?.run === run.id ? owner : null
+  const state = stateOf(run, mine)
+  out.data({ run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output })
+  const ended = ENDED.has(run.state)
+  out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
+  if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
+  if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
+  for (const line of details(run, standing, state, ended)) for (const l of wrap(line, out.width, '  ')) out.line(l)
+}
+
+/** A run that the journal calls running, and that no process holds, was interrupted. */
+function stateOf(run: RunInfo, owner: Owner | null): string {
+  return run.state === 'running' && owner === null ? 'interrupted' : run.state
+}
+
+function details(run: RunInfo, standing: Standing, state: string, ended: boolean): string[] {
+  if (ended) {
+    const output = run.output as unknown as RunOutput | null
+    const why = output?.why ?? run.error
+    const fenced = (output?.fenced ?? []).map(target => `not on the release: ${target}`)
+    return [...(why === null ? [] : [why]), ...fenced, `backout report ${run.id}`]
+  }
+  const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)
+  if (standing.asked !== null)
+    lines.push(`waits for your word on ${standing.asked.step ?? 'a plan'}: ${standing.asked.why}`)
+  if (standing.asked !== null) return [...lines, ...askedLines(standing.asked)]
+  if (state === 'interrupted') return [...lines, 'its process is gone; nothing is lost: backout resume']
+  return state === 'paused' ? [...lines, 'go on with: backout resume'] : lines
+}

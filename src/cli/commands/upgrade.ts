@@ -1,0 +1,110 @@
+import { iso } from '../../core/clock.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { askGate, whyNot } from '../../core/gate.ts'
+import { toJson } from '../../core/json.ts'
+import { hex, stamp } from '../../ledger/files.ts'
+import type { Upgrade } from '../../ledger/releases.ts'
+import type { Globals } from '../program.ts'
+import { type Session, withSession } from '../session.ts'
+import { current } from '../wiring/planning.ts'
+import { gateOf } from '../wiring/world.ts'
+import { captureRelease, markRelease } from './capture.ts'
+
+/** Before anything is changed: what is left behind is captured and backed up. */
+export function begin(globals: Globals, options: { from?: string }, to = ''): Promise<number> {
+  return withSession(globals, async session => {
+    const { environment, out } = session
+    const from = options.from ?? (await leftBehind(session))
+    if (from === to) throw sameRelease(to)
+    await captureRelease(session, from)
+    const now = environment.clock.now()
+    const upgrade: Upgrade = {
+      id: `${stamp(now)}-${hex(2)}`,
+      from,
+      to,
+      begunAt: iso(now),
+      migratedAt: null,
+      endedAt: null,
+      undoneAt: null,
+    }
+    await keep(session, upgrade, 'upgrade-begun')
+    out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
+    return EXIT.ok
+  })
+}
+
+async function leftBehind({ environment }: Session): Promise<string> {
+  const told = (await current(environment)) ?? (await environment.ledger.releases.list())[0]?.name
+  if (told !== undefined) return told
+  throw new BackoutError({
+    code: 'release_unnamed',
+    what: 'Backout does not know the name of the release that is left behind',
+    next: 'say it once: backout upgrade begin NEW --from OLD',
+    exit: 'usage',
+  })
+}
+
+function sameRelease(to: string): BackoutError {
+  const next = 'name what is left with --from'
+  return new BackoutError({ code: 'same_release', what: `The upgrade goes from ${to} to itself`, next, exit: 'usage' })
+}
+
+/** Right after migrating, before traffic: what the migration itself changed is told apart from what users write later. */
+export function migrated(globals: Globals, _options: unknown, to = ''): Promise<number> {
+  return withSession(globals, async session => {
+    const upgrade = await openUpgrade(session, to)
+    await keep(session, { ...upgrade, migratedAt: iso(session.environment.clock.now()) }, 'upgrade-migrated')
+    session.out.line(`Noted: the migrations to ${to} are done.`)
+    return EXIT.ok
+  })
+}
+
+/** The new release is captured, and known to be good once its gates have held for the bake time. */
+export function end(globals: Globals, _options: unknown, to = ''): Promise<number> {
+  return withSession(globals, async session => {
+    const upgrade = await openUpgrade(session, to)
+    await captureRelease(session, to)
+    await keep(session, { ...upgrade, endedAt: iso(session.environment.clock.now()) }, 'upgrade-ended')
+    return bake(session, to)
+  })
+}
+
+async function openUpgrade({ environment }: Session, to: string): Promise<Upgrade> {
+  const upgrade = (await environment.ledger.releases.upgrades()).findLast(u => u.to === to && u.undoneAt === null)
+  if (upgrade !== undefined) return upgrade
+  throw new BackoutError({
+    code: 'upgrade_unknown',
+    what: `No upgrade to ${to} has begun`,
+    next: `backout upgrade begin ${to}, before the deployment`,
+    exit: 'usage',
+  })
+}
+
+async function keep({ environment }: Session, upgrade: Upgrade, type: string): Promise<void> {
+  await environment.ledger.releases.keepUpgrade(upgrade)
+  await (await environment.engine({ worker: false })).record(type, toJson(upgrade))
+}
+
+async function bake(session: Session, to: string): Promise<number> {
+  const { environment, out } = session
+  const { bake: rule } = environment.config.policy
+  if (rule === undefined) {
+    out.line(`Without policy.bake no gate can make it known-good: backout release mark ${to} known-good`)
+    return EXIT.ok
+  }
+  const until = environment.clock.mono() + rule.for
+  out.line(`Baking: ${rule.gates.join(', ')} must hold for ${Math.round(rule.for / 1000)} s`)
+  do {
+    for (const name of rule.gates) {
+      const { rule: gate, probes } = gateOf(environment, name)
+      const result = await askGate(gate, probes, environment.clock, new AbortController().signal)
+      if (result.outcome === 'pass') continue
+      out.line(`${to} stays "captured": gate ${name} ${result.outcome}: ${whyNot(result)}`)
+      return EXIT.gate
+    }
+    const left = until - environment.clock.mono()
+    if (left > 0) await environment.clock.sleep(Math.min(left, Math.max(1_000, rule.for / 20)))
+  } while (environment.clock.mono() < until)
+  await markRelease(session, to, 'known-good', `its gates held for ${Math.round(rule.for / 1000)} s`)
+  return EXIT.ok
+}

@@ -1,0 +1,27 @@
+import { join } from 'node:path'
+import { iso } from '../core/clock.ts'
+import type { Engine, RunInfo } from '../core/engine.ts'
+import type { RunInput } from '../core/executor/world.ts'
+import { announceHead } from '../ledger/heads.ts'
+import { writeWhole } from '../ledger/files.ts'
+import { reportOf } from './reporting.ts'
+import type { Session } from './session.ts'
+
+/** What is left to do when a run has ended; doing it twice is harmless. Answers where the report lies. */
+export async function finish({ environment }: Session, engine: Engine, run: RunInfo): Promise<string> {
+  const { ledger, home, clock } = environment
+  const { plan } = run.input as unknown as RunInput
+  if (run.state === 'succeeded') {
+    const open = (await ledger.releases.upgrades()).at(-1)
+    if (open !== undefined && open.undoneAt === null && open.from === plan.to.release) {
+      await ledger.releases.keepUpgrade({ ...open, undoneAt: iso(clock.now()) })
+    }
+  }
+  const head = await engine.head()
+  await announceHead(ledger.keys.folder, head)
+  const { report, markdown } = await reportOf(environment, engine, run, head)
+  const file = join(home, 'reports', `${run.id}.md`)
+  await writeWhole(file, markdown, 0o600)
+  await writeWhole(join(home, 'reports', `${run.id}.json`), `${JSON.stringify(report, null, 2)}\n`, 0o600)
+  return file
+}

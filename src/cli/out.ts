@@ -1,0 +1,42 @@
+import { styleText } from 'node:util'
+import { redact } from '../core/secret.ts'
+
+/** Where a command writes: text for people, or JSON for machines, never both on one stream. */
+export interface Out {
+  readonly json: boolean
+  /** Standard output is a terminal that can be drawn on. */
+  readonly terminal: boolean
+  readonly width: number
+  /** A line for people; nothing with --json. */
+  line(text?: string): void
+  /** The command's answer with --json; nothing without. */
+  data(value: unknown): void
+  /** Always to standard error. */
+  warn(text: string): void
+}
+
+export function openOut(options: { json: boolean }): Out {
+  const terminal = process.stdout.isTTY === true && !options.json && process.env['TERM'] !== 'dumb'
+  const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
+  return {
+    json: options.json,
+    terminal,
+    get width() {
+      return Math.max(40, Math.min(process.stdout.columns ?? 80, 120))
+    },
+    line: (text = '') => {
+      if (!options.json) write(text)
+    },
+    data: value => {
+      if (options.json) write(JSON.stringify(value))
+    },
+    warn: text => void process.stderr.write(`${redact(text)}\n`),
+  }
+}
+
+type Style = Parameters<typeof styleText>[0]
+
+/** Colour where standard output is a terminal that wants it (NO_COLOR and FORCE_COLOR are honoured). */
+export function paint(style: Style, text: string): string {
+  return styleText(style, text, { stream: process.stdout, validateStream: true })
+}

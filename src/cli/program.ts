@@ -1,0 +1,262 @@
+import { Command, CommanderError, Option } from 'commander'
+import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
+import { redact } from '../core/secret.ts'
+import { VERSION } from './version.ts'
+
+/** What every command takes. */
+export interface Globals {
+  readonly config?: string
+  readonly json: boolean
+  readonly debug: boolean
+}
+
+type Handler<O> = (globals: Globals, options: O, ...args: (string | undefined)[]) => Promise<number>
+
+/** Parses the arguments, runs the command, answers the exit code. The one place where errors become text. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const remote = await (await import('./remote.ts')).forward(argv).catch(failed(argv))
+  if (remote !== null) return remote
+  let code: number = EXIT.ok
+  const program = build(async (load, globals, options, args) => {
+    const handler = (await load()) as Handler<unknown>
+    code = await handler(globals, options, ...args)
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    return failed(argv)(error)
+  }
+}
+
+/** Prints an error and answers its exit code. */
+function failed(argv: readonly string[]): (error: unknown) => number {
+  return error => {
+    const known =
+      error instanceof BackoutError
+        ? error
+        : new BackoutError({
+            code: 'unexpected',
+            what: 'Backout met something that it did not expect',
+            cause: messageOf(error),
+            next: 'run it again with --debug and report what it says; `backout status` tells where a run stands',
+          })
+    if (argv.includes('--json')) {
+      const { code, message: what, why: cause, next } = known
+      process.stdout.write(`${redact(JSON.stringify({ error: { code, what, cause, next } }))}\n`)
+    } else process.stderr.write(`${redact(known.format())}\n`)
+    if (argv.includes('--debug') && error instanceof Error) process.stderr.write(`${redact(error.stack ?? '')}\n`)
+    return EXIT[known.exit]
+  }
+}
+
+type Run = (
+  load: () => Promise<unknown>,
+  globals: Globals,
+  options: unknown,
+  args: (string | undefined)[],
+) => Promise<void>
+
+/** The whole command line. Handlers are loaded when they are called, so that `--help` costs nothing. */
+export function build(run: Run): Command {
+  const program = new Command('backout')
+    .description(
+      'Takes a bad release back - code, configuration, traffic and data - as one durable, verified operation.',
+    )
+    .version(VERSION, '-V, --version')
+    .option('-c, --config <file>', 'the configuration; backout.yaml of this folder or one above by default')
+    .option('--json', 'answer as JSON (one line an event while a run goes on)', false)
+    .option('--debug', 'show where an error came from', false)
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
+    .exitOverride()
+    .showHelpAfterError('(backout --help lists the commands)')
+  const action =
+    (load: () => Promise<unknown>) =>
+    async (...given: unknown[]) => {
+      const command = given.at(-1) as Command
+      const args = given.slice(0, -2) as (string | undefined)[]
+      await run(load, program.opts<Globals>(), command.opts(), args)
+    }
+  prepare(program, action)
+  decide(program, action)
+  execute(program, action)
+  learn(program, action)
+  return program
+}
+
+type Action = (load: () => Promise<unknown>) => (...given: unknown[]) => Promise<void>
+
+function prepare(program: Command, action: Action): void {
+  program.commandsGroup('Prepare:')
+  program
+    .command('init')
+    .description('look at this folder and machine, and write a commented backout.yaml')
+    .option('--force', 'replace the file that is there', false)
+    .action(action(async () => (await import('./commands/init.ts')).init))
+  program
+    .command('doctor')
+    .description('name what is missing to be able to go back, and how to get it')
+    .action(action(async () => (await import('./commands/doctor.ts')).doctor))
+  program
+    .command('capture <release>')
+    .description('write down how to come back to what runs now; databases are backed up and the backup is proven')
+    .option('--known-good', 'say at once that it is good', false)
+    .action(action(async () => (await import('./commands/capture.ts')).capture))
+  const upgrade = program.command('upgrade').description('for the deployment script: tell that an upgrade goes on')
+  upgrade
+    .command('begin <release>')
+    .description('capture and back up what is left behind, before anything is changed')
+    .option('--from <release>', 'the name of what is left behind, where Backout does not know it')
+    .action(action(async () => (await import('./commands/upgrade.ts')).begin))
+  upgrade
+    .command('migrated <release>')
+    .description('right after migrating, before traffic')
+    .action(action(async () => (await import('./commands/upgrade.ts')).migrated))
+  upgrade
+    .command('end <release>')
+    .description('capture the new release; it becomes known-good once its gates have held for the bake time')
+    .action(action(async () => (await import('./commands/upgrade.ts')).end))
+  program
+    .command('releases')
+    .description('list what can be gone back to')
+    .option('--all', 'departures of earlier runs too', false)
+    .action(action(async () => (await import('./commands/releases.ts')).releases))
+  const release = program.command('release').description('one release: show, compare, mark, export, import')
+  release
+    .command('show <release>')
+    .description('its captures, pins, backups and marks')
+    .action(action(async () => (await import('./commands/releases.ts')).show))
+  release
+    .command('compare <a> <b>')
+    .description('what differs between two releases; "now" is what runs')
+    .action(action(async () => (await import('./commands/releases.ts')).compare))
+  release
+    .command('mark <release> <state>')
+    .description('captured, known-good or bad')
+    .option('--why <text>', 'the reason, kept with the mark')
+    .action(action(async () => (await import('./commands/releases.ts')).mark))
+  release
+    .command('export <release> <file>')
+    .description('one compressed, encrypted file with its pins, secrets and backups')
+    .option('--recipient <age1…>', 'encrypt to this age recipient instead of a passphrase')
+    .action(action(async () => (await import('./commands/package.ts')).exportRelease))
+  release
+    .command('import <file>')
+    .description('take in an exported release; refused where anything in it was altered')
+    .action(action(async () => (await import('./commands/package.ts')).importRelease))
+}
+
+function decide(program: Command, action: Action): void {
+  program.commandsGroup('Decide:')
+  program
+    .command('gates [gate]')
+    .description('ask the gates now')
+    .action(action(async () => (await import('./commands/gates.ts')).gates))
+  program
+    .command('assess')
+    .description('roll back, consider it, or fix forward: the answer with its reasons')
+    .requiredOption('--severity <level>', 'critical, high, medium or low')
+    .requiredOption('--data-impact <impact>', 'none, minor, major or corruption')
+    .option('--time-to-fix <duration>', 'how long mending would take: 45m, 2h; unknown if left out')
+    .option('--affects <text...>', 'systems, users or functions that are hit')
+    .option('--note <text>', 'what was seen')
+    .option('--to <release>', 'the release that would be gone back to')
+    .option('--overrule <answer>', 'roll-back, consider or fix-forward, whatever the matrix says')
+    .option('--why <text>', 'why it is overruled')
+    .action(action(async () => (await import('./commands/assess.ts')).assess))
+  program
+    .command('plan')
+    .description('what going back would do, cost and lose; touches nothing')
+    .option('--to <release>', 'the newest known-good one by default')
+    .option('--out <file>', 'keep the plan for `backout run FILE`')
+    .option('--emergency', 'the shortest safe path', false)
+    .action(action(async () => (await import('./commands/plan.ts')).plan))
+}
+
+function execute(program: Command, action: Action): void {
+  program.commandsGroup('Go back:')
+  program
+    .command('run [plan]')
+    .description('go back: by a kept plan, or by a new one that is shown first')
+    .option('--to <release>', 'the newest known-good one by default')
+    .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--emergency', 'one confirmation, the shortest safe path', false)
+    .option('--reason <text>', 'why, for the journal and the report')
+    .option('--detach', 'go on without this terminal', false)
+    .option('--dry-run', 'go through it without touching anything', false)
+    .action(action(async () => (await import('./commands/run.ts')).run))
+  program
+    .command('status [run]')
+    .description('where a run stands, and what it waits for')
+    .option('-f, --follow', 'stay and watch', false)
+    .action(action(async () => (await import('./commands/status.ts')).status))
+  program
+    .command('resume [run]')
+    .description('go on after a pause, a crash or a question')
+    .option('--next-rung', 'take the next way back instead of trying again', false)
+    .action(action(async () => (await import('./commands/resume.ts')).resume))
+  program
+    .command('pause [run]')
+    .description('stop after the step in progress')
+    .action(action(async () => (await import('./commands/control.ts')).pause))
+  program
+    .command('abort [run]')
+    .description('start nothing new, and leave users served or told')
+    .action(action(async () => (await import('./commands/resume.ts')).abort))
+  program
+    .command('revert [run]')
+    .description('a new run, back to where the run started')
+    .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--reason <text>', 'why, for the journal and the report')
+    .action(action(async () => (await import('./commands/run.ts')).revert))
+  program
+    .command('resolve <step>')
+    .description('your word on a step that nothing else can tell of')
+    .addOption(new Option('--done', 'it took effect').conflicts('notDone'))
+    .addOption(new Option('--not-done', 'it did not').conflicts('done'))
+    .option('--reason <text>', 'how you know')
+    .action(action(async () => (await import('./commands/control.ts')).resolve))
+  program
+    .command('skip <step>')
+    .description('go on without a step or gate')
+    .requiredOption('--reason <text>', 'why, for the journal and the report')
+    .action(action(async () => (await import('./commands/control.ts')).skip))
+  program
+    .command('approve [run]')
+    .description('allow what goes beyond the approved plan')
+    .option('--reason <text>', 'why, for the journal and the report')
+    .action(action(async () => (await import('./commands/control.ts')).approve))
+}
+
+function learn(program: Command, action: Action): void {
+  program.commandsGroup('Learn:')
+  program
+    .command('report [run]')
+    .description('what happened, from the journal: Markdown, or JSON with --json')
+    .option('--out <file>', 'write it there')
+    .action(action(async () => (await import('./commands/report.ts')).report))
+  const audit = program.command('audit').description('the chain of events')
+  audit
+    .command('verify')
+    .description('find any event that was edited, removed or moved, and a cut-off end')
+    .option('--head <n:mac>', 'an announced head, as a report shows it')
+    .action(action(async () => (await import('./commands/audit.ts')).verify))
+  program
+    .command('adapters')
+    .description('list the adapters')
+    .action(action(async () => (await import('./commands/schema.ts')).adapters))
+  program
+    .command('schema')
+    .description('the JSON schema of backout.yaml, for editors')
+    .action(action(async () => (await import('./commands/schema.ts')).schema))
+  const vault = program.command('vault').description('the encrypted content of the home')
+  vault
+    .command('rotate')
+    .description('make a new key and seal everything again with it')
+    .action(action(async () => (await import('./commands/vault.ts')).rotate))
+  program
+    .command('worker <run>', { hidden: true })
+    .action(action(async () => (await import('./commands/worker.ts')).worker))
+}

@@ -1,0 +1,127 @@
+import type { Event } from '../../core/engine.ts'
+import type { Json } from '../../core/json.ts'
+import type { Plan } from '../../core/plan.ts'
+import { type Out, paint } from '../out.ts'
+import { cut } from '../text.ts'
+import { type Mark, tell } from './events.ts'
+import { askedLines, Progress, standingLine } from './progress.ts'
+
+/** Shows a run while it goes on. */
+export interface View {
+  event(event: Event): void
+  progress(data: Json): void
+  /** Clears what is redrawn, so that other lines can follow. */
+  close(): void
+  readonly standing: Progress['standing']
+}
+
+/** NDJSON with --json; on a terminal finished lines above a few that are redrawn; elsewhere one line an event. */
+export function openView(out: Out, plan: Plan, quietUntil = 0): View {
+  const progress = new Progress(plan)
+  const show = out.json ? json(out) : out.terminal ? new Screen(out, progress) : plain(out)
+  return {
+    event(event) {
+      progress.see(event)
+      if (event.seq > quietUntil) show.event(event)
+    },
+    progress: data => show.progress(data),
+    close: () => show.close(),
+    get standing() {
+      return progress.standing
+    },
+  }
+}
+
+type Show = Omit<View, 'standing'>
+
+function json(out: Out): Show {
+  return {
+    event: ({ seq, run, at, type, data }) => out.data({ seq, run, at, type, data }),
+    progress: data => out.data({ type: 'progress', data }),
+    close: () => {},
+  }
+}
+
+function plain(out: Out): Show {
+  return {
+    event(event) {
+      const said = tell(event)
+      if (said === null) return
+      out.line(`${event.at.slice(11, 19)} ${WORD[said.mark]}${said.text}`)
+      if (event.type === 'asked') for (const line of askedLines(event.data as never)) out.line(`         ${line}`)
+    },
+    progress: () => {},
+    close: () => {},
+  }
+}
+
+const WORD: Record<Mark, string> = { phase: '== ', good: 'ok ', bad: '!! ', ask: '?? ', note: '-- ' }
+const SIGN: Record<Mark, string> = { phase: '▸', good: '✓', bad: '✗', ask: '?', note: '·' }
+const STYLE: Record<Mark, Parameters<typeof paint>[0]> = {
+  phase: 'bold',
+  good: 'green',
+  bad: 'red',
+  ask: 'yellow',
+  note: 'dim',
+}
+const MOST_RUNNING = 4
+
+/** Finished lines scroll by; below them a few lines say what goes on now. */
+class Screen implements Show {
+  readonly #out: Out
+  readonly #progress: Progress
+  readonly #said = new Map<string, string>()
+  readonly #timer: NodeJS.Timeout
+  #drawn = 0
+
+  constructor(out: Out, progress: Progress) {
+    this.#out = out
+    this.#progress = progress
+    this.#timer = setInterval(() => this.#draw(), 200)
+    this.#timer.unref()
+  }
+
+  event(event: Event): void {
+    const said = tell(event)
+    if (said !== null) {
+      this.#erase()
+      const indent = said.mark === 'phase' ? '' : '  '
+      const room = this.#out.width - indent.length - 2
+      this.#out.line(`${indent}${paint(STYLE[said.mark], SIGN[said.mark])} ${cut(said.text, room)}`)
+      if (event.type === 'asked') for (const line of askedLines(event.data as never)) this.#out.line(`    ${line}`)
+    }
+    this.#draw()
+  }
+
+  progress(data: Json): void {
+    const { step, text, done, total } = data as { step?: string; text?: string; done?: number; total?: number }
+    if (step === undefined || text === undefined) return
+    this.#said.set(step, total === undefined ? text : `${text} ${done ?? 0}/${total}`)
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    this.#erase()
+  }
+
+  #draw(): void {
+    this.#erase()
+    const standing = this.#progress.standing
+    const now = Date.now()
+    const running = standing.running.slice(0, MOST_RUNNING).map(r => {
+      const since = Math.max(0, Math.round((now - Date.parse(r.since)) / 1000))
+      const text = this.#said.get(r.step)
+      return `  … ${r.title}${since > 0 ? ` ${since} s` : ''}${text === undefined ? '' : ` (${text})`}`
+    })
+    const more = standing.running.length - running.length
+    if (more > 0) running.push(`  … and ${more} more`)
+    const lines = [...running, standingLine(standing, now)].map(line => cut(line, this.#out.width - 1))
+    process.stdout.write(lines.map(line => `${paint('dim', line)}\n`).join(''))
+    this.#drawn = lines.length
+  }
+
+  #erase(): void {
+    if (this.#drawn > 0) process.stdout.write(`\x1b[${this.#drawn}A\x1b[0J`)
+    this.#drawn = 0
+  }
+}

@@ -1,0 +1,90 @@
+import type { Finding, Node } from '../../core/contract.ts'
+import { impactPoints, span } from '../../core/impact-text.ts'
+import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { paint } from '../out.ts'
+import { cut, table, wrap } from '../text.ts'
+
+/** The plan as it is shown before anything is touched. */
+export function planLines(plan: Plan, width: number): string[] {
+  const from = plan.from === null ? '' : `${plan.from} -> `
+  const title = `Plan for ${plan.environment}: ${from}${plan.to.release}${plan.mode === 'emergency' ? ', emergency' : ''}`
+  const lines = [paint('bold', title), ...changes(plan, width)]
+  const blockers = blockersOf(plan)
+  if (isEmpty(plan) && blockers.length === 0) {
+    return [...lines, '', `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured.`]
+  }
+  if (!isEmpty(plan)) lines.push('', ...steps(plan, width), '', ...impact(plan, width))
+  lines.push(...findings(plan.findings, width), '', ...foot(plan, width))
+  return lines
+}
+
+function changes(plan: Plan, width: number): string[] {
+  const rows = plan.components.map(c => {
+    const does = c.change === null ? `stays: ${c.observed.summary}` : `${c.change.from} -> ${c.change.to}`
+    return [c.id, c.change === null ? '' : c.rung, does]
+  })
+  const lines = table(rows, width, '  ')
+  for (const c of plan.components) {
+    for (const r of c.rejected) lines.push(...wrap(`${c.id}: not by "${r.rung}": ${r.why}`, width, '    '))
+  }
+  return lines
+}
+
+function steps(plan: Plan, width: number): string[] {
+  const lines = [paint('bold', `Steps, about ${span(plan.estimateMs)}`)]
+  for (const { phase, node, estimateMs } of plan.phases) {
+    lines.push(cut(`  ${phase.padEnd(10)} ${estimateMs > 0 ? `~${span(estimateMs)}` : ''}`.trimEnd(), width))
+    for (const text of nodeLines(plan, node)) lines.push(cut(`    ${text}`, width))
+  }
+  return lines
+}
+
+function nodeLines(plan: Plan, node: Node, indent = ''): string[] {
+  if ('step' in node) {
+    const step = plan.steps[node.step]
+    const mark = step?.destructive ? ' (cannot be undone)' : ''
+    return [`${indent}${step?.title ?? node.step}${mark}`]
+  }
+  if ('gate' in node) {
+    const how = node.forMs > 0 ? ` for ${span(node.forMs)}` : ''
+    const back = node.onFail.apply.length > 0 ? '; if it fails, users are taken away again' : ''
+    return [`${indent}gate ${node.gate} must pass${how}${back}`]
+  }
+  if ('seq' in node) return node.seq.flatMap(n => nodeLines(plan, n, indent))
+  const inner = node.par.flatMap(item => nodeLines(plan, item.node, indent))
+  const many = node.par.length > 1 && node.par.every(item => item.after.length === 0)
+  return many && node.limit > 1
+    ? [`${indent}${Math.min(node.limit, node.par.length)} at a time:`, ...inner.map(l => `  ${l}`)]
+    : inner
+}
+
+function impact(plan: Plan, width: number): string[] {
+  const lines = [paint('bold', 'What it costs')]
+  for (const { topic, text } of impactPoints(plan)) {
+    const [first = '', ...rest] = wrap(text, width - 19)
+    const grave = topic === 'Data lost' && text !== 'none'
+    lines.push(`  ${grave ? paint('yellow', topic.padEnd(16)) : topic.padEnd(16)} ${first}`)
+    for (const line of rest) lines.push(' '.repeat(19) + line)
+  }
+  return lines
+}
+
+const ORDER = { blocker: 0, warning: 1, note: 2 } as const
+
+export function findings(all: readonly Finding[], width: number): string[] {
+  if (all.length === 0) return []
+  const lines = ['', paint('bold', 'Findings')]
+  for (const f of all.toSorted((a, b) => ORDER[a.level] - ORDER[b.level])) {
+    const style = f.level === 'blocker' ? 'red' : f.level === 'warning' ? 'yellow' : 'dim'
+    const [first = '', ...rest] = wrap(f.what, width - 12)
+    lines.push(`  ${paint(style, f.level.padEnd(8))}  ${first}`, ...rest.map(l => `            ${l}`))
+    if (f.remedy !== '') lines.push(...wrap(`-> ${f.remedy}`, width, '            '))
+  }
+  return lines
+}
+
+function foot(plan: Plan, width: number): string[] {
+  const touched = Object.entries(plan.envelope.rungs).map(([id, rungs]) => `${id} (${rungs.join(', ')})`)
+  const lines = touched.length === 0 ? [] : wrap(`Approving it allows: ${touched.join(', ')}`, width)
+  return [...lines, `Hash ${plan.hash.slice(0, 16)}`]
+}

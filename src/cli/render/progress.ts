@@ -1,0 +1,111 @@
+import type { Event } from '../../core/engine.ts'
+import { span } from '../../core/impact-text.ts'
+import { isEmpty, type Plan } from '../../core/plan.ts'
+
+/** Where a run stands, worked out from its events alone. */
+export interface Standing {
+  readonly phase: string | null
+  readonly phaseAt: number
+  readonly phases: number
+  readonly next: string | null
+  readonly steps: { readonly done: number; readonly all: number }
+  readonly running: readonly { readonly step: string; readonly title: string; readonly since: string }[]
+  readonly begunAt: string | null
+  readonly estimateMs: number
+  readonly asked: Asked | null
+}
+
+export interface Asked {
+  readonly token: string
+  readonly about: 'step' | 'failure' | 'gate' | 'approval'
+  readonly step: string | null
+  readonly title: string | null
+  readonly why: string
+  readonly answers: readonly string[]
+}
+
+/** Follows the events of one run. */
+export class Progress {
+  #plan: Plan
+  #phase: string | null = null
+  #begunAt: string | null = null
+  readonly #done = new Set<string>()
+  readonly #running = new Map<string, { title: string; since: string }>()
+  readonly #asked = new Map<string, Asked>()
+
+  constructor(plan: Plan) {
+    this.#plan = plan
+  }
+
+  see(event: Event): void {
+    this.#begunAt ??= event.at
+    const data = (event.data ?? {}) as Record<string, never>
+    const step: string = data['step'] ?? ''
+    if (event.type === 'phase-begun') this.#phase = data['phase'] ?? null
+    if (event.type === 'plan-successor' && data['next'] !== undefined) this.#plan = data['next'] as Plan
+    if (event.type === 'step-begun') this.#running.set(step, { title: data['title'] ?? step, since: event.at })
+    if (event.type === 'gate-begun')
+      this.#running.set(`gate ${data['gate']}`, { title: `gate ${data['gate']}`, since: event.at })
+    if (event.type === 'gate') this.#running.delete(`gate ${data['gate']}`)
+    if (['step-done', 'step-failed', 'step-skipped', 'fenced'].includes(event.type)) this.#running.delete(step)
+    if (event.type === 'step-done' || event.type === 'step-skipped') this.#done.add(step)
+    if (event.type === 'asked') this.#asked.set(data['token'] ?? '', event.data as unknown as Asked)
+    if (event.type === 'answered') this.#asked.delete(data['token'] ?? '')
+    if (event.type === 'run-ended') {
+      this.#asked.clear()
+      this.#running.clear()
+    }
+  }
+
+  get standing(): Standing {
+    const phases = isEmpty(this.#plan) ? [] : this.#plan.phases
+    const at = phases.findIndex(p => p.phase === this.#phase)
+    const inPhases = Object.keys(this.#plan.steps).filter(id => !this.#plan.safe.includes(id))
+    return {
+      phase: this.#phase,
+      phaseAt: at + 1,
+      phases: phases.length,
+      next: phases[at + 1]?.phase ?? null,
+      steps: { done: inPhases.filter(id => this.#done.has(id)).length, all: inPhases.length },
+      running: [...this.#running].map(([step, { title, since }]) => ({ step, title, since })),
+      begunAt: this.#begunAt,
+      estimateMs: this.#plan.estimateMs,
+      asked: [...this.#asked.values()].at(-1) ?? null,
+    }
+  }
+}
+
+/** "phase code 6 of 9 · 14 of 20 steps · 12 s of about 40 s · next: flags". */
+export function standingLine(s: Standing, nowMs: number): string {
+  const parts = [
+    s.phase === null ? 'getting ready' : `${s.phase} (${s.phaseAt} of ${s.phases})`,
+    `${s.steps.done} of ${s.steps.all} steps`,
+    s.begunAt === null ? '' : `${span(Math.max(0, nowMs - Date.parse(s.begunAt)))} of about ${span(s.estimateMs)}`,
+    s.next === null ? '' : `next: ${s.next}`,
+  ]
+  return parts.filter(p => p !== '').join(' · ')
+}
+
+/** What the run waits for, and the commands that answer. */
+export function askedLines(asked: Asked): string[] {
+  const subject = asked.step ?? 'this'
+  const how: Record<string, string> = {
+    done: `backout resolve ${subject} --done        it took effect`,
+    'not-done': `backout resolve ${subject} --not-done    it did not; apply it again`,
+    skip: `backout skip ${subject} --reason …       go on without it`,
+    retry: 'backout resume                     try again',
+    'next-rung': 'backout resume --next-rung         take the next way back',
+    stop: 'backout abort                      stop here, users left served or told',
+    approve: 'backout approve                    allow it',
+    accept: 'backout approve                    accept this loss',
+  }
+  const head =
+    asked.about === 'step' && asked.answers.includes('done')
+      ? 'It was begun, and nothing can tell whether it took effect.'
+      : ''
+  return [
+    ...(head === '' ? [] : [head]),
+    ...asked.answers.flatMap(a => (how[a] === undefined ? [] : [`  ${how[a]}`])),
+    ...(asked.answers.includes('stop') ? [] : [`  ${how['stop']}`]),
+  ]
+}

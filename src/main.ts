@@ -1,0 +1,11 @@
+#!/usr/bin/env -S node --disable-warning=ExperimentalWarning
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+if (major < 22 || (major === 22 && minor < 19)) {
+  process.stderr.write(
+    `error [node_too_old]: Backout needs Node 22.19 or newer, this is ${process.versions.node}\nnext:  install a newer Node, or run it from its repository, which brings one: npm run backout\n`,
+  )
+  process.exit(2)
+}
+
+const { main } = await import('./cli/program.ts')
+process.exit(await main(process.argv.slice(2)))

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -89,8 +90,11 @@ export async function releases(hosts: readonly string[], names = '{instance}'): 
       await writeFile(join(to, 'RELEASE'), `${version}\n`)
       await writeFile(join(to, 'lib', 'app.js'), `export const version = '${version}'\n`)
       if (!manifest) return
-      const sums = execFileSync('sha256sum', ['VERSION', 'RELEASE', 'lib/app.js'], { cwd: to })
-      await writeFile(join(to, 'MANIFEST.sha256'), sums)
+      const sums = ['VERSION', 'RELEASE', 'lib/app.js'].map(file => {
+        const hash = createHash('sha256').update(readFileSync(join(to, file)))
+        return `${hash.digest('hex')}  ${file}\n`
+      })
+      await writeFile(join(to, 'MANIFEST.sha256'), sums.join(''))
     },
     async link(host, name, to) {
       const at = path(host, name)

@@ -8,6 +8,8 @@ import { join } from 'node:path'
 
 const SSHD = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find(path => existsSync(path))
 
+const KEYGEN = 'ssh-keygen'
+
 /**
  * Why tests over SSH cannot run on this machine, or null. Give it to `describe.skipIf`, and the reason into the name.
  * Throws where CI is set: there a skipped test would hide a hole.
@@ -82,7 +84,7 @@ export async function sshHosts(names: readonly string[], daemonConfig = ''): Pro
 }
 
 function keygen(path: string): void {
-  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', path])
+  execFileSync(KEYGEN, ['-q', '-t', 'ed25519', '-N', '', '-f', path])
 }
 
 async function makeHost(name: string, base: string, more: string): Promise<Host> {
@@ -122,7 +124,7 @@ function clientConfig(host: Host, dir: string): string {
 }
 
 function knownHost(host: Host): string {
-  const key = execFileSync('ssh-keygen', ['-y', '-f', join(host.dir, 'host_key')], { encoding: 'utf8' })
+  const key = execFileSync(KEYGEN, ['-y', '-f', join(host.dir, 'host_key')], { encoding: 'utf8' })
   return `[127.0.0.1]:${host.port} ${key.trim()}\n`
 }
 

@@ -4,7 +4,7 @@ import type { Fleet, Host, Unit } from './fleet.ts'
 import type { Sums } from './pin.ts'
 import { lookScript, releasesScript, type SumsQuestion, sumsScript } from './scripts.ts'
 
-export type UnitState = 'running' | 'stopped' | 'busy' | 'unknown'
+type UnitState = 'running' | 'stopped' | 'busy' | 'unknown'
 
 export interface UnitView {
   readonly is: UnitState

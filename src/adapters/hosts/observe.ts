@@ -21,7 +21,6 @@ const observed = z.object({ hosts: z.record(z.string(), hostState) })
 
 /** What is covered by the plan's hash, read back from an observation. */
 export type HostState = z.infer<typeof hostState>
-export type UnitStateOf = z.infer<typeof unitState>
 
 export function statesOf(observation: Observation): Readonly<Record<string, HostState>> {
   return observed.parse(observation.state).hosts

@@ -35,7 +35,7 @@ export async function verifyCommand(act: StepAct): Promise<Verdict> {
   return { is: 'not-done', why: 'the command did not run to a good end' }
 }
 
-export function commandFailed(title: string, result: { code: number; stdout: string; stderr: string }): BackoutError {
+function commandFailed(title: string, result: { code: number; stdout: string; stderr: string }): BackoutError {
   const said = redact((result.stderr.trim() || result.stdout.trim()).slice(-2000))
   return new BackoutError({
     code: 'command_failed',

@@ -96,7 +96,7 @@ export async function rootsOf(site: Site, signal: AbortSignal): Promise<string> 
 }
 
 /** What to look at in the repository. */
-export function scopeOf({ config }: Site): string[] {
+function scopeOf({ config }: Site): string[] {
   if (config.paths !== undefined) return Object.keys(config.paths).sort()
   const from = posix.normalize(config.from)
   return from === '.' || from === './' ? [] : [from]

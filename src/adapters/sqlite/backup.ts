@@ -20,7 +20,7 @@ export const COPY = 'database.sqlite'
 const PAGES_AT_ONCE = 5_000
 
 /** What a backup knows of itself. */
-export const backupFacts = z.object({
+const backupFacts = z.object({
   kind: z.literal('sqlite'),
   identity: z.string(),
   at: z.string(),

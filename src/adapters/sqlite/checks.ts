@@ -1,5 +1,5 @@
 import { access, stat, statfs } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Backup, Finding, Need, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
@@ -8,7 +8,7 @@ import type { SchemaDifference } from '../../data/schema.ts'
 import { notRestored } from '../../data/loss.ts'
 import { factsIn } from './backup.ts'
 import type { SqlitePin } from './config.ts'
-import type { Live, Place, Site } from './site.ts'
+import { type Live, measuredOnce, type Place, type Site } from './site.ts'
 
 type Ask = Question<SqlitePin>
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => Finding
@@ -51,7 +51,10 @@ export async function backupFindings(
     const remedy = 'bring it back from where copies are kept, or go back to another release'
     return none('backup_missing', `The backup ${to.backup} of release ${release} is gone: ${backup}`, remedy)
   }
-  const altered = await site.ctx.backups.check(backup.id, question.signal)
+  const files = backup.files.map(file => join(backup.dir, file.path))
+  const altered = await measuredOnce(site, `check ${backup.id}`, files, () =>
+    site.ctx.backups.check(backup.id, question.signal),
+  )
   const findings: Finding[] = []
   if (altered.length > 0 || factsIn(backup) === null) {
     const what = `The backup ${backup.id} is not as it was made: ${altered.slice(0, 3).join(', ') || 'no facts'}`

@@ -13,7 +13,7 @@ import { holdersOf } from './holders.ts'
 import { lostByGoingDown } from './measure.ts'
 import { type Live, type Place, placeOf, readLive, type Site } from './site.ts'
 
-export const downArgs = z.object({
+const downArgs = z.object({
   migration: z.string(),
   /** What is applied right before this step. */
   before: z.array(z.string()),

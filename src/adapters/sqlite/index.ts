@@ -33,7 +33,7 @@ export const sqlite: Adapter<SqliteConfig, SqlitePin> = {
   config: sqliteConfig,
   pin: sqlitePin,
   pinVersion: 1,
-  open: async (config: SqliteConfig, ctx: OpenContext) => targetOf({ config, ctx }),
+  open: async (config: SqliteConfig, ctx: OpenContext) => targetOf({ config, ctx, measured: new Map() }),
 }
 
 function targetOf(site: Site): Target<SqlitePin> {

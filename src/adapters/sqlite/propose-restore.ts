@@ -1,24 +1,22 @@
+import { join } from 'node:path'
 import type { Backup, Finding, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { compareFingerprints } from '../../data/diff.ts'
 import { fingerprintHash } from '../../data/fingerprint.ts'
 import { compareSchemas, schemaHash } from '../../data/schema.ts'
+import { COPY } from './backup.ts'
 import { backupFindings, roomFindings, sizeOf, writerFindings, writersOf } from './checks.ts'
 import { fingerprint } from './fingerprint.ts'
 import { everything, measureSince } from './since.ts'
 import type { Since } from './measure.ts'
 import { backupStep, estimate, type Look, omitted, perMegabyte, withFindings } from './steps.ts'
-import { readLive, readOrTell, shownLevel } from './site.ts'
+import { type FileState, measuredOnce, readLive, readOrTell, shownLevel } from './site.ts'
 
 /** The restore of the release's backup; nothing where the database is still what was backed up. */
 export async function proposeRestore(look: Look): Promise<Proposal> {
   const { site, place, question, say } = look
   const { to } = question
-  const same = await readOrTell(place, async db => {
-    const { schema } = readLive(site, db)
-    if (compareSchemas(to.schema, schema).length > 0) return false
-    return compareFingerprints(to.fingerprint, await fingerprint(db, schema, question.signal)).length === 0
-  })
+  const same = await measuredOnce(site, `same as ${to.at}`, [place.file], () => asReleased(look))
   if (same === true) return NOTHING
   const { findings, backup } = await backupFindings(question, site, say, 'blocker')
   if (backup === null) return withFindings(...findings)
@@ -38,6 +36,15 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
     phases: { backup: { step: first.id }, data: { step: second.id } },
     omits: omitted(question),
   }
+}
+
+function asReleased({ site, place, question }: Look): Promise<boolean | FileState> {
+  const { to, signal } = question
+  return readOrTell(place, async db => {
+    const { schema } = readLive(site, db)
+    if (compareSchemas(to.schema, schema).length > 0) return false
+    return compareFingerprints(to.fingerprint, await fingerprint(db, schema, signal)).length === 0
+  })
 }
 
 function shownFrom({ question }: Look): string {
@@ -64,7 +71,10 @@ function restoreStep({ site, question }: Look, backup: Backup): Step {
 async function sinceBackup(look: Look, backup: Backup, findings: Finding[]): Promise<Since> {
   const { site, place, question } = look
   if (findings.some(f => f.code === 'backup_altered')) return { loss: [], returning: {} }
-  const since = await measureSince(site, place, backup, question.to.schema)
+  const files = [place.file, join(backup.dir, COPY)]
+  const since = await measuredOnce(site, `since ${backup.id}`, files, () =>
+    measureSince(site, place, backup, question.to.schema),
+  )
   if (typeof since !== 'string') return since
   findings.push(look.say('warning', `database_${since}`, uncounted(look, since), 'look for what is left of it first'))
   return { loss: [everything(question.to.at, since)], returning: {} }

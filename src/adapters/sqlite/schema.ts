@@ -16,7 +16,7 @@ export interface Migrations {
 }
 
 /** Names of the tables that hold data, the hidden ones of full-text search and the like included. */
-export function tablesOf(db: DatabaseSync): string[] {
+function tablesOf(db: DatabaseSync): string[] {
   const rows = all(db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')`)
   return rows
     .map(row => String(row['name']))
@@ -54,7 +54,7 @@ export function readSchema(db: DatabaseSync, tool: Bookkeeping | null, own: read
   }
 }
 
-export function columnsOf(db: DatabaseSync, table: string): Row[] {
+function columnsOf(db: DatabaseSync, table: string): Row[] {
   return all(db, `SELECT * FROM pragma_table_xinfo(?, 'main')`, table)
 }
 

@@ -14,6 +14,24 @@ import { type Level, readMigrations, readSchema } from './schema.ts'
 export interface Site {
   readonly config: SqliteConfig
   readonly ctx: OpenContext
+  /** What was measured, as long as the files are as they were then: a plan asks several times. */
+  readonly measured: Map<string, { stamp: string; value: unknown }>
+}
+
+/** The answer of last time where none of the files was touched since. What is about to destroy something never uses it. */
+export async function measuredOnce<T>(site: Site, key: string, files: string[], measure: () => Promise<T>): Promise<T> {
+  const stamp = await stampOf(files)
+  const known = site.measured.get(key)
+  if (known?.stamp === stamp) return known.value as T
+  const value = await measure()
+  site.measured.set(key, { stamp, value })
+  return value
+}
+
+async function stampOf(files: string[]): Promise<string> {
+  const all = files.flatMap(file => [file, `${file}-wal`])
+  const stats = await Promise.all(all.map(file => stat(file, { bigint: true }).catch(() => null)))
+  return stats.map(s => (s === null ? '-' : `${s.ino}:${s.size}:${s.mtimeNs}`)).join(' ')
 }
 
 /** Where the file is, and how to get at it. */

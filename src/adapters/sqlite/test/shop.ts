@@ -104,7 +104,7 @@ export async function makeShop(journal = 'wal', stores: Partial<OpenContext> = {
   }
 }
 
-export function config(more: Record<string, unknown> = {}): SqliteConfig {
+function config(more: Record<string, unknown> = {}): SqliteConfig {
   const migrations = { down: down(), ...(more['migrations'] as object | undefined) }
   return sqliteConfig.parse({ path: 'data/shop.db', busyLimit: '300ms', ...more, migrations })
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, lstat, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { access, lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../core/errors.ts'
@@ -147,5 +147,23 @@ async function socketPath({ address, config }: SshOptions): Promise<string> {
   await mkdir(dir, { recursive: true, mode: 0o700 }).catch(() => {})
   const own = await lstat(dir).catch(() => null)
   const safe = own?.isDirectory() === true && own.uid === process.getuid?.() && (own.mode & 0o077) === 0
+  if (safe) await sweep(dir)
   return join(safe ? dir : await mkdtemp(join(base ?? '/tmp', 'backout-')), `${name}-${process.pid}`)
+}
+
+/** Takes away sockets of processes that were killed before their ssh could. */
+async function sweep(dir: string): Promise<void> {
+  const names = await readdir(dir).catch(() => [])
+  await Promise.all(names.filter(isLeft).map(name => rm(join(dir, name), { force: true })))
+}
+
+function isLeft(name: string): boolean {
+  const pid = Number(/^[0-9a-f]{8}-(\d+)/.exec(name)?.[1])
+  if (!Number.isInteger(pid)) return false
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
 }

@@ -86,6 +86,16 @@ describe('backups of an SQLite database', () => {
     }
   })
 
+  it('stops copying when told, and keeps nothing of it', async () => {
+    const before = (await shop.ctx.backups.list('db')).length
+    shop.sql('UPDATE orders SET note = zeroblob(30000000) WHERE id = 1')
+    const stop = new AbortController()
+    const progress = (p: { done?: number }) => (p.done === undefined ? undefined : stop.abort(new Error('enough')))
+    const act = { ...shop.act({ signal: stop.signal, progress }), purpose: 'release' as const, release: 'v1' }
+    await expect(target.capture(await target.observe(signal), act)).rejects.toThrow('enough')
+    expect(await shop.ctx.backups.list('db')).toHaveLength(before)
+  })
+
   it('makes no backup for a departure', async () => {
     const before = (await shop.ctx.backups.list('db')).length
     const pin = await capture('departure')

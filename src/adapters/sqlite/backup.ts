@@ -11,7 +11,7 @@ import { compareFingerprints } from '../../data/diff.ts'
 import { fingerprintShape } from '../../data/fingerprint.ts'
 import { compareSchemas, type SchemaShape, schemaShape } from '../../data/schema.ts'
 import type { SqlitePin } from './config.ts'
-import { all, explained, openFrozen, reading } from './database.ts'
+import { all, explained, isBusy, openFrozen, reading } from './database.ts'
 import { fingerprint } from './fingerprint.ts'
 import { writeAside } from './measure.ts'
 import { type Live, type Place, readLive, type Site } from './site.ts'
@@ -59,7 +59,7 @@ export async function makeBackup(
     return await draft.seal(toJson(facts))
   } catch (error) {
     await draft.discard()
-    throw failed(place.file, draft.dir, await explained(place.file, error))
+    throw await explained(place.file, error)
   }
 }
 
@@ -88,25 +88,29 @@ async function factsOf(
 
 async function copy(db: DatabaseSync, to: string, act: Act): Promise<void> {
   await rm(to, { force: true })
-  await copyPages(db, to, {
-    rate: PAGES_AT_ONCE,
-    progress: ({ totalPages, remainingPages }) => {
-      act.signal.throwIfAborted()
-      act.progress({ text: 'copying pages', done: totalPages - remainingPages, total: totalPages })
-    },
-  })
-  // One file that stands for itself: a database in WAL mode would want to write files beside it when read.
-  const copied = new DatabaseSync(to)
-  copied.exec('PRAGMA journal_mode = DELETE')
-  copied.close()
+  try {
+    await copyPages(db, to, {
+      rate: PAGES_AT_ONCE,
+      progress: ({ totalPages, remainingPages }) => {
+        act.signal.throwIfAborted()
+        act.progress({ text: 'copying pages', done: totalPages - remainingPages, total: totalPages })
+      },
+    })
+    // One file that stands for itself: a database in WAL mode would want to write files beside it when read.
+    const copied = new DatabaseSync(to)
+    copied.exec('PRAGMA journal_mode = DELETE')
+    copied.close()
+  } catch (error) {
+    act.signal.throwIfAborted()
+    throw isBusy(error) ? error : failed(to, error)
+  }
 }
 
-function failed(file: string, dir: string, error: unknown): unknown {
-  if (error instanceof BackoutError && error.code !== 'disk_full') return error
+function failed(to: string, error: unknown): BackoutError {
   return new BackoutError({
     code: 'backup_failed',
-    what: `The backup of ${file} into ${dir} failed; nothing of it was kept`,
-    cause: messageOf(error instanceof BackoutError ? error.cause : error),
+    what: `The database could not be copied to ${to}; nothing of the copy was kept`,
+    cause: messageOf(error),
     next: 'see that the disk of the backups has room for another copy of the database, then try again',
     exit: 'failed',
     from: error,

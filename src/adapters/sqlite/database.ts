@@ -22,6 +22,10 @@ export function sqliteCode(error: unknown): number {
   return code & 0xff
 }
 
+export function isBusy(error: unknown): boolean {
+  return [BUSY, LOCKED].includes(sqliteCode(error))
+}
+
 /** True where the file itself cannot be read as a database. */
 export function isDamage(error: unknown): boolean {
   const code = sqliteCode(error instanceof BackoutError ? error.cause : error)
@@ -68,8 +72,7 @@ export async function patiently<T>(access: Access, work: () => T | Promise<T>): 
     try {
       return await work()
     } catch (error) {
-      const busy = sqliteCode(error) === BUSY || sqliteCode(error) === LOCKED
-      if (!busy || systemClock.mono() >= until) throw await explained(access.file, error)
+      if (!isBusy(error) || systemClock.mono() >= until) throw await explained(access.file, error)
     }
     await systemClock.sleep(RETRY_MS, access.signal)
   }

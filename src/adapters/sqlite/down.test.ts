@@ -33,7 +33,7 @@ describe('undoing migrations of an SQLite database', () => {
   const how = (word: string): Promise<Target<SqlitePin>> => shop.open({ migrations: { down: down(word) } })
   const applied = () => shop.sql('SELECT name FROM knex_migrations ORDER BY id').map(r => r['name'])
 
-  it('C3 C11: writes what will be lost aside, undoes one migration a step, and tells what went', async () => {
+  it('C3 C11 D5: writes what will be lost aside, undoes one migration a step, tells what went and what differs', async () => {
     const target = await shop.open()
     await target.apply(backup, shop.act({ idem: 'lost' }))
     const facts: Fact[] = []
@@ -41,6 +41,10 @@ describe('undoing migrations of an SQLite database', () => {
     await target.apply(coupons, act)
     expect(applied()).toEqual(['001_start', '002_discount'])
     await target.apply(discount, act)
+    expect(facts.pop()).toMatchObject({
+      kind: 'note',
+      data: { differences: ['orders: 3 rows as before; values differ in id, note, total'] },
+    })
     expect(facts.map(f => f.data)).toMatchObject([
       { what: 'coupons', count: 2, file: 'lost/coupons.ndjson' },
       { what: 'orders.discount', count: 1, file: 'lost/orders.discount.ndjson' },

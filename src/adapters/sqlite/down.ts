@@ -5,10 +5,12 @@ import { BackoutError } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { between } from '../../data/bookkeeping.ts'
+import { compareFingerprints } from '../../data/diff.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../../data/schema.ts'
 import { groupAlive, runLocal } from '../../exec/local.ts'
 import { reading } from './database.ts'
 import { factsIn } from './backup.ts'
+import { fingerprint } from './fingerprint.ts'
 import { holdersOf } from './holders.ts'
 import { lostByGoingDown } from './measure.ts'
 import { type Live, type Place, placeOf, readLive, type Site } from './site.ts'
@@ -23,6 +25,8 @@ const downArgs = z.object({
   release: z.array(z.string()),
   schema: schemaShape,
   last: z.boolean(),
+  /** The release's backup, which knows the data as it was. */
+  backup: z.string().nullable(),
 })
 export type DownArgs = z.infer<typeof downArgs>
 
@@ -51,6 +55,17 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
   const wrong = wrongAfter(args, after)
   if (wrong !== null) throw wrongError(args, place.file, wrong)
   await tellLost(site, args, after, loss, act)
+  if (args.last && args.backup !== null) await tellCompared(place, args.backup, after, act)
+}
+
+/** Names where the data is not what it was at the release: what was written since stays when a migration is undone. */
+async function tellCompared(place: Place, id: string, after: Live, act: StepAct): Promise<void> {
+  const facts = await act.backups.get(id).then(factsIn, () => null)
+  if (facts === null) return
+  const now = await reading(place, db => fingerprint(db, after.schema, act.signal))
+  const differences = compareFingerprints(facts.fingerprint, now).map(d => d.text)
+  const text = differences.length === 0 ? 'schema and data are as at the release' : differences.join('; ')
+  await act.tell({ kind: 'note', text: `Compared with ${id}: ${text}`, data: { differences } })
 }
 
 /** A command that undoes "the newest" would undo the wrong one after somebody moved the level. */

@@ -108,6 +108,7 @@ function downSteps({ site, question }: Look, live: Live, extra: readonly string[
       release: to.level.applied,
       schema: to.schema,
       last: i === extra.length - 1,
+      backup: to.backup,
     }
     return {
       id: `${component}/migrate-down/${migration}`,

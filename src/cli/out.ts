@@ -16,7 +16,7 @@ export interface Out {
 }
 
 export function openOut(options: { json: boolean }): Out {
-  const terminal = process.stdout.isTTY === true && !options.json && process.env['TERM'] !== 'dumb'
+  const terminal = process.stdout.isTTY && !options.json && process.env['TERM'] !== 'dumb'
   const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
   return {
     json: options.json,

@@ -48,7 +48,6 @@ function plain(out: Out): Show {
       const said = tell(event)
       if (said === null) return
       out.line(`${event.at.slice(11, 19)} ${WORD[said.mark]}${said.text}`)
-      if (event.type === 'asked') for (const line of askedLines(event.data as never)) out.line(`         ${line}`)
     },
     progress: () => {},
     close: () => {},

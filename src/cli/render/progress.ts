@@ -51,6 +51,8 @@ export class Progress {
     if (event.type === 'step-done' || event.type === 'step-skipped') this.#done.add(step)
     if (event.type === 'asked') this.#asked.set(data['token'] ?? '', event.data as unknown as Asked)
     if (event.type === 'answered') this.#asked.delete(data['token'] ?? '')
+    // Answered by a signal that the run has not come to yet, for no process is at work on it.
+    if (event.type === 'signal') this.#asked.delete(String(data['name']).replace(/^answer:/, ''))
     if (event.type === 'run-ended') {
       this.#asked.clear()
       this.#running.clear()

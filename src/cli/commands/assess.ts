@@ -1,0 +1,1 @@
+export { gates as assess } from './gates.ts'

@@ -1,0 +1,68 @@
+// Sets the repository up: npm packages always, and with --servers what the tests run against. Plain JavaScript for any
+// Node from 16 on, because the Node that the repository brings is only there once this has run.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+const root = new URL('..', import.meta.url).pathname
+const stamp = join(root, 'node_modules', '.set-up')
+
+packages()
+bundledNode()
+if (process.argv.includes('--servers')) servers()
+
+/**
+ * Installs what the lock file says, unless that was done already. Not by `npm ci`, which refuses a lock file made where
+ * the registry has no packages for other platforms; `--no-save` leaves the lock file as it is.
+ */
+function packages() {
+  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  console.log('Installing npm packages ...')
+  run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
+  writeFileSync(stamp, wanted)
+}
+
+/** npm may be told not to run install scripts; the bundled Node needs one to be put in its place. */
+function bundledNode() {
+  const bin = join(root, 'node_modules', '.bin', 'node')
+  if (!existsSync(bin)) run(process.execPath, [join(root, 'node_modules', 'node', 'installArchSpecificPackage.js')])
+  const version = execFileSync(bin, ['--version'], { encoding: 'utf8' })
+  if (Number(version.slice(1).split('.')[0]) < 22) throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
+}
+
+/** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */
+function servers() {
+  const wanted = { sshd: 'openssh-server', ssh: 'openssh-client', haproxy: 'haproxy', nginx: 'nginx-light', git: 'git' }
+  const missing = Object.keys(wanted).filter(tool => !found(tool))
+  if (missing.length === 0 || !found('apt-get')) return
+  const admin = process.getuid() === 0 ? [] : found('sudo') && works('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null
+  if (admin === null) {
+    console.log(`Not installed, for this needs root or sudo: ${missing.join(', ')}`)
+    return
+  }
+  const apt = (...args) => {
+    const [command, ...rest] = [...admin, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args]
+    return works(command, rest)
+  }
+  console.log(`Installing ${missing.join(', ')} ...`)
+  apt('update')
+  // A service that Debian would start by itself is not wanted: the tests start their own.
+  if (!apt('install', '-y', '--no-install-recommends', ...missing.map(tool => wanted[tool]))) {
+    console.log('apt-get could not install all of them; the tests say what they skip')
+  }
+}
+
+function found(tool) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.some(folder => existsSync(join(folder, tool)))
+}
+
+function works(command, args) {
+  return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
+}
+
+function run(command, args) {
+  execFileSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+}

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { FLAG, INSTANCES } from './world/paths.ts'
 import { dbmateArgv, type World } from './world.ts'
@@ -5,9 +6,15 @@ import { dbmateArgv, type World } from './world.ts'
 /** What three packets of tea cost with tax: the same in every release that counts right. */
 const TEA_FOR_THREE = 4001
 
+const POLICY = {
+  verify: ['shop-well'],
+  watch: { gates: ['shop-well'], for: '4s' },
+  bake: { gates: ['shop-well'], for: '1s' },
+}
+
 /** The text of this world's backout.yaml, to be written into its folder. */
 export function backoutYaml(world: World): string {
-  const config = { environment: 'shop', components: componentsOf(world), ...checksOf(world) }
+  const config = { environment: 'shop', components: componentsOf(world), ...checksOf(world), policy: POLICY }
   return `# How the shop is taken back.\n${stringify(config)}`
 }
 
@@ -25,9 +32,9 @@ function componentsOf(world: World): object {
     config: {
       adapter: 'git-config',
       settings: {
-        repository: paths.config,
-        paths: ['checkout.json'],
-        check: ['node', '-e', 'JSON.parse(require("fs").readFileSync("checkout.json", "utf8"))'],
+        repository: paths.configOrigin,
+        paths: { 'checkout.json': join(paths.config, 'checkout.json') },
+        check: ['node', '-e', 'JSON.parse(require("fs").readFileSync(process.argv[1] + "/checkout.json", "utf8"))', '{dir}'],
       },
     },
     env: { adapter: 'env-file', settings: { path: paths.envFile } },
@@ -55,7 +62,7 @@ function componentsOf(world: World): object {
         live: 'live',
         maintenance: 'maintenance',
         drained: { open: '/active/live' },
-        return: [25, 100],
+        return: [25, 50, 100],
         gate: 'shop-well',
         settle: '1s',
       },

@@ -105,7 +105,6 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
   const report = await finish(session, engine, run)
   const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
   out.line(`\n${headline(run, output)} (${took})`)
-  for (const target of output?.fenced ?? []) out.line(`  not on the release: ${target}`)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   out.line(`Report: ${report}`)
   return exitOf(run, output)
@@ -113,7 +112,9 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
 
 function headline(run: RunInfo, output: RunOutput | null): string {
   const { plan } = run.input as unknown as RunInput
-  if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, verified.`
+  const left = [...(output?.fenced ?? []), ...(output?.skipped ?? [])]
+  const how = left.length === 0 ? 'verified' : `but not all of it: ${left.join(', ')}`
+  if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, ${how}.`
   const why = run.error ?? output?.why ?? ''
   if (run.state === 'aborted') return 'Aborted. Users are served or told; what was done stays done.'
   return `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`

@@ -47,7 +47,25 @@ export async function openKeys(
     throw badKey('the vault key', 'expected age identities, one a line: AGE-SECRET-KEY-…')
   }
   if (!/^[0-9a-f]{64}$/i.test(chain.trim())) throw badKey('the chain key', 'expected 64 hex digits')
-  return { identities, chain: Buffer.from(chain.trim(), 'hex'), vaultFile, folder }
+  const key = Buffer.from(chain.trim(), 'hex')
+  await sameKey(home, key, folder)
+  return { identities, chain: key, vaultFile, folder }
+}
+
+/** Everything in a home is checked with one chain key: another one would call all of it altered. */
+async function sameKey(home: string, chain: Uint8Array, folder: string): Promise<void> {
+  const file = join(home, 'chain-key-id')
+  const id = macWith(chain, Buffer.from('chain key id')).slice(0, 32)
+  const known = await readFile(file, 'utf8').catch(() => null)
+  if (known === null) return writeWhole(file, `${id}\n`)
+  if (known.trim() === id) return
+  throw new BackoutError({
+    code: 'other_chain_key',
+    what: `${home} was written with another chain key than the one found here`,
+    cause: `looked for it in ${folder}, or in keys.chain of backout.yaml`,
+    next: 'run as the user who owns the key, set BACKOUT_KEYS or keys.chain to it (docs/security.md)',
+    exit: 'blocked',
+  })
 }
 
 function badKey(what: string, cause: string): BackoutError {

@@ -1,1 +1,131 @@
-export { gates as assess } from './gates.ts'
+import { parseDuration } from '../../config/fields.ts'
+import { iso } from '../../core/clock.ts'
+import { BackoutError, EXIT, messageOf } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
+import type { Plan } from '../../core/plan.ts'
+import {
+  type Assessment,
+  answerOf,
+  assess as judge,
+  assessmentLines,
+  evidenceOf,
+  overrule,
+  weighedBy,
+} from '../../decide/assessment.ts'
+import { fixForward, fixForwardLines } from '../../decide/fix-forward.ts'
+import type { Answer, DataImpact, Severity } from '../../decide/matrix.ts'
+import { hex, stamp } from '../../ledger/files.ts'
+import { person } from '../../ledger/releases.ts'
+import type { Globals } from '../program.ts'
+import { type Session, withSession } from '../session.ts'
+import { wrap } from '../text.ts'
+import { current } from '../wiring/planning.ts'
+import { askAll } from './gates.ts'
+import { newPlan } from './plan.ts'
+
+interface Options {
+  readonly severity: string
+  readonly dataImpact: string
+  readonly timeToFix?: string
+  readonly affects?: readonly string[]
+  readonly users?: readonly string[]
+  readonly functions?: readonly string[]
+  readonly note?: string
+  readonly to?: string
+  readonly overrule?: string
+  readonly why?: string
+}
+
+export function assess(globals: Globals, options: Options): Promise<number> {
+  return withSession(globals, async session => {
+    const severity = oneOf<Severity>('--severity', options.severity, ['critical', 'high', 'medium', 'low'])
+    const dataImpact = oneOf<DataImpact>('--data-impact', options.dataImpact, ['none', 'minor', 'major', 'corruption'])
+    const { environment, out } = session
+    const results = await askAll(session, Object.keys(environment.config.gates))
+    const made = await planFor(session, options.to)
+    const now = environment.clock.now()
+    const decided = judge(
+      {
+        id: `${stamp(now)}-${hex(2)}`,
+        at: iso(now),
+        by: person(),
+        severity,
+        dataImpact,
+        timeToFixMs: timeToFix(options.timeToFix),
+        affected: { systems: options.affects ?? [], users: options.users ?? [], functions: options.functions ?? [] },
+        note: options.note ?? null,
+        evidence: results.flatMap(evidenceOf),
+        migrationsBetween: made.plan === null ? null : migrationsIn(made.plan),
+        ...(made.plan === null ? { rollbackMs: null, loss: null, blockers: [made.why] } : weighedBy(made.plan)),
+      },
+      environment.config.policy.matrix ?? null,
+    )
+    const final = overruled(decided, options)
+    await (await environment.engine({ worker: false })).record('assessment', toJson(final))
+    out.data(final)
+    for (const line of assessmentLines(final)) for (const l of wrap(line, out.width)) out.line(l)
+    await next(session, final)
+    return EXIT.ok
+  })
+}
+
+function oneOf<T extends string>(option: string, said: string, known: readonly T[]): T {
+  const found = known.find(k => k === said)
+  if (found !== undefined) return found
+  const next = `use one of ${known.join(', ')}`
+  throw new BackoutError({ code: 'option_invalid', what: `${option} cannot be "${said}"`, next, exit: 'usage' })
+}
+
+function timeToFix(said: string | undefined): number | null {
+  if (said === undefined) return null
+  const ms = parseDuration(said)
+  if (ms !== null) return ms
+  const next = 'give it as 45m or 2h; leave it out where nobody can say'
+  throw new BackoutError({ code: 'option_invalid', what: `--time-to-fix cannot be "${said}"`, next, exit: 'usage' })
+}
+
+/** What going back would cost is part of the decision; where no plan can be made, that is evidence too. */
+async function planFor(session: Session, to: string | undefined): Promise<{ plan: Plan | null; why: string }> {
+  try {
+    return { plan: await newPlan(session, to, false), why: '' }
+  } catch (error) {
+    return { plan: null, why: messageOf(error) }
+  }
+}
+
+function migrationsIn(plan: Plan): number {
+  return Object.keys(plan.steps).filter(id => id.includes('/migrate-down/')).length
+}
+
+function overruled(assessment: Assessment, options: Options): Assessment {
+  if (options.overrule === undefined) return assessment
+  const answer = oneOf<Answer>('--overrule', options.overrule, ['roll-back', 'consider', 'fix-forward'])
+  return overrule(assessment, { at: assessment.at, by: person(), why: options.why ?? '', answer })
+}
+
+async function next(session: Session, assessment: Assessment): Promise<void> {
+  const { environment, out } = session
+  const answer = answerOf(assessment)
+  if (answer !== 'fix-forward') {
+    out.line(answer === 'offline-first' ? '\nnext: take it offline, then: backout plan' : '\nnext: backout plan')
+    return
+  }
+  const { config, ledger } = environment
+  const release = (await current(environment)) ?? 'what runs now'
+  const known = await ledger.releases.find(release)
+  const upgrade = (await ledger.releases.upgrades()).findLast(u => u.to === release)
+  const backups = await Promise.all(Object.keys(config.components).map(id => ledger.backups.list(id)))
+  const fix = fixForward({
+    environment: config.environment,
+    released: { release, commit: known?.captures[0]?.commit ?? null },
+    left: upgrade?.from ?? null,
+    dataImpact: assessment.dataImpact,
+    migrationsBetween: assessment.migrationsBetween,
+    backups: backups.flat(),
+    rehearsal: null,
+    evidence: assessment.evidence,
+    gates: Object.keys(config.gates),
+  })
+  out.line()
+  for (const line of fixForwardLines(fix)) for (const l of wrap(line, out.width)) out.line(l)
+}

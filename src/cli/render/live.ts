@@ -43,14 +43,27 @@ function json(out: Out): Show {
 }
 
 function plain(out: Out): Show {
+  const fresh = changes()
   return {
     event(event) {
-      const said = tell(event)
+      const said = fresh(tell(event))
       if (said === null) return
       out.line(`${event.at.slice(11, 19)} ${WORD[said.mark]}${said.text}`)
     },
     progress: () => {},
     close: () => {},
+  }
+}
+
+type Told = ReturnType<typeof tell>
+
+/** Lets through what is not the same as what was told last: a gate that goes on passing says it once. */
+function changes(): (said: Told) => Told {
+  let last = ''
+  return said => {
+    if (said === null || said.text === last) return null
+    last = said.text
+    return said
   }
 }
 
@@ -70,6 +83,7 @@ class Screen implements Show {
   readonly #out: Out
   readonly #progress: Progress
   readonly #said = new Map<string, string>()
+  readonly #fresh = changes()
   readonly #timer: NodeJS.Timeout
   #drawn = 0
 
@@ -81,7 +95,7 @@ class Screen implements Show {
   }
 
   event(event: Event): void {
-    const said = tell(event)
+    const said = this.#fresh(tell(event))
     if (said !== null) {
       this.#erase()
       const indent = said.mark === 'phase' ? '' : '  '

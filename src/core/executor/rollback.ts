@@ -212,7 +212,7 @@ class Rollback {
   }
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {
-    return { state, why, departure: this.#departure, fenced: this.#fenced }
+    return { state, why, departure: this.#departure, fenced: this.#fenced, skipped: this.#skips }
   }
 }
 

@@ -44,6 +44,8 @@ export interface RunOutput {
   readonly departure: string | null
   /** Targets that failed within what was tolerated: not on the release, kept from users where a fence could. */
   readonly fenced: readonly string[]
+  /** Steps and gates that a person skipped. */
+  readonly skipped: readonly string[]
 }
 
 export type { ExecResult }

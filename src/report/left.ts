@@ -1,0 +1,73 @@
+import type { Plan } from '../core/plan.ts'
+import type { GateRow } from './gates.ts'
+import { ordered } from './plans.ts'
+import { type Moment, str } from './read.ts'
+import type { StepRow } from './steps.ts'
+
+/** Something that is not as the plan wanted it when the run ended. */
+export interface LeftRow {
+  /** The step or gate. */
+  readonly what: string
+  readonly is:
+    | 'skipped'
+    | 'fenced'
+    | 'not fenced'
+    | 'tolerated'
+    | 'failed'
+    | 'inconclusive'
+    | 'unfinished'
+    | 'not begun'
+  readonly why: string | null
+  readonly by: string | null
+}
+
+interface Sources {
+  readonly moments: readonly Moment[]
+  readonly steps: readonly StepRow[]
+  readonly gates: readonly GateRow[]
+  /** The plan that was followed last. */
+  readonly plan: Plan | null
+  /** Of a run that goes on, what is not done may be yet to come. */
+  readonly over: boolean
+}
+
+export function leftOf({ moments, steps, gates, plan, over }: Sources): LeftRow[] {
+  const rows = new Map<string, LeftRow>()
+  for (const row of [...moments.flatMap(toldIn), ...gatesLeft(gates, over)]) {
+    if (!rows.has(row.what)) rows.set(row.what, row)
+  }
+  const last = new Map(steps.map(s => [s.id, s]))
+  for (const step of last.values()) {
+    // What belongs to a plan that was fallen from is told with the fall: another way back took its place.
+    const ours = plan === null || plan.steps[step.id] !== undefined
+    if (step.state === 'done') rows.delete(step.id)
+    else if (ours && (step.state === 'skipped' || (over && !rows.has(step.id)))) rows.set(step.id, stepLeft(step))
+  }
+  const never = plan === null || !over ? [] : ordered(plan).filter(id => !last.has(id))
+  return [...rows.values(), ...never.map((what): LeftRow => ({ what, is: 'not begun', why: null, by: null }))]
+}
+
+function stepLeft({ id, state, why, said }: StepRow): LeftRow {
+  return { what: id, is: state === 'done' ? 'unfinished' : state, why: said?.why ?? why, by: said?.by ?? null }
+}
+
+function toldIn({ type, data }: Moment): LeftRow[] {
+  const why = str(data['why'])
+  if (type === 'fenced') return [{ what: str(data['step']) ?? '?', is: fence(data['fenced'] === true), why, by: null }]
+  return type === 'tolerated' ? [{ what: str(data['what']) ?? '?', is: 'tolerated', why, by: null }] : []
+}
+
+function fence(ok: boolean): LeftRow['is'] {
+  return ok ? 'fenced' : 'not fenced'
+}
+
+function gatesLeft(gates: readonly GateRow[], over: boolean): LeftRow[] {
+  const last = new Map(gates.map(g => [g.gate, g]))
+  return [...last.values()].flatMap(({ gate, skipped, outcome, samples }): LeftRow[] => {
+    const what = `gate ${gate}`
+    if (skipped !== null) return [{ what, is: 'skipped', why: skipped.why, by: skipped.by }]
+    if (!over || outcome === 'pass') return []
+    const bad = samples.filter(s => s.ok !== true).map(s => `${s.probe}: ${s.text}`)
+    return [{ what, is: outcome === 'fail' ? 'failed' : 'inconclusive', why: bad.join('; ') || null, by: null }]
+  })
+}

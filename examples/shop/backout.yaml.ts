@@ -34,7 +34,12 @@ function componentsOf(world: World): object {
       settings: {
         repository: paths.configOrigin,
         paths: { 'checkout.json': join(paths.config, 'checkout.json') },
-        check: ['node', '-e', 'JSON.parse(require("fs").readFileSync(process.argv[1] + "/checkout.json", "utf8"))', '{dir}'],
+        check: [
+          'node',
+          '-e',
+          'JSON.parse(require("fs").readFileSync(process.argv[1] + "/checkout.json", "utf8"))',
+          '{dir}',
+        ],
       },
     },
     env: { adapter: 'env-file', settings: { path: paths.envFile } },

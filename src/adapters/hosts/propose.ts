@@ -11,7 +11,7 @@ import { check, foreign, type Plan } from './check.ts'
 import type { Fleet, Unit } from './fleet.ts'
 import { instanceOf } from './observe.ts'
 import type { HostsPin } from './pin.ts'
-import { type HostWork, rolling, sizeOf, switchStep, together, typicalMs, unitStep } from './steps.ts'
+import { atOnce, type HostWork, rolling, sizeOf, switchStep, together, typicalMs, unitStep } from './steps.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -69,8 +69,10 @@ function phasesOf(
   codes: HostWork[],
   asked: Asked,
 ): Proposal['phases'] {
-  const stop = together(fleet, stops, 0)
-  const code = asked.stop ? together(fleet, codes, fleet.config.maxFailures) : rolling(fleet, codes, mode === 'full')
+  const stop = together(fleet, stops, 0, atOnce)
+  const code = asked.stop
+    ? together(fleet, codes, fleet.config.maxFailures, atOnce)
+    : rolling(fleet, codes, mode === 'full')
   return { ...(stop === null ? {} : { stop }), ...(code === null ? {} : { code }) }
 }
 

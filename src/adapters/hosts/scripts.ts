@@ -71,7 +71,9 @@ set -f
     ...(inFlight === ''
       ? []
       : [`if what=$(in_dir "$root" ${quote(inFlight)} </dev/null); then say "inflight $(say "$what" | clean)"; fi`]),
-    ...units.map(unit => lookUnit(fleet, host, unit)),
+    // All units at the same time: each asks a status and a version command of its own.
+    ...units.map(unit => `(\n${lookUnit(fleet, host, unit)}\n) &`),
+    'wait',
     'say end',
   )
 }

@@ -106,12 +106,17 @@ export interface HostWork {
   readonly steps: readonly Step[]
 }
 
-/** All hosts at the same time, within the limit. */
-export function together(fleet: Fleet, work: readonly HostWork[], maxFailures: number): Node | null {
+/** All hosts at the same time, within the limit; on each the instances one after the other, for users may be there. */
+export function together(
+  fleet: Fleet,
+  work: readonly HostWork[],
+  maxFailures: number,
+  onHost: (steps: readonly Step[]) => Node = inTurn,
+): Node | null {
   const busy = work.filter(w => w.steps.length > 0)
   if (busy.length === 0) return null
   return {
-    par: busy.map(w => ({ id: w.host.name, after: [], node: inTurn(w.steps) })),
+    par: busy.map(w => ({ id: w.host.name, after: [], node: onHost(w.steps) })),
     limit: Math.min(fleet.config.concurrency, busy.length),
     maxFailures,
   }
@@ -136,6 +141,18 @@ export function rolling(fleet: Fleet, work: readonly HostWork[], gates: boolean)
 export function sizeOf(batch: number | string, hosts: number): number {
   if (typeof batch === 'number') return batch
   return Math.max(1, Math.floor((hosts * Number.parseInt(batch, 10)) / 100))
+}
+
+const INSTANCES_AT_ONCE = 8
+
+/** For a host that serves nobody: what concerns the whole of it first, then its instances at the same time. */
+export function atOnce(steps: readonly Step[]): Node {
+  const first = steps.filter(step => (step.args as { do: string }).do === 'switch')
+  const units = steps.filter(step => !first.includes(step))
+  if (units.length < 2) return inTurn(steps)
+  const par = units.map(step => ({ id: step.id, after: [], node: { step: step.id } }))
+  const node: Node = { par, limit: INSTANCES_AT_ONCE, maxFailures: 0 }
+  return first.length === 0 ? node : { seq: [inTurn(first), node] }
 }
 
 function inTurn(steps: readonly Step[]): Node {

@@ -28,7 +28,7 @@ export const catalogue: Catalogue = { kinds: KINDS, adapter: adapterOf, probe: p
 /** backout.yaml of this folder or of one above it, unless one is named. */
 export function findConfig(named: string | undefined, from = process.cwd()): string {
   const said = named ?? process.env['BACKOUT_CONFIG']
-  if (said !== undefined) return resolve(said)
+  if (said !== undefined && said !== '') return resolve(said)
   for (let dir = resolve(from); ; dir = dirname(dir)) {
     const file = join(dir, 'backout.yaml')
     if (existsSync(file)) return file
@@ -38,7 +38,8 @@ export function findConfig(named: string | undefined, from = process.cwd()): str
 
 /** The home of a configuration: BACKOUT_HOME overrules the file, as on the machine of an `ssh://` home. */
 export function homeOf(config: Config): string {
-  return resolve(config.baseDir, process.env['BACKOUT_HOME'] ?? config.home.at)
+  const said = process.env['BACKOUT_HOME']
+  return resolve(config.baseDir, said === undefined || said === '' ? config.home.at : said)
 }
 
 export async function openEnvironment(configFile: string, clock: Clock = systemClock): Promise<Environment> {

@@ -27,7 +27,7 @@ export interface Assessment extends Situation {
   readonly overruled: Overruling | null
 }
 
-export interface Affected {
+interface Affected {
   readonly systems: readonly string[]
   readonly users: readonly string[]
   /** Business functions: "pay", "register". */

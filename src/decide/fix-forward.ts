@@ -28,7 +28,7 @@ export interface FixForward {
   readonly checklist: readonly Check[]
 }
 
-export interface RepairBackup {
+interface RepairBackup {
   readonly component: string
   /** As it was before the release: the newest proven one, else the newest. */
   readonly before: ChosenBackup | null
@@ -36,13 +36,13 @@ export interface RepairBackup {
   readonly now: ChosenBackup | null
 }
 
-export interface ChosenBackup {
+interface ChosenBackup {
   readonly id: string
   readonly at: string
   readonly proven: boolean
 }
 
-export interface Check {
+interface Check {
   /** Stable name in snake_case. */
   readonly id: string
   readonly text: string

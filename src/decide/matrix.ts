@@ -55,7 +55,7 @@ export interface Decision {
   readonly row: FittingRow | null
 }
 
-export interface FittingRow {
+interface FittingRow {
   /** Counts from 1. */
   readonly number: number
   readonly matrix: 'shipped' | 'policy.matrix'

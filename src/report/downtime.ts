@@ -25,11 +25,13 @@ export function byTraffic(steps: readonly StepRow[], plans: readonly Plan[]): Do
   const from = first.begun
   const safe = new Set(plans.flatMap(p => p.safe))
   const done = (s: StepRow) => s.state === 'done' && s.ended !== null
-  const back = steps.filter(s => s.phase === 'return' && !safe.has(s.id) && done(s)).at(-1)
-  const again = steps.findLast(s => safe.has(s.id) && done(s))
+  const backAt = steps.findLastIndex(s => s.phase === 'return' && !safe.has(s.id) && done(s))
+  const back = steps[backAt]
+  // By their order in the journal: two steps may have begun within one millisecond.
+  const again = steps.slice(backAt + 1).findLast(s => safe.has(s.id) && done(s))
   const start = `from the first ${name} step begun (${first.id})`
   if (back === undefined) return { ms: null, from, until: null, how: `${start}; no step brought them back in this run` }
-  if (again !== undefined && Date.parse(again.begun) > Date.parse(back.begun)) {
+  if (again !== undefined) {
     const how = `${start}; they were brought back by ${back.id}, and sent away again by ${again.id}, not brought back in this run`
     return { ms: null, from, until: null, how }
   }

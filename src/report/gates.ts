@@ -19,7 +19,7 @@ export interface GateRow {
   readonly skipped: StepRow['said']
 }
 
-export interface ProbeRow {
+interface ProbeRow {
   readonly probe: string
   readonly ok: boolean | null
   readonly value: number | string | null

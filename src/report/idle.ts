@@ -96,7 +96,7 @@ export function resumesOf(moments: readonly Moment[], idle: readonly IdleSpan[])
   return moments
     .filter(m => m.type === 'run-resumed')
     .map(m => {
-      const before = idle.find(s => s.until === m.at && s.untilMs === m.ms)
+      const before = idle.findLast(s => s.until === m.at && s.untilMs === m.ms)
       const after = before === undefined || before.kind === 'gone' ? 'interrupted' : before.kind
       return { at: m.at, after, goneMs: before === undefined ? null : m.ms - before.fromMs }
     })

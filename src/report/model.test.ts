@@ -131,6 +131,13 @@ describe('E3: downtime', () => {
     expect(traffic.how).toContain('sent away again by traffic/away')
   })
 
+  it('goes by the order of the journal where all happens within one millisecond', () => {
+    const story = phase(phase(started(), 'drain', 1).step(1, 1, 'traffic/drain'), 'return', 1)
+    story.step(1, 1, 'traffic/return/100').step(1, 1, 'traffic/away')
+    expect(failed(story).downtime.traffic.until).toBeNull()
+    expect(failed(story.step(1, 1, 'traffic/return/100')).downtime.traffic).toMatchObject({ ms: 0, until: at(1) })
+  })
+
   it('begins with the stop where nothing is drained', () => {
     const story = phase(phase(started(), 'stop', 1).step(1, 2, 'app/stop'), 'return', 3).step(
       3,

@@ -5,6 +5,8 @@ import { list, type Moment, num, obj, type Obj, type Question, str, strs } from 
 
 /** Something that a person decided. */
 export interface DecisionRow {
+  /** Number of the event that holds it; null: the run's start was not journalled. */
+  readonly seq: number | null
   /** ISO time. */
   readonly at: string
   readonly kind:
@@ -25,6 +27,8 @@ export interface DecisionRow {
 }
 
 export interface AssessmentRow {
+  /** Number of the event that holds it. */
+  readonly seq: number
   readonly at: string
   readonly by: string
   readonly severity: string
@@ -59,6 +63,7 @@ function assessment(event: Event): AssessmentRow {
   const decision = obj(data['decision'])
   const affected = obj(data['affected'])
   return {
+    seq: event.seq,
     at: str(data['at']) ?? event.at,
     by: str(data['by']) ?? 'somebody unnamed',
     severity: str(data['severity']) ?? 'not said',
@@ -114,41 +119,43 @@ export function decisionsOf({ run, started, moments, questions, assessments, ext
   const rows = [
     ...assessments.flatMap(assessed),
     ...extra.flatMap(marked),
-    ...start(run, started),
+    ...start(run, started, moments),
     ...questions.flatMap(answered),
     ...moments.flatMap(signalled),
   ]
-  return rows.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at))
+  return rows.toSorted((a, b) => (a.seq ?? 0) - (b.seq ?? 0))
 }
 
 function assessed(a: AssessmentRow): DecisionRow[] {
   const fix = a.timeToFixMs === null ? 'time to fix unknown' : `time to fix ${span(a.timeToFixMs)}`
   const what = `assessed it as ${a.severity}, data impact ${a.dataImpact}, ${fix}; the matrix says ${answerText(a)}`
-  const rows: DecisionRow[] = [{ at: a.at, kind: 'assessment', who: a.by, what, why: a.note }]
+  const rows: DecisionRow[] = [{ seq: a.seq, at: a.at, kind: 'assessment', who: a.by, what, why: a.note }]
   const o = a.overruled
-  if (o !== null) rows.push({ at: o.at, kind: 'overrule', who: o.by, what: `overruled it: ${o.answer}`, why: o.why })
+  if (o !== null)
+    rows.push({ seq: a.seq, at: o.at, kind: 'overrule', who: o.by, what: `overruled it: ${o.answer}`, why: o.why })
   return rows
 }
 
-function marked({ type, at, data: raw }: Event): DecisionRow[] {
+function marked({ seq, type, at, data: raw }: Event): DecisionRow[] {
   const { release, state, by, why } = obj(raw)
   if (type !== 'marked' || str(release) === null) return []
   const who = str(by) ?? 'somebody unnamed'
-  return [{ at, kind: 'mark', who, what: `marked ${str(release)} as ${str(state) ?? '?'}`, why: str(why) }]
+  return [{ seq, at, kind: 'mark', who, what: `marked ${str(release)} as ${str(state) ?? '?'}`, why: str(why) }]
 }
 
-function start(run: RunInfo, at: string): DecisionRow[] {
+function start(run: RunInfo, at: string, moments: readonly Moment[]): DecisionRow[] {
+  const seq = moments.find(m => m.type === 'run-started')?.seq ?? null
   const { by, confirmed, reason } = obj(run.input)
   const how = str(confirmed)
   const what = how === null ? 'started the run' : `started the run, confirmed: ${how}`
-  return [{ at, kind: 'start', who: str(by) ?? 'somebody unnamed', what, why: str(reason) }]
+  return [{ seq, at, kind: 'start', who: str(by) ?? 'somebody unnamed', what, why: str(reason) }]
 }
 
 function answered({ about, of, why: asked, answer }: Question): DecisionRow[] {
   if (answer === null) return []
   const kind = answer.did === 'skip' ? 'skip' : ['approve', 'accept'].includes(answer.did) ? 'approval' : 'answer'
   const what = `said "${answer.did}" when asked about ${of ?? about}${asked === null ? '' : ` (${asked})`}`
-  return [{ at: answer.moment.at, kind, who: answer.by, what, why: answer.why }]
+  return [{ seq: answer.moment.seq, at: answer.moment.at, kind, who: answer.by, what, why: answer.why }]
 }
 
 const SIGNALS: Readonly<Record<string, readonly [DecisionRow['kind'], string]>> = {
@@ -162,5 +169,7 @@ function signalled(moment: Moment): DecisionRow[] {
   const known = SIGNALS[signal(moment) ?? '']
   if (known === undefined) return []
   const [kind, what] = known
-  return [{ at: moment.at, kind, who: whose(moment), what, why: str(obj(moment.data['value'])['reason']) }]
+  return [
+    { seq: moment.seq, at: moment.at, kind, who: whose(moment), what, why: str(obj(moment.data['value'])['reason']) },
+  ]
 }

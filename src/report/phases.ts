@@ -49,7 +49,7 @@ function failure({ at, data }: Moment): PhaseRow['failures'][number] {
 }
 
 /** Milliseconds of a stretch in which the run was idle. */
-export function idleWithin(idle: readonly IdleSpan[], from: number, until: number): number {
+function idleWithin(idle: readonly IdleSpan[], from: number, until: number): number {
   const overlap = (s: IdleSpan) => Math.min(until, s.untilMs ?? until) - Math.max(from, s.fromMs)
   return idle.reduce((sum, s) => sum + Math.max(0, overlap(s)), 0)
 }

@@ -1,6 +1,6 @@
 import { type Config, loadConfig } from '../../config/load.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
-import { type Check, guarded, saying } from '../doctor/check.ts'
+import { type Check, guarded, LEVELS, saying } from '../doctor/check.ts'
 import { componentChecks } from '../doctor/components.ts'
 import { homeChecks, keyChecks } from '../doctor/home.ts'
 import { machineChecks } from '../doctor/machine.ts'
@@ -81,9 +81,14 @@ async function openedChecks(environment: Environment): Promise<Check[]> {
   return [...keys, ...components, ...releases, ...probes, ...runs]
 }
 
-/** A plan finds some things again that were found before. */
+/** A plan finds some things again that were found before: the graver of both is told. */
 function unique(checks: readonly Check[]): Check[] {
-  const key = (c: Check) => `${c.code}\0${c.component}`
-  const seen = new Set(checks.filter(c => c.area !== 'releases' && c.level !== 'ok').map(key))
-  return checks.filter(c => c.area !== 'releases' || c.level === 'ok' || !seen.has(key(c)))
+  const key = (c: Check) => `${c.code}\0${c.component}\0${c.code === 'rung_rejected' ? c.what : ''}`
+  const grave = (c: Check) => LEVELS.indexOf(c.level)
+  const told = checks.filter(c => c.level !== 'ok')
+  return checks.filter(c => {
+    const others = told.filter(o => o !== c && o.area !== c.area && key(o) === key(c))
+    if (c.level === 'ok' || others.length === 0) return true
+    return others.every(o => grave(c) > grave(o) || (grave(c) === grave(o) && c.area !== 'releases'))
+  })
 }

@@ -1,0 +1,115 @@
+import { readdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { parseDocument } from 'yaml'
+import { mentions, type Unit } from './app.ts'
+import { COMMENTED, type Finds, join as joined, NOTHING_FOUND, type Paragraph } from './found.ts'
+import { isAside, readSmall, type Site } from './site.ts'
+
+/** What is taken back by no adapter of this Backout, or by none on its own: said plainly, so that nobody relies on it. */
+export async function others(site: Site, units: readonly Unit[], kinds: readonly string[]): Promise<Finds> {
+  return joined([await compose(site, kinds), await kubernetes(site, kinds), systemd(units), await nginx(site)])
+}
+
+function told(what: string, paragraph: Paragraph): Finds {
+  return { seen: [{ what, then: COMMENTED }], candidates: [], paragraphs: [paragraph] }
+}
+
+function missing(kinds: readonly string[], kind: string, title: string, means: string): string[] {
+  if (kinds.includes(kind)) return [`Add a component: docs/adapters/${kind}.md`]
+  return [
+    `This Backout has no adapter for ${title} yet: ${means}`,
+    'Until then a `command` component can call your own commands.',
+  ]
+}
+
+async function compose(site: Site, kinds: readonly string[]): Promise<Finds> {
+  const paths = site.files.filter(path => /(^|\/)(docker-)?compose[^/]*\.ya?ml$/.test(path) && !isAside(path))
+  if (paths.length === 0) return NOTHING_FOUND
+  const services: string[] = []
+  for (const path of paths) {
+    const tree = parseDocument((await readSmall(join(site.dir, path))) ?? '').toJS() as {
+      services?: Record<string, { image?: string } | null>
+    } | null
+    for (const [name, service] of Object.entries(tree?.services ?? {})) {
+      services.push(service?.image === undefined ? name : `${name} (${service.image})`)
+    }
+  }
+  const title = `Docker Compose: ${paths.join(', ')}`
+  const lines = [
+    `services: ${services.join(', ') || 'none'}`,
+    ...missing(kinds, 'compose', 'Docker Compose', 'going back leaves these containers as they are.'),
+  ]
+  return told(title, { title, lines })
+}
+
+interface KubeConfig {
+  contexts?: { name?: string }[]
+  'current-context'?: string
+}
+
+async function kubernetes(site: Site, kinds: readonly string[]): Promise<Finds> {
+  const contexts: string[] = []
+  for (const path of site.machine.kubeConfigs) {
+    const text = await readSmall(path)
+    const config = text === null ? null : (parseDocument(text).toJS() as KubeConfig | null)
+    const current = config?.['current-context']
+    for (const { name } of config?.contexts ?? [])
+      if (name !== undefined) contexts.push(name === current ? `${name} (current)` : name)
+  }
+  const manifests = await manifestsIn(site)
+  if (contexts.length === 0 && manifests.length === 0) return NOTHING_FOUND
+  const parts = [
+    ...(contexts.length === 0 ? [] : [`contexts ${contexts.slice(0, 8).join(', ')}`]),
+    ...(manifests.length === 0 ? [] : [`manifests ${manifests.slice(0, 5).join(', ')}`]),
+  ]
+  const what = `Kubernetes: ${parts.join('; ')}`
+  const lines = [...parts, ...missing(kinds, 'kubernetes', 'Kubernetes', 'going back leaves what runs there as it is.')]
+  return told(what, { title: 'Kubernetes', lines })
+}
+
+const WORKLOAD = /^kind:\s*(Deployment|StatefulSet|DaemonSet|Rollout|CronJob)\b/m
+
+async function manifestsIn(site: Site): Promise<string[]> {
+  const charts = site.files.filter(path => ['Chart.yaml', 'kustomization.yaml'].includes(basename(path)))
+  const yaml = site.files.filter(path => /\.ya?ml$/.test(path) && !isAside(path)).slice(0, 200)
+  const found: string[] = []
+  for (const path of yaml) if (WORKLOAD.test((await readSmall(join(site.dir, path))) ?? '')) found.push(path)
+  return [...new Set([...charts, ...found])]
+}
+
+function systemd(units: readonly Unit[]): Finds {
+  return joined(
+    units.map(({ name, user }) => {
+      const ctl = user ? 'systemctl --user' : 'systemctl'
+      const lines = [
+        'Its command or folder is in this one. With releases/<name>/ behind a link, a `hosts` component restarts it by itself;',
+        'otherwise a `command` component does, and lets the database ask for it to be stopped:',
+        '  serves:',
+        '    stopped:',
+        `      apply: ${ctl} stop ${name}`,
+        `      verify: '! ${ctl} is-active --quiet ${name}'`,
+        `      undo: { apply: ${ctl} start ${name}, verify: ${ctl} is-active --quiet ${name} }`,
+      ]
+      return told(`systemd unit ${name}`, { title: `The systemd unit ${name}`, lines })
+    }),
+  )
+}
+
+async function nginx(site: Site): Promise<Finds> {
+  const inside = site.files.filter(path => /nginx[^/]*\.conf$|(^|\/)nginx\/.*\.conf$/.test(path) && !isAside(path))
+  const outside: string[] = []
+  for (const folder of site.machine.nginxFolders) {
+    for (const name of await readdir(folder).catch(() => [])) {
+      const text = await readSmall(join(folder, name))
+      if (text !== null && mentions(text, site.dir)) outside.push(join(folder, name))
+    }
+  }
+  const all = [...inside, ...outside]
+  if (all.length === 0) return NOTHING_FOUND
+  const lines = [
+    'No adapter drains nginx itself yet. Its configuration can be taken back where Git has it (`git-config`, with',
+    '`check: nginx -t -c {dir}/nginx.conf` and `reload: systemctl reload nginx`); traffic by a `command` component that',
+    'serves `drained`, or by `traffic-http`, where something in front has an HTTP interface.',
+  ]
+  return told(`nginx: ${all.join(', ')}`, { title: `nginx: ${all.join(', ')}`, lines })
+}

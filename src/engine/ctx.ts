@@ -36,7 +36,9 @@ export class WorkflowCtx implements Ctx {
       const signal = AbortSignal.any([limit.signal, this.#active.haltSignal])
       const act: Act = {
         signal,
-        handle: noted.handle,
+        get handle() {
+          return noted.handle
+        },
         guard: () => {
           this.#active.guard()
           signal.throwIfAborted()

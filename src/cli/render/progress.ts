@@ -1,6 +1,7 @@
 import type { Event } from '../../core/engine.ts'
 import { span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
+import { table } from '../text.ts'
 
 /** Where a run stands, worked out from its events alone. */
 export interface Standing {
@@ -91,23 +92,20 @@ export function standingLine(s: Standing, nowMs: number): string {
 /** What the run waits for, and the commands that answer. */
 export function askedLines(asked: Asked): string[] {
   const subject = asked.step ?? 'this'
-  const how: Record<string, string> = {
-    done: `backout resolve ${subject} --done        it took effect`,
-    'not-done': `backout resolve ${subject} --not-done    it did not; apply it again`,
-    skip: `backout skip ${subject} --reason …       go on without it`,
-    retry: 'backout resume                     try again',
-    'next-rung': 'backout resume --next-rung         take the next way back',
-    stop: 'backout abort                      stop here, users left served or told',
-    approve: 'backout approve                    allow it',
-    accept: 'backout approve                    accept this loss',
+  const how: Record<string, [command: string, effect: string]> = {
+    done: [`backout resolve ${subject} --done`, 'it took effect'],
+    'not-done': [`backout resolve ${subject} --not-done`, 'it did not; apply it again'],
+    skip: [`backout skip ${subject} --reason "…"`, 'go on without it'],
+    retry: ['backout resume', 'try again'],
+    'next-rung': ['backout resume --next-rung', 'take the next way back'],
+    stop: ['backout abort', 'stop here, users left served or told'],
+    approve: ['backout approve', 'allow it'],
+    accept: ['backout approve', 'accept this loss'],
   }
-  const head =
-    asked.about === 'step' && asked.answers.includes('done')
-      ? 'It was begun, and nothing can tell whether it took effect.'
-      : ''
-  return [
-    ...(head === '' ? [] : [head]),
-    ...asked.answers.flatMap(a => (how[a] === undefined ? [] : [`  ${how[a]}`])),
-    ...(asked.answers.includes('stop') ? [] : [`  ${how['stop']}`]),
-  ]
+  const rows = [...new Set([...asked.answers, 'stop'])].flatMap(answer => {
+    const row = how[answer]
+    return row === undefined ? [] : [row]
+  })
+  const unclear = asked.about === 'step' && asked.answers.includes('done')
+  return [...(unclear ? ['It was begun, and nothing can tell whether it took effect.'] : []), ...table(rows, 120, '  ')]
 }

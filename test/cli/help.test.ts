@@ -1,0 +1,16 @@
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { expect, it } from 'vitest'
+import { build } from '../../src/cli/program.ts'
+
+function helpOf(command: Command, path: string): string[] {
+  command.configureHelp({ helpWidth: 80 }).configureOutput({ getOutHasColors: () => false })
+  const inner = command.commands.flatMap(c => helpOf(c, `${path} ${c.name()}`))
+  return [`$ ${path} --help\n${command.helpInformation()}`, ...inner]
+}
+
+it('says what it said before: every change of the command line is seen and committed', async () => {
+  const program = build(async () => {})
+  const text = helpOf(program, 'backout').join('\n')
+  await expect(text).toMatchFileSnapshot(join(import.meta.dirname, 'help.txt'))
+})

@@ -140,12 +140,20 @@ function prepare(program: Command, action: Action): void {
   release
     .command('export <release> <file>')
     .description('one compressed, encrypted file with its pins, secrets and backups')
-    .option('--recipient <age1…>', 'encrypt to this age recipient instead of a passphrase')
+    .option(
+      '--recipient <age1…>',
+      'encrypt to this age recipient instead of a passphrase (BACKOUT_PASSPHRASE or typed)',
+    )
     .action(action(async () => (await import('./commands/package.ts')).exportRelease))
   release
     .command('import <file>')
     .description('take in an exported release; refused where anything in it was altered')
+    .option('--identity <file>', 'age identities to open it with; the keys of this home by default')
     .action(action(async () => (await import('./commands/package.ts')).importRelease))
+  release
+    .command('recipient')
+    .description('the recipient to export to, so that this home can take the release in')
+    .action(action(async () => (await import('./commands/package.ts')).recipient))
 }
 
 function decide(program: Command, action: Action): void {

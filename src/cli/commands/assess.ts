@@ -112,7 +112,7 @@ async function next(session: Session, assessment: Assessment): Promise<void> {
     return
   }
   const { config, ledger } = environment
-  const release = (await current(environment)) ?? 'what runs now'
+  const release = (await current(environment)) ?? 'the running release'
   const known = await ledger.releases.find(release)
   const upgrade = (await ledger.releases.upgrades()).findLast(u => u.to === release)
   const backups = await Promise.all(Object.keys(config.components).map(id => ledger.backups.list(id)))

@@ -7,5 +7,6 @@ export default defineConfig({
     hookTimeout: 60_000,
     maxWorkers: 3,
     pool: 'forks',
+    reporters: [['default', { summary: false }], './tools/reporter.ts'],
   },
 })

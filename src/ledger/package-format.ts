@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { GateResult } from '../core/gate.ts'
 import type { Sealed } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
@@ -54,7 +55,8 @@ const pinRecord = z.strictObject({
   pin: z.json(),
 })
 
-const capture = z.strictObject({
+/** Loose: what a later capture of the same format says besides is kept. */
+const capture = z.looseObject({
   format: z.literal(1),
   id: captureId(),
   release: releaseName(),
@@ -65,6 +67,7 @@ const capture = z.strictObject({
   commit: line().nullable(),
   components: z.record(component(), pinRecord),
   backups: z.array(captureId()),
+  baseline: z.array(z.custom<GateResult>(value => typeof value === 'object' && value !== null)),
 })
 
 const mark = z.strictObject({

@@ -84,7 +84,7 @@ async function refuseFull(home: string, { entries, release }: Manifest): Promise
 
 async function place(ledger: Ledger, file: string, staged: Staged, vault: FileVault): Promise<Imported> {
   const { manifest, release } = staged
-  const captures = release.captures.map(c => translated(c as Capture, staged.fresh))
+  const captures = release.captures.map(c => translated(c as unknown as Capture, staged.fresh))
   const fresh = await newCaptures(ledger, captures)
   const arrived = await newBackups(ledger, staged.backups)
   for (const sealed of staged.sealed) await copySealed(ledger, vault, sealed)

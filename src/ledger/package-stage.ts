@@ -213,7 +213,7 @@ class Reader {
     if (missing !== undefined) throw this.#altered(`${missing.name} is missing`)
     const release = this.#release(manifest)
     const fresh = new Map<string, string>()
-    const sealed = sealedIn(release.captures as Capture[]).map(old => {
+    const sealed = sealedIn(release.captures as unknown as Capture[]).map(old => {
       const mine = this.#references.get(old.id)
       if (mine === undefined) throw this.#altered(`the sealed content ${old.id} is missing`)
       fresh.set(old.id, mine.id).set(old.mac, mine.mac)

@@ -64,6 +64,7 @@ async function makeRelease(ledger: Ledger): Promise<string> {
     commit: null,
     components: { env: record({ mac: sealed.mac, sealed: { ...sealed } }), db: record({ backup: draft.id }) },
     backups: [draft.id],
+    baseline: [],
   })
   await ledger.releases.mark('v1', 'known-good', 'its gates held')
   return draft.id

@@ -12,7 +12,7 @@ import { type Clock, iso } from '../core/clock.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { hex, syncFolder } from './files.ts'
 import type { Ledger } from './index.ts'
-import { type Entry, FORMAT, MANIFEST, type Manifest, RELEASE, type ReleaseFile, sealedIn } from './package-format.ts'
+import { type Entry, FORMAT, MANIFEST, type Manifest, RELEASE, sealedIn } from './package-format.ts'
 import { person, type Release } from './releases.ts'
 
 export { importPackage, type Imported, type Unlock } from './package-import.ts'
@@ -102,9 +102,7 @@ function encrypterOf(sealing: Sealing): Encrypter {
 /** What goes into the package. Everything is looked at once before a byte is written. */
 async function contents(ledger: Ledger, release: Release): Promise<Item[]> {
   const { captures, marks } = release
-  const items: Item[] = [
-    fixed(RELEASE, Buffer.from(`${JSON.stringify({ captures, marks } as ReleaseFile, null, 2)}\n`)),
-  ]
+  const items: Item[] = [fixed(RELEASE, Buffer.from(`${JSON.stringify({ captures, marks }, null, 2)}\n`))]
   for (const sealed of sealedIn(captures)) {
     const item = fixed(`vault/${sealed.id}`, await ledger.vault.open(sealed))
     items.push({ ...item, read: async () => [await ledger.vault.open(sealed)] })

@@ -3,6 +3,7 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, iso } from '../core/clock.ts'
 import { BackoutError } from '../core/errors.ts'
+import type { GateResult } from '../core/gate.ts'
 import { canonical, type Json } from '../core/json.ts'
 import type { ReleaseState } from '../core/words.ts'
 import { hex, readJson, stamp, writeWhole } from './files.ts'
@@ -30,6 +31,8 @@ export interface Capture {
   readonly commit: string | null
   readonly components: Readonly<Record<string, PinRecord>>
   readonly backups: readonly string[]
+  /** What every gate measured at the capture, so that "as it was before" can be looked up later. */
+  readonly baseline: readonly GateResult[]
 }
 
 export interface Mark {

@@ -4,7 +4,7 @@ import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { cut } from '../text.ts'
-import { gateOf } from '../wiring/world.ts'
+import { gateOf } from '../wiring/gates.ts'
 
 export function gates(globals: Globals, _options: unknown, name?: string): Promise<number> {
   return withSession(globals, async session => {

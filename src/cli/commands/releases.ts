@@ -40,6 +40,7 @@ export function show(globals: Globals, _options: unknown, name = ''): Promise<nu
       )
       const rows = Object.entries(capture.components).map(([id, c]) => [id, c.adapter, c.summary])
       for (const line of table(rows, out.width, '  ')) out.line(line)
+      for (const gate of capture.baseline) out.line(`  baseline: gate ${gate.gate} ${gate.outcome}`)
       for (const id of capture.backups) out.line(`  ${await backupLine(environment.ledger.backups, id)}`)
     }
     return EXIT.ok

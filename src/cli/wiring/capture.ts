@@ -1,8 +1,10 @@
 import type { CaptureAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { askGate, type GateResult } from '../../core/gate.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
+import { gateOf } from './gates.ts'
 import { movedBetween, observeAll } from './observe.ts'
 import type { Targets } from './targets.ts'
 
@@ -42,6 +44,7 @@ export async function captureAll(
     const moved = movedBetween(before, await observeAll(environment, targets, options.signal))
     if (moved.length > 0) throw captureMoved(options.release, moved)
   }
+  const baseline = options.purpose === 'release' ? await baselineOf(environment, options.signal) : []
   return environment.ledger.releases.add({
     release: options.release,
     environment: environment.config.environment,
@@ -49,7 +52,18 @@ export async function captureAll(
     commit: await commitOf(environment.config.baseDir),
     components: Object.fromEntries(Object.keys(environment.config.components).flatMap(id => pair(id, components[id]))),
     backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
+    baseline,
   })
+}
+
+/** Every gate, measured once. A gate that fails is written down as it is: a capture is no judgement. */
+async function baselineOf(environment: Environment, signal: AbortSignal): Promise<GateResult[]> {
+  const results: GateResult[] = []
+  for (const name of Object.keys(environment.config.gates)) {
+    const { rule, probes } = gateOf(environment, name)
+    results.push(await askGate({ ...rule, attempts: 1, pass: 1 }, probes, environment.clock, signal))
+  }
+  return results
 }
 
 function pair(id: string, pin: PinRecord | undefined): [string, PinRecord][] {

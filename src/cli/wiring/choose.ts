@@ -102,6 +102,7 @@ async function adopt(environment: Environment, targets: Targets, name: string): 
     commit: null,
     components,
     backups: [],
+    baseline: [],
   })
   await ledger.releases.mark(
     name,

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { adapterOf, KINDS } from '../../adapters/registry.ts'
 import { type Catalogue, type Config, loadConfig } from '../../config/load.ts'
 import { resolveSecrets } from '../../config/secrets.ts'
@@ -25,16 +24,7 @@ export interface Environment extends AsyncDisposable {
 
 export const catalogue: Catalogue = { kinds: KINDS, adapter: adapterOf, probe: probeConfig }
 
-/** backout.yaml of this folder or of one above it, unless one is named. */
-export function findConfig(named: string | undefined, from = process.cwd()): string {
-  const said = named ?? process.env['BACKOUT_CONFIG']
-  if (said !== undefined && said !== '') return resolve(said)
-  for (let dir = resolve(from); ; dir = dirname(dir)) {
-    const file = join(dir, 'backout.yaml')
-    if (existsSync(file)) return file
-    if (dirname(dir) === dir) return join(resolve(from), 'backout.yaml')
-  }
-}
+export { findConfig } from './find-config.ts'
 
 /** The home of a configuration: BACKOUT_HOME overrules the file, as on the machine of an `ssh://` home. */
 export function homeOf(config: Config): string {

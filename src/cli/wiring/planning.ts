@@ -123,6 +123,10 @@ async function ownFindings(
     const what = `the upgrade to ${open.to}, begun ${open.begunAt}, was never told to have ended`
     add('warning', 'upgrade_open', what, 'make sure that no deployment is still running')
   }
+  if (process.env['BACKOUT_HOME'] === undefined || process.env['BACKOUT_HOME'] === '') {
+    const what = `only this machine's ${environment.home} is protected by the lock, and lost with this machine`
+    add('note', 'home_is_local', what, 'where several people or CI go back, let them share one: home: ssh://HOST/PATH')
+  }
   const disk = await statfs(environment.home).catch(() => null)
   if (disk !== null && disk.bavail * disk.bsize < FREE_BYTES) {
     const mib = Math.floor((disk.bavail * disk.bsize) / 1024 / 1024)

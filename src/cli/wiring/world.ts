@@ -1,9 +1,8 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { World } from '../../core/executor/world.ts'
-import type { GateRule, Probe } from '../../core/gate.ts'
-import { openProbe } from '../../probes/index.ts'
 import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
+import { gateOf } from './gates.ts'
 import { makePlan } from './planning.ts'
 import type { Targets } from './targets.ts'
 
@@ -47,27 +46,4 @@ function captureGone(to: { release: string; capture: string }): BackoutError {
     next: 'make a new plan: backout plan',
     exit: 'blocked',
   })
-}
-
-/** A gate of the configuration with its probes opened. */
-export function gateOf(environment: Environment, name: string): { rule: GateRule; probes: readonly Probe[] } {
-  const { config } = environment
-  const gate = config.gates[name]
-  if (gate === undefined) {
-    throw new BackoutError({
-      code: 'gate_unknown',
-      what: `There is no gate "${name}" in ${config.file}`,
-      cause: `there are: ${Object.keys(config.gates).join(', ') || 'none'}`,
-      next: 'define it under gates:, or name one of these',
-      exit: 'usage',
-    })
-  }
-  const rule = {
-    name,
-    attempts: gate.attempts,
-    intervalMs: gate.interval,
-    pass: gate.pass,
-    timeoutMs: gate.timeout,
-  }
-  return { rule, probes: gate.probes.map(id => openProbe(id, config.probes[id] as never, config.baseDir)) }
 }

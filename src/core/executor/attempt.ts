@@ -39,7 +39,9 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   if (options.verifyFirst) {
     const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
     if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
-    if (before.is !== 'not-done') return { is: 'unknown', why: before.why, ms: ms() }
+    // What is harmless twice is applied where nothing can tell; everything else is somebody's decision.
+    const again = before.is === 'not-done' || step.onUnknown === 'repeat'
+    if (!again) return { is: 'unknown', why: before.why, ms: ms() }
   }
   const error = await applyWithin(world.clock, target, step, act, stepAct)
   act.guard()

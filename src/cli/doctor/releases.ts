@@ -124,7 +124,9 @@ async function wayBack(
     say(f.level === 'blocker' ? 'problem' : 'warning', f.code, f.what, f.remedy, f.component),
   )
   const rejected = plan.components.flatMap(c =>
-    c.rejected.map(r => say('note', 'rung_rejected', `${c.id}: not by \`${r.rung}\`: ${r.why}`, '', c.id)),
+    c.rejected
+      .filter(r => !found.some(f => f.what === r.why))
+      .map(r => say('note', 'rung_rejected', `${c.id}: not by \`${r.rung}\`: ${r.why}`, '', c.id)),
   )
   const free = !plan.findings.some(f => f.level === 'blocker')
   return [

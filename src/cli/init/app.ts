@@ -36,8 +36,13 @@ export async function apps(site: Site, units: readonly Unit[]): Promise<Finds> {
     const strategy = await strategyAt(join(site.dir, path))
     if (strategy !== null) roots.push({ path, strategy })
   }
-  const candidates = roots.map(({ path, strategy }) => candidateOf(site, path, strategy, roots.length === 1, units))
-  return { ...NOTHING_FOUND, candidates }
+  const candidates = roots.map(async ({ path, strategy }): Promise<Candidate> => {
+    const link = join(site.dir, path, strategy === 'symlink' ? 'current' : 'live')
+    const leads = (await stat(link).catch(() => null))?.isDirectory() === true
+    const candidate = candidateOf(site, path, strategy, roots.length === 1, units)
+    return leads ? candidate : { ...candidate, held: `the link ${link} leads to no folder` }
+  })
+  return { ...NOTHING_FOUND, candidates: await Promise.all(candidates) }
 }
 
 async function strategyAt(root: string): Promise<'symlink' | 'blue-green' | null> {

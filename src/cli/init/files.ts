@@ -1,7 +1,6 @@
 import { basename, dirname, join } from 'node:path'
-import { parseDocument } from 'yaml'
 import { type Candidate, type Finds, join as joined, nameFrom, NOTHING_FOUND } from './found.ts'
-import { git, isAside, readSmall, type Site } from './site.ts'
+import { git, isAside, readYaml, type Site } from './site.ts'
 
 /** Environment files, flag files, and configuration kept in Git. */
 export async function files(site: Site): Promise<Finds> {
@@ -38,7 +37,7 @@ async function flagFiles(site: Site): Promise<Finds> {
   )
   const found: { path: string; format: string }[] = []
   for (const path of named) {
-    const format = flagFormat((await readSmall(join(site.dir, path))) ?? '', path)
+    const format = flagFormat(await readYaml(join(site.dir, path)), path)
     if (format !== null) found.push({ path, format })
   }
   const candidates = found.map(({ path, format }): Candidate => {
@@ -58,9 +57,7 @@ async function flagFiles(site: Site): Promise<Finds> {
 }
 
 /** flagd's own format, or a map of names to true and false. */
-function flagFormat(text: string, path: string): string | null {
-  const document = parseDocument(text)
-  const tree = document.errors.length > 0 ? null : (document.toJS() as unknown)
+function flagFormat(tree: unknown, path: string): string | null {
   if (tree === null || typeof tree !== 'object' || Array.isArray(tree)) return null
   const { flags } = tree as { flags?: unknown }
   const entries = flags !== null && typeof flags === 'object' ? Object.values(flags) : []

@@ -1,9 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { parseDocument } from 'yaml'
 import { mentions, type Unit } from './app.ts'
 import { COMMENTED, type Finds, join as joined, NOTHING_FOUND, type Paragraph } from './found.ts'
-import { isAside, readSmall, type Site } from './site.ts'
+import { isAside, readSmall, readYaml, type Site } from './site.ts'
 
 /** What is taken back by no adapter of this Backout, or by none on its own: said plainly, so that nobody relies on it. */
 export async function others(site: Site, units: readonly Unit[], kinds: readonly string[]): Promise<Finds> {
@@ -22,14 +21,16 @@ function missing(kinds: readonly string[], kind: string, title: string, means: s
   ]
 }
 
+interface Compose {
+  services?: Record<string, { image?: string } | null> | null
+}
+
 async function compose(site: Site, kinds: readonly string[]): Promise<Finds> {
   const paths = site.files.filter(path => /(^|\/)(docker-)?compose[^/]*\.ya?ml$/.test(path) && !isAside(path))
   if (paths.length === 0) return NOTHING_FOUND
   const services: string[] = []
   for (const path of paths) {
-    const tree = parseDocument((await readSmall(join(site.dir, path))) ?? '').toJS() as {
-      services?: Record<string, { image?: string } | null>
-    } | null
+    const tree = (await readYaml(join(site.dir, path))) as Compose | null
     for (const [name, service] of Object.entries(tree?.services ?? {})) {
       services.push(service?.image === undefined ? name : `${name} (${service.image})`)
     }
@@ -50,10 +51,9 @@ interface KubeConfig {
 async function kubernetes(site: Site, kinds: readonly string[]): Promise<Finds> {
   const contexts: string[] = []
   for (const path of site.machine.kubeConfigs) {
-    const text = await readSmall(path)
-    const config = text === null ? null : (parseDocument(text).toJS() as KubeConfig | null)
+    const config = (await readYaml(path)) as KubeConfig | null
     const current = config?.['current-context']
-    for (const { name } of config?.contexts ?? [])
+    for (const { name } of Array.isArray(config?.contexts) ? config.contexts : [])
       if (name !== undefined) contexts.push(name === current ? `${name} (current)` : name)
   }
   const manifests = await manifestsIn(site)

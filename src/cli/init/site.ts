@@ -1,6 +1,7 @@
 import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
+import { parse } from 'yaml'
 import { runLocal } from '../../exec/local.ts'
 
 /** Where on this machine init looks besides the folder. Absolute paths. */
@@ -102,6 +103,16 @@ export async function readSmall(path: string): Promise<string | null> {
   const found = await stat(path).catch(() => null)
   if (found === null || !found.isFile() || found.size > 1024 * 1024) return null
   return readFile(path, 'utf8').catch(() => null)
+}
+
+/** The content of a YAML or JSON file of up to a megabyte; null where it is none. */
+export async function readYaml(path: string): Promise<unknown> {
+  const text = await readSmall(path)
+  try {
+    return text === null ? null : (parse(text, { logLevel: 'silent' }) as unknown)
+  } catch {
+    return null
+  }
 }
 
 /** The first bytes of a file. */

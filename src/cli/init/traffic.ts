@@ -63,8 +63,8 @@ export function parseHaproxy(text: string): Parsed {
   const backends: { name: string; servers: string[] }[] = []
   for (const line of text.split('\n')) {
     const [word, name = '', ...rest] = line.replace(/#.*/, '').trim().split(/\s+/)
-    if (word === 'stats' && name === 'socket') {
-      socket = (rest[0] ?? '').replace(/^unix@/, '')
+    if (word === 'stats' && name === 'socket' && !admin) {
+      socket = (rest[0] ?? '').replace(/^(unix|ipv4)@/, '')
       admin = /level\s+admin/.test(line)
     } else if (word === 'backend' || word === 'listen') backends.push((current = { name, servers: [] }))
     else if (word === 'global' || word === 'defaults' || word === 'frontend') current = null

@@ -100,7 +100,8 @@ describe('from a bad release to a verified rollback, through the command line', 
     expect(code).toBe(0)
     expect(stdout.trim().split('\n').at(-1)).toContain('"detached":true')
     await toy.backout(['status', '--follow'])
-    await expect.poll(async () => (await toy.json<{ state: string }>(['status'])).state).toBe('succeeded')
+    const state = async () => (await toy.json<{ state: string }>(['status'])).state
+    await expect.poll(state, { timeout: 15_000, interval: 200 }).toBe('succeeded')
     expect(await toy.versions()).toEqual(['v1', 'v1'])
   })
 

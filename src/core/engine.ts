@@ -14,7 +14,8 @@ export interface Ctx {
   run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number; handle?: string }): Promise<T>
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
-   * The deadline is durable. Children see the signals of their root. `as` is the run's state while this waits for a person.
+   * A `$cancel` comes before all newer ones: nothing takes it back. The deadline is durable. Children see the signals of
+   * their root. `as` is the run's state while this waits for a person.
    */
   wait(
     key: string,

@@ -97,8 +97,10 @@ export class WorkflowCtx implements Ctx {
     return Math.max(0, Math.min(ms, until - now))
   }
 
+  /** The newest that was not seen; an abort before all else, for nothing that is said after it takes it back. */
   #newest(names: readonly string[]): SignalRow | null {
-    return this.#active.signals.findLast(s => names.includes(s.name) && s.seq > (this.#seen.get(s.name) ?? 0)) ?? null
+    const fresh = this.#active.signals.filter(s => names.includes(s.name) && s.seq > (this.#seen.get(s.name) ?? 0))
+    return fresh.find(s => s.name === '$cancel') ?? fresh.at(-1) ?? null
   }
 
   #saw(names: readonly string[], value: Seen | null): { name: string; value: Json } | null {

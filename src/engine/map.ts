@@ -60,7 +60,8 @@ export async function mapChildren(
   return outcomes
 }
 
-/** The control signal that stands: the newest of pause, resume and cancel. */
+/** The control signal that stands: an abort for ever, otherwise the newest of pause and resume. */
 function standing(active: ActiveRun): string | undefined {
-  return active.signals.findLast(s => s.name === '$pause' || s.name === '$resume' || s.name === '$cancel')?.name
+  if (active.signals.some(s => s.name === '$cancel')) return '$cancel'
+  return active.signals.findLast(s => s.name === '$pause' || s.name === '$resume')?.name
 }

@@ -1,4 +1,6 @@
 import type { Loss } from '../core/contract.ts'
+import { sameJson } from '../core/json.ts'
+import { nameOf, type Rename } from './renames.ts'
 import type { SchemaDifference } from './schema.ts'
 
 /** Something that exists now, did not at the baseline, and goes with everything in it when the schema goes back. */
@@ -8,21 +10,33 @@ export interface AtRisk {
   readonly column: string | null
 }
 
-/** What undoing these differences destroys. Changed types and constraints are no objects of their own: see `notRestored`. */
-export function atRisk(differences: readonly SchemaDifference[]): AtRisk[] {
+/**
+ * What undoing these differences destroys; what was renamed comes back under its old name. Changed types and constraints
+ * are no objects of their own: see `notRestored`.
+ */
+export function atRisk(differences: readonly SchemaDifference[], renames: readonly Rename[] = []): AtRisk[] {
   return differences
     .filter(d => d.is === 'added' && (d.object === 'table' || d.object === 'column'))
-    .map(({ table, member }) => ({ table, column: member }))
+    .map(placeOf)
+    .filter(place => !renames.some(r => sameJson(r.now, place)))
 }
 
 /** What the release took away: undoing its migrations brings the place back, not the content. */
-export function notRestored(differences: readonly SchemaDifference[]): SchemaDifference[] {
-  return differences.filter(d => d.is === 'gone' && (d.object === 'table' || d.object === 'column'))
+export function notRestored(
+  differences: readonly SchemaDifference[],
+  renames: readonly Rename[] = [],
+): SchemaDifference[] {
+  return differences
+    .filter(d => d.is === 'gone' && (d.object === 'table' || d.object === 'column'))
+    .filter(d => !renames.some(r => sameJson(r.was, placeOf(d))))
 }
 
-/** The loss in the words of the plan; null where nothing is in it. */
-export function lossOf(item: AtRisk, count: number, note: string): Loss | null {
+function placeOf({ table, member }: SchemaDifference): AtRisk {
+  return { table, column: member }
+}
+
+/** The loss in the words of the plan; null where nothing is in it. `since`: ISO time of the oldest of it. */
+export function lossOf(item: AtRisk, count: number, note: string, since: string | null = null): Loss | null {
   if (count === 0) return null
-  const what = item.column === null ? item.table : `${item.table}.${item.column}`
-  return { what, count, unit: item.column === null ? 'rows' : 'values', since: null, note }
+  return { what: nameOf(item), count, unit: item.column === null ? 'rows' : 'values', since, note }
 }

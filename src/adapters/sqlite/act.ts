@@ -3,15 +3,15 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { fingerprintHash } from '../../data/fingerprint.ts'
-import { type SchemaShape, schemaHash, schemaShape } from '../../data/schema.ts'
-import { COPY, factsIn, makeBackup, prove } from './backup.ts'
+import { schemaHash } from '../../data/schema.ts'
+import { COPY, factsIn, makeBackup, prove, type Release, releaseShape } from './backup.ts'
 import { notAccepted } from './down.ts'
 import { fingerprint } from './fingerprint.ts'
 import { broken, filesOf, restore } from './restore.ts'
 import { everything, measureSince } from './since.ts'
 import { type Place, placeOf, readLive, readOrTell, type Site } from './site.ts'
 
-const backupArgs = z.object({ prove: z.boolean(), base: schemaShape.nullable() })
+const backupArgs = z.object({ prove: z.boolean(), release: releaseShape.nullable() })
 const restoreArgs = z.object({ backup: z.string(), schema: z.string(), data: z.string() })
 
 /** The backup right before a rollback. Found again by the step's idem; a file that is no database is copied as it is. */
@@ -20,16 +20,16 @@ export async function applyBackup(site: Site, step: Step, act: StepAct): Promise
   const place = await placeOf(site, act.signal)
   act.guard()
   const found = await ownBackup(site, act)
-  const backup = found !== null && found.proof?.ok !== false ? found : await makeOwn(site, place, act, args.base)
+  const backup = found !== null && found.proof?.ok !== false ? found : await makeOwn(site, place, act, args.release)
   if (args.prove && backup.proof === null && factsIn(backup) !== null) await prove(site, backup, act)
   const text = `Backed up ${place.file} as ${backup.id} (${backup.bytes} bytes)`
   await act.tell({ kind: 'kept', text, data: { backup: backup.id } })
 }
 
-async function makeOwn(site: Site, place: Place, act: StepAct, base: SchemaShape | null): Promise<Backup> {
+async function makeOwn(site: Site, place: Place, act: StepAct, release: Release | null): Promise<Backup> {
   const about = { component: site.ctx.component, reason: 'pre-rollback', release: null, idem: act.idem } as const
   const state = await readOrTell(place, db => readLive(site, db))
-  return typeof state === 'string' ? copyAsIs(place, act, about, state) : makeBackup(site, place, act, about, base)
+  return typeof state === 'string' ? copyAsIs(place, act, about, state) : makeBackup(site, place, act, about, release)
 }
 
 async function copyAsIs(

@@ -9,11 +9,13 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import { compareFingerprints } from '../../data/diff.ts'
 import { fingerprintShape } from '../../data/fingerprint.ts'
-import { compareSchemas, type SchemaShape, schemaShape } from '../../data/schema.ts'
+import { NO_RENAMES, renameShape } from '../../data/renames.ts'
+import { compareSchemas, schemaShape } from '../../data/schema.ts'
 import type { SqlitePin } from './config.ts'
 import { all, explained, isBusy, openFrozen, reading } from './database.ts'
 import { fingerprint } from './fingerprint.ts'
 import { writeAside } from './measure.ts'
+import { type Baseline, candidates, findRenames } from './renames.ts'
 import { type Live, type Place, readLive, type Site } from './site.ts'
 
 export const COPY = 'database.sqlite'
@@ -31,25 +33,38 @@ const backupFacts = z.object({
   mode: z.number(),
   /** What going down would destroy, written out: name of the data -> file. */
   lost: z.record(z.string(), z.string()),
+  /** What going down must bring back under its old name, as the fingerprint has it under the new one. */
+  renames: z.array(renameShape).default([]),
 })
 export type BackupFacts = z.infer<typeof backupFacts>
 
 type Act = CaptureAct | StepAct
 
+/** What going down goes back to. */
+export const releaseShape = z.object({
+  schema: schemaShape,
+  /** Id of the release's backup. */
+  backup: z.string().nullable(),
+  /** Of the tables in which something may have been renamed. */
+  data: fingerprintShape,
+})
+export type Release = z.infer<typeof releaseShape>
+
 /**
  * Copies the database while others may go on using it: copy, schema and fingerprint are of one instant.
- * `base`: what is in the database beyond this schema is written out as well.
+ * `release`: what is in the database beyond its schema is written out as well; what was renamed since is told.
  */
 export async function makeBackup(
   site: Site,
   place: Place,
   act: Act,
   about: BackupAbout,
-  base: SchemaShape | null = null,
+  release: Release | null = null,
 ): Promise<Backup> {
+  const base = release === null ? null : await baselineOf(site, place, act, release)
   const draft = await act.backups.begin(about)
   try {
-    const facts = await reading(place, async db => {
+    const facts = await reading({ ...place, beside: base?.copy ?? null }, async db => {
       const live = readLive(site, db)
       act.progress({ text: `copying ${place.file}` })
       await copy(db, join(draft.dir, COPY), act)
@@ -63,16 +78,31 @@ export async function makeBackup(
   }
 }
 
+async function baselineOf(site: Site, place: Place, act: Act, release: Release): Promise<Baseline> {
+  const { schema } = await reading(place, db => readLive(site, db))
+  const asked = candidates(release.schema, schema).length > 0
+  return { ...release, copy: asked ? await wholeCopy(act, release.backup) : null }
+}
+
+/** The file of a backup that is there and as it was made. */
+export async function wholeCopy(act: Pick<Act, 'backups' | 'signal'>, id: string | null): Promise<string | null> {
+  if (id === null) return null
+  const backup = await act.backups.get(id).catch(() => null)
+  if (backup === null || factsIn(backup) === null) return null
+  return (await act.backups.check(id, act.signal)).length > 0 ? null : join(backup.dir, COPY)
+}
+
 async function factsOf(
   site: Site,
   place: Place,
   db: DatabaseSync,
   live: Live,
   dir: string,
-  base: SchemaShape | null,
+  base: Baseline | null,
 ): Promise<BackupFacts> {
   const extra = new Set(live.level.applied)
   const declared = site.config.loses.filter(l => extra.has(l.migration))
+  const { renames } = base === null ? NO_RENAMES : await findRenames(db, base, live.schema, place.signal)
   return {
     kind: 'sqlite',
     identity: place.identity,
@@ -82,7 +112,8 @@ async function factsOf(
     fingerprint: await fingerprint(db, live.schema, place.signal),
     journal: String(all(db, 'PRAGMA main.journal_mode')[0]?.['journal_mode']),
     mode: (await stat(place.file)).mode & 0o777,
-    lost: base === null ? {} : await writeAside(db, base, live.schema, declared, dir),
+    lost: base === null ? {} : await writeAside(db, base.schema, live.schema, declared, renames, dir),
+    renames: renames.map(({ was, now }) => ({ was, now })),
   }
 }
 

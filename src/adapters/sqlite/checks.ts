@@ -4,6 +4,7 @@ import type { Backup, Finding, Need, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
 import type { Between } from '../../data/bookkeeping.ts'
+import { type Doubt, nameOf, type Rename, type Renames } from '../../data/renames.ts'
 import type { SchemaDifference } from '../../data/schema.ts'
 import { notRestored } from '../../data/loss.ts'
 import { factsIn } from './backup.ts'
@@ -118,11 +119,44 @@ async function scriptFindings(site: Site, template: string, { extra }: Between, 
 }
 
 /** What going back cannot give back because the release destroyed it. */
-export function goneFindings(differences: readonly SchemaDifference[], say: Say): Finding[] {
-  return notRestored(differences).map(d => {
+export function goneFindings(
+  differences: readonly SchemaDifference[],
+  renames: readonly Rename[],
+  say: Say,
+): Finding[] {
+  return notRestored(differences, renames).map(d => {
     const what = `${d.text}, or was renamed: undoing the migration brings back the ${d.object}, its content only if the down-script does`
     return say('warning', 'content_gone', what, 'the rung `restore` brings the content back as it was at the release')
   })
+}
+
+/** What was taken for a rename, and what was not though it looks like one and is counted as lost. `by`: "the backup". */
+export function renameFindings(
+  { renames, doubts }: Renames,
+  lost: ReadonlySet<string>,
+  by: string,
+  say: Say,
+): Finding[] {
+  const taken = renames.map(r => {
+    const held = `${nameOf(r.now)} holds what ${nameOf(r.was)} held in ${r.equal} of ${r.rows} rows of ${by}`
+    return say('note', 'renamed', `${held}: taken for a rename; checked again after undoing`, '')
+  })
+  const counted = doubts.filter(d => lost.has(nameOf(d.now)))
+  const doubtful = counted.map(d => say('note', 'rename_unproven', `${doubtText(d, by)}: counted as lost`, ''))
+  return [...taken, ...doubtful]
+}
+
+function doubtText(doubt: Doubt, by: string): string {
+  const [from, to] = [nameOf(doubt.was), nameOf(doubt.now)]
+  if (doubt.why === 'differs') {
+    return `${to} holds what ${from} held in no more than ${doubt.equal} of ${doubt.rows} rows of ${by}, so that it is no rename`
+  }
+  if (doubt.why === 'ambiguous') {
+    const others = doubt.rivals.map(r => `${nameOf(r.now)} what ${nameOf(r.was)} held`)
+    return `${to} holds what ${from} held, and ${others.join(' and ')}, so that nobody can tell what was renamed`
+  }
+  const because = doubt.why === 'untold' ? doubt.untold : `no row of ${by} has a value to compare`
+  return `Whether ${to} is ${from} under another name cannot be told, for ${because}`
 }
 
 /** Room for what will be written beside the database. */

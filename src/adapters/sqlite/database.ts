@@ -46,6 +46,8 @@ export interface Access {
   /** How long to wait for a lock. Milliseconds. */
   readonly busyMs: number
   readonly signal: AbortSignal
+  /** A backup's copy, to be read as `base` beside it. */
+  readonly beside?: string | null
 }
 
 /**
@@ -56,6 +58,7 @@ export async function reading<T>(access: Access, work: (db: DatabaseSync) => T |
   return patiently(access, async () => {
     const db = openToRead(access.file)
     try {
+      if (access.beside != null) db.prepare('ATTACH ? AS base').run(frozenUri(access.beside))
       db.exec('BEGIN')
       return await work(db)
     } finally {

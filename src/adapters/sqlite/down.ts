@@ -1,15 +1,17 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import type { Backup, ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
+import type { ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { between } from '../../data/bookkeeping.ts'
 import { compareFingerprints } from '../../data/diff.ts'
+import { nameOf } from '../../data/renames.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../../data/schema.ts'
 import { groupAlive, runLocal } from '../../exec/local.ts'
 import { reading } from './database.ts'
 import { factsIn } from './backup.ts'
+import { type Kept, keptBackup, type NotBack, notBack, notBackError, refuseWritten, shortfall } from './came-back.ts'
 import { fingerprint } from './fingerprint.ts'
 import { holdersOf } from './holders.ts'
 import { lostByGoingDown } from './measure.ts'
@@ -24,6 +26,8 @@ const downArgs = z.object({
   /** The level of the release, and its schema: what everything else must be like once the last one is undone. */
   release: z.array(z.string()),
   schema: schemaShape,
+  /** Whether it is the first one, or the last one, that the plan undoes. */
+  first: z.boolean(),
   last: z.boolean(),
   /** The release's backup, which knows the data as it was. */
   backup: z.string().nullable(),
@@ -31,31 +35,75 @@ const downArgs = z.object({
 export type DownArgs = z.infer<typeof downArgs>
 
 /** Kept before the command starts, so that a later process finds what it left behind. */
-const ENDED = { ended: true }
-const handleShape = z.object({ pgid: z.number().optional(), elsewhere: z.string().optional() })
+const handleShape = z.object({
+  pgid: z.number().optional(),
+  elsewhere: z.string().optional(),
+  /** The backup that knows what must be there again under its old name. */
+  check: z.string().optional(),
+  /** It was, and may be written to again. */
+  checked: z.boolean().optional(),
+})
 
 /** Undoes one migration. Never runs the command where the migration is not applied any more: it would undo another. */
 export async function migrateDown(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = downArgs.parse(step.args)
   const place = await placeOf(site, act.signal)
+  const kept = await keptFor(site, place, act)
   const { live, loss } = await reading(place, db => {
     const live = readLive(site, db)
     const declared = site.config.loses.filter(l => l.migration === args.migration)
-    return { live, loss: lostByGoingDown(db, args.schema, live.schema, declared) }
+    // What the backup does not vouch for is counted as lost.
+    return { live, loss: lostByGoingDown(db, args.schema, live.schema, declared, kept?.facts.renames ?? []) }
   })
   if (live.level.applied.includes(args.migration)) {
     refuseMoved(args, live.level.applied)
+    if (args.first && kept !== null) await refuseWritten(place, kept, live.schema)
     if (!act.accepts(loss)) throw notAccepted(args.migration, loss)
     act.signal.throwIfAborted()
     act.guard()
-    const result = await runDown(site, place, args, act)
+    const result = await runDown(site, place, args, kept, act)
     if (result.code !== 0) throw downFailed(args.migration, result)
   }
   const after = await reading(place, db => readLive(site, db))
+  const missing = await missingAfter(site, place, args, kept, after, act)
+  if (kept !== null && missing.length > 0) throw notBackError(args.migration, place, kept, missing)
   const wrong = wrongAfter(args, after)
   if (wrong !== null) throw wrongError(args, place.file, wrong)
-  await tellLost(site, args, after, loss, act)
+  await tellLost(kept, args, after, loss, act)
+  if (args.last && kept !== null && kept.facts.renames.length > 0) {
+    await act.note({ ended: true, check: kept.backup.id, checked: true })
+    await tellBack(kept, act)
+  }
   if (args.last && args.backup !== null) await tellCompared(place, args.backup, after, act)
+}
+
+function keptFor(site: Site, place: Place, act: StepAct): Promise<Kept | null> {
+  return keptBackup(site, place, act, handleShape.safeParse(act.handle).data?.check ?? null)
+}
+
+/** Once the last one is undone: what was renamed and is not as it was. Rows that were declared lost may be gone. */
+async function missingAfter(
+  site: Site,
+  place: Place,
+  args: DownArgs,
+  kept: Kept | null,
+  live: Live,
+  act: StepAct,
+): Promise<NotBack[]> {
+  if (kept === null || !args.last || live.level.applied.includes(args.migration)) return []
+  if (handleShape.safeParse(act.handle).data?.checked === true) return []
+  const undone = kept.facts.level.applied.filter(name => !args.release.includes(name))
+  const declared = site.config.loses.some(l => undone.includes(l.migration))
+  const missing = await notBack(place, kept, live.schema, act)
+  return missing.filter(n => !(declared && n.other === 0 && !n.nowhere))
+}
+
+async function tellBack({ backup, facts }: Kept, act: StepAct): Promise<void> {
+  for (const { was, now } of facts.renames) {
+    const rows = facts.fingerprint.tables[now.table]?.rows ?? 0
+    const text = `${nameOf(was)} holds what ${nameOf(now)} held, in all ${rows} rows of the backup ${backup.id}`
+    await act.tell({ kind: 'note', text, data: { was: nameOf(was), now: nameOf(now), rows, backup: backup.id } })
+  }
 }
 
 /** Names where the data is not what it was at the release: what was written since stays when a migration is undone. */
@@ -82,16 +130,17 @@ function refuseMoved(args: DownArgs, applied: readonly string[]): void {
   })
 }
 
-async function runDown(site: Site, place: Place, args: DownArgs, act: StepAct): Promise<ExecResult> {
+async function runDown(site: Site, place: Place, args: DownArgs, kept: Kept | null, act: StepAct): Promise<ExecResult> {
   const { down, runIn, cwd, downLimit } = site.config.migrations
   if (down === undefined)
     throw new BackoutError({ code: 'no_down_command', what: 'migrations.down is not set any more' })
   const argv = down.map(reveal)
   const env = { BACKOUT_MIGRATION: args.migration, BACKOUT_LEVEL: args.level, BACKOUT_DATABASE: place.file }
+  const check = kept === null || kept.facts.renames.length === 0 ? {} : { check: kept.backup.id }
   if (runIn !== undefined) {
-    await act.note({ elsewhere: runIn })
+    await act.note({ elsewhere: runIn, ...check })
     const result = await act.exec(runIn, 'from', argv, env)
-    await act.note(ENDED)
+    await act.note({ ended: true, ...check })
     return result
   }
   const command = {
@@ -100,12 +149,12 @@ async function runDown(site: Site, place: Place, args: DownArgs, act: StepAct): 
     cwd: resolve(site.ctx.baseDir, cwd),
     limitMs: downLimit,
     idem: act.idem,
-    onSpawn: (pgid: number) => act.note({ pgid }),
+    onSpawn: (pgid: number) => act.note({ pgid, ...check }),
   }
   try {
     return await runLocal(command, act.signal)
   } finally {
-    await act.note(ENDED)
+    await act.note({ ended: true, ...check })
   }
 }
 
@@ -160,25 +209,24 @@ export function notAccepted(what: string, loss: readonly Loss[]): BackoutError {
 }
 
 /** Says in the journal what is gone now, and where it was written. */
-async function tellLost(site: Site, args: DownArgs, after: Live, before: readonly Loss[], act: StepAct): Promise<void> {
+async function tellLost(
+  kept: Kept | null,
+  args: DownArgs,
+  after: Live,
+  before: readonly Loss[],
+  act: StepAct,
+): Promise<void> {
   const left = new Set(compareSchemas(args.schema, after.schema).flatMap(d => (d.is === 'added' ? [d.name] : [])))
-  const backup = await newestBackup(site, act)
+  const backup = kept?.backup.id ?? null
   for (const loss of before.filter(l => !left.has(l.what))) {
-    const file = backup === null ? undefined : factsIn(backup)?.lost[loss.what]
-    const where =
-      backup === null ? '' : `; it is in the backup ${backup.id}${file === undefined ? '' : `, file ${file}`}`
+    const file = kept?.facts.lost[loss.what]
+    const where = backup === null ? '' : `; it is in the backup ${backup}${file === undefined ? '' : `, file ${file}`}`
     await act.tell({
       kind: 'lost',
       text: `${loss.count} ${loss.unit} of ${loss.what} went with ${args.migration}${where}`,
-      data: { what: loss.what, count: loss.count, unit: loss.unit, backup: backup?.id ?? null, file: file ?? null },
+      data: { what: loss.what, count: loss.count, unit: loss.unit, backup, file: file ?? null },
     })
   }
-}
-
-async function newestBackup(site: Site, act: StepAct): Promise<Backup | null> {
-  const all = await act.backups.list(site.ctx.component)
-  const own = all.filter(b => b.reason === 'pre-rollback').sort((a, b) => a.createdAt.localeCompare(b.createdAt))
-  return own.at(-1) ?? null
 }
 
 export async function downVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
@@ -188,6 +236,8 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   if (alive !== null) return { is: 'running', why: alive }
   const live = await reading(place, db => readLive(site, db))
   const wrong = wrongAfter(args, live)
+  const missing = await missingAfter(site, place, args, await keptFor(site, place, act), live, act)
+  if (missing.length > 0) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
   if (wrong === null) return { is: 'done', why: `${args.migration} is not applied any more` }
   if (wrong.code === 'down_without_effect' && begun(act)) {
     const [holder] = await holdersOf(place.file)

@@ -6,7 +6,7 @@ import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { all, quoted, sqliteCode } from './database.ts'
 
-const METHOD = 'sqlite-1'
+export const METHOD = 'sqlite-1'
 const TOO_BIG = 18
 const FIRST_CHUNK = 256
 const MOST_ROWS = 8192
@@ -15,25 +15,30 @@ const MOST_BYTES = 8 * 1024 * 1024
 /** Reads every value of every table of the schema. Lets other work go on between chunks. */
 export async function fingerprint(db: DatabaseSync, schema: SchemaShape, signal: AbortSignal): Promise<Fingerprint> {
   const tables: Record<string, TableFingerprint> = {}
-  for (const [name, shape] of Object.entries(schema.tables)) tables[name] = await ofTable(db, name, shape, signal)
+  for (const [name, shape] of Object.entries(schema.tables))
+    tables[name] = await tableFingerprint(db, name, shape, signal)
   return { method: METHOD, tables }
 }
 
-async function ofTable(
+/** `part`: of these columns only, of the first so many rows only. */
+export async function tableFingerprint(
   db: DatabaseSync,
   table: string,
   shape: TableShape,
   signal: AbortSignal,
+  part: { columns?: readonly string[]; rows?: number } = {},
 ): Promise<TableFingerprint> {
-  const columns = Object.keys(shape.columns).filter(c => shape.columns[c]?.generated === false)
+  const wanted = part.columns ?? Object.keys(shape.columns)
+  const columns = wanted.filter(c => shape.columns[c]?.generated === false)
+  const most = part.rows ?? Infinity
   const digests = columns.map(() => createHash('sha256'))
   const order = orderOf(table, shape)
   let rows = 0
   let limit = FIRST_CHUNK
   let after: SQLInputValue[] | null = null
-  for (;;) {
+  while (rows < most) {
     signal.throwIfAborted()
-    const chunk = readChunk(db, table, columns, order, after, limit)
+    const chunk = readChunk(db, table, columns, order, after, Math.min(limit, most - rows))
     if (chunk === 'too big') {
       limit = 1
       continue
@@ -63,7 +68,7 @@ function digestOf(hash: Hash | undefined): string {
  * so they order, and are not hashed.
  */
 export function orderOf(table: string, shape: TableShape): string[] {
-  if (shape.constraints.includes('without rowid')) return shape.key.map(quoted)
+  if (!hasRowId(shape)) return shape.key.map(quoted)
   const taken = new Set(Object.keys(shape.columns).map(c => c.toLowerCase()))
   const free = ['rowid', '_rowid_', 'oid'].find(name => !taken.has(name))
   if (free !== undefined) return [free]
@@ -73,6 +78,10 @@ export function orderOf(table: string, shape: TableShape): string[] {
     next: 'rename one of them',
     exit: 'blocked',
   })
+}
+
+export function hasRowId(shape: TableShape): boolean {
+  return !shape.constraints.includes('without rowid')
 }
 
 /** A value as bytes that tell its type too. quote() cuts a text at a NUL character, so that such ones go as hex. */

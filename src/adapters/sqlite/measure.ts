@@ -4,32 +4,43 @@ import type { DatabaseSync } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import type { Loss } from '../../core/contract.ts'
 import { type AtRisk, atRisk, lossOf } from '../../data/loss.ts'
+import { nameOf, type Rename } from '../../data/renames.ts'
 import { compareSchemas, type SchemaShape, type TableShape } from '../../data/schema.ts'
 import type { SqliteConfig } from './config.ts'
-import { count, quoted } from './database.ts'
+import { all, count, quoted } from './database.ts'
 import { orderOf } from './fingerprint.ts'
+import { same } from './rows.ts'
+import { oldest } from './times.ts'
 
 const KEPT = 'kept in the pre-rollback backup; not brought back by itself'
 const DEFAULT_IS_FIXED = /^(-?[\d.]+(e[+-]?\d+)?|0x[\da-f]+|'(?:[^']|'')*'|x'[\da-f]*'|true|false)$/i
 
 type Declared = SqliteConfig['loses'][number]
 
-/** What destroying everything that the baseline does not know would lose, counted now. */
+/** What destroying everything that the baseline does not know, by whatever name, would lose, counted now. */
 export function lostByGoingDown(
   db: DatabaseSync,
   base: SchemaShape,
   live: SchemaShape,
   declared: readonly Declared[],
+  renames: readonly Rename[],
 ): Loss[] {
-  const found = atRisk(compareSchemas(base, live)).map(item => lossOf(item, countOf(db, live, item), KEPT))
+  const found = atRisk(compareSchemas(base, live), renames).map(item => {
+    const { rows, since } = countOf(db, live, item)
+    return lossOf(item, rows, KEPT, since)
+  })
   const named = new Set(declared.map(d => d.what))
   const own = declared.map(d => declaredLoss(db, d))
   return [...found.filter(l => l !== null && !named.has(l.what)), ...own].filter(l => l !== null)
 }
 
-function countOf(db: DatabaseSync, live: SchemaShape, item: AtRisk): number {
+function countOf(db: DatabaseSync, live: SchemaShape, item: AtRisk): { rows: number; since: string | null } {
+  const shape = live.tables[item.table]
   const filter = filterOf(live, item)
-  return filter === null ? 0 : count(db, `SELECT count(*) FROM ${quoted(item.table)} WHERE ${filter}`)
+  if (shape === undefined || filter === null) return { rows: 0, since: null }
+  const [row] = all(db, `SELECT count(*), ${oldest(shape) ?? 'NULL'} FROM ${quoted(item.table)} WHERE ${filter}`)
+  const [rows, since] = Object.values(row ?? {})
+  return { rows: Number(rows ?? 0), since: since == null ? null : String(since) }
 }
 
 /** Which rows hold something of it: all of a table, those unlike the default of a column, none of a computed one. */
@@ -61,9 +72,10 @@ export async function changedSince(
   db: DatabaseSync,
   base: SchemaShape,
   live: SchemaShape,
+  renames: readonly Rename[],
   signal: AbortSignal,
 ): Promise<Since> {
-  const loss = lostByGoingDown(db, base, live, [])
+  const loss = lostByGoingDown(db, base, live, [], renames)
   const returning: Record<string, number> = {}
   for (const [table, now] of Object.entries(live.tables)) {
     const then = base.tables[table]
@@ -97,22 +109,19 @@ function changesOf(table: string, then: TableShape, now: TableShape): Changes {
   return keyed ? byKey(table, now.key, columns) : byContent(table, columns)
 }
 
-/** NULL, type and letter case all count: the collation of a column must not hide a change. */
 function differs(columns: readonly string[]): string {
-  const one = (c: string) =>
-    `l.${quoted(c)} COLLATE BINARY IS NOT b.${quoted(c)} OR typeof(l.${quoted(c)}) <> typeof(b.${quoted(c)})`
-  return columns.length === 0 ? 'FALSE' : columns.map(one).join(' OR ')
+  return columns.length === 0 ? 'FALSE' : columns.map(c => `NOT ${same(c)}`).join(' OR ')
 }
 
 function byKey(table: string, key: readonly string[], columns: readonly string[]): Changes {
   const t = quoted(table)
-  const same = key.map(k => `l.${quoted(k)} = b.${quoted(k)}`).join(' AND ')
+  const match = key.map(k => `l.${quoted(k)} = b.${quoted(k)}`).join(' AND ')
   const without = (a: string, b: string, from: string, other: string) =>
-    `SELECT count(*) FROM ${from}.${t} AS ${a} WHERE NOT EXISTS (SELECT 1 FROM ${other}.${t} AS ${b} WHERE ${same})`
+    `SELECT count(*) FROM ${from}.${t} AS ${a} WHERE NOT EXISTS (SELECT 1 FROM ${other}.${t} AS ${b} WHERE ${match})`
   return {
     added: without('l', 'b', 'main', 'base'),
     deleted: without('b', 'l', 'base', 'main'),
-    changed: `SELECT count(*) FROM main.${t} AS l JOIN base.${t} AS b ON ${same} WHERE ${differs(columns)}`,
+    changed: `SELECT count(*) FROM main.${t} AS l JOIN base.${t} AS b ON ${match} WHERE ${differs(columns)}`,
   }
 }
 
@@ -131,12 +140,13 @@ export async function writeAside(
   base: SchemaShape,
   live: SchemaShape,
   declared: readonly Declared[],
+  renames: readonly Rename[],
   dir: string,
 ): Promise<Record<string, string>> {
   const files: Record<string, string> = {}
-  const jobs = atRisk(compareSchemas(base, live)).flatMap(item => {
+  const jobs = atRisk(compareSchemas(base, live), renames).flatMap(item => {
     const sql = rowsOf(live, item)
-    return sql === null ? [] : [{ what: item.column === null ? item.table : `${item.table}.${item.column}`, sql }]
+    return sql === null ? [] : [{ what: nameOf(item), sql }]
   })
   for (const d of declared) if (d.rows !== undefined) jobs.push({ what: d.what, sql: d.rows })
   for (const { what, sql } of jobs) {

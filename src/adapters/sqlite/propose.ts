@@ -1,12 +1,34 @@
+import { join } from 'node:path'
 import type { Finding, Node, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import { between } from '../../data/bookkeeping.ts'
+import { NO_RENAMES, type Renames } from '../../data/renames.ts'
 import { compareSchemas, type SchemaDifference } from '../../data/schema.ts'
-import { backupFindings, downFindings, goneFindings, saying, sizeOf, writerFindings, writersOf } from './checks.ts'
+import { COPY, type Release } from './backup.ts'
+import {
+  backupFindings,
+  downFindings,
+  goneFindings,
+  renameFindings,
+  saying,
+  sizeOf,
+  writerFindings,
+  writersOf,
+} from './checks.ts'
 import type { DownArgs } from './down.ts'
 import { lostByGoingDown } from './measure.ts'
-import { type FileState, type Live, placeOf, readLive, readOrTell, shownLevel, type Site } from './site.ts'
+import { candidates, dataFor, findRenames } from './renames.ts'
+import {
+  type FileState,
+  type Live,
+  measuredOnce,
+  placeOf,
+  readLive,
+  readOrTell,
+  shownLevel,
+  type Site,
+} from './site.ts'
 import { proposeRestore } from './propose-restore.ts'
 import { type Ask, backupStep, estimate, type Look, omitted, withFindings } from './steps.ts'
 
@@ -69,23 +91,46 @@ async function proposeDown(look: Look, live: Live): Promise<Proposal> {
   }
   const runIn = site.config.migrations.runIn
   const needs = writersOf(site, question)
-  const { findings } = await backupFindings(question, site, say, 'warning')
+  const { findings, backup: kept } = await backupFindings(question, site, say, 'warning')
+  const whole = kept !== null && !findings.some(f => f.code === 'backup_altered')
+  const found = await renamesSince(look, live, whole ? join(kept.dir, COPY) : null)
   findings.push(...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
-  findings.push(...goneFindings(differences, say))
+  findings.push(...goneFindings(differences, found.renames, say))
   const declared = site.config.loses.filter(l => gap.extra.includes(l.migration))
-  const loss = await readOrTell(place, db => lostByGoingDown(db, to.schema, live.schema, declared))
-  const backup = backupStep(look, await sizeOf(place.file), toJson(to.schema))
+  const read = await readOrTell(place, db => lostByGoingDown(db, to.schema, live.schema, declared, found.renames))
+  const loss = typeof read === 'string' ? [] : read
+  const by = whole ? 'the backup' : 'the fingerprint in the release'
+  findings.push(...renameFindings(found, new Set(loss.map(l => l.what)), by, say))
+  const backup = backupStep(look, await sizeOf(place.file), toJson(releaseOf(look, live)))
   const downs = downSteps(look, live, gap.extra)
   return {
     ...NOTHING,
     change: { from: shownLevel(live.level), to: shownLevel(to.level) },
     findings,
-    impact: { ...NO_IMPACT, downtimeMs: estimate(backup, ...downs), loss: typeof loss === 'string' ? [] : loss },
+    impact: { ...NO_IMPACT, downtimeMs: estimate(backup, ...downs), loss },
     needs: runIn === undefined ? needs : [...needs, { of: runIn, what: 'exec-from' }],
     steps: [backup, ...downs],
     phases: { backup: { step: backup.id }, data: { seq: downs.map((s): Node => ({ step: s.id })) } },
     omits: omitted(question),
   }
+}
+
+/** What the backup step needs to find out by itself what was renamed. */
+function releaseOf({ question: { to } }: Look, live: Live): Release {
+  const data = dataFor(candidates(to.schema, live.schema), to.fingerprint)
+  return { schema: to.schema, backup: to.backup, data }
+}
+
+/** `copy`: the file of the release's backup, where it is whole. */
+async function renamesSince({ site, place, question }: Look, live: Live, copy: string | null): Promise<Renames> {
+  const { to, signal } = question
+  if (candidates(to.schema, live.schema).length === 0) return NO_RENAMES
+  const base = { schema: to.schema, data: to.fingerprint, copy }
+  const files = [place.file, ...(copy === null ? [] : [copy])]
+  return measuredOnce(site, `renames since ${to.at}`, files, async () => {
+    const found = await readOrTell({ ...place, beside: copy }, db => findRenames(db, base, live.schema, signal))
+    return typeof found === 'string' ? NO_RENAMES : found
+  })
 }
 
 function byHand({ say }: Look, live: Live, differences: readonly SchemaDifference[]): Finding {
@@ -107,6 +152,7 @@ function downSteps({ site, question }: Look, live: Live, extra: readonly string[
       level: head ?? '',
       release: to.level.applied,
       schema: to.schema,
+      first: i === 0,
       last: i === extra.length - 1,
       backup: to.backup,
     }

@@ -20,13 +20,13 @@ export function withFindings(...findings: Finding[]): Proposal {
 }
 
 /** The backup of what is there right before it is changed. */
-export function backupStep({ site, question }: Look, bytes: number, base: Json): Step {
+export function backupStep({ site, question }: Look, bytes: number, release: Json): Step {
   const prove = question.mode === 'full'
   return {
     id: `${site.ctx.component}/backup`,
     component: site.ctx.component,
     title: `back up ${site.config.path}${prove ? ' and prove the backup' : ''}`,
-    args: { prove, base },
+    args: { prove, release },
     limitMs: site.config.limit,
     retries: 1,
     estimateMs: perMegabyte(bytes, prove ? 40 : 15),

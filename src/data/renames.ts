@@ -1,0 +1,100 @@
+import { z } from 'zod'
+import { sameJson } from '../core/json.ts'
+import type { ColumnShape, SchemaShape } from './schema.ts'
+
+/** A table, or a column of one. */
+const named = z.object({ table: z.string(), column: z.string().nullable() })
+export type Named = z.infer<typeof named>
+
+/** One thing under two names: what it was called at the baseline, and what it is called now. */
+export const renameShape = z.object({ was: named, now: named })
+export type Rename = z.infer<typeof renameShape>
+
+/** What the rows say about a rename that may be one. */
+export interface Weighed extends Rename {
+  /** Rows that are there at the baseline and now. */
+  readonly rows: number
+  /** Those that hold the same under both names. */
+  readonly equal: number
+  /** Those of the equal ones that hold a value at all: nothing equals nothing and proves nothing. */
+  readonly telling: number
+  /** It stands where it stood, and so does something behind it: what was added stands at the end. */
+  readonly samePlace: boolean
+  /** For people: why the rows could not be compared; null: they were. */
+  readonly untold: string | null
+}
+
+export interface Doubt extends Weighed {
+  readonly why: 'untold' | 'nothing-to-compare' | 'differs' | 'ambiguous'
+  /** Pairs that are as equal and share a name with this one. */
+  readonly rivals: readonly Rename[]
+}
+
+export interface Renames {
+  readonly renames: readonly Weighed[]
+  /** What looks like a rename and is not taken for one. */
+  readonly doubts: readonly Doubt[]
+}
+
+export const NO_RENAMES: Renames = { renames: [], doubts: [] }
+
+export function nameOf({ table, column }: Named): string {
+  return column === null ? table : `${table}.${column}`
+}
+
+/** Every pair of something that is gone and something that was added which could be the same by its shape. */
+export function renameCandidates(
+  base: SchemaShape,
+  now: SchemaShape,
+  alike: (a: ColumnShape, b: ColumnShape) => boolean,
+): Rename[] {
+  const out: Rename[] = []
+  for (const [table, then] of Object.entries(base.tables)) {
+    const live = now.tables[table]
+    if (live === undefined) out.push(...tableCandidates(base, now, table))
+    else {
+      const added = Object.entries(live.columns).filter(([name]) => then.columns[name] === undefined)
+      for (const [was, a] of Object.entries(then.columns)) {
+        if (live.columns[was] !== undefined || a.generated) continue
+        const fit = added.filter(([, b]) => !b.generated && alike(a, b))
+        out.push(...fit.map(([name]) => ({ was: { table, column: was }, now: { table, column: name } })))
+      }
+    }
+  }
+  return out
+}
+
+function tableCandidates(base: SchemaShape, now: SchemaShape, gone: string): Rename[] {
+  const then = base.tables[gone]
+  return Object.entries(now.tables)
+    .filter(([name]) => base.tables[name] === undefined)
+    .filter(([, shape]) => sameJson([then?.columns, then?.key], [shape.columns, shape.key]))
+    .map(([name]) => ({ was: { table: gone, column: null }, now: { table: name, column: null } }))
+}
+
+/** Takes for renames what is equal in every row and cannot be mixed up. Everything else stays a loss. */
+export function settle(weighed: readonly Weighed[]): Renames {
+  const equal = weighed.filter(w => w.untold === null && w.equal === w.rows && w.telling > 0)
+  const placed = equal.filter(w => w.samePlace && !rivalsOf(w, equal).some(r => r.samePlace))
+  const left = equal.filter(w => !placed.some(p => p === w || share(p, w)))
+  const renames = [...placed, ...left.filter(w => rivalsOf(w, left).length === 0)]
+  const free = weighed.filter(w => !renames.some(r => r === w || share(r, w)))
+  return { renames, doubts: free.flatMap(w => doubtOf(w, rivalsOf(w, equal), equal.includes(w))) }
+}
+
+function doubtOf(weighed: Weighed, rivals: readonly Weighed[], equal: boolean): Doubt[] {
+  const because = (why: Doubt['why']): Doubt[] => [{ ...weighed, why, rivals }]
+  if (weighed.untold !== null) return because('untold')
+  if (equal) return because('ambiguous')
+  // What differs wherever there is a value is another thing, and no doubt.
+  if (weighed.equal < weighed.rows) return weighed.telling > 0 ? because('differs') : []
+  return because('nothing-to-compare')
+}
+
+function rivalsOf(one: Weighed, all: readonly Weighed[]): Weighed[] {
+  return all.filter(other => other !== one && share(one, other))
+}
+
+function share(a: Rename, b: Rename): boolean {
+  return sameJson(a.was, b.was) || sameJson(a.now, b.now)
+}

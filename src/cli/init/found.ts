@@ -50,6 +50,7 @@ export const COMMENTED = 'left as a comment'
 export function nameFrom(text: string, otherwise: string): string {
   const name = text
     .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
+    .replaceAll(/-{2,}/g, '-')
     .replaceAll(/^[^A-Za-z0-9]+|-+$/g, '')
     .slice(0, 63)
   return name === '' ? otherwise : name

@@ -291,6 +291,27 @@ describe('what does not answer, or has no adapter', () => {
     ])
   })
 
+  it('gives several of a kind a name each', async () => {
+    await using folder = await Folder.make({
+      '.env': 'A=1\n',
+      '.env.production': 'A=2\n',
+      'sub/.env': '',
+      '.env.test': '',
+    })
+    await folder.database('shop.db', 'CREATE TABLE t (x)')
+    await folder.database('data/shop.db', 'CREATE TABLE t (x)')
+    const found = await survey(folder.dir, nowhere(folder))
+    expect(found.candidates.map(c => `${c.id}: ${String(c.settings['path'])}`)).toEqual([
+      'db-shop: data/shop.db',
+      'db-shop-2: shop.db',
+      'env: .env',
+      'env-production: .env.production',
+      'env-sub: sub/.env',
+    ])
+    await folder.write('backout.yaml', compose(found))
+    expect(Object.keys((await load(folder)).components)).toHaveLength(5)
+  })
+
   it('finds a repository of configuration inside the folder', async () => {
     await using folder = await Folder.make({ 'etc/checkout.json': '{}' })
     folder.git('init', '-q', 'etc')

@@ -12,7 +12,7 @@ export interface Machine {
   readonly nginxFolders: readonly string[]
 }
 
-export interface Repository {
+interface Repository {
   /** Absolute. */
   readonly root: string
   readonly name: string
@@ -33,7 +33,7 @@ export interface Site {
   readonly cut: boolean
 }
 
-export function thisMachine(): Machine {
+function thisMachine(): Machine {
   const own = process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config')
   const kube = process.env['KUBECONFIG']?.split(delimiter).filter(Boolean)
   return {

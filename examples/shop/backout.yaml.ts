@@ -92,7 +92,7 @@ function checksOf({ instances }: World): object {
     gates: {
       'shop-well': {
         probes: [...Object.keys(health), 'quote-fast', 'totals-right'],
-        attempts: 5,
+        attempts: 3,
         interval: '300ms',
         pass: 1,
         timeout: '5s',

@@ -1,0 +1,29 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+
+/** Runs the demo as `npm run demo` does, to its end. */
+async function demo(): Promise<{ code: number | null; text: string }> {
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'demo.ts')],
+    { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } },
+  )
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  const [code] = (await once(child, 'close')) as [number | null]
+  const folder = /^Everything lies in (\S+);/m.exec(text)?.[1]
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true })
+  return { code, text }
+}
+
+it('takes the shop back as promised, twice at once', { timeout: 240_000 }, async () => {
+  for (const { code, text } of await Promise.all([demo(), demo()])) {
+    expect(text).not.toMatch(/^✗ (every|before|the|no|users|nothing)/m)
+    expect(text.match(/^✓ .*/gm)?.length).toBeGreaterThanOrEqual(7)
+    expect(text).toContain('shop is back on v1.2.9, verified.')
+    expect(code, text.slice(-3000)).toBe(0)
+  }
+})

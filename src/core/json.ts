@@ -14,7 +14,12 @@ function ordered(value: Json): Json {
 
 /** One text for one content: keys sorted, no white space. */
 export function canonical(value: unknown): string {
-  return JSON.stringify(ordered(toJson(value)))
+  return canonicalJson(toJson(value))
+}
+
+/** The same for what is known to be JSON already. */
+export function canonicalJson(value: Json): string {
+  return JSON.stringify(ordered(value))
 }
 
 /** SHA-256 of the canonical text, as hex. */

@@ -1,16 +1,21 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import type { Event, Head } from '../core/engine.ts'
-import { canonical } from '../core/json.ts'
+import { canonicalJson } from '../core/json.ts'
 
 /** The head of a journal without events. */
 export const EMPTY: Head = { length: 0, mac: '0'.repeat(64) }
 
+/** The key of a chain as `macOf` takes it. Made once: node takes ten times as long for an HMAC with bytes as the key. */
+export function chainKey(key: Uint8Array): KeyObject {
+  return createSecretKey(key)
+}
+
 /** HMAC-SHA-256 over the event and the mac of the one before it, so that none can be changed, removed or moved unseen. */
-export function macOf(key: Uint8Array, before: string, event: Omit<Event, 'mac'>): string {
+export function macOf(key: KeyObject, before: string, event: Omit<Event, 'mac'>): string {
   const { seq, run, at, type, data } = event
   return createHmac('sha256', key)
     .update(before)
-    .update(canonical([seq, run, at, type, data]))
+    .update(canonicalJson([seq, run, at, type, data]))
     .digest('hex')
 }
 
@@ -21,6 +26,7 @@ export interface ChainBreak {
 
 /** Walks the whole chain. Null where it is intact up to its end. */
 export function firstBreak(key: Uint8Array, events: Iterable<Event>): ChainBreak | null {
+  const secret = chainKey(key)
   let head = EMPTY
   for (const event of events) {
     if (event.seq !== head.length + 1) {
@@ -29,7 +35,7 @@ export function firstBreak(key: Uint8Array, events: Iterable<Event>): ChainBreak
         what: `event ${head.length + 1} is missing: after ${head.length} comes ${event.seq}`,
       }
     }
-    const mac = macOf(key, head.mac, event)
+    const mac = macOf(secret, head.mac, event)
     if (!timingSafeEqual(Buffer.from(mac), Buffer.from(event.mac.padEnd(mac.length).slice(0, mac.length)))) {
       return { seq: event.seq, what: `event ${event.seq} (${event.type}, ${event.at}) was altered or moved` }
     }

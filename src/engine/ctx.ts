@@ -32,8 +32,9 @@ export class WorkflowCtx implements Ctx {
       if (known?.done) return replay(known) as T
       const op: OpRow = known ?? this.#op(key)
       let noted = options.handle === undefined ? op : this.#handle(options.handle)
-      const limit = new AbortController()
-      const signal = AbortSignal.any([limit.signal, this.#active.haltSignal])
+      const limit = options.ms === undefined ? null : { ms: options.ms, over: new AbortController() }
+      const halt = this.#active.haltSignal
+      const signal = limit === null ? halt : AbortSignal.any([limit.over.signal, halt])
       const act: Act = {
         signal,
         get handle() {
@@ -51,7 +52,7 @@ export class WorkflowCtx implements Ctx {
         progress: data => this.#active.progress(data),
         tell: (type, data) => this.#active.store.write(tx => void tx.addEvent({ ...this.#event(type, data) })),
       }
-      const outcome = await this.#execute(fn, act, limit, options.ms)
+      const outcome = await this.#execute(fn, act, limit)
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const done: OpRow = { ...op, done: true, ...outcome }
       this.#active.keepOp(done)
@@ -60,11 +61,11 @@ export class WorkflowCtx implements Ctx {
     })
   }
 
-  async #execute(fn: (act: Act) => Promise<Json>, act: Act, limit: AbortController, ms: number | undefined) {
+  async #execute(fn: (act: Act) => Promise<Json>, act: Act, limit: Limit | null) {
     try {
       this.#active.guard()
       const running = this.#active.track(fn(act))
-      const value = ms === undefined ? await running : await within(running, ms, limit)
+      const value = limit === null ? await running : await within(running, limit)
       return { value: scrub(value), error: null }
     } catch (error) {
       if (error instanceof BackoutError && error.code === 'journal_failed') throw error
@@ -79,7 +80,7 @@ export class WorkflowCtx implements Ctx {
       const deadline = this.#deadline(key, known, ms)
       const found = this.#newest(names) ?? (ms === 0 ? null : await this.#await(names, deadline, as))
       const value = found === null ? null : { name: found.name, value: found.value, seq: found.seq }
-      const op: OpRow = { ...this.#op(key), done: true, value: toJson(value) }
+      const op: OpRow = { ...this.#op(key), done: true, value }
       this.#active.keepOp(op)
       // A look that found nothing decides nothing that could not be decided again: no need to wait for the disk.
       const written = this.#write(op)
@@ -161,7 +162,7 @@ export class WorkflowCtx implements Ctx {
       version: 1,
       exclusive: null,
       state: 'running' as const,
-      input: toJson(input),
+      input,
       output: null,
       error: null,
       createdAt: at,
@@ -245,11 +246,17 @@ function replay(op: OpRow): Json {
   return op.value
 }
 
-async function within<T>(running: Promise<T>, ms: number, limit: AbortController): Promise<T> {
+interface Limit {
+  /** Milliseconds. */
+  readonly ms: number
+  readonly over: AbortController
+}
+
+async function within<T>(running: Promise<T>, { ms, over }: Limit): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
-  const late = new BackoutError({ code: 'timed_out', what: `It did not end within ${ms} ms`, exit: 'failed' })
   const timer = setTimeout(() => {
-    limit.abort(late)
+    const late = new BackoutError({ code: 'timed_out', what: `It did not end within ${ms} ms`, exit: 'failed' })
+    over.abort(late)
     reject(late)
   }, ms)
   try {

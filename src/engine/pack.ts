@@ -1,12 +1,10 @@
 import { BackoutError, messageOf } from '../core/errors.ts'
-import { type Json, toJson } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { redact } from '../core/secret.ts'
 
 /** The value as the journal will hold it: without known secrets. */
 export function scrub(value: unknown): Json {
-  const before = JSON.stringify(value ?? null)
-  const after = redact(before)
-  return after === before ? toJson(value) : (JSON.parse(after) as Json)
+  return JSON.parse(redact(JSON.stringify(value ?? null))) as Json
 }
 
 /** An error in a form that the journal can hold and give back. */

@@ -11,7 +11,8 @@ export type Tried =
   /** `found`: it was there already, and was not applied again. */
   | { readonly is: 'done'; readonly why: string; readonly found: boolean; readonly ms: number }
   | { readonly is: 'not-done'; readonly why: string; readonly ms: number }
-  | { readonly is: 'unknown'; readonly why: string; readonly ms: number }
+  /** `running`: something begun earlier is still at it, and is looked at again rather than begun once more. */
+  | { readonly is: 'unknown'; readonly why: string; readonly running: boolean; readonly ms: number }
   /** More would be lost than was accepted; nothing was touched. */
   | { readonly is: 'loss'; readonly why: string; readonly loss: readonly Loss[]; readonly ms: number }
 
@@ -25,6 +26,8 @@ export interface TryOptions {
 
 const FOLLOW_EVERY_MS = 250
 const SETTLE_MS = 15_000
+/** A target gets at least so long to say what became of a step. */
+const VERIFY_MS = 30_000
 
 /**
  * Tries a step once: verify where it may have been begun, apply, verify. An error of `apply` proves nothing; the target's
@@ -33,15 +36,22 @@ const SETTLE_MS = 15_000
 export async function tryStep(world: World, step: Step, act: Act, options: TryOptions): Promise<Tried> {
   const began = world.clock.mono()
   const ms = () => Math.round(world.clock.mono() - began)
-  const target = await world.target(step.component)
+  const opened = await open(world, step.component)
+  if (typeof opened === 'string') {
+    act.guard()
+    // Nothing was done this time; what came of an earlier one, nobody can say.
+    if (options.verifyFirst) return { is: 'unknown', why: opened, running: false, ms: ms() }
+    return { is: 'not-done', why: opened, ms: ms() }
+  }
+  const target = opened
   const asked: { loss: readonly Loss[] } = { loss: [] }
   const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
   if (options.verifyFirst) {
     const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
     if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
     // What is harmless twice is applied where nothing can tell; everything else is somebody's decision.
-    const again = before.is === 'not-done' || step.onUnknown === 'repeat'
-    if (!again) return { is: 'unknown', why: before.why, ms: ms() }
+    const again = before.is === 'not-done' || (before.is === 'unknown' && step.onUnknown === 'repeat')
+    if (!again) return { is: 'unknown', why: before.why, running: before.is === 'running', ms: ms() }
   }
   const error = await applyWithin(world.clock, target, step, act, stepAct)
   act.guard()
@@ -51,7 +61,17 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const after = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
   const why = error === null ? after.why : `${messageOf(error)} (asked afterwards: ${after.why})`
   if (after.is === 'done') return { is: 'done', why: after.why, found: false, ms: ms() }
-  return { is: after.is === 'not-done' ? 'not-done' : 'unknown', why, ms: ms() }
+  if (after.is === 'not-done') return { is: 'not-done', why, ms: ms() }
+  return { is: 'unknown', why, running: after.is === 'running', ms: ms() }
+}
+
+/** The component, or why it cannot be opened. */
+async function open(world: World, component: string): Promise<Target | string> {
+  try {
+    return await world.target(component)
+  } catch (error) {
+    return `${component} cannot be opened: ${messageOf(error)}`
+  }
 }
 
 /** Applies within the step's limit. Resolves with the error, if any, once the act has settled or was given up on. */
@@ -64,52 +84,72 @@ async function applyWithin(
 ): Promise<unknown> {
   const limit = new AbortController()
   const signal = AbortSignal.any([act.signal, limit.signal])
-  const late = new BackoutError({
-    code: 'step_timed_out',
-    what: `Step ${step.id} did not end within ${step.limitMs} ms`,
-    next: 'raise its limit in backout.yaml, or find out what it waits for',
-    exit: 'failed',
-  })
-  const applied = target.apply(step, stepAct(signal)).then(
+  const apply = async () => target.apply(step, stepAct(signal))
+  const applied = apply().then(
     () => null,
     (error: unknown) => error ?? new Error('it failed without saying why'),
   )
   const timer = new AbortController()
   const timeout = clock.sleep(step.limitMs, timer.signal).then(
     () => {
-      limit.abort(late)
-      return clock.sleep(SETTLE_MS, timer.signal).then(() => late)
+      limit.abort(timedOut(step))
+      return clock.sleep(SETTLE_MS, timer.signal)
     },
     () => null,
   )
   try {
     const first = await Promise.race([applied, timeout])
-    return limit.signal.aborted ? late : first
+    return limit.signal.aborted ? limit.signal.reason : first
   } finally {
-    timer.abort()
+    // A reason of its own: making up an AbortError, with its stack, takes longer than the rest of the bookkeeping.
+    timer.abort(null)
     timeout.catch(() => {})
   }
 }
 
-/** Asks until the target says anything but `running`. What cannot be asked, or never ends, is unknown. */
+function timedOut(step: Step): BackoutError {
+  return new BackoutError({
+    code: 'step_timed_out',
+    what: `Step ${step.id} did not end within ${step.limitMs} ms`,
+    next: 'raise its limit in backout.yaml, or find out what it waits for',
+    exit: 'failed',
+  })
+}
+
+/** Asks until the target says anything but `running`, or the step's limit is over. What cannot be asked is unknown. */
 async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () => Promise<Verdict>): Promise<Verdict> {
   const began = clock.mono()
   for (;;) {
-    const verdict = await askVerdict(verify, signal)
+    const verdict = await askVerdict(clock, Math.max(step.limitMs, VERIFY_MS), verify, signal)
     if (verdict.is !== 'running') return verdict
     if (clock.mono() - began > step.limitMs) {
-      return { is: 'unknown', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
+      return { is: 'running', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
     }
     await clock.sleep(FOLLOW_EVERY_MS, signal)
   }
 }
 
-async function askVerdict(verify: () => Promise<Verdict>, signal: AbortSignal): Promise<Verdict> {
+async function askVerdict(
+  clock: Clock,
+  limitMs: number,
+  verify: () => Promise<Verdict>,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const timer = new AbortController()
+  const stop = () => timer.abort(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  const late = clock.sleep(limitMs, timer.signal).then((): Verdict => {
+    return { is: 'unknown', why: `it could not be asked: no answer within ${limitMs} ms` }
+  })
+  late.catch(() => {})
   try {
-    return await verify()
+    return await Promise.race([verify(), late])
   } catch (error) {
     signal.throwIfAborted()
     return { is: 'unknown', why: messageOf(error) }
+  } finally {
+    signal.removeEventListener('abort', stop)
+    timer.abort(null)
   }
 }
 

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { Event } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { EMPTY, macOf } from '../chain.ts'
+import { chainKey, EMPTY, macOf } from '../chain.ts'
 import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
 
 /** A store that dies with the process: for tests, and the model of what a store must do. */
 export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
+  const secret = chainKey(key)
   const runs = new Map<string, RunRow>()
   const ops = new Map<string, OpRow>()
   const signals: SignalRow[] = []
@@ -26,7 +27,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
     addEvent(event) {
       const before = head()
       const numbered = { seq: before.length + 1, ...event }
-      const full = { ...numbered, mac: macOf(key, before.mac, numbered) }
+      const full = { ...numbered, mac: macOf(secret, before.mac, numbered) }
       events.push(full)
       return full
     },

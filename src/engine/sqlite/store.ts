@@ -4,7 +4,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import type { Event, Head } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
-import { EMPTY, macOf } from '../chain.ts'
+import { chainKey, EMPTY, macOf } from '../chain.ts'
 import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
 import { takeLock } from './lock.ts'
 import { FORMAT, SCHEMA } from './schema.ts'
@@ -162,6 +162,7 @@ const text = (value: Json): string => JSON.stringify(value)
 const orNull = (value: Json): SQLInputValue => (value === null ? null : JSON.stringify(value))
 
 function transaction(sql: ReturnType<typeof statements>, key: Uint8Array): Tx {
+  const secret = chainKey(key)
   return {
     putRun(r) {
       const io = [text(r.input), orNull(r.output), r.error]
@@ -176,7 +177,7 @@ function transaction(sql: ReturnType<typeof statements>, key: Uint8Array): Tx {
     addEvent(event) {
       const before = headOf(sql)
       const numbered = { seq: before.length + 1, ...event }
-      const full = { ...numbered, mac: macOf(key, before.mac, numbered) }
+      const full = { ...numbered, mac: macOf(secret, before.mac, numbered) }
       sql.addEvent.run(full.seq, full.run, full.at, full.type, text(full.data), full.mac)
       return full
     },

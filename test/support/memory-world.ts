@@ -1,4 +1,4 @@
-import { assemble } from '../../src/core/assemble.ts'
+import { type AssembleInput, assemble } from '../../src/core/assemble.ts'
 import { type Clock, systemClock } from '../../src/core/clock.ts'
 import type { GateNode, Proposal, Step, Target } from '../../src/core/contract.ts'
 import { NOTHING } from '../../src/core/contract.ts'
@@ -16,6 +16,12 @@ export interface MemoryEnvironment {
   readonly gates?: Record<string, () => Sample>
   readonly onFailure?: OnFailure
   readonly verify?: string[]
+  readonly watch?: { gates: string[]; forMs: number }
+  readonly hooks?: AssembleInput['hooks']
+  readonly mode?: 'full' | 'emergency'
+  /** Components with steps of the test's own, see scripted.ts. */
+  readonly targets?: Record<string, Target>
+  readonly departure?: () => Promise<string>
   /** A component that drains users and brings them back, gate by gate. */
   readonly traffic?: MemoryTraffic
 }
@@ -30,6 +36,7 @@ export interface MemoryTraffic {
 export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) {
   const targets = new Map<string, Target>()
   for (const [id, system] of Object.entries(env.systems)) targets.set(id, memoryTarget(system, id) as Target)
+  for (const [id, target] of Object.entries(env.targets ?? {})) targets.set(id, target)
   if (env.traffic !== undefined) targets.set('traffic', trafficTarget(env.traffic))
 
   async function plan(
@@ -47,15 +54,15 @@ export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) 
     }
     return assemble({
       environment: 'test',
-      mode: 'full',
+      mode: env.mode ?? 'full',
       from: 'B',
       to: { release: 'A', capture: 'c1' },
       parent,
-      chosen: await negotiate({ candidates, release: 'A', mode: 'full', exclude, signal }),
+      chosen: await negotiate({ candidates, release: 'A', mode: env.mode ?? 'full', exclude, signal }),
       findings: [],
-      hooks: [],
+      hooks: env.hooks ?? [],
       verify: env.verify ?? [],
-      watch: null,
+      watch: env.watch ?? null,
       onFailure: env.onFailure ?? 'ask',
       concurrency: 50,
       headroomPercent: 10,
@@ -80,7 +87,7 @@ export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) 
     }),
     replan: async request =>
       plan([...request.exclude], request.accepted, request.successor ? request.plan.hash : request.plan.parent),
-    departure: async () => 'departure',
+    departure: env.departure ?? (async () => 'departure'),
   }
   return { world, plan }
 }

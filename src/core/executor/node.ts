@@ -1,7 +1,9 @@
 import type { GateNode, Node, ParNode } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
+import { messageOf } from '../errors.ts'
 import { askGate, type GateResult, whyNot } from '../gate.ts'
 import { type Json, toJson } from '../json.ts'
+import type { Phase } from '../words.ts'
 import { cancelled, type Failure, NodeFailed, type NodeResult, OK } from './result.ts'
 import { executeStep, type Place } from './step.ts'
 
@@ -10,6 +12,7 @@ export const NODE_WORKFLOW = 'rollback-node'
 /** The input of a child run: one item of a `par`. */
 export interface NodeInput {
   readonly plan: string
+  readonly phase: Phase
   readonly runId: string
   readonly node: Node
   readonly key: string
@@ -32,26 +35,31 @@ async function stepOf(place: Place, id: string): Promise<NodeResult> {
     return { ok: false, kind: 'step', what: id, component: null, why: 'the plan has no such step', then: 'stop' }
   }
   if (place.skips.includes(id)) return OK
-  if ((await checkpoint(place.ctx, `${place.key}/${id}`)) === 'cancel') return cancelled()
-  return executeStep(place, step)
+  return (await hold({ ...place, key: `${place.key}/${id}` })) ?? executeStep(place, step)
+}
+
+/**
+ * Where a run may be paused or aborted. A resumed one first asks the last gate again, until it passes: what it let
+ * through may be wrong by now. Null: go on.
+ */
+export async function hold(place: Place): Promise<Failure | null> {
+  const { ctx, key, last } = place
+  const control = await checkpoint(ctx, key)
+  if (control === 'cancel') return cancelled()
+  if (control === 'resumed') last.stale = true
+  if (!last.stale || last.gate === null) return null
+  const still = await gateOf({ ...place, key: `${key}/again` }, { ...last.gate, forMs: 0 })
+  if (!still.ok) return still
+  last.stale = false
+  return null
 }
 
 async function sequence(place: Place, nodes: readonly Node[]): Promise<NodeResult> {
   const tolerated: Failure[] = []
-  let lastGate: GateNode | null = null
   for (const [i, node] of nodes.entries()) {
-    const key = `${place.key}/${i}`
-    // A resumed run first asks the last gate again: what it let through may be wrong by now.
-    const control = lastGate === null ? 'go' : await checkpoint(place.ctx, key)
-    if (control === 'cancel') return cancelled()
-    if (control === 'resumed' && lastGate !== null) {
-      const still = await gateOf({ ...place, key: `${key}/again` }, { ...lastGate, forMs: 0 })
-      if (!still.ok) return still
-    }
-    const result = await executeNode({ ...place, key }, node)
+    const result = await executeNode({ ...place, key: `${place.key}/${i}` }, node)
     if (!result.ok) return result
     tolerated.push(...result.tolerated)
-    if ('gate' in node) lastGate = node
   }
   return { ok: true, tolerated }
 }
@@ -61,12 +69,14 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   if (node.par.length === 1 && only !== undefined && node.maxFailures === 0) {
     return executeNode({ ...place, key: `${place.key}/${only.id}` }, only.node)
   }
+  const held = place.last.gate === null ? null : await hold({ ...place, key: `${place.key}/par` })
+  if (held !== null) return held
   const tolerated: Failure[] = []
-  const done = new Set<string>()
+  const notBegun: Failure[] = []
   const items = node.par.map(({ id, after, node: inner }) => {
     const key = `${place.key}/${id}`
-    const { plan, runId, again, accepted, skips } = place
-    const input: NodeInput = { plan: plan.hash, runId, node: inner, key, again, accepted, skips }
+    const { plan, phase, runId, again, accepted, skips } = place
+    const input: NodeInput = { plan: plan.hash, phase, runId, node: inner, key, again, accepted, skips }
     return { id, after, input: toJson(input) }
   })
   const outcomes = await place.ctx.map(`${place.key}/par`, NODE_WORKFLOW, items, {
@@ -76,21 +86,31 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   const failures: Failure[] = []
   for (const [id, outcome] of Object.entries(outcomes)) {
     if (outcome.ok === false) failures.push(NodeFailed.read(outcome.error))
+    if (outcome.ok === null) notBegun.push(neverBegun(id))
     if (outcome.ok !== true) continue
-    done.add(id)
     tolerated.push(...((outcome.value as unknown as { tolerated: Failure[] } | null)?.tolerated ?? []))
   }
   const [first] = failures.filter(f => f.kind !== 'cancelled')
   if (first !== undefined && failures.length > node.maxFailures) return several(first, failures)
   if (failures.some(f => f.kind === 'cancelled')) return cancelled()
-  if (done.size + failures.length < node.par.length) return cancelled()
-  return { ok: true, tolerated: [...tolerated, ...failures] }
+  if (notBegun.length > 0 && (await place.ctx.wait(`${place.key}/stopped`, ['$cancel'], 0)) !== null) return cancelled()
+  // What comes after something that failed is not on the release either.
+  const all = [...failures, ...notBegun]
+  if (all[0] !== undefined && all.length > node.maxFailures) return several(all[0], all)
+  return { ok: true, tolerated: [...tolerated, ...all] }
+}
+
+function neverBegun(id: string): Failure {
+  const why = 'it was not begun, because what it comes after was not done'
+  return { ok: false, kind: 'step', what: id, component: null, why, then: null }
 }
 
 function several(first: Failure, all: readonly Failure[]): Failure {
   const others = all.filter(f => f !== first && f.kind !== 'cancelled')
   if (others.length === 0) return first
-  return { ...first, why: [first, ...others].map(f => `${f.what}: ${f.why}`).join('; ') }
+  const said = [first, ...others].map(f => f.then)
+  const then = said.includes('stop') ? 'stop' : said.includes('ask') ? 'ask' : first.then
+  return { ...first, then, why: [first, ...others].map(f => `${f.what}: ${f.why}`).join('; ') }
 }
 
 /** The body of a child run. */
@@ -111,21 +131,25 @@ export async function checkpoint(ctx: Ctx, key: string): Promise<'go' | 'resumed
 }
 
 async function gateOf(place: Place, node: GateNode): Promise<NodeResult> {
-  const { ctx } = place
+  const { ctx, last } = place
   if (place.skips.includes(node.gate)) return OK
   const key = `${place.key}/gate:${node.gate}`
   ctx.tell(`${key}/begun`, 'gate-begun', { gate: node.gate, forMs: node.forMs })
-  let from: number | null = null
+  // Only time in which somebody looked is counted: not that of a pause or a crash, nor what a clock jumped over.
+  let watched = 0
   for (let i = 0; ; i++) {
     const result = await measure(place, node, `${key}/${i}`)
     if (result.outcome !== 'pass') return gateFailed(place, node, `${key}/${i}`, result)
-    from ??= result.at - result.ms
-    const left = from + node.forMs - result.at
-    if (node.forMs === 0 || left <= 0) break
-    const control = await watchPause(place, `${key}/${i}`, Math.min(left, watchEvery(node.forMs)))
+    watched += result.ms
+    const ms = Math.min(node.forMs - watched, watchEvery(node.forMs))
+    if (node.forMs === 0 || ms <= 0) break
+    const control = await watchPause(place, `${key}/${i}`, ms)
     if (control === 'cancel') return cancelled()
     if (control === 'superseded') break
+    if (control === 'waited') watched += ms
   }
+  last.gate = node
+  last.stale = false
   return OK
 }
 
@@ -134,10 +158,12 @@ function watchEvery(forMs: number): number {
   return Math.max(500, Math.min(30_000, forMs / 20))
 }
 
-async function watchPause(place: Place, key: string, ms: number): Promise<'go' | 'cancel' | 'superseded'> {
-  const { ctx } = place
-  const said = await ctx.wait(`${key}/between`, ['$pause', '$cancel', '$supersede'], ms)
-  if (said === null) return 'go'
+async function watchPause(place: Place, key: string, ms: number): Promise<'waited' | 'go' | 'cancel' | 'superseded'> {
+  const { ctx, phase } = place
+  const names = phase === 'watch' ? [...CONTROL, '$supersede'] : CONTROL
+  const said = await ctx.wait(`${key}/between`, names, ms)
+  if (said === null) return 'waited'
+  if (said.name === '$resume' || said.name === '$resumed') return 'go'
   if (said.name === '$cancel') return 'cancel'
   if (said.name === '$supersede') {
     ctx.tell(`${key}/superseded`, 'watch-superseded', said.value)
@@ -150,11 +176,22 @@ async function watchPause(place: Place, key: string, ms: number): Promise<'go' |
 async function measure(place: Place, node: GateNode, key: string): Promise<GateResult> {
   const { ctx, world } = place
   const result = (await ctx.run(key, async act => {
-    const { rule, probes } = await world.gate(node.gate)
-    return toJson(await askGate(rule, probes, world.clock, act.signal))
+    try {
+      const { rule, probes } = await world.gate(node.gate)
+      return toJson(await askGate(rule, probes, world.clock, act.signal))
+    } catch (error) {
+      act.signal.throwIfAborted()
+      return toJson(notAsked(node.gate, world.clock.now(), messageOf(error)))
+    }
   })) as unknown as GateResult
   ctx.tell(`${key}/told`, 'gate', toJson(result))
   return result
+}
+
+/** A gate that could not even be asked says nothing, and nothing is never a pass. */
+function notAsked(gate: string, at: number, text: string): GateResult {
+  const samples = { [gate]: { ok: null, value: null, ms: 0, text } }
+  return { gate, outcome: 'inconclusive', attempts: 0, ms: 0, at, samples }
 }
 
 async function gateFailed(place: Place, node: GateNode, key: string, result: GateResult): Promise<Failure> {

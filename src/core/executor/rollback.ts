@@ -2,9 +2,10 @@ import type { Ctx, Engine } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, beyond, blockersOf, isEmpty, type Plan } from '../plan.ts'
 import type { ComponentId, Phase } from '../words.ts'
-import { checkpoint, executeChild, executeNode, NODE_WORKFLOW, type NodeInput } from './node.ts'
-import { cancelled, type Failure, type NodeResult } from './result.ts'
-import { executeStep, type Place } from './step.ts'
+import { messageOf } from '../errors.ts'
+import { executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
+import type { Failure, NodeResult } from './result.ts'
+import { executeStep, type LastGate, type Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
@@ -22,7 +23,7 @@ export function defineRollback(engine: Engine, world: World): void {
     const { plan: hash, node, ...place } = input as unknown as NodeInput
     const plan = plans.get(hash)
     if (plan === undefined) throw new Error(`plan ${hash} is not loaded`)
-    return executeChild({ ctx, world, plan, ...place }, node)
+    return executeChild({ ctx, world, plan, last: { gate: null, stale: false }, ...place }, node)
   })
 }
 
@@ -45,6 +46,9 @@ class Rollback {
   readonly #plans: Map<string, Plan>
   readonly #fenced: string[] = []
   readonly #skips: string[] = []
+  /** Gates that were skipped in this phase: in another one the same gate is asked again. */
+  #skippedGates: string[] = []
+  #last: LastGate = { gate: null, stale: false }
   #departure: string | null = null
   /** Users may have been sent away, and their return has not ended. */
   #away = false
@@ -87,23 +91,16 @@ class Rollback {
       this.#plans.set(plan.hash, plan)
       const end = await this.#plan(plan, index)
       if (end.is === 'done') return this.#output('succeeded', null)
-      if (end.is === 'cancelled') {
-        await this.#leaveSafe(plan, index)
-        return this.#output('aborted', 'it was aborted')
-      }
-      if (end.is === 'stopped') {
-        await this.#leaveSafe(plan, index)
-        return this.#output('failed', `${end.failure.what}: ${end.failure.why}`)
-      }
+      if (end.is === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
+      const why = `${end.failure.what}: ${end.failure.why}`
+      if (end.is === 'stopped') return this.#leave(plan, index, 'failed', why)
       const component = end.failure.component
       const rung = plan.components.find(c => c.id === component)?.rung
-      if (component === null || rung === undefined) return this.#output('failed', end.failure.why)
+      if (component === null || rung === undefined) return this.#leave(plan, index, 'failed', why)
       exclude.push({ component, rung })
       const next = await this.#successor(plan, exclude, index)
-      if (next === null) {
-        await this.#leaveSafe(plan, index)
-        return this.#output('failed', `${end.failure.what}: ${end.failure.why}; no further rung could be taken`)
-      }
+      if (next === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
+      if (next === null) return this.#leave(plan, index, 'failed', `${why}; no further rung could be taken`)
       plan = next
     }
   }
@@ -113,12 +110,23 @@ class Rollback {
     plan: Plan,
     exclude: readonly { component: ComponentId; rung: string }[],
     index: number,
-  ): Promise<Plan | null> {
+  ): Promise<Plan | 'cancelled' | null> {
     const key = `fall/${index}`
-    const next = (await this.#ctx.run(`${key}/replan`, async act => {
+    const made = (await this.#ctx.run(`${key}/replan`, async act => {
       const request = { plan, successor: true, exclude, accepted: this.#accepted }
-      return toJson(await this.#world.replan(request, act.signal))
-    })) as unknown as Plan
+      try {
+        return toJson({ next: await this.#world.replan(request, act.signal) })
+      } catch (error) {
+        act.signal.throwIfAborted()
+        return { next: null, why: messageOf(error) }
+      }
+    })) as unknown as { next: Plan } | { next: null; why: string }
+    if (made.next === null) {
+      const told = { plan: null, parent: plan.hash, exclude, blockers: [made.why], outside: [] }
+      this.#ctx.tell(`${key}/told`, 'plan-successor', toJson(told))
+      return null
+    }
+    const { next } = made
     const blockers = blockersOf(next).map(b => b.what)
     const outside = beyond(this.#input.plan.envelope, next)
     const told = { plan: next.hash, parent: plan.hash, exclude, blockers, outside }
@@ -132,27 +140,33 @@ class Rollback {
       answers: ['approve', 'stop'],
     })
     const said = await this.#ctx.wait(`${key}/answer`, [`answer:${key}`, '$cancel'], Infinity, 'waiting')
-    this.#ctx.tell(`${key}/answered`, 'answered', { token: key, ...(said?.value as Record<string, Json> | null) })
-    if ((said?.value as { do?: string } | null)?.do !== 'approve') return null
+    if (said === null || said.name === '$cancel') return 'cancelled'
+    this.#ctx.tell(`${key}/answered`, 'answered', { token: key, ...(said.value as Record<string, Json>) })
+    if ((said.value as { do?: string } | null)?.do !== 'approve') return null
     this.#accepted = next.envelope.loss
     return next
   }
 
   async #plan(plan: Plan, index: number): Promise<PlanEnd> {
-    for (const { phase, node, estimateMs } of plan.phases) {
+    const back = plan.phases.findIndex(p => p.phase === 'return')
+    this.#last = { gate: null, stale: false }
+    for (const [i, { phase, estimateMs }] of plan.phases.entries()) {
       const key = `${index}/${phase}`
+      this.#skippedGates = []
       if (phase === 'drain' || phase === 'stop') this.#away = true
       this.#ctx.tell(`${key}/begun`, 'phase-begun', { phase, estimateMs, plan: plan.hash })
       for (let pass = 1; ; pass++) {
-        const result = await this.#pass(plan, node, `${key}/${pass}`, pass > 1 || index > 0)
+        const result = await this.#pass(plan, i, `${key}/${pass}`, pass > 1 || index > 0)
         if (result.ok) {
           this.#keep(result, `${key}/${pass}`)
           break
         }
         if (result.kind === 'cancelled') return { is: 'cancelled' }
+        // A gate that fails once users are back has sent them away again.
+        if (result.kind === 'gate' && back >= 0 && i > back && plan.safe.length > 0) this.#away = true
         this.#ctx.tell(`${key}/${pass}/failed`, 'phase-failed', toJson({ phase, ...result }))
         const decision = await this.#decide(plan, phase, `${key}/${pass}`, result)
-        if (decision.do === 'skip') this.#skips.push(result.what)
+        if (decision.do === 'skip') this.#skip(result)
         if (decision.do === 'next-rung') return { is: 'fall', failure: result }
         if (decision.do === 'stop')
           return decision.by === '$cancel' ? { is: 'cancelled' } : { is: 'stopped', failure: result }
@@ -163,15 +177,34 @@ class Rollback {
     return { is: 'done' }
   }
 
-  async #pass(plan: Plan, node: Plan['phases'][number]['node'], key: string, again: boolean): Promise<NodeResult> {
-    if ((await checkpoint(this.#ctx, key)) === 'cancel') return cancelled()
-    return executeNode(this.#place(plan, key, again), node)
+  async #pass(plan: Plan, at: number, key: string, again: boolean): Promise<NodeResult> {
+    const back = plan.phases.findIndex(p => p.phase === 'return')
+    const current = plan.phases[at]
+    const returned = plan.phases[back]
+    if (current === undefined) throw new Error(`the plan has no phase ${at}`)
+    const place = this.#place(plan, current.phase, key, again)
+    const held = await hold(place)
+    if (held !== null) return held
+    // Coming back is a new pass of its own: what the return did before was taken away.
+    if (this.#away && returned !== undefined && at > back) {
+      const there = this.#place(plan, returned.phase, `${key}/back`, true)
+      const result = await executeNode({ ...there, skips: place.skips }, returned.node)
+      if (!result.ok) return result
+      this.#away = false
+    }
+    return executeNode(place, current.node)
   }
 
-  #place(plan: Plan, key: string, again: boolean): Place {
+  #skip(failure: Failure): void {
+    this.#skips.push(failure.what)
+    if (failure.kind === 'gate') this.#skippedGates.push(failure.what)
+  }
+
+  #place(plan: Plan, phase: Phase, key: string, again: boolean): Place {
     const accepted = this.#accepted
-    const skips = [...this.#skips]
-    return { ctx: this.#ctx, world: this.#world, plan, runId: this.#ctx.runId, key, again, accepted, skips }
+    const skips = [...this.#skips.filter(id => plan.steps[id] !== undefined), ...this.#skippedGates]
+    const { runId } = this.#ctx
+    return { ctx: this.#ctx, world: this.#world, plan, phase, runId, key, again, accepted, skips, last: this.#last }
   }
 
   #keep(result: NodeResult & { ok: true }, key: string): void {
@@ -202,13 +235,19 @@ class Rollback {
   }
 
   /** Users are served or told: once they were sent away and are not back, the maintenance page stays up. */
-  async #leaveSafe(plan: Plan, index: number): Promise<void> {
-    if (!this.#away) return
-    const place = this.#place(plan, `safe/${index}`, true)
-    for (const id of plan.safe) {
+  async #leave(plan: Plan, index: number, state: 'failed' | 'aborted', why: string): Promise<RunOutput> {
+    const key = `safe/${index}`
+    // The abort that led here is seen: where a step has to ask now, it waits for an answer.
+    await this.#ctx.wait(`${key}/look`, ['$cancel'], 0)
+    const place = this.#place(plan, 'cleanup', key, true)
+    const unsafe: string[] = []
+    for (const id of this.#away ? plan.safe : []) {
       const step = plan.steps[id]
-      if (step !== undefined) await executeStep(place, step)
+      const result = step === undefined ? null : await executeStep(place, step)
+      if (result !== null && !result.ok) unsafe.push(`${result.what}: ${result.why}`)
     }
+    if (unsafe.length === 0) return this.#output(state, why)
+    return this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`)
   }
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {

@@ -1,8 +1,9 @@
-import type { Step } from '../contract.ts'
-import type { Ctx } from '../engine.ts'
+import type { GateNode, Step } from '../contract.ts'
+import type { Act, Ctx } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
+import type { Phase } from '../words.ts'
 import { makeAct, type Tried, tryStep } from './attempt.ts'
 import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
 import type { World } from './world.ts'
@@ -12,6 +13,7 @@ export interface Place {
   readonly ctx: Ctx
   readonly world: World
   readonly plan: Plan
+  readonly phase: Phase
   /** The run that a person started; children carry their own id in `ctx`. */
   readonly runId: string
   /** Prefix of all keys: plan, phase, pass. */
@@ -21,6 +23,14 @@ export interface Place {
   readonly accepted: readonly AcceptedLoss[]
   /** Steps and gates that a person skipped, with a reason in the journal. */
   readonly skips: readonly string[]
+  /** Of this run or child, whatever the place in it. */
+  readonly last: LastGate
+}
+
+/** The gate that let the run go on last. `stale`: the run was interrupted since. */
+export interface LastGate {
+  gate: GateNode | null
+  stale: boolean
 }
 
 const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]
@@ -58,7 +68,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     }
     if (retries-- <= 0) return failed(place, key, step, tried)
     // What is harmless twice is applied again without asking first.
-    force = tried.is === 'unknown'
+    force = tried.is === 'unknown' && !tried.running
     ctx.tell(`${key}#${attempt}/retry`, 'step-retry', { step: step.id, attempt, why: tried.why })
     await ctx.wait(`${key}#${attempt}/backoff`, [], BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500)
   }
@@ -117,17 +127,18 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
 
 async function fence(place: Place, key: string, step: Step, tried: Tried): Promise<Failure> {
   const { ctx, world, runId, accepted } = place
-  const fenced = await ctx.run(`${key}/fence`, async act => {
-    const target = await world.target(step.component)
-    if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
+  const keepAway = async (act: Act) => {
     try {
+      const target = await world.target(step.component)
+      if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
       const options = { attempt: 1, verifyFirst: false, accepted, runId }
       await target.fence(step, makeAct(world, step, act, act.signal, options))
       return { ok: true, why: tried.why }
     } catch (error) {
       return { ok: false, why: messageOf(error) }
     }
-  })
+  }
+  const fenced = await ctx.run(`${key}/fence`, keepAway, { handle: step.id })
   const { ok, why } = fenced as { ok: boolean; why: string }
   const told = { step: step.id, component: step.component, fenced: ok, why: tried.why, fence: why }
   ctx.tell(`${key}/fenced`, 'fenced', told)

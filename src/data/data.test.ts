@@ -4,6 +4,7 @@ import { between, BOOKKEEPING, isBookkeeping, recognise } from './bookkeeping.ts
 import { compareFingerprints } from './diff.ts'
 import { fingerprintHash, rowsIn } from './fingerprint.ts'
 import { atRisk, lossOf, notRestored } from './loss.ts'
+import { type Rename, renameCandidates, settle, type Weighed } from './renames.ts'
 import { compareSchemas, type SchemaShape, schemaHash, type TableShape } from './schema.ts'
 
 /** What each tool leaves in a database after two migrations, and a third one that was begun where the tool tells. */
@@ -126,6 +127,57 @@ describe('C11: what going back destroys', () => {
     const turned = schema({ old: table({}), orders: table({ note: column, id: column }) })
     expect(schemaHash(turned)).toBe(schemaHash(base))
     expect(schemaHash(now)).not.toBe(schemaHash(base))
+  })
+})
+
+describe('C11: what is taken for a rename', () => {
+  const pair = (was: string, now: string): Rename => ({
+    was: { table: 't', column: was },
+    now: { table: 't', column: now },
+  })
+  const weighed = (was: string, now: string, more: Partial<Weighed> = {}): Weighed => {
+    return { ...pair(was, now), rows: 5, equal: 5, telling: 4, samePlace: false, untold: null, ...more }
+  }
+  const settled = (...all: Weighed[]) => {
+    const { renames, doubts } = settle(all)
+    const names = (r: Rename) => `${r.was.column}>${r.now.column}`
+    return [renames.map(names), doubts.map(d => `${names(d)} ${d.why}`)]
+  }
+
+  it.each([
+    ['equal in every row', [weighed('a', 'x')], ['a>x'], []],
+    ['equal in all rows but one', [weighed('a', 'x', { equal: 4 })], [], ['a>x differs']],
+    ['equal in nothing but empty rows', [weighed('a', 'x', { telling: 0 })], [], ['a>x nothing-to-compare']],
+    ['different wherever there is a value', [weighed('a', 'x', { equal: 1, telling: 0 })], [], []],
+    ['not comparable', [weighed('a', 'x', { untold: 'no key' })], [], ['a>x untold']],
+    ['one that two could be', [weighed('a', 'x'), weighed('a', 'y')], [], ['a>x ambiguous', 'a>y ambiguous']],
+    ['two that one could be', [weighed('a', 'x'), weighed('b', 'x')], [], ['a>x ambiguous', 'b>x ambiguous']],
+    ['one of two by its place', [weighed('a', 'x', { samePlace: true }), weighed('a', 'y')], ['a>x'], []],
+    [
+      'what is left once another has its place',
+      [weighed('a', 'x', { samePlace: true }), weighed('a', 'y'), weighed('b', 'x'), weighed('b', 'y')],
+      ['a>x', 'b>y'],
+      [],
+    ],
+  ])('%s', (_, all, renames, doubts) => expect(settled(...all)).toEqual([renames, doubts]))
+
+  it('looks at pairs of one table that could be one by their shape, and at tables of one shape', () => {
+    const column = { type: 'TEXT', nullable: true, default: null, generated: false }
+    const table = (columns: TableShape['columns']): TableShape => ({ columns, key: [], indexes: {}, constraints: [] })
+    const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {} })
+    const number = { ...column, type: 'INTEGER' }
+    const base = schema({ t: table({ a: column, n: number }), old: table({ a: column }), other: table({}) })
+    const now = schema({
+      t: table({ x: column, m: number, g: { ...column, generated: true } }),
+      young: table({ a: column }),
+      b: table({ b: column }),
+    })
+    const found = renameCandidates(base, now, (a, b) => a.type === b.type)
+    expect(found).toEqual([
+      pair('a', 'x'),
+      pair('n', 'm'),
+      { was: { table: 'old', column: null }, now: { table: 'young', column: null } },
+    ])
   })
 })
 

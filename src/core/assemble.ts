@@ -27,6 +27,8 @@ export interface AssembleInput {
   readonly findings: readonly Finding[]
   /** Steps around phases that the user's own hooks ask for. */
   readonly hooks: readonly { phase: Phase; when: 'before' | 'after'; step: Step }[]
+  /** Names of the gates that there are. */
+  readonly gates: readonly string[]
   readonly verify: readonly string[]
   readonly watch: { readonly gates: readonly string[]; readonly forMs: number } | null
   readonly onFailure: OnFailure
@@ -61,7 +63,7 @@ export function assemble(input: AssembleInput): Plan {
     steps,
     phases,
     safe,
-    findings: [...input.findings, ...input.chosen.flatMap(findingsOf)],
+    findings: [...input.findings, ...input.chosen.flatMap(findingsOf), ...unknownGates(phases, input.gates)],
     impact,
     envelope: envelopeOf(input, acting, impact),
     estimateMs: phases.reduce((sum, p) => sum + p.estimateMs, 0),
@@ -173,6 +175,27 @@ function findingsOf({ candidate, proposal }: Chosen): Finding[] {
       remedy: 'take it back by hand if it changed; capture releases after every change of backout.yaml',
     },
   ]
+}
+
+/** A gate that nobody defined would hold the run in the middle: better not to begin. */
+function unknownGates(phases: Plan['phases'], known: readonly string[]): Finding[] {
+  const named = new Set(phases.flatMap(p => gatesIn(p.node)))
+  return [...named]
+    .filter(gate => !known.includes(gate))
+    .map(gate => ({
+      level: 'blocker',
+      code: 'gate_unknown',
+      component: null,
+      what: `the gate "${gate}" is asked for and is not defined`,
+      remedy:
+        known.length === 0 ? 'define it under gates:' : `define it under gates:, or use one of ${known.join(', ')}`,
+    }))
+}
+
+function gatesIn(node: Node): string[] {
+  if ('gate' in node) return [node.gate]
+  if ('step' in node) return []
+  return 'seq' in node ? node.seq.flatMap(gatesIn) : node.par.flatMap(item => gatesIn(item.node))
 }
 
 function impactOf(chosen: readonly Chosen[], phases: Plan['phases']): Impact {

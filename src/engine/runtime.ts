@@ -159,7 +159,7 @@ export class Runtime implements Engine {
   async *events(runId: string, options: { after?: number; follow?: boolean } = {}): AsyncIterable<Event> {
     let after = options.after ?? 0
     const run = runId === '*' ? null : runId
-    for (;;) {
+    while (!this.#closed) {
       const over = run !== null && ENDED.has(this.#store.run(run)?.state ?? 'running')
       const batch = this.#store.events({ run, after, limit: 500 })
       for (const event of batch) {
@@ -167,7 +167,7 @@ export class Runtime implements Engine {
         yield event
       }
       if (batch.length > 0) continue
-      if (!options.follow || over || this.#closed) return
+      if (!options.follow || over) return
       await this.#clock.sleep(this.#options.pollMs ?? 100)
     }
   }

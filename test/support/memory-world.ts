@@ -61,6 +61,11 @@ export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) 
       chosen: await negotiate({ candidates, release: 'A', mode: env.mode ?? 'full', exclude, signal }),
       findings: [],
       hooks: env.hooks ?? [],
+      gates: [
+        ...(env.verify ?? []),
+        ...Object.keys(env.gates ?? {}),
+        ...(env.traffic === undefined ? [] : [env.traffic.gate]),
+      ],
       verify: env.verify ?? [],
       watch: env.watch ?? null,
       onFailure: env.onFailure ?? 'ask',

@@ -49,6 +49,7 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     chosen,
     findings: [...problems, ...(await ownFindings(environment, request, observations))],
     hooks: hookSteps(config),
+    gates: Object.keys(config.gates),
     verify: policy.verify,
     watch: policy.watch === undefined ? null : { gates: policy.watch.gates, forMs: policy.watch.for },
     onFailure: policy.onFailure,

@@ -101,6 +101,12 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
     out.line('and where this command has ended by then, afterwards: backout resume')
     return EXIT.waiting
   }
+  return tellEnd(session, engine, run)
+}
+
+/** The last lines about a run that has ended, and its exit code. */
+export async function tellEnd(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+  const { out } = session
   const output = run.output as unknown as RunOutput | null
   const report = await finish(session, engine, run)
   const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))

@@ -14,7 +14,7 @@ type Handler<O> = (globals: Globals, options: O, ...args: (string | undefined)[]
 
 /** Parses the arguments, runs the command, answers the exit code. The one place where errors become text. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const remote = await (await import('./remote.ts')).forward(argv).catch(failed(argv))
+  const remote = await (await import('./remote.ts')).forward(argv, build).catch(failed(argv))
   if (remote !== null) return remote
   let code: number = EXIT.ok
   const program = build(async (load, globals, options, args) => {

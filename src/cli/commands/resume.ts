@@ -2,18 +2,22 @@ import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import type { RunInput } from '../../core/executor/world.ts'
-import { lockOwner } from '../../engine/sqlite/lock.ts'
+import { lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
+import { ENDED } from '../../core/words.ts'
 import { person } from '../../ledger/releases.ts'
-import { attend } from '../attend.ts'
-import { follow } from '../detach.ts'
+import { attend, tellEnd } from '../attend.ts'
+import { detach, follow, isWatchedFromAfar, lastSeq } from '../detach.ts'
+import { isFinished } from '../finish.ts'
 import type { Globals } from '../program.ts'
 import { type Asked, askedLines, Progress } from '../render/progress.ts'
-import { findOpenRun, type Session, withSession } from '../session.ts'
+import { findOpenRun, findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 
 export function resume(globals: Globals, options: { nextRung: boolean }, id?: string): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
+    const found = await findRun(engine, session.environment, id)
+    if (ENDED.has(found.state) && !isFinished(session, found)) return tellEnd(session, engine, found)
     const run = await findOpenRun(engine, session.environment, id)
     const asked = await openQuestion(engine, run)
     if (asked !== null) {
@@ -61,11 +65,15 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   const { environment, targets, out } = session
   refuseChanged(session, run)
   const last = await lastSeq(engine, run.id)
+  if (isWatchedFromAfar() && ownerOf(session)?.run !== run.id) {
+    await detach(session, run.id, null)
+    return follow(session, engine, run.id, last)
+  }
   defineRollback(engine, worldOf(environment, targets))
   try {
     await engine.start(ROLLBACK, run.id, run.input, { exclusive: environment.config.environment })
   } catch (error) {
-    const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
+    const owner = ownerOf(session)
     const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
     if (!same) throw error
     out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
@@ -75,10 +83,8 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   return attend(session, engine, run.id, last)
 }
 
-async function lastSeq(engine: Engine, runId: string): Promise<number> {
-  let last = 0
-  for await (const event of engine.events(runId)) last = event.seq
-  return last
+function ownerOf({ environment }: Session): Owner | null {
+  return lockOwner(`${environment.home}/locks`, environment.config.environment)
 }
 
 function refuseChanged({ environment }: Session, run: RunInfo): void {

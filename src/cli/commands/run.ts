@@ -10,7 +10,7 @@ import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend } from '../attend.ts'
-import { detach, follow } from '../detach.ts'
+import { detach, follow, isWatchedFromAfar } from '../detach.ts'
 import type { Globals } from '../program.ts'
 import { typed } from '../prompt.ts'
 import { findRun, type Session, withSession } from '../session.ts'
@@ -40,7 +40,7 @@ export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason'
     const engine = await session.environment.engine({ worker: true })
     const before = await findRun(engine, session.environment, id)
     const made = await newPlan(session, departureOf(before), false)
-    return go(session, made, { ...options, emergency: false, detach: false, dryRun: false })
+    return go(session, made, { ...options, emergency: false, detach: isWatchedFromAfar(), dryRun: false })
   })
 }
 
@@ -109,7 +109,7 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
     await detach(session, runId, input)
     out.line(`Run ${runId} goes on by itself. Look at it: backout status --follow`)
     out.data({ run: runId, detached: true })
-    return process.env['BACKOUT_FOLLOW'] === '1' ? follow(session, engine, runId) : EXIT.ok
+    return isWatchedFromAfar() ? follow(session, engine, runId) : EXIT.ok
   }
   defineRollback(engine, worldOf(environment, targets))
   out.line(`\nRun ${runId}`)

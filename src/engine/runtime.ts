@@ -159,7 +159,8 @@ export class Runtime implements Engine {
   async *events(runId: string, options: { after?: number; follow?: boolean } = {}): AsyncIterable<Event> {
     let after = options.after ?? 0
     const run = runId === '*' ? null : runId
-    while (!this.#closed) {
+    for (;;) {
+      if (options.follow && this.#closed) return
       const over = run !== null && ENDED.has(this.#store.run(run)?.state ?? 'running')
       const batch = this.#store.events({ run, after, limit: 500 })
       for (const event of batch) {

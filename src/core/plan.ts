@@ -91,7 +91,7 @@ export function isEmpty(plan: Pick<Plan, 'steps'>): boolean {
 
 /** What is accepted when a plan with this loss is approved: a little more than was counted, for counts grow while people decide. */
 export function acceptedFrom(loss: readonly Loss[], headroomPercent: number): AcceptedLoss[] {
-  return loss.map(l => ({ what: l.what, unit: l.unit, max: Math.ceil(l.count * (1 + headroomPercent / 100)) }))
+  return loss.map(l => ({ what: l.what, unit: l.unit, max: Math.ceil((l.count * (100 + headroomPercent)) / 100) }))
 }
 
 export function accepts(accepted: readonly AcceptedLoss[], loss: readonly Loss[]): boolean {

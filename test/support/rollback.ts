@@ -41,6 +41,8 @@ interface Asked {
   readonly answers: readonly string[]
 }
 
+export type Rollback = Awaited<ReturnType<typeof rollback>>
+
 /** A rollback over variables, in as many processes as the test likes, one after the other. */
 export async function rollback(env: MemoryEnvironment, options: RollbackOptions = {}) {
   const clock = options.clock ?? fastClock()

@@ -91,7 +91,7 @@ export function stepOf(component: string, verb: string, more: Partial<Step> = {}
     component,
     title: verb,
     args: null,
-    limitMs: 5_000,
+    limitMs: 600_000,
     retries: 0,
     estimateMs: 10,
     onUnknown: 'ask',

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Fact, Loss, Step, StepAct, Target, Verdict } from '../contract.ts'
 import type { Act } from '../engine.ts'
 import { BackoutError, messageOf } from '../errors.ts'
-import { type Json, toJson } from '../json.ts'
+import { hashOf, type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, accepts } from '../plan.ts'
 import type { World } from './world.ts'
 
@@ -155,7 +155,9 @@ async function askVerdict(
 
 /** Marks an effect: unique to run and step, the same over attempts and processes, safe in file and unit names. */
 export function idemOf(runId: string, stepId: string): string {
-  return `${runId}.${stepId.replaceAll(/[^A-Za-z0-9._-]/g, '.')}`
+  const readable = `${runId}.${stepId.replaceAll(/[^A-Za-z0-9._-]/g, '.')}`
+  // Where a name has a dot or a stranger sign itself, "a.b/c" and "a/b.c" would read alike.
+  return /^[A-Za-z0-9_/-]*$/.test(stepId) ? readable : `${readable}-${hashOf(stepId).slice(0, 8)}`
 }
 
 /** What a step is given to act with. `asked` receives the loss that the step asked about last. */

@@ -66,7 +66,7 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
   }
   const after = await reading(place, db => readLive(site, db))
   const missing = await missingAfter(site, place, args, kept, after, act)
-  if (kept !== null && missing.length > 0) throw notBackError(args.migration, place, kept, missing)
+  if (kept !== null && missing.length > 0 && !checked(act)) throw notBackError(args.migration, place, kept, missing)
   const wrong = wrongAfter(args, after)
   if (wrong !== null) throw wrongError(args, place.file, wrong)
   await tellLost(kept, args, after, loss, act)
@@ -91,7 +91,6 @@ async function missingAfter(
   act: StepAct,
 ): Promise<NotBack[]> {
   if (kept === null || !args.last || live.level.applied.includes(args.migration)) return []
-  if (handleShape.safeParse(act.handle).data?.checked === true) return []
   const undone = kept.facts.level.applied.filter(name => !args.release.includes(name))
   const declared = site.config.loses.some(l => undone.includes(l.migration))
   const missing = await notBack(place, kept, live.schema, act)
@@ -237,8 +236,11 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   const live = await reading(place, db => readLive(site, db))
   const wrong = wrongAfter(args, live)
   const missing = await missingAfter(site, place, args, await keptFor(site, place, act), live, act)
-  if (missing.length > 0) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
-  if (wrong === null) return { is: 'done', why: `${args.migration} is not applied any more` }
+  if (missing.length > 0 && !checked(act)) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
+  if (wrong === null) {
+    const since = missing.length > 0 ? '; what came back was checked right then, and was written to since' : ''
+    return { is: 'done', why: `${args.migration} is not applied any more${since}` }
+  }
   if (wrong.code === 'down_without_effect' && begun(act)) {
     const [holder] = await holdersOf(place.file)
     if (holder !== undefined) {
@@ -252,6 +254,10 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
 export function begun(act: StepAct): boolean {
   const handle = handleShape.safeParse(act.handle).data
   return handle?.pgid !== undefined || handle?.elsewhere !== undefined
+}
+
+function checked(act: StepAct): boolean {
+  return handleShape.safeParse(act.handle).data?.checked === true
 }
 
 async function stillAtIt(place: Place, act: StepAct): Promise<string | null> {

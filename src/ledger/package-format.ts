@@ -26,7 +26,7 @@ const sha256 = () => z.string().regex(/^[0-9a-f]{64}$/)
 const bytes = () => z.int().min(0)
 
 /** A path inside a folder: nothing that leads out of it, whatever the system. */
-export function isInside(path: string): boolean {
+function isInside(path: string): boolean {
   if (path.length > 1024 || /[\\\0-\x1f\x7f]/.test(path)) return false
   return path.split('/').every(part => part !== '' && part !== '.' && part !== '..' && part.length <= 255)
 }

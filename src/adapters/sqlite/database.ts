@@ -107,7 +107,7 @@ export function openFrozen(file: string): DatabaseSync {
   return new DatabaseSync(frozenUri(file), { readOnly: true })
 }
 
-export function frozenUri(file: string): string {
+function frozenUri(file: string): string {
   return `file:${encodeURI(file).replaceAll('?', '%3f').replaceAll('#', '%23')}?mode=ro&immutable=1`
 }
 

@@ -118,7 +118,11 @@ function gatesOf(phase: Phase, input: AssembleInput, safe: readonly StepId[]): N
   }
   if (phase !== 'watch' || input.watch === null || input.mode === 'emergency') return []
   const { gates, forMs } = input.watch
-  return gates.map(gate => ({ gate, forMs, onFail: { apply: safe, then: 'ask' as const } }))
+  const [gate, ...more] = gates
+  if (gate === undefined) return []
+  // One after the other would leave the first unwatched while the second is.
+  const others = more.length === 0 ? {} : { with: more }
+  return [{ gate, ...others, forMs, onFail: { apply: safe, then: 'ask' } }]
 }
 
 function thenOf(policy: OnFailure): 'ask' | 'next-rung' | 'stop' {
@@ -193,7 +197,7 @@ function unknownGates(phases: Plan['phases'], known: readonly string[]): Finding
 }
 
 function gatesIn(node: Node): string[] {
-  if ('gate' in node) return [node.gate]
+  if ('gate' in node) return [node.gate, ...(node.with ?? [])]
   if ('step' in node) return []
   return 'seq' in node ? node.seq.flatMap(gatesIn) : node.par.flatMap(item => gatesIn(item.node))
 }

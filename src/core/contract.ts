@@ -136,6 +136,8 @@ export interface ParNode {
 export interface GateNode {
   /** Name of a gate in backout.yaml. */
   readonly gate: string
+  /** Further gates that are asked at the same time; each must pass. */
+  readonly with?: readonly string[]
   /** Milliseconds that the gate must go on passing; 0 = pass once. */
   readonly forMs: number
   readonly onFail: { readonly apply: readonly StepId[]; readonly then: 'ask' | 'next-rung' | 'stop' }

@@ -114,3 +114,10 @@ export function latch(): { readonly opened: Promise<void>; readonly open: () => 
   const { promise, resolve } = Promise.withResolvers<void>()
   return { opened: promise, open: resolve }
 }
+
+/** Rejects once the signal aborts: an act that waits and can be told to stop. */
+export function untilStopped(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
+}

@@ -48,7 +48,7 @@ function nodeLines(plan: Plan, node: Node, indent = ''): string[] {
   if ('gate' in node) {
     const how = node.forMs > 0 ? ` for ${span(node.forMs)}` : ''
     const back = node.onFail.apply.length > 0 ? '; if it fails, users are taken away again' : ''
-    return [`${indent}gate ${node.gate} must pass${how}${back}`]
+    return [`${indent}gate ${[node.gate, ...(node.with ?? [])].join(' and ')} must pass${how}${back}`]
   }
   if ('seq' in node) return node.seq.flatMap(n => nodeLines(plan, n, indent))
   const inner = node.par.flatMap(item => nodeLines(plan, item.node, indent))

@@ -1,9 +1,8 @@
-import type { GateNode, Node, ParNode } from '../contract.ts'
+import type { Node, ParNode } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
-import { messageOf } from '../errors.ts'
-import { askGate, type GateResult, whyNot } from '../gate.ts'
 import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
+import { executeGate } from './gate.ts'
 import { cancelled, type Failure, NodeFailed, type NodeResult, OK } from './result.ts'
 import { executeStep, type Place } from './step.ts'
 
@@ -24,7 +23,7 @@ export interface NodeInput {
 /** Executes a part of a plan to its end. */
 export async function executeNode(place: Place, node: Node): Promise<NodeResult> {
   if ('step' in node) return stepOf(place, node.step)
-  if ('gate' in node) return gateOf(place, node)
+  if ('gate' in node) return executeGate(place, node)
   if ('seq' in node) return sequence(place, node.seq)
   return parallel(place, node)
 }
@@ -48,7 +47,7 @@ export async function hold(place: Place): Promise<Failure | null> {
   if (control === 'cancel') return cancelled()
   if (control === 'resumed') last.stale = true
   if (!last.stale || last.gate === null) return null
-  const still = await gateOf({ ...place, key: `${key}/again` }, { ...last.gate, forMs: 0 })
+  const still = await executeGate({ ...place, key: `${key}/again` }, { ...last.gate, forMs: 0 })
   if (!still.ok) return still
   last.stale = false
   return null
@@ -128,78 +127,4 @@ export async function checkpoint(ctx: Ctx, key: string): Promise<'go' | 'resumed
   if (control.name === '$cancel') return 'cancel'
   const said = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity, 'paused')
   return said?.name === '$cancel' ? 'cancel' : 'resumed'
-}
-
-async function gateOf(place: Place, node: GateNode): Promise<NodeResult> {
-  const { ctx, last } = place
-  if (place.skips.includes(node.gate)) return OK
-  const key = `${place.key}/gate:${node.gate}`
-  ctx.tell(`${key}/begun`, 'gate-begun', { gate: node.gate, forMs: node.forMs })
-  // Only time in which somebody looked is counted: not that of a pause or a crash, nor what a clock jumped over.
-  let watched = 0
-  for (let i = 0; ; i++) {
-    const result = await measure(place, node, `${key}/${i}`)
-    if (result.outcome !== 'pass') return gateFailed(place, node, `${key}/${i}`, result)
-    watched += result.ms
-    const ms = Math.min(node.forMs - watched, watchEvery(node.forMs))
-    if (node.forMs === 0 || ms <= 0) break
-    const control = await watchPause(place, `${key}/${i}`, ms)
-    if (control === 'cancel') return cancelled()
-    if (control === 'superseded') break
-    if (control === 'waited') watched += ms
-  }
-  last.gate = node
-  last.stale = false
-  return OK
-}
-
-/** Often enough to notice, seldom enough not to be a load of its own. Milliseconds. */
-function watchEvery(forMs: number): number {
-  return Math.max(500, Math.min(30_000, forMs / 20))
-}
-
-async function watchPause(place: Place, key: string, ms: number): Promise<'waited' | 'go' | 'cancel' | 'superseded'> {
-  const { ctx, phase } = place
-  const names = phase === 'watch' ? [...CONTROL, '$supersede'] : CONTROL
-  const said = await ctx.wait(`${key}/between`, names, ms)
-  if (said === null) return 'waited'
-  if (said.name === '$resume' || said.name === '$resumed') return 'go'
-  if (said.name === '$cancel') return 'cancel'
-  if (said.name === '$supersede') {
-    ctx.tell(`${key}/superseded`, 'watch-superseded', said.value)
-    return 'superseded'
-  }
-  const then = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity, 'paused')
-  return then?.name === '$cancel' ? 'cancel' : 'go'
-}
-
-async function measure(place: Place, node: GateNode, key: string): Promise<GateResult> {
-  const { ctx, world } = place
-  const result = (await ctx.run(key, async act => {
-    try {
-      const { rule, probes } = await world.gate(node.gate)
-      return toJson(await askGate(rule, probes, world.clock, act.signal))
-    } catch (error) {
-      act.signal.throwIfAborted()
-      return toJson(notAsked(node.gate, world.clock.now(), messageOf(error)))
-    }
-  })) as unknown as GateResult
-  ctx.tell(`${key}/told`, 'gate', toJson(result))
-  return result
-}
-
-/** A gate that could not even be asked says nothing, and nothing is never a pass. */
-function notAsked(gate: string, at: number, text: string): GateResult {
-  const samples = { [gate]: { ok: null, value: null, ms: 0, text } }
-  return { gate, outcome: 'inconclusive', attempts: 0, ms: 0, at, samples }
-}
-
-async function gateFailed(place: Place, node: GateNode, key: string, result: GateResult): Promise<Failure> {
-  for (const id of node.onFail.apply) {
-    const step = place.plan.steps[id]
-    // Whatever came of it, the gate has failed: what cannot be brought to safety is told with the step's own events.
-    if (step !== undefined) await executeStep({ ...place, key: `${key}/safe`, again: true }, step)
-  }
-  const why = `${result.outcome === 'fail' ? 'failed' : 'inconclusive'}: ${whyNot(result)}`
-  return { ok: false, kind: 'gate', what: node.gate, component: null, why, then: node.onFail.then }
 }

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { latch, type Rollback, rollback, type RollbackOptions, until } from '../../../test/support/rollback.ts'
+import {
+  latch,
+  type Rollback,
+  rollback,
+  type RollbackOptions,
+  until,
+  untilStopped,
+} from '../../../test/support/rollback.ts'
 import { scripted, type Script, type Scripted, usersAway } from '../../../test/support/scripted.ts'
 import type { Loss, Verdict } from '../contract.ts'
 import { BackoutError } from '../errors.ts'
@@ -283,7 +290,7 @@ describe('C16: what a step is given', () => {
       apply: (_, act) => {
         marks.add(act.idem)
         if (++tries === 1) throw new Error('once')
-        return tries === 2 ? Promise.race([held.opened, stopped(act.signal)]) : undefined
+        return tries === 2 ? Promise.race([held.opened, untilStopped(act.signal)]) : undefined
       },
     })
     await until(() => tries === 2)
@@ -303,7 +310,7 @@ describe('C16: what a step is given', () => {
         seen.push(act.handle)
         await act.note({ job: seen.length })
         seen.push(act.handle)
-        if (seen.length === 2) await Promise.race([held.opened, stopped(act.signal)])
+        if (seen.length === 2) await Promise.race([held.opened, untilStopped(act.signal)])
       },
     })
     await until(() => seen.length === 2)
@@ -340,9 +347,3 @@ describe('C16: what a step is given', () => {
     )
   })
 })
-
-function stopped(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-  })
-}

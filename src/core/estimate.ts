@@ -20,8 +20,9 @@ function lanes(
   const ends = new Map<string, number>()
   const free = Array.from({ length: Math.max(1, Math.min(limit, items.length)) }, () => 0)
   const left = [...items]
+  const known = new Set(items.map(item => item.id))
   while (left.length > 0) {
-    const next = left.findIndex(item => item.after.every(id => ends.has(id) || !items.some(i => i.id === id)))
+    const next = left.findIndex(item => item.after.every(id => ends.has(id) || !known.has(id)))
     const [item] = left.splice(Math.max(0, next), 1)
     if (item === undefined) break
     const ready = Math.max(0, ...item.after.map(id => ends.get(id) ?? 0))

@@ -2,7 +2,7 @@ import type { Finding, Need, Observation, Proposal, Rung, Target } from './contr
 import { NOTHING } from './contract.ts'
 import { BackoutError, messageOf } from './errors.ts'
 import { Graph } from './graph.ts'
-import { canonical, type Json } from './json.ts'
+import type { Json } from './json.ts'
 import type { ComponentId } from './words.ts'
 
 /** One component as the planner sees it. */
@@ -70,7 +70,7 @@ export async function negotiate(request: Request): Promise<Chosen[]> {
     }
     await Promise.all(stale.map(id => propose(table, id, asked.get(id) ?? [])))
     const after = needsByAsked(standing)
-    stale = [...standing.keys()].filter(id => canonical(asked.get(id) ?? []) !== canonical(after.get(id) ?? []))
+    stale = [...standing.keys()].filter(id => textOf(asked.get(id)) !== textOf(after.get(id)))
     asked = after
     if (stale.length > 0) continue
     stale = unserved(standing)
@@ -148,22 +148,36 @@ async function ask(table: Table, standing: Standing, rung: Rung, needs: readonly
 /** Who is asked for what, each list in one order. */
 function needsByAsked(standing: Map<ComponentId, Standing>): Map<ComponentId, Need[]> {
   const out = new Map<ComponentId, Need[]>()
-  for (const s of standing.values()) {
-    for (const { of, what } of s.proposal.needs) out.set(of, [...(out.get(of) ?? []), { of, what, by: s.candidate.id }])
+  // Sorted by bytes, which do not depend on the language of the machine.
+  for (const by of [...standing.keys()].sort()) {
+    const needs = standing.get(by)?.proposal.needs ?? []
+    for (const { of, what } of needs.toSorted((a, b) => (a.what < b.what ? -1 : a.what > b.what ? 1 : 0))) {
+      const list = out.get(of)
+      if (list === undefined) out.set(of, [{ of, what, by }])
+      else list.push({ of, what, by })
+    }
   }
-  for (const needs of out.values()) needs.sort((a, b) => `${a.by} ${a.what}`.localeCompare(`${b.by} ${b.what}`))
   return out
+}
+
+function keyOf(need: Need): string {
+  return `${need.by} ${need.what}`
+}
+
+function textOf(needs: readonly Need[] | undefined): string {
+  return needs === undefined ? '' : needs.map(keyOf).join('\n')
 }
 
 /** Gives up the rungs whose needs nobody serves. Returns the components that have to propose again. */
 function unserved(all: Map<ComponentId, Standing>): ComponentId[] {
-  const again: ComponentId[] = []
+  const again = new Set<ComponentId>()
+  const served = new Set<string>()
+  for (const [id, s] of all) for (const need of s.proposal.serves) served.add(`${id} ${keyOf(need)}`)
   for (const need of [...needsByAsked(all).values()].flat()) {
     const asker = all.get(need.by)
-    const asked = all.get(need.of)
-    const served = asked?.proposal.serves.some(s => s.by === need.by && s.what === need.what)
     const rung = asker?.ladder[asker.at]
-    if (asker === undefined || rung === undefined || served || again.includes(need.by)) continue
+    if (asker === undefined || rung === undefined || again.has(need.by)) continue
+    if (served.has(`${need.of} ${keyOf(need)}`)) continue
     reject(asker, rung, [
       {
         level: 'blocker',
@@ -173,9 +187,9 @@ function unserved(all: Map<ComponentId, Standing>): ComponentId[] {
         remedy: `see the findings of ${need.of}, or choose an adapter for it that can be ${need.what}`,
       },
     ])
-    again.push(need.by)
+    again.add(need.by)
   }
-  return again
+  return [...again]
 }
 
 function finish(s: Standing): Chosen {

@@ -1,0 +1,48 @@
+import { freshStore, rollBack } from './support/engine.ts'
+import { inFolder, interleave, median } from './support/measure.ts'
+import { ms, percent, type Row } from './support/row.ts'
+
+const STEPS = 1000
+const AT_ONCE = 50
+const LIMIT = 0.05
+
+/** What a run of 1,000 steps, 50 at a time, takes beyond the time of the steps themselves. */
+export async function bench(): Promise<Row[]> {
+  return inFolder(async dir => {
+    const rows: Row[] = []
+    for (const [stepMs, rounds] of [
+      [200, 5],
+      [50, 7],
+    ] as const) {
+      const { run, bare } = await interleave(rounds, {
+        run: () => rollBack(freshStore(dir), { targets: STEPS, stepMs, limit: AT_ONCE }),
+        bare: () => pool(stepMs),
+      })
+      rows.push(rowOf(stepMs, median(run), median(bare)))
+    }
+    return rows
+  })
+}
+
+function rowOf(stepMs: number, run: number, bare: number): Row {
+  const own = (STEPS / AT_ONCE) * stepMs
+  const over = run / own - 1
+  return {
+    what: `run of 1,000 steps of ${stepMs} ms, 50 at a time`,
+    backout: ms(run),
+    compared: `the steps' own time: ${ms(own)} (bare timers, 50 at a time: ${ms(bare)})`,
+    ratio: `+${percent(over)}`,
+    goal: { text: 'under +5 %', met: over < LIMIT },
+  }
+}
+
+/** The same waiting without Backout. */
+async function pool(stepMs: number): Promise<number> {
+  const began = performance.now()
+  let left = STEPS
+  const worker = async () => {
+    while (left-- > 0) await new Promise(resolve => setTimeout(resolve, stepMs))
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
+  return performance.now() - began
+}

@@ -1,0 +1,79 @@
+import { systemClock } from '../../src/core/clock.ts'
+import { NOTHING, type Proposal, type Step, type Target } from '../../src/core/contract.ts'
+import type { World } from '../../src/core/executor/world.ts'
+import { type Json, toJson } from '../../src/core/json.ts'
+import type { Plan } from '../../src/core/plan.ts'
+import { memoryBackups, memoryVault } from '../../test/conformance/stores.ts'
+import { planned } from './planned.ts'
+
+interface Shape {
+  readonly targets: number
+  /** How long each step takes by itself, in milliseconds. */
+  readonly stepMs: number
+  /** How many steps at the same time. */
+  readonly limit: number
+}
+
+/** One component of many targets that are variables, with a step for each: what the executor costs, and nothing else. */
+export function fleet(shape: Shape): { world: World; plan: () => Promise<Plan> } {
+  const target = targetOf(shape)
+  const plan = async () => {
+    const from = await target.observe(new AbortController().signal)
+    const pin = { version: 'A' }
+    return planned([{ id: 'fleet', adapter: 'bench', dependsOn: [], target, from, pin }], shape.limit)
+  }
+  const world: World = {
+    clock: systemClock,
+    vault: memoryVault(),
+    backups: memoryBackups(),
+    target: async () => target,
+    gate: async name => ({ rule: { name, attempts: 1, intervalMs: 1, pass: 1, timeoutMs: 1000 }, probes: [] }),
+    replan: plan,
+    departure: async () => 'departure',
+  }
+  return { world, plan }
+}
+
+export function runInput(plan: Plan): Json {
+  return toJson({ plan, by: 'bench', reason: null, confirmed: '--yes' })
+}
+
+function targetOf({ targets, stepMs, limit }: Shape): Target<Json> {
+  const done = new Set<string>()
+  const steps = Array.from({ length: targets }, (_, i) => stepOf(`web-${String(i).padStart(4, '0')}`, stepMs))
+  const par = steps.map(step => ({ id: step.title, after: [], node: { step: step.id } }))
+  const seq = steps.map(step => ({ step: step.id }))
+  const proposal: Proposal = {
+    ...NOTHING,
+    change: { from: 'B', to: 'A' },
+    steps,
+    phases: { code: limit === 1 ? { seq } : { par, limit, maxFailures: 0 } },
+  }
+  return {
+    rungs: [{ id: 'set', tier: 'platform', title: 'set the version' }],
+    serves: [],
+    observe: async () => ({ identity: 'bench', state: { version: 'B' }, detail: null, summary: 'B', inFlight: [] }),
+    capture: async () => ({ version: 'B' }),
+    propose: async () => proposal,
+    async apply(step, act) {
+      if (stepMs > 0) await systemClock.sleep(stepMs, act.signal)
+      act.guard()
+      done.add(step.id)
+    },
+    verify: async step => ({ is: done.has(step.id) ? 'done' : 'not-done', why: 'as the variable says' }),
+    [Symbol.asyncDispose]: async () => {},
+  }
+}
+
+function stepOf(host: string, estimateMs: number): Step {
+  return {
+    id: `fleet/switch/${host}`,
+    component: 'fleet',
+    title: host,
+    args: { do: 'switch', host, to: 'A' },
+    limitMs: 60_000,
+    retries: 1,
+    estimateMs,
+    onUnknown: 'ask',
+  }
+}

@@ -7,6 +7,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     maxWorkers: 3,
     pool: 'forks',
+    globalSetup: ['./tools/test-setup.ts'],
     reporters: [['default', { summary: false }], './tools/reporter.ts'],
   },
 })

@@ -5,7 +5,8 @@ export default class PlainReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const tests = modules.flatMap(module => [...module.children.allTests()])
     const count = (state: string) => tests.filter(test => test.result().state === state).length
-    const broken = modules.filter(module => module.state() === 'failed' && module.errors().length > 0).length + errors.length
+    const broken =
+      modules.filter(module => module.state() === 'failed' && module.errors().length > 0).length + errors.length
     const skipped = count('skipped')
     const failed = count('failed') + broken
     if (process.env['CI'] === 'true' && skipped > 0) {

@@ -17,7 +17,9 @@ if (process.argv.includes('--servers')) servers()
  * the registry has no packages for other platforms; `--no-save` leaves the lock file as it is.
  */
 function packages() {
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
   console.log('Installing npm packages ...')
   run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
@@ -29,7 +31,8 @@ function bundledNode() {
   const bin = join(root, 'node_modules', '.bin', 'node')
   if (!existsSync(bin)) run(process.execPath, [join(root, 'node_modules', 'node', 'installArchSpecificPackage.js')])
   const version = execFileSync(bin, ['--version'], { encoding: 'utf8' })
-  if (Number(version.slice(1).split('.')[0]) < 22) throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
+  if (Number(version.slice(1).split('.')[0]) < 22)
+    throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
 }
 
 /** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */

@@ -33,15 +33,6 @@ export function text(): z.ZodType<Text> {
     .meta({ type: 'string' })
 }
 
-/** A string that must come from outside the file: a plain one is refused, for the file is in Git. */
-export function secret(): z.ZodType<Secret> {
-  return z
-    .custom<Secret>(value => value instanceof Secret, {
-      message: 'expected a secret kept outside this file: "${env:NAME}", "${file:PATH}" or "${cmd:COMMAND}"',
-    })
-    .meta({ type: 'string', pattern: '\\$\\{(env|file|cmd):[^}]+\\}' })
-}
-
 /** A command: a list of words run as it is, or one string given to `sh -c`. */
 export function command(): z.ZodType<readonly Text[]> {
   return z

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { BackupStore, ExecResult, Target, Vault } from '../contract.ts'
+import type { BackupStore, Target, Vault } from '../contract.ts'
 import type { GateRule, Probe } from '../gate.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
 import type { ComponentId } from '../words.ts'
@@ -47,5 +47,3 @@ export interface RunOutput {
   /** Steps and gates that a person skipped. */
   readonly skipped: readonly string[]
 }
-
-export type { ExecResult }

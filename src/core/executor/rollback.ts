@@ -1,6 +1,6 @@
 import type { Ctx, Engine } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
-import { type AcceptedLoss, beyond, blockersOf, isEmpty, type Plan } from '../plan.ts'
+import { type AcceptedLoss, beyond, blockersOf, isEmpty, type Plan, planHash } from '../plan.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { messageOf } from '../errors.ts'
 import { executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
@@ -74,6 +74,7 @@ class Rollback {
   /** Observes again: a plan for a world that has moved is not run, whoever said yes to it. */
   async #stillHolds(): Promise<string | null> {
     const { plan } = this.#input
+    if (planHash(plan) !== plan.hash) return 'the plan was altered since it was made: its steps are not those of its hash'
     const now = (await this.#ctx.run('replan', async act => {
       const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
       return toJson(await this.#world.replan(request, act.signal))

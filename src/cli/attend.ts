@@ -127,7 +127,7 @@ function headline(run: RunInfo, output: RunOutput | null): string {
 }
 
 /** The exit code that says how a run ended. */
-export function exitOf(run: RunInfo, output: RunOutput | null): number {
+function exitOf(run: RunInfo, output: RunOutput | null): number {
   if (run.state === 'succeeded') return EXIT.ok
   if (run.state === 'aborted') return EXIT.aborted
   return output?.why?.startsWith('moved: ') ? EXIT.moved : EXIT.failed

@@ -11,6 +11,8 @@ import { noSshd, type SshHosts, sshHosts } from '../../test/support/sshd.ts'
 import { build } from './program.ts'
 import { forward } from './remote.ts'
 
+/** Gives a command a terminal of its own. */
+const SCRIPT = 'script'
 const MAIN = join(import.meta.dirname, '..', 'main.ts')
 
 interface Said {
@@ -97,7 +99,7 @@ ${more}`,
     const line = [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, ...argv].join(' ')
     const env = { ...this.#env, TERM: 'xterm' }
     return new Started(
-      spawn('script', ['-qfec', line, '/dev/null'], { cwd: join(this.dir, who), env, stdio: ['pipe', 'pipe', 'pipe'] }),
+      spawn(SCRIPT, ['-qfec', line, '/dev/null'], { cwd: join(this.dir, who), env, stdio: ['pipe', 'pipe', 'pipe'] }),
     )
   }
   backout(who: string, ...argv: string[]): Promise<Said> {

@@ -232,11 +232,10 @@ describe('A3: a release goes to another machine', () => {
     expect(await here.backups.check(backupId)).toEqual([])
   })
 
-  it('opens with a passphrase, and with no other one', async () => {
+  // Slow on purpose: each try costs more than a second. A wrong passphrase is tried in src/cli/remote.test.ts.
+  it('opens with a passphrase', { timeout: 90_000 }, async () => {
     await out({ sealing: { passphrase: 'correct horse battery' } })
     expect(await wantsPassphrase(file)).toBe(true)
-    const wrong = await refused(take(here, { identities: [], passphrase: 'correct horse' }))
-    expect(wrong.code).toBe('package_locked')
     expect(await take(here, { identities: [], passphrase: 'correct horse battery' })).toMatchObject({ release: 'v1' })
   })
 

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { makeToy } from '../../../test/support/toy.ts'
 
-it('A3: what one home exports to another is opened by that one alone, and by nobody once it was altered', async () => {
+it('A3: what one home exports to another is opened by that one alone, and by nobody once it was altered', {
+  timeout: 90_000,
+}, async () => {
   await using there = await makeToy()
   await using here = await makeToy()
   expect(await there.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0 })

@@ -62,7 +62,8 @@ export interface Upgrade {
   readonly undoneAt: string | null
 }
 
-const RELEASE_NAME = /^[^\s/\\\0][^\0\n]{0,127}$/
+/** No path: `.` and `..` would lead out of the folder. */
+const RELEASE_NAME = /^(?!\.{1,2}$)[^\s/\\\0][^\0\n]{0,127}$/
 
 /** Releases, their captures and marks, and the upgrades between them, as files of the home. */
 export class Releases {

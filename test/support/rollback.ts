@@ -4,10 +4,13 @@ import { defineRollback, ROLLBACK } from '../../src/core/executor/rollback.ts'
 import type { RunOutput, World } from '../../src/core/executor/world.ts'
 import { toJson } from '../../src/core/json.ts'
 import type { Plan } from '../../src/core/plan.ts'
+import { firstBreak } from '../../src/engine/chain.ts'
 import { memoryStore } from '../../src/engine/memory/store.ts'
 import { Runtime } from '../../src/engine/runtime.ts'
+import { sqliteStore } from '../../src/engine/sqlite/store.ts'
 import type { Store } from '../../src/engine/store.ts'
 import { type MemoryEnvironment, memoryWorld } from './memory-world.ts'
+import type { Mortal } from './mortal.ts'
 
 /** A clock on which a second passes in ten milliseconds. */
 export function fastClock(factor = 100): Clock {
@@ -120,4 +123,45 @@ export function untilStopped(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
   })
+}
+
+/** A journal on disk, and the processes that work on it one after the other. */
+export class Journal {
+  readonly #home: string
+  readonly #key = Buffer.alloc(32, 7)
+
+  constructor(home: string) {
+    this.#home = home
+  }
+
+  /** Goes on with the run until it ends (true) or the process dies (false). */
+  async process(life: Mortal, world: World, plan: Plan): Promise<boolean> {
+    const inner = sqliteStore({ home: this.#home, key: this.#key })
+    const engine = new Runtime(life.store(inner), { pollMs: 1000, clock: world.clock })
+    const input = toJson({ plan, by: 'me', reason: null, confirmed: '--yes' })
+    const death = life.death
+    const run = async () => {
+      await engine.open({ worker: true })
+      defineRollback(engine, world)
+      await engine.start(ROLLBACK, 'r1', input, { exclusive: 'test' })
+      return engine.settled('r1')
+    }
+    const ended = await Promise.race([run().then(() => true), death.then(() => false)])
+    if (ended) await engine.close()
+    else await inner.close()
+    return ended
+  }
+
+  async read() {
+    const store = sqliteStore({ home: this.#home, key: this.#key })
+    const events = store.events({ run: null, after: 0, limit: 10_000 })
+    const state = store.run('r1')?.state
+    const broken = firstBreak(this.#key, events)
+    await store.close()
+    const done = events.flatMap(e => {
+      const { step, found } = e.data as { step: string; found: boolean }
+      return e.type === 'step-done' && !found ? [step] : []
+    })
+    return { state, broken, done }
+  }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { iso } from '../core/clock.ts'
 import type { Engine, RunInfo } from '../core/engine.ts'
@@ -6,6 +7,11 @@ import { announceHead } from '../ledger/heads.ts'
 import { writeWhole } from '../ledger/files.ts'
 import { reportOf } from './reporting.ts'
 import type { Session } from './session.ts'
+
+/** False where the process died between the end of the run and the end of `finish`, whose last file then is missing. */
+export function isFinished({ environment }: Session, run: RunInfo): boolean {
+  return existsSync(join(environment.home, 'reports', `${run.id}.json`))
+}
 
 /** What is left to do when a run has ended; doing it twice is harmless. Answers where the report lies. */
 export async function finish({ environment }: Session, engine: Engine, run: RunInfo): Promise<string> {

@@ -199,11 +199,11 @@ export class Runtime implements Engine {
     try {
       const version = this.#store.version()
       if (version === this.#seen) return
+      for (const run of this.#active.values()) run.lookForSignals()
       this.#seen = version
     } catch {
-      return // A journal that cannot be read shows at the next write, which stops the run.
+      // A journal that cannot be read shows at the next write, which stops the run.
     }
-    for (const run of this.#active.values()) run.lookForSignals()
   }
 }
 

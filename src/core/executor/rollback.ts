@@ -74,7 +74,8 @@ class Rollback {
   /** Observes again: a plan for a world that has moved is not run, whoever said yes to it. */
   async #stillHolds(): Promise<string | null> {
     const { plan } = this.#input
-    if (planHash(plan) !== plan.hash) return 'the plan was altered since it was made: its steps are not those of its hash'
+    if (planHash(plan) !== plan.hash)
+      return 'the plan was altered since it was made: its steps are not those of its hash'
     const now = (await this.#ctx.run('replan', async act => {
       const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
       return toJson(await this.#world.replan(request, act.signal))

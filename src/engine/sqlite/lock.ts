@@ -17,19 +17,16 @@ export interface Owner {
  * it when the process dies, and keeps it while the process is merely stopped, which no heartbeat can tell apart.
  */
 export function takeLock(folder: string, name: string, run: string): Lock {
-  mkdirSync(folder, { recursive: true })
-  const db = new DatabaseSync(join(folder, `${name}.lock`), { timeout: 0 })
+  const file = join(folder, `${name}.json`)
+  const db = openLock(folder, name)
   try {
-    db.exec('PRAGMA journal_mode = DELETE')
-    db.exec('BEGIN EXCLUSIVE')
+    const owner: Owner = { pid: process.pid, host: hostname(), run, since: new Date().toISOString() }
+    writeFileSync(`${file}.new`, JSON.stringify(owner))
+    renameSync(`${file}.new`, file)
   } catch (error) {
     db.close()
-    throw busy(folder, name, error)
+    throw unusable(folder, name, error)
   }
-  const file = join(folder, `${name}.json`)
-  const owner: Owner = { pid: process.pid, host: hostname(), run, since: new Date().toISOString() }
-  writeFileSync(`${file}.new`, JSON.stringify(owner))
-  renameSync(`${file}.new`, file)
   let held = true
   return {
     check() {
@@ -45,6 +42,30 @@ export function takeLock(folder: string, name: string, run: string): Lock {
   }
 }
 
+/** Somebody who only looks holds it for a moment: it is waited for. */
+const MOMENT_MS = 300
+
+function openLock(folder: string, name: string): DatabaseSync {
+  let db: DatabaseSync | undefined
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    db = new DatabaseSync(join(folder, `${name}.lock`), { timeout: MOMENT_MS })
+    db.exec('PRAGMA journal_mode = DELETE')
+    db.exec('BEGIN EXCLUSIVE')
+    return db
+  } catch (error) {
+    db?.close()
+    throw isBusy(error) ? busy(folder, name, error) : unusable(folder, name, error)
+  }
+}
+
+const SQLITE_BUSY = 5
+
+function isBusy(error: unknown): boolean {
+  const code = (error as { errcode?: number }).errcode
+  return code !== undefined && (code & 0xff) === SQLITE_BUSY
+}
+
 /** Who holds the right now, or null. Tries the lock itself: the file beside it may be from a process that died. */
 export function lockOwner(folder: string, name: string): Owner | null {
   let db: DatabaseSync
@@ -56,8 +77,8 @@ export function lockOwner(folder: string, name: string): Owner | null {
   try {
     db.exec('SELECT count(*) FROM sqlite_schema')
     return null
-  } catch {
-    return readOwner(folder, name)
+  } catch (error) {
+    return isBusy(error) ? readOwner(folder, name) : null
   } finally {
     db.close()
   }
@@ -73,12 +94,28 @@ function readOwner(folder: string, name: string): Owner {
 
 function busy(folder: string, name: string, error: unknown): BackoutError {
   const owner = readOwner(folder, name)
+  const known = owner.pid > 0
+  const who = known ? `: process ${owner.pid} on ${owner.host}, run ${owner.run}, since ${owner.since}` : ''
+  const end = known
+    ? `; where that process hangs, end it (kill -9 ${owner.pid} on ${owner.host}) and then: backout resume`
+    : ''
   return new BackoutError({
     code: 'environment_busy',
-    what: `Another process is at work on ${name}: process ${owner.pid} on ${owner.host}, run ${owner.run}, since ${owner.since}`,
+    what: `Another process is at work on ${name}${who}`,
     cause: error instanceof Error ? error.message : String(error),
-    next: `backout status; where that process hangs, end it (kill -9 ${owner.pid} on ${owner.host}) and then: backout resume`,
+    next: `backout status${end}`,
     exit: 'busy',
+    from: error,
+  })
+}
+
+function unusable(folder: string, name: string, error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'lock_unusable',
+    what: `The lock of ${name} in ${folder} cannot be taken`,
+    cause: error instanceof Error ? error.message : String(error),
+    next: 'make room there, or make the folder writable for this user; then run it again',
+    exit: 'failed',
     from: error,
   })
 }

@@ -14,14 +14,15 @@ interface Options {
   readonly home: string
   /** Key of the event chain; kept outside the store, so that who can rewrite the one cannot forge the other. */
   readonly key: Uint8Array
+  /** The kind of file system that a folder lies on, as statfs(2) numbers it. */
+  readonly fileSystem?: (folder: string) => number
 }
 
 type Row = Record<string, string | number | null>
 
 /** Journal on disk: WAL with synchronous=FULL, so that what was answered as written survives a power cut. */
-export function sqliteStore({ home, key }: Options): Store {
-  const db = openJournal(home)
-  const sql = statements(db)
+export function sqliteStore({ home, key, fileSystem }: Options): Store {
+  const { db, sql } = openJournal(home, fileSystem ?? (folder => statfsSync(folder).type))
   const queue: { change: (tx: Tx) => void; resolve: () => void; reject: (e: unknown) => void }[] = []
   let broken: BackoutError | null = null
   let scheduled = false
@@ -39,8 +40,16 @@ export function sqliteStore({ home, key }: Options): Store {
       for (const item of batch) item.resolve()
     } catch (error) {
       broken ??= journalFailed(home, error)
-      if (db.isOpen && db.isTransaction) db.exec('ROLLBACK')
       for (const item of batch) item.reject(broken)
+      undo(db)
+    }
+  }
+
+  function read<T>(query: () => T): T {
+    try {
+      return query()
+    } catch (error) {
+      throw db.isOpen ? unreadable(join(home, JOURNAL), error) : error
     }
   }
 
@@ -56,17 +65,21 @@ export function sqliteStore({ home, key }: Options): Store {
     check() {
       if (broken !== null) throw broken
     },
-    run: id => toRun(sql.run.get(id) as Row | undefined),
+    run: id => read(() => toRun(sql.run.get(id) as Row | undefined)),
     runs: ({ state, exclusive }) =>
-      (sql.runs.all({ state: state ?? null, exclusive: exclusive ?? null }) as Row[]).flatMap(r => toRun(r) ?? []),
-    load: root => ({
-      runs: (sql.runsOf.all(root) as Row[]).flatMap(r => toRun(r) ?? []),
-      ops: (sql.opsOf.all(root) as Row[]).map(toOp),
-    }),
-    signals: (root, after) => (sql.signals.all(root, after) as Row[]).map(toSignal),
-    events: ({ run, after, limit }) => (sql.events.all({ run, after, limit }) as Row[]).map(toEvent),
-    head: () => headOf(sql),
-    version: () => (sql.version.get() as { data_version: number }).data_version,
+      read(() => {
+        const rows = sql.runs.all({ state: state ?? null, exclusive: exclusive ?? null }) as Row[]
+        return rows.flatMap(r => toRun(r) ?? [])
+      }),
+    load: root =>
+      read(() => ({
+        runs: (sql.runsOf.all(root) as Row[]).flatMap(r => toRun(r) ?? []),
+        ops: (sql.opsOf.all(root) as Row[]).map(toOp),
+      })),
+    signals: (root, after) => read(() => (sql.signals.all(root, after) as Row[]).map(toSignal)),
+    events: ({ run, after, limit }) => read(() => (sql.events.all({ run, after, limit }) as Row[]).map(toEvent)),
+    head: () => read(() => headOf(sql)),
+    version: () => read(() => (sql.version.get() as { data_version: number }).data_version),
     lock: (name, owner) => takeLock(join(home, 'locks'), name, owner),
     async close() {
       flush()
@@ -75,28 +88,51 @@ export function sqliteStore({ home, key }: Options): Store {
   }
 }
 
-function openJournal(home: string): DatabaseSync {
+const JOURNAL = 'journal.db'
+
+function openJournal(home: string, fileSystem: (folder: string) => number) {
   mkdirSync(home, { recursive: true, mode: 0o700 })
-  refuseNetwork(home)
-  const file = join(home, 'journal.db')
+  refuseNetwork(home, fileSystem)
+  const file = join(home, JOURNAL)
+  let db: DatabaseSync | undefined
   try {
-    const db = new DatabaseSync(file, { timeout: 5_000 })
+    db = new DatabaseSync(file, { timeout: 5_000 })
+    // Looked at before anything is written: a newer Backout's journal stays as it is.
+    refuseNewer(db, file)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     db.exec(SCHEMA)
-    const format = db.prepare("SELECT value FROM meta WHERE key = 'format'").get() as { value: string } | undefined
-    if (format === undefined) db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
-    else if (Number(format.value) > FORMAT) throw newer(file, format.value)
-    return db
+    db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
+    return { db, sql: statements(db) }
   } catch (error) {
-    if (error instanceof BackoutError) throw error
-    throw new BackoutError({
-      code: 'journal_unreadable',
-      what: `The journal ${file} cannot be opened`,
-      cause: error instanceof Error ? error.message : String(error),
-      next: 'see docs/recovery.md, "The journal cannot be opened"; change nothing in that folder before',
-      from: error,
-    })
+    db?.close()
+    throw error instanceof BackoutError ? error : unreadable(file, error)
   }
+}
+
+function refuseNewer(db: DatabaseSync, file: string): void {
+  const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== undefined
+  const row = made ? db.prepare("SELECT value FROM meta WHERE key = 'format'").get() : undefined
+  const format = (row as { value: string } | undefined)?.value
+  if (format !== undefined && !(Number(format) <= FORMAT)) throw newer(file, format)
+}
+
+function undo(db: DatabaseSync): void {
+  try {
+    if (db.isOpen && db.isTransaction) db.exec('ROLLBACK')
+  } catch {
+    // SQLite undoes it by itself where even that cannot be written: at the latest when the journal is opened again.
+  }
+}
+
+function unreadable(file: string, error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'journal_unreadable',
+    what: `The journal ${file} cannot be read`,
+    cause: error instanceof Error ? error.message : String(error),
+    next: 'see docs/recovery.md, "The journal cannot be opened"; change nothing in that folder before',
+    exit: 'failed',
+    from: error,
+  })
 }
 
 function newer(file: string, format: string): BackoutError {
@@ -108,14 +144,25 @@ function newer(file: string, format: string): BackoutError {
   })
 }
 
-/** Locks and synced writes cannot be relied on there: NFS, SMB, CIFS, sshfs and other FUSE. */
-const NETWORK = new Set([0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x65735546])
+/** Locks and synced writes cannot be relied on there. */
+const NETWORK: Readonly<Record<number, string>> = {
+  0x6969: 'NFS',
+  0x517b: 'SMB',
+  0xff534d42: 'CIFS',
+  0xfe534d42: 'SMB2',
+  0x65735546: 'FUSE, as of sshfs',
+  0x00c36400: 'Ceph',
+  0x0bd00bd0: 'Lustre',
+  0x5346414f: 'AFS',
+}
 
-function refuseNetwork(home: string): void {
-  if (!NETWORK.has(statfsSync(home).type)) return
+function refuseNetwork(home: string, fileSystem: (folder: string) => number): void {
+  // The kernel's number may have come through a signed one.
+  const kind = NETWORK[fileSystem(home) >>> 0]
+  if (kind === undefined) return
   throw new BackoutError({
     code: 'home_on_network',
-    what: `The home ${home} lies on a network file system, where locks cannot be relied on`,
+    what: `The home ${home} lies on a network file system (${kind}), where locks cannot be relied on`,
     next: 'put `home:` on a local disk, or on one machine for all: home: ssh://HOST/PATH',
     exit: 'blocked',
   })

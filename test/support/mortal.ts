@@ -55,7 +55,8 @@ export class Mortal {
   target(inner: Target): Target {
     return {
       ...inner,
-      apply: (step, act) => this.#step(() => inner.apply(step, { ...act, guard: () => this.#guard(act.guard) })),
+      apply: (step, act) =>
+        this.#step(() => inner.apply(step, { ...act, guard: () => this.#guard(() => act.guard()) })),
       verify: (step, act) => this.#step(() => inner.verify(step, act)),
     }
   }

@@ -158,6 +158,19 @@ export async function groupAlive(pgid: number, idem: string): Promise<boolean> {
   return marked.some(Boolean)
 }
 
+/**
+ * Whether a process of this machine carries the mark of a step: for commands whose group nobody knows, because another
+ * component ran them. False where there is no /proc to ask.
+ */
+export async function markAlive(idem: string): Promise<boolean> {
+  const names = await readdir('/proc').catch(() => [])
+  const pids = names.filter(name => /^\d+$/.test(name)).map(Number)
+  const marked = await Promise.all(
+    pids.map(async pid => pid !== process.pid && (await carries(pid, idem)) && (await groupOf(pid)) !== null),
+  )
+  return marked.some(Boolean)
+}
+
 async function membersOf(pgid: number): Promise<number[] | null> {
   const names = await readdir('/proc').catch(() => null)
   if (names === null) return null

@@ -8,7 +8,7 @@ import { between } from '../../data/bookkeeping.ts'
 import { compareFingerprints } from '../../data/diff.ts'
 import { nameOf } from '../../data/renames.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../../data/schema.ts'
-import { groupAlive, runLocal } from '../../exec/local.ts'
+import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
 import { reading } from './database.ts'
 import { factsIn } from './backup.ts'
 import { type Kept, keptBackup, type NotBack, notBack, notBackError, refuseWritten, shortfall } from './came-back.ts'
@@ -261,7 +261,10 @@ function checked(act: StepAct): boolean {
 }
 
 async function stillAtIt(place: Place, act: StepAct): Promise<string | null> {
-  const pgid = handleShape.safeParse(act.handle).data?.pgid
+  const { pgid, elsewhere } = handleShape.safeParse(act.handle).data ?? {}
+  if (elsewhere !== undefined && (await markAlive(act.idem))) {
+    return `the command that ${elsewhere} ran is alive, working on ${place.file}`
+  }
   if (pgid === undefined || !(await groupAlive(pgid, act.idem))) return null
   return `the command's process group ${pgid} is alive, working on ${place.file}`
 }

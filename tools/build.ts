@@ -1,16 +1,22 @@
 import { chmod, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { rolldown } from 'rolldown'
+import { plainBuiltins } from './builtins.ts'
 
 /** One file a command, loaded when it is called; packages are bundled, so that the start reads few files. */
 const root = join(import.meta.dirname, '..')
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string }
+
+/** What every command needs, in one file. */
+const START =
+  /src\/cli\/(program|version|remote|wiring\/find-config)\.ts$|src\/core\/(errors|secret)\.ts$|node_modules\/commander\//
 
 await rm(join(root, 'dist'), { recursive: true, force: true })
 const bundle = await rolldown({
   input: join(root, 'src/main.ts'),
   platform: 'node',
   transform: { define: { 'process.env.BACKOUT_VERSION': JSON.stringify(version) } },
+  plugins: [plainBuiltins],
 })
 await bundle.write({
   dir: join(root, 'dist'),
@@ -18,6 +24,7 @@ await bundle.write({
   minify: true,
   entryFileNames: 'main.js',
   chunkFileNames: '[name]-[hash].js',
+  codeSplitting: { groups: [{ name: 'start', test: START }] },
 })
 await bundle.close()
 await chmod(join(root, 'dist/main.js'), 0o755)

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
+import { forward } from './remote.ts'
 import { VERSION } from './version.ts'
 
 /** What every command takes. */
@@ -14,7 +15,7 @@ type Handler<O> = (globals: Globals, options: O, ...args: (string | undefined)[]
 
 /** Parses the arguments, runs the command, answers the exit code. The one place where errors become text. */
 export async function main(argv: readonly string[]): Promise<number> {
-  const remote = await (await import('./remote.ts')).forward(argv, build).catch(failed(argv))
+  const remote = await forward(argv, build).catch(failed(argv))
   if (remote !== null) return remote
   let code: number = EXIT.ok
   const program = build(async (load, globals, options, args) => {

@@ -17,7 +17,7 @@ const began = performance.now()
 const folder = await mkdtemp(join(tmpdir(), 'backout-demo-'))
 heading(`A shop in ${folder}`)
 const world = await buildWorld(folder)
-const load = startLoad({ url: world.url })
+const load = startLoad({ url: world.url, users: 6, thinkMs: 200 })
 const pids = [...world.pids(), load.pid]
 const stop = async () => {
   await load[Symbol.asyncDispose]()

@@ -54,7 +54,7 @@ export async function buildWorld(folder: string): Promise<World> {
   const secret = newSecret()
   const [port = 0, adminPort = 0, ...appPorts] = await freePorts(2 + INSTANCES.length)
   await Promise.all(paths.folders.map(folder => mkdir(folder, { recursive: true })))
-  await writeTools(paths)
+  await writeTools(paths, { port, adminPort, appPorts })
   writeServices(paths, { port, adminPort, appPorts })
   writeEnv(paths, OLD, secret)
   writeFlags(paths, false)
@@ -75,12 +75,41 @@ interface Ports {
   readonly appPorts: readonly number[]
 }
 
-async function writeTools(paths: Paths): Promise<void> {
+async function writeTools(paths: Paths, ports: Ports): Promise<void> {
   await symlink(resolveBinary(), paths.dbmate)
   const words = [...node(), join(import.meta.dirname, 'service.ts'), paths.root]
-  const script = `#!/bin/sh\nexec ${words.map(word => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')} "$@"\n`
-  await writeFile(paths.service, script)
+  await writeFile(paths.service, serviceScript(words.map(quoted).join(' '), paths.root, ports))
   await chmod(paths.service, 0o755)
+}
+
+/** `status` and `version` are asked often: the shell answers them where it can, without starting a Node for each. */
+function serviceScript(service: string, root: string, { appPorts }: Ports): string {
+  const urls = INSTANCES.map((name, i) => `  ${name}) url=http://127.0.0.1:${appPorts[i]}/health ;;`)
+  return `#!/bin/sh
+full() { exec ${service} "$@"; }
+case $1 in
+status)
+  [ -d /proc/self ] && [ "$2" != balancer ] || full "$@"
+  pid=$(cat ${quoted(join(root, 'run'))}/"$2".pid 2>/dev/null) || { echo stopped; exit 3; }
+  case "$(tr '\\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)" in
+  *${quoted(` --home ${root} --instance `)}"$2 "*) echo "running ($pid)"; exit 0 ;;
+  esac
+  echo stopped
+  exit 3 ;;
+version)
+  command -v curl >/dev/null || full "$@"
+  case $2 in
+${urls.join('\n')}
+  *) full "$@" ;;
+  esac
+  curl -fsS --max-time 3 "$url" | sed -n 's/.*"version":"\\([^"]*\\)".*/\\1/p' ;;
+*) full "$@" ;;
+esac
+`
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`
 }
 
 function writeServices(paths: Paths, { port, adminPort, appPorts }: Ports): void {

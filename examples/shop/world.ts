@@ -102,7 +102,8 @@ version)
 ${urls.join('\n')}
   *) full "$@" ;;
   esac
-  curl -fsS --max-time 3 "$url" | sed -n 's/.*"version":"\\([^"]*\\)".*/\\1/p' ;;
+  health=$(curl -fsS --max-time 3 "$url") || exit 1
+  echo "$health" | sed -n 's/.*"version":"\\([^"]*\\)".*/\\1/p' ;;
 *) full "$@" ;;
 esac
 `

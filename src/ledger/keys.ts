@@ -2,7 +2,6 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { generateIdentity } from 'age-encryption'
 import { BackoutError } from '../core/errors.ts'
 import { remember, reveal, type Text } from '../core/secret.ts'
 import { writeWhole } from './files.ts'
@@ -32,8 +31,7 @@ export async function openKeys(
 ): Promise<Keys> {
   const folder = keyFolder(home)
   const vaultFile = said.vault === undefined ? join(folder, 'vault.key') : null
-  const vault =
-    said.vault === undefined ? await readOrMake(join(folder, 'vault.key'), generateIdentity) : reveal(said.vault)
+  const vault = said.vault === undefined ? await readOrMake(join(folder, 'vault.key'), newIdentity) : reveal(said.vault)
   const chain =
     said.chain === undefined
       ? await readOrMake(join(folder, 'chain.key'), async () => randomBytes(32).toString('hex'))
@@ -76,6 +74,12 @@ function badKey(what: string, cause: string): BackoutError {
     next: 'see docs/security.md',
     exit: 'usage',
   })
+}
+
+/** age is loaded when it is needed: most commands only read the journal. */
+async function newIdentity(): Promise<string> {
+  const { generateIdentity } = await import('age-encryption')
+  return generateIdentity()
 }
 
 async function readOrMake(path: string, make: () => Promise<string>): Promise<string> {

@@ -1,6 +1,5 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Decrypter, Encrypter, generateIdentity, identityToRecipient } from 'age-encryption'
 import type { Sealed, Vault } from '../core/contract.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { writeWhole } from './files.ts'
@@ -61,7 +60,7 @@ export class FileVault implements Vault {
         exit: 'usage',
       })
     }
-    const fresh = await generateIdentity()
+    const fresh = await (await age()).generateIdentity()
     const both = { ...this.#keys, identities: [fresh, ...this.#keys.identities] }
     await writeWhole(this.#keys.vaultFile, `${both.identities.join('\n')}\n`)
     const names = (await readdir(this.#folder).catch(() => [])).filter(name => name.endsWith('.age'))
@@ -79,13 +78,20 @@ export class FileVault implements Vault {
   }
 }
 
+/** Loaded when something is sealed or opened: most commands do neither. */
+function age() {
+  return import('age-encryption')
+}
+
 async function encrypt(content: Uint8Array, identities: readonly string[]): Promise<Uint8Array> {
+  const { Encrypter, identityToRecipient } = await age()
   const encrypter = new Encrypter()
   encrypter.addRecipient(await identityToRecipient(identities[0] ?? ''))
   return encrypter.encrypt(content)
 }
 
 async function decrypt(content: Uint8Array, identities: readonly string[]): Promise<Uint8Array> {
+  const { Decrypter } = await age()
   const decrypter = new Decrypter()
   for (const identity of identities) decrypter.addIdentity(identity)
   return decrypter.decrypt(content)

@@ -2,8 +2,7 @@ import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { ENDED } from '../../core/words.ts'
-import { lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
-import { follow as followRun } from '../detach.ts'
+import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { askedLines, Progress, type Standing, standingLine } from '../render/progress.ts'
@@ -22,7 +21,7 @@ export function status(globals: Globals, options: { follow?: boolean }, id?: str
       session.out.data({ run: null })
       return EXIT.ok
     }
-    if (options.follow && !ENDED.has(run.state)) return followRun(session, engine, run.id)
+    if (options.follow && !ENDED.has(run.state)) return (await import('../detach.ts')).follow(session, engine, run.id)
     await show(session, engine, run)
     return EXIT.ok
   })
@@ -41,6 +40,10 @@ async function show({ environment, out }: Session, engine: Engine, run: RunInfo)
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
   if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
+  if (mine !== null && isStopped(mine))
+    out.line(
+      `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
+    )
   for (const line of details(run, standing, state, ended)) for (const l of wrap(line, out.width, '  ')) out.line(l)
 }
 

@@ -11,22 +11,30 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   mono: () => performance.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const stop = () => {
-        clearTimeout(timer)
-        reject(signal?.reason)
-      }
-      const timer = setTimeout(
-        () => {
-          signal?.removeEventListener('abort', stop)
-          resolve()
-        },
-        Math.min(ms, 2 ** 31 - 1),
-      )
-      signal?.addEventListener('abort', stop, { once: true })
-    }),
+  sleep: async (ms, signal) => {
+    for (let left = ms; ; left -= LONGEST_MS) {
+      await pause(Math.min(left, LONGEST_MS), signal)
+      if (left <= LONGEST_MS) return
+    }
+  },
+}
+
+/** What a timer can wait at the most; a longer one would end at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason as Error)
+    const stop = () => {
+      clearTimeout(timer)
+      reject(signal?.reason as Error)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop)
+      resolve()
+    }, ms)
+    signal?.addEventListener('abort', stop, { once: true })
+  })
 }
 
 /** ISO time in UTC with seconds, as everything shown or stored carries it. */

@@ -74,17 +74,23 @@ export async function measureAll(
   signal: AbortSignal,
 ): Promise<Record<string, Sample>> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+  // A probe that does not listen is not waited for either.
+  const over = Promise.withResolvers<never>()
+  over.promise.catch(() => {})
+  const stop = () => over.reject(limit.reason)
+  if (limit.aborted) stop()
+  limit.addEventListener('abort', stop, { once: true })
   const all = await Promise.all(
     probes.map(async (probe): Promise<[string, Sample]> => {
       try {
-        return [probe.name, await probe.measure(limit)]
+        return [probe.name, await Promise.race([probe.measure(limit), over.promise])]
       } catch (error) {
         if (signal.aborted) throw error
         const text = limit.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error)
         return [probe.name, { ok: null, value: null, ms: timeoutMs, text }]
       }
     }),
-  )
+  ).finally(() => limit.removeEventListener('abort', stop))
   return Object.fromEntries(all)
 }
 

@@ -15,7 +15,15 @@ export interface Out {
   warn(text: string): void
 }
 
+/** A reader that goes away (a pager, a terminal that closes) ends the showing, never the run. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (stream.listenerCount('error') === 0) stream.on('error', () => {})
+  }
+}
+
 export function openOut(options: { json: boolean }): Out {
+  outliveReaders()
   const terminal = process.stdout.isTTY && !options.json && process.env['TERM'] !== 'dumb'
   const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
   return {

@@ -2,7 +2,7 @@ import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import type { RunInput } from '../../core/executor/world.ts'
-import { lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
+import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { ENDED } from '../../core/words.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend, tellEnd } from '../attend.ts'
@@ -75,7 +75,7 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   } catch (error) {
     const owner = ownerOf(session)
     const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
-    if (!same) throw error
+    if (!same || isStopped(owner)) throw error
     out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
     return follow(session, engine, run.id)
   }

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Lock } from '../store.ts'
 
 export interface Owner {
@@ -84,6 +84,16 @@ export function lockOwner(folder: string, name: string): Owner | null {
   }
 }
 
+/** Whether the owner is stopped (Ctrl-Z, SIGSTOP): alive, and doing nothing. False where this machine cannot tell. */
+export function isStopped(owner: Owner): boolean {
+  if (owner.host !== hostname()) return false
+  try {
+    return /\) [Tt] /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
 function readOwner(folder: string, name: string): Owner {
   try {
     return JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Owner
@@ -95,6 +105,7 @@ function readOwner(folder: string, name: string): Owner {
 function busy(folder: string, name: string, error: unknown): BackoutError {
   const owner = readOwner(folder, name)
   const known = owner.pid > 0
+  const stopped = isStopped(owner)
   const who = known ? `: process ${owner.pid} on ${owner.host}, run ${owner.run}, since ${owner.since}` : ''
   const end = known
     ? `; where that process hangs, end it (kill -9 ${owner.pid} on ${owner.host}) and then: backout resume`
@@ -102,8 +113,10 @@ function busy(folder: string, name: string, error: unknown): BackoutError {
   return new BackoutError({
     code: 'environment_busy',
     what: `Another process is at work on ${name}${who}`,
-    cause: error instanceof Error ? error.message : String(error),
-    next: `backout status${end}`,
+    cause: stopped
+      ? `process ${owner.pid} is stopped (Ctrl-Z, SIGSTOP), and a stopped process may go on at any time`
+      : messageOf(error),
+    next: stopped ? `let it go on (fg, or kill -CONT ${owner.pid})${end}` : `backout status${end}`,
     exit: 'busy',
     from: error,
   })

@@ -54,6 +54,8 @@ export interface Running {
   readonly pid: number
   readonly ended: Promise<Ended>
   kill(signal: NodeJS.Signals): void
+  /** Closes this end of its outputs: what it writes from here on fails with EPIPE. */
+  close(): void
 }
 
 /** Starts the real command line in the world. With `preload`, its environment says where it dies. */
@@ -74,7 +76,15 @@ export function start(built: Built, world: World, argv: readonly string[], env: 
     // Not `close`: an orphan keeps the pipes open.
     child.once('exit', (code, signal) => setImmediate(() => resolve({ code, signal, stdout, stderr })))
   })
-  return { pid: child.pid ?? 0, ended, kill: signal => void child.kill(signal) }
+  return {
+    pid: child.pid ?? 0,
+    ended,
+    kill: signal => void child.kill(signal),
+    close() {
+      child.stdout.destroy()
+      child.stderr.destroy()
+    },
+  }
 }
 
 export async function backout(built: Built, world: World, ...argv: string[]): Promise<Ended> {

@@ -1,0 +1,165 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { backout, type Built, build, type Ended, type Running, start } from './cli.ts'
+import { type Baseline, baseline, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import type { World } from './world.ts'
+
+/** Where the run is held: parallel branches are in the middle of their commands then. */
+const AT = 'search'
+
+let dir: string
+let built: Built
+let world: World
+let base: Baseline
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'backout-owner-'))
+  built = await build()
+  world = await madeWorld(built, join(dir, 'world'))
+  base = await baseline(built, world)
+}, 60_000)
+
+afterEach(() => rm(world.path(`hold.${AT}`), { force: true }))
+
+afterAll(async () => {
+  await world?.dispose()
+  await built?.dispose()
+  await rm(dir, { recursive: true, force: true })
+})
+
+/** A run that is in the middle of a command. */
+async function held(argv: readonly string[] = ['run', PLAN, '--yes']): Promise<Running> {
+  await world.reset()
+  await writeFile(world.path(`hold.${AT}`), '')
+  const running = start(built, world, argv)
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  return running
+}
+
+async function letGo(): Promise<void> {
+  await rm(world.path(`at.${AT}`), { force: true })
+  await rm(world.path(`hold.${AT}`))
+}
+
+async function status(): Promise<{ state: string; owner: { pid: number } | null; text: string }> {
+  const said = JSON.parse((await backout(built, world, 'status', '--json')).stdout) as {
+    state: string
+    owner: { pid: number } | null
+  }
+  return { ...said, text: (await backout(built, world, 'status')).stdout }
+}
+
+async function end(ended: Ended): Promise<void> {
+  expectExit(await goOn(built, world, ended), 0)
+  await sameEnd(world, base)
+}
+
+it('C16: nobody takes over from a process that is merely stopped; continued, it finishes', async () => {
+  const owner = await held()
+  owner.kill('SIGSTOP')
+  const before = eventsIn(world).filter(e => e.type !== 'signal').length
+  for (const [argv, code] of [
+    [['run', PLAN, '--yes'], 'run_open'],
+    [['resume'], 'environment_busy'],
+  ] as const) {
+    const second = expectExit(await backout(built, world, ...argv), 8)
+    expect(second.stderr).toContain(`[${code}]`)
+    expect(second.stderr).toContain(`process ${owner.pid}`)
+  }
+  const { owner: said, text } = await status()
+  expect(said?.pid).toBe(owner.pid)
+  expect(text).toContain(`process ${owner.pid}`)
+  expect(text).toContain('stopped')
+  expect(eventsIn(world).filter(e => e.type !== 'signal').length).toBe(before)
+  owner.kill('SIGCONT')
+  await letGo()
+  await end(await owner.ended)
+})
+
+it('C16: stopped, then killed: the next process goes on', async () => {
+  const owner = await held()
+  owner.kill('SIGSTOP')
+  owner.kill('SIGKILL')
+  await owner.ended
+  expect(await status()).toMatchObject({ state: 'interrupted', owner: null })
+  await letGo()
+  await end(await backout(built, world, 'resume'))
+})
+
+it('C1: of two runs begun at once one goes on, and the other touches nothing', async () => {
+  await world.reset()
+  await writeFile(world.path(`hold.${AT}`), '')
+  const both = [0, 1].map(() => start(built, world, ['run', PLAN, '--yes']))
+  const second = await Promise.race(both.map(async run => ({ run, ended: await run.ended })))
+  expect(second.ended.code).toBe(8)
+  expect(second.ended.stderr).toMatch(/\[(environment_busy|run_open)\]/)
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  await letGo()
+  const first = both.find(run => run !== second.run) as Running
+  await end(await first.ended)
+  expect(eventsIn(world).filter(e => e.type === 'run-started')).toHaveLength(1)
+})
+
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('C16: %s pauses after the step in progress', async signal => {
+  const owner = await held()
+  owner.kill(signal)
+  await until('it is asked to pause', () => eventsIn(world).some(e => e.type === 'signal'))
+  await letGo()
+  const ended = expectExit(await owner.ended, 6)
+  expect(ended.stderr).toContain('Pausing after the step in progress')
+  expect(ended.stdout).toContain('backout resume')
+  expect(readFileSync(world.path('search/index'), 'utf8')).toBe('index-1\n')
+  expect((await world.state())['flags']).not.toEqual(base.state['flags'])
+  expect(await status()).toMatchObject({ state: 'paused', owner: null })
+  await end(await backout(built, world, 'resume'))
+})
+
+it('C16: the second Ctrl-C lets go at once, in the middle of a command', async () => {
+  const owner = await held()
+  owner.kill('SIGINT')
+  await until('it is asked to pause', () => eventsIn(world).some(e => e.type === 'signal'))
+  owner.kill('SIGINT')
+  const ended = await owner.ended
+  expect(ended.signal).toBe('SIGINT')
+  expect(ended.stderr).toContain('Nothing is lost: backout resume')
+  expect(await status()).toMatchObject({ state: 'interrupted', owner: null })
+  await letGo()
+  await end(await backout(built, world, 'resume'))
+})
+
+it('C16: a terminal that closes pauses the run', async () => {
+  await world.reset()
+  await writeFile(world.path(`hold.${AT}`), '')
+  const terminal = inTerminal(['run', PLAN, '--yes'])
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  terminal.kill('SIGKILL')
+  await until('it is asked to pause', () => eventsIn(world).some(e => e.type === 'signal'))
+  await letGo()
+  await until('the process is gone', async () => (await status()).owner === null)
+  expect((await status()).state).toBe('paused')
+  await end(await backout(built, world, 'resume'))
+})
+
+it('C17: a reader of the output that goes away does not stop the run', async () => {
+  const owner = await held()
+  owner.close()
+  await letGo()
+  await owner.ended
+  expect(await status()).toMatchObject({ state: 'succeeded' })
+  await sameEnd(world, base)
+})
+
+/** On a terminal of its own, whose other end `script` holds: it closes when that is killed. */
+function inTerminal(argv: readonly string[]): ChildProcess {
+  const line = [process.execPath, built.main, '--config', world.path('backout.yaml'), ...argv].join(' ')
+  const env = { ...process.env, NODE_COMPILE_CACHE: built.cache, ...world.env }
+  return spawn('script', ['-qec', `exec ${line}`, '/dev/null'], {
+    cwd: world.dir,
+    env,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+}

@@ -3,7 +3,8 @@
  * after a point. Points are the commits of the journal, named by the calls and events that they hold (so that a name means
  * the same in every run, whatever was committed together), and the writes to files and to the traffic switch. Where to die
  * stands in BACKOUT_TEST_KILL; the file BACKOUT_TEST_KILLED receives where it was, BACKOUT_TEST_TRACE every point that is
- * come to.
+ * come to. At the point BACKOUT_TEST_FULL the disk of the journal is full, as SQLite says it. BACKOUT_TEST_CLOCK sets the
+ * clock by so many milliseconds, half a second after the start.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { appendFileSync, promises } from 'node:fs'
@@ -44,6 +45,22 @@ function subject(data: string): string {
   return about?.step ?? about?.gate ?? about?.phase ?? ''
 }
 
+const full = process.env['BACKOUT_TEST_FULL']
+
+/** From here on the file cannot grow: the commit fails, and so does every later write that needs room. */
+function fillUp(db: DatabaseSync): void {
+  const pages = Number(Object.values(prepare.call(db, 'PRAGMA page_count').get() ?? {})[0])
+  db.exec(
+    `PRAGMA max_page_count = ${pages}; CREATE TABLE filler (content BLOB); INSERT INTO filler VALUES (randomblob(9999999))`,
+  )
+}
+
+const jump = Number(process.env['BACKOUT_TEST_CLOCK'] ?? '0')
+if (jump !== 0) {
+  const now = Date.now.bind(Date)
+  Date.now = () => now() + (performance.now() > 500 ? jump : 0)
+}
+
 let batch: string[] = []
 type Prepare = (this: DatabaseSync, sql: string, ...rest: never[]) => StatementSync
 const prepare = Reflect.get(DatabaseSync.prototype, 'prepare') as Prepare
@@ -62,6 +79,7 @@ DatabaseSync.prototype.prepare = function (sql: string, ...rest: never[]): State
   if (sql.startsWith('INSERT INTO events')) said((...values) => `event ${values[3]} ${subject(values[4] ?? 'null')}`)
   if (sql !== 'COMMIT') return statement
   statement.run = () => {
+    if (full !== undefined && batch.includes(full)) fillUp(this)
     const points = batch.length > 0 ? batch : [named('nothing')]
     batch = []
     at('before', points)

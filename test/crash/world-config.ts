@@ -2,8 +2,13 @@ import { join } from 'node:path'
 
 export const INSTANCES = ['a', 'b'] as const
 
+export interface WorldConfig {
+  readonly components: Readonly<Record<string, object>>
+  readonly [section: string]: unknown
+}
+
 /** The backout.yaml of a world: every adapter, every kind of step, a gate, and hooks of both kinds. */
-export function configOf(dir: string, trafficUrl: string): object {
+export function configOf(dir: string, trafficUrl: string): WorldConfig {
   const tool = (name: string) => join(dir, 'tools', name)
   const put = (...words: string[]) => [tool('put.sh'), ...words]
   const service = (names: string) => ({

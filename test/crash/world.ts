@@ -6,14 +6,17 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { TestSwitch } from '../../src/adapters/traffic-http/switch.fixture.ts'
 import { TOOLS } from './tools.ts'
-import { configOf, INSTANCES } from './world-config.ts'
+import { configOf, INSTANCES, type WorldConfig } from './world-config.ts'
+
+/** Changes the configuration of a world before anything is captured. */
+export type Change = (config: WorldConfig) => WorldConfig
 
 /** A whole environment in one folder: everything that Backout takes back, with real processes, files and databases. */
 export class World {
   readonly dir: string
   readonly traffic = new TestSwitch()
   readonly #kept: string
-  #more: object = {}
+  #change: Change = config => config
 
   constructor(dir: string) {
     this.dir = dir
@@ -29,8 +32,8 @@ export class World {
   }
 
   /** Makes it in the state of v1, captures that, brings v2 in, plans, and keeps all that for `reset`. */
-  async prepare(capture: () => Promise<unknown>, plan: () => Promise<unknown>, more: object = {}): Promise<void> {
-    this.#more = more
+  async prepare(capture: () => Promise<unknown>, plan: () => Promise<unknown>, change: Change = c => c): Promise<void> {
+    this.#change = change
     await this.traffic.start()
     await this.#make()
     this.#start('v1')
@@ -76,7 +79,8 @@ export class World {
       await symlink('releases/v1', this.path(fleet, 'current'))
     }
     this.#git('init', '-q', '-b', 'main', this.path('conf.git'))
-    await this.#commit({ 'site.conf': 'listen 80\n', 'limits.conf': 'max 10\n' }, 'v1')
+    await this.#commit({ 'limits.conf': 'max 10\n' }, 'start')
+    await this.#commit({ 'site.conf': 'listen 80\n' }, 'v1')
     await this.#place('v1')
     await writeFile(this.path('shop.env'), 'GREETING=hello\nAPI_TOKEN=token-of-today\n')
     await writeFile(this.path('flags.json'), '{"checkout": false}\n')
@@ -85,7 +89,7 @@ export class World {
     this.#databases()
     await writeFile(
       this.path('backout.yaml'),
-      JSON.stringify({ ...configOf(this.dir, this.traffic.url), ...this.#more }, null, 2),
+      JSON.stringify(this.#change(configOf(this.dir, this.traffic.url)), null, 2),
     )
   }
 

@@ -1,0 +1,316 @@
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { backout, type Built, build, type Ended, start } from './cli.ts'
+import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import type { World } from './world.ts'
+
+let dir: string
+let built: Built
+let world: World
+let base: Baseline
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'backout-luck-'))
+  built = await build()
+  world = await madeWorld(built, join(dir, 'world'), config => {
+    const { search } = config.components as { search: { settings: object } }
+    search.settings = { ...search.settings, limit: '1s' }
+    return config
+  })
+  base = await baseline(built, world)
+}, 60_000)
+
+afterAll(async () => {
+  await world?.dispose()
+  await built?.dispose()
+  await rm(dir, { recursive: true, force: true })
+})
+
+async function untouched(): Promise<void> {
+  expect(await world.effects()).toEqual([])
+  expect(world.traffic.writes).toEqual([])
+}
+
+/** A run that was killed in the middle: everything before its config phase is done. */
+async function interrupted(): Promise<void> {
+  await world.reset()
+  const kill = [{ when: 'before', point: 'event phase-begun config' }]
+  const ended = await begin(built, world, { BACKOUT_TEST_KILL: JSON.stringify(kill) })
+  expect(ended.signal).toBe('SIGKILL')
+}
+
+async function endsWell(first: Promise<Ended>, options?: { times: boolean }): Promise<void> {
+  expectExit(await goOn(built, world, await first), 0)
+  await sameEnd(world, base, options)
+}
+
+/** Text as it was before it was broken into lines. */
+function flat(text: string): string {
+  return text.replaceAll(/\s+/g, ' ')
+}
+
+/** Codes of the error and of the blockers in an answer with --json. */
+function codesIn(stdout: string): string[] {
+  const said = JSON.parse(stdout.trim().split('\n')[0] ?? '') as {
+    error?: { code: string }
+    findings?: { level: string; code: string }[]
+  }
+  const blockers = (said.findings ?? []).filter(f => f.level === 'blocker').map(f => f.code)
+  return said.error === undefined ? blockers : [said.error.code]
+}
+
+const resume = () => backout(built, world, 'resume')
+
+describe('C16: a journal with bad luck', () => {
+  it('cut in the middle of a write has all that was written before', async () => {
+    await interrupted()
+    const log = world.path('.backout/journal.db-wal')
+    const whole = readFileSync(log)
+    appendFileSync(log, whole.subarray(-4_000, -1_000))
+    await endsWell(resume())
+  })
+
+  it('that is full stops the run before it touches anything, and it goes on once there is room', async () => {
+    await world.reset()
+    const ended = expectExit(await begin(built, world, { BACKOUT_TEST_FULL: 'RUN replan 1' }), 9)
+    expect(ended.stderr).toContain('[journal_failed]')
+    expect(ended.stderr).toContain('disk is full')
+    expect(ended.stderr).toContain('then: backout resume')
+    await untouched()
+    await endsWell(resume())
+  })
+
+  it.each(['RUN 0/drain/1/traffic/0/traffic/drain#1? 1', 'RUN handle:mail/apply 0', 'RUN 0/data/1/0/par 1'])(
+    'that is full in the middle of a run, at %s, applies nothing more, and it goes on once there is room',
+    async point => {
+      await world.reset()
+      const ended = await begin(built, world, { BACKOUT_TEST_FULL: point })
+      expect(expectExit(ended, 9).stderr).toContain('[journal_failed]')
+      await endsWell(resume())
+    },
+  )
+
+  it('of a newer Backout is refused and left as it is', async () => {
+    await interrupted()
+    const db = new DatabaseSync(world.path('.backout/journal.db'))
+    db.exec("UPDATE meta SET value = '99' WHERE key = 'format'")
+    db.close()
+    for (const argv of [['status'], ['resume'], ['run', PLAN, '--yes'], ['abort']]) {
+      const ended = expectExit(await backout(built, world, ...argv), 3)
+      expect(ended.stderr).toContain('[journal_newer]')
+    }
+  })
+
+  it('that cannot be read says where to look what to do, and nothing is touched', async () => {
+    await interrupted()
+    await rm(world.path('.backout/journal.db-wal'), { force: true })
+    writeFileSync(world.path('.backout/journal.db'), 'this is no database, and never was one, however long it is')
+    const ended = await resume()
+    expect(ended.code).not.toBe(0)
+    expect(ended.stderr).toContain('[journal_unreadable]')
+    const [, page = '', heading = ''] = /see (docs\/\S+), "([^"]+)"/.exec(ended.stderr) ?? []
+    expect(readFileSync(join(import.meta.dirname, '../..', page), 'utf8')).toContain(`## ${heading}`)
+  })
+
+  it('of another chain key is refused, and read again with the right one', async () => {
+    await interrupted()
+    const other = { BACKOUT_KEYS: world.path('other-keys') }
+    const ended = expectExit(await start(built, world, ['resume'], other).ended, 3)
+    expect(ended.stderr).toContain('[other_chain_key]')
+    await endsWell(resume())
+  })
+
+  it('with an event that was edited is found out', async () => {
+    await world.reset()
+    expectExit(await begin(built, world), 0)
+    expectExit(await backout(built, world, 'audit', 'verify'), 0)
+    const db = new DatabaseSync(world.path('.backout/journal.db'))
+    db.exec(`UPDATE events SET data = '{"step":"other"}' WHERE type = 'step-done' AND seq % 7 = 0`)
+    db.close()
+    expect(expectExit(await backout(built, world, 'audit', 'verify'), 11).stderr).toContain('[journal_tampered]')
+  })
+})
+
+describe('C16: a clock that jumps', () => {
+  it.each([-90_000_000, 90_000_000])('by %i ms changes nothing about how a run ends', async by => {
+    await world.reset()
+    await endsWell(start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
+      times: false,
+    })
+  })
+
+  it('back, between a crash and the resume, changes nothing either', async () => {
+    await interrupted()
+    await endsWell(start(built, world, ['resume'], { BACKOUT_TEST_CLOCK: '-90000000' }).ended, { times: false })
+  })
+})
+
+describe('C16: a command of the user', () => {
+  it('that hangs is ended at its limit, with all that it started; tried again, it works', async () => {
+    await world.reset()
+    await writeFile(world.path('hold.search'), '')
+    const ended = expectExit(await begin(built, world), 5)
+    const pid = Number(readFileSync(world.path('at.search'), 'utf8'))
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    expect(flat(ended.stdout)).toContain('did not end within 1000 ms')
+    expect(ended.stdout).toContain('backout resume')
+    await rm(world.path('hold.search'))
+    await endsWell(resume())
+  })
+
+  it('that floods its output does no harm', async () => {
+    await world.reset()
+    await writeFile(world.path('flood.search'), '')
+    await endsWell(begin(built, world))
+  })
+
+  it('that ends with 0 and did nothing is not believed', async () => {
+    await world.reset()
+    await writeFile(world.path('lie.search'), '')
+    const ended = expectExit(await begin(built, world), 5)
+    expect(ended.stdout).toContain('search/apply')
+    await rm(world.path('lie.search'))
+    await endsWell(resume())
+  })
+
+  it('without verify, interrupted, is asked about by name, and only a fitting answer is taken', async () => {
+    await world.reset()
+    await writeFile(world.path('hold.mail'), '')
+    const running = start(built, world, ['run', PLAN, '--yes'])
+    await until('it is in the middle', () => existsSync(world.path('at.mail')), 20_000)
+    running.kill('SIGKILL')
+    await running.ended
+    await rm(world.path('hold.mail'))
+    const asked = expectExit(await resume(), 5)
+    for (const said of [asked.stdout, (await backout(built, world, 'status')).stdout].map(flat)) {
+      expect(said).toContain('the command was interrupted, and there is no verify command to ask')
+      expect(said).toContain('backout resolve mail/apply --done')
+      expect(said).toContain('backout resolve mail/apply --not-done')
+      expect(said).toContain('backout skip mail/apply --reason')
+    }
+    expectExit(await resume(), 5)
+    expectExit(await backout(built, world, 'resolve', 'mail/apply'), 2)
+    const wrong = expectExit(await backout(built, world, 'resolve', 'search/apply', '--done'), 2)
+    expect(wrong.stderr).toContain('it waits for a word on mail/apply')
+    expectExit(await backout(built, world, 'resolve', 'mail/apply', '--not-done', '--reason', 'looked'), 0)
+    await endsWell(resume())
+    const answered = eventsIn(world).find(e => e.type === 'answered')
+    expect(answered?.data).toMatchObject({ step: 'mail/apply', do: 'not-done', by: 'ann', reason: 'looked' })
+  })
+})
+
+describe('C1: a world that changed since the plan', () => {
+  const changes: Record<string, { change: () => void; names: string }> = {
+    'a file edited': { change: () => appendFileSync(world.path('shop.env'), 'MORE=1\n'), names: 'env changed' },
+    'a service stopped': {
+      change: () => execFileSync(world.path('tools/service.sh'), ['stop', 'a']),
+      names: 'app changed',
+    },
+    'a migration more': {
+      change: () => world.sql('shop.db', "INSERT INTO knex_migrations (name, batch) VALUES ('004_more', 3)"),
+      names: 'db changed',
+    },
+    'backout.yaml edited': {
+      change: () => {
+        const file = world.path('backout.yaml')
+        writeFileSync(file, readFileSync(file, 'utf8').replace('"interval": "50ms"', '"interval": "60ms"'))
+      },
+      names: 'backout.yaml was changed',
+    },
+  }
+  it.each(Object.keys(changes))('%s: nothing is touched, whoever said yes', async what => {
+    await world.reset()
+    changes[what]?.change()
+    const ended = expectExit(await begin(built, world), 4)
+    expect(`${ended.stdout}${ended.stderr}`).toContain(changes[what]?.names)
+    await untouched()
+  })
+
+  it('backout.yaml edited in the middle of a run: refused, and gone on with once it is put back', async () => {
+    await interrupted()
+    const file = world.path('backout.yaml')
+    const before = await readFile(file, 'utf8')
+    await writeFile(file, before.replace('"interval": "50ms"', '"interval": "60ms"'))
+    expect(expectExit(await resume(), 3).stderr).toContain('[config_changed]')
+    await writeFile(file, before)
+    await endsWell(resume())
+  })
+})
+
+describe('C1: a target that cannot be gone back to', () => {
+  const gone: Record<string, { take: () => Promise<void> | void; code: string; exit?: number; argv?: string[] }> = {
+    'never captured': { take: () => {}, code: 'release_unknown', argv: ['plan', '--to', 'v0'] },
+    'marked bad': {
+      take: async () =>
+        void expectExit(await backout(built, world, 'release', 'mark', 'v1', 'bad', '--why', 'leaks'), 0),
+      code: 'release_bad',
+    },
+    'release folder gone': { take: () => rm(world.path('app/releases/v1'), { recursive: true }), code: 'release_gone' },
+    'release folder altered': {
+      take: () => writeFile(world.path('app/releases/v1/VERSION'), 'v1 '),
+      code: 'artefact_altered',
+    },
+    'commit gone': { take: forgetCommit, code: 'commit_gone' },
+    'backup gone': { take: () => rm(backupFolder(), { recursive: true }), code: 'backup_missing' },
+    'backup altered': {
+      take: () => {
+        const [file = ''] = readdirSync(backupFolder()).filter(name => name !== 'backup.json')
+        appendFileSync(join(backupFolder(), file), 'x')
+      },
+      code: 'backup_altered',
+    },
+    'capture altered': {
+      take: async () => {
+        const folder = world.path('.backout/releases/v1/captures')
+        const file = join(folder, readdirSync(folder)[0] ?? '')
+        await writeFile(file, (await readFile(file, 'utf8')).replace('index-1', 'index-9'))
+      },
+      code: 'release_altered',
+      exit: 11,
+    },
+    'vault emptied': { take: () => rm(world.path('.backout/vault'), { recursive: true }), code: 'content_gone' },
+  }
+  it.each(Object.keys(gone))('%s: says so, and nothing is touched', async what => {
+    await world.reset()
+    const { take, code, exit = 3, argv = ['plan', '--to', 'v1'] } = gone[what] ?? { take: () => {}, code: '' }
+    await take()
+    const planned = expectExit(await backout(built, world, '--json', ...argv), exit)
+    expect(codesIn(planned.stdout)).toContain(code)
+    if (argv[0] === 'plan' && argv[2] === 'v1') {
+      const ended = await begin(built, world)
+      expect([3, 4, 9, 11]).toContain(ended.code)
+    }
+    await untouched()
+  })
+
+  it('without any release known to be good it names those that there are', async () => {
+    await world.reset()
+    expectExit(await backout(built, world, 'release', 'mark', 'v1', 'captured', '--why', 'not sure'), 0)
+    const ended = expectExit(await backout(built, world, 'plan'), 3)
+    expect(ended.stderr).toContain('[no_known_good]')
+    expect(ended.stderr).toContain('v1 (captured)')
+  })
+})
+
+function backupFolder(): string {
+  const folder = world.path('.backout/backups/archive')
+  return join(folder, readdirSync(folder)[0] ?? '')
+}
+
+/** The history is written anew, and what it was is collected. */
+function forgetCommit(): void {
+  const git = (...argv: string[]) => {
+    const who = ['-c', 'user.name=ann', '-c', 'user.email=ann@example.org']
+    execFileSync('git', ['-C', world.path('conf.git'), ...who, ...argv], { stdio: 'ignore' })
+  }
+  git('reset', '--soft', 'start')
+  git('commit', '-q', '-m', 'anew')
+  git('tag', '-d', 'v1', 'v2')
+  git('reflog', 'expire', '--expire=now', '--all')
+  git('gc', '-q', '--prune=now')
+}

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { isMap, LineCounter, parseDocument } from 'yaml'
+import { type Document, isMap, LineCounter, parseDocument, visit, type YAMLError } from 'yaml'
 import type { z } from 'zod'
 import type { Adapter } from '../core/contract.ts'
-import { BackoutError } from '../core/errors.ts'
+import { BackoutError, messageOf } from '../core/errors.ts'
 import { Graph } from '../core/graph.ts'
 import { hashOf, type Json } from '../core/json.ts'
 import { Secret } from '../core/secret.ts'
@@ -43,7 +43,7 @@ export interface ComponentConfig {
 export async function loadConfig(path: string, catalogue: Catalogue): Promise<Config> {
   const file = resolve(path)
   const source = parse(file, await read(file))
-  const raw = source.document.toJS({ maxAliasCount: 1000 }) as Json
+  const raw = plain(source)
   const secrets: Secret[] = []
   const tree = withSecrets(raw, secrets)
   const schema = fileSchema(catalogue.probe)
@@ -66,7 +66,7 @@ export async function loadConfig(path: string, catalogue: Catalogue): Promise<Co
 
 async function read(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
   } catch (error) {
     throw new BackoutError({
       code: 'config_unreadable',
@@ -81,17 +81,63 @@ async function read(file: string): Promise<string> {
 /** Parses YAML and refuses what is not even that. */
 export function parse(file: string, text: string): Source {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })
+  const document = documentOf(file, text, lines)
   const source: Source = { file, text, document, lines }
-  const mistakes = document.errors.map(
-    (error): Mistake => ({ path: [], offset: error.pos[0], what: error.message, remedy: 'mend the YAML' }),
-  )
+  const mistakes = [...document.errors.map(yamlMistake), ...aliasMistakes(document)]
   if (mistakes.length === 0 && !isMap(document.contents)) {
     const remedy = 'backout init writes a file to begin with'
     mistakes.push({ path: [], offset: 0, what: 'expected settings such as "environment: production"', remedy })
   }
   if (mistakes.length > 0) throw report(source, mistakes)
   return source
+}
+
+function documentOf(file: string, text: string, lines: LineCounter): Document {
+  try {
+    return parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'error' })
+  } catch (error) {
+    throw new BackoutError({
+      code: 'config_invalid',
+      what: `${file} cannot be read as YAML`,
+      cause: error instanceof RangeError ? 'it is nested too deeply' : messageOf(error),
+      next: 'mend the file, then: backout doctor',
+      exit: 'usage',
+    })
+  }
+}
+
+function yamlMistake(error: YAMLError): Mistake {
+  const several = error.code === 'MULTIPLE_DOCS'
+  const what = several ? 'a second document begins here, and only one is read' : error.message
+  return { path: [], offset: error.pos[0], what, remedy: several ? 'keep one; take the "---" out' : 'mend the YAML' }
+}
+
+/** Aliases that stand for nothing, or for something that they are a part of. */
+function aliasMistakes(document: Document): Mistake[] {
+  const out: Mistake[] = []
+  visit(document, {
+    Alias(_, alias, path) {
+      const target = alias.resolve(document)
+      const offset = alias.range?.[0] ?? 0
+      const remedy = 'write the value itself'
+      if (target === undefined)
+        out.push({ path: [], offset, what: `no anchor "&${alias.source}" stands before this`, remedy })
+      else if (path.some(node => node === target)) {
+        out.push({ path: [], offset, what: `"*${alias.source}" stands for something that it is a part of`, remedy })
+      }
+    },
+  })
+  return out
+}
+
+/** The file's content without its places. */
+function plain(source: Source): Json {
+  try {
+    return source.document.toJS({ maxAliasCount: 1000 }) as Json
+  } catch (error) {
+    const what = `its aliases cannot be followed: ${messageOf(error)}`
+    throw report(source, [{ path: [], offset: 0, what, remedy: 'write the values themselves' }])
+  }
 }
 
 /** The same tree with a Secret wherever a string holds a placeholder. */
@@ -148,6 +194,11 @@ function crossMistakes(file: ConfigFile): Mistake[] {
   }
   const probes = Object.keys(file.probes)
   for (const [id, gate] of Object.entries(file.gates)) {
+    if (gate.pass > gate.attempts) {
+      const what = `${gate.pass} passes in a row cannot be seen in ${gate.attempts} attempts`
+      const remedy = `raise attempts to ${gate.pass} at least, or lower pass`
+      out.push({ path: ['gates', id, 'pass'], what: `${what}, so this gate can never pass`, remedy })
+    }
     for (const [i, probe] of gate.probes.entries()) known(['gates', id, 'probes', i], probe, probes, 'probe')
   }
   const gates = Object.keys(file.gates)

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { BackoutError } from '../core/errors.ts'
 import { keysAt } from './shape.ts'
-import { nodeAt, type Source } from './source.ts'
+import { nodeAt, type Source, stands } from './source.ts'
 
 /** One thing that is wrong in the file. */
 export interface Mistake {
@@ -49,7 +49,7 @@ function mistakeOf(
     const best = bestOf(issue.errors)
     if (best !== null) return best.flatMap(i => mistakeOf(schema, i, prefix, [...inner, ...i.path]))
   }
-  return [{ path, what: said(issue), remedy: 'see docs/config.md' }]
+  return [{ path, key: issue.code === 'invalid_key', what: said(issue), remedy: 'see docs/config.md' }]
 }
 
 /** Of a union's branches the one that came furthest: the deepest path says which was meant. */
@@ -59,7 +59,20 @@ function bestOf(branches: readonly (readonly Issue[])[]): readonly Issue[] | nul
   return deep.length === 0 ? null : deep.reduce((a, b) => (depth(b) > depth(a) ? b : a))
 }
 
+/** What zod calls by the names of a programming language. */
+const PLAIN: Readonly<Record<string, string>> = { record: 'a mapping', object: 'a mapping', array: 'a list' }
+
 function said(issue: Issue): string {
+  if (issue.code === 'invalid_type' && issue.message.endsWith('received Secret')) {
+    return 'a placeholder cannot be used here, for this setting is shown: write the value itself'
+  }
+  if (issue.code === 'invalid_key' && issue.issues[0] !== undefined) return issue.issues[0].message
+  return wordsOf(issue).replace(/\b(expected|received) (record|object|array)\b/g, (_, verb: string, type: string) => {
+    return `${verb} ${PLAIN[type] ?? type}`
+  })
+}
+
+function wordsOf(issue: Issue): string {
   if (issue.code === 'invalid_type' && 'input' in issue && issue.input === undefined) {
     return `missing: expected ${issue.expected}`
   }
@@ -69,13 +82,17 @@ function said(issue: Issue): string {
   return issue.message.replace(/^Invalid (input|option): /, '')
 }
 
+/** More mistakes than this have one cause, which the first of them show. */
+const MOST = 30
+
 /** One error for all mistakes: file, line, column, the line itself, what was expected, the nearest right key. */
 export function report(source: Source, mistakes: readonly Mistake[]): BackoutError {
   const placed = mistakes.map(mistake => ({ mistake, ...placeOf(source, mistake) }))
   const blocks = placed
     .toSorted((a, b) => a.line - b.line || a.column - b.column)
     .map(({ mistake, line, column }) => block(source, mistake, line, column))
-  const [first, ...more] = blocks
+  const [first, ...more] =
+    blocks.length > MOST ? [...blocks.slice(0, MOST), `and ${blocks.length - MOST} more`] : blocks
   return new BackoutError({
     code: 'config_invalid',
     what: `${first ?? source.file}${more.map(text => `\n\n${text}`).join('')}`,
@@ -85,13 +102,27 @@ export function report(source: Source, mistakes: readonly Mistake[]): BackoutErr
 }
 
 function block(source: Source, mistake: Mistake, line: number, column: number): string {
-  const text = source.text.split('\n')[line - 1] ?? ''
+  const whole = source.text.split(/\r?\n/)[line - 1] ?? ''
+  const { text, at } = around(whole, column)
   const near = mistake.nearest === undefined ? null : nearestOf(mistake.nearest)
   const where = mistake.path.length > 0 ? `${mistake.path.map(String).join('.')}: ` : ''
+  const odd = stands(source.document, mistake.path) ? 'it is none of what can stand here' : 'missing'
+  const what = mistake.what === 'Invalid input' ? odd : mistake.what
   const remedy = near === null ? mistake.remedy : `did you mean "${near}"? (${mistake.remedy})`
   const gutter = `${line} | `
-  const caret = `${' '.repeat(gutter.length + column - 1)}^`
-  return `${source.file}:${line}:${column}\n${gutter}${text}\n${caret} ${where}${mistake.what}\n  ${remedy}`
+  // A tab stays one in front of the caret, so that both are as wide.
+  const caret = `${' '.repeat(gutter.length)}${text.slice(0, at).replaceAll(/[^\t]/g, ' ')}^`
+  return `${source.file}:${line}:${column}\n${gutter}${text}\n${caret} ${where}${what}\n  ${remedy}`
+}
+
+const WIDEST = 160
+
+/** What is shown of a line that would fill the screen: the part around the column. `at`: the column in it, from 0. */
+function around(line: string, column: number): { text: string; at: number } {
+  if (line.length <= WIDEST) return { text: line.padEnd(column - 1), at: column - 1 }
+  const from = Math.max(0, Math.min(column - 1 - WIDEST / 2, line.length - WIDEST))
+  const [before, after] = [from > 0 ? '…' : '', from + WIDEST < line.length ? '…' : '']
+  return { text: `${before}${line.slice(from, from + WIDEST)}${after}`, at: before.length + column - 1 - from }
 }
 
 function placeOf(source: Source, mistake: Mistake): { line: number; column: number } {
@@ -104,5 +135,6 @@ function placeOf(source: Source, mistake: Mistake): { line: number; column: numb
 function nearestOf({ wrong, among }: { wrong: string; among: readonly string[] }): string | null {
   const ranked = among.map(name => ({ name, far: distance(wrong.toLowerCase(), name.toLowerCase()) }))
   const best = ranked.toSorted((a, b) => a.far - b.far)[0]
-  return best !== undefined && best.far <= Math.max(2, wrong.length / 3) ? best.name : null
+  const near = best !== undefined && best.far < wrong.length && best.far <= Math.max(2, wrong.length / 3)
+  return near ? best.name : null
 }

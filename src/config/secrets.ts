@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { BackoutError, messageOf } from '../core/errors.ts'
-import type { Secret } from '../core/secret.ts'
+import { remember, type Secret } from '../core/secret.ts'
 
 const PLACEHOLDER = /\$\{(env|file|cmd):([^}]+)\}/g
 
@@ -26,7 +26,10 @@ export async function resolveSecrets(secrets: readonly Secret[], baseDir: string
       text += secret.source.slice(at, match.index)
       at = match.index + whole.length
       try {
-        text += await read.get(whole)
+        const value = (await read.get(whole)) ?? ''
+        // Alone too: other programs print the password without the URL that it stands in.
+        remember(value)
+        text += value
       } catch (error) {
         problems.push(messageOf(error))
       }
@@ -51,9 +54,16 @@ async function readOne(kind: string, name: string, baseDir: string, run: RunComm
   }
   if (kind === 'file') {
     const path = resolve(baseDir, name.replace(/^~(?=\/)/, homedir()))
-    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '')
+    return filled(await readFile(path, 'utf8'), `the file ${path}`)
   }
   const { code, stdout, stderr } = await run(name)
-  if (code === 0) return stdout.replace(/\r?\n$/, '')
+  if (code === 0) return filled(stdout, `the output of "${name}"`)
   throw new Error(`the command "${name}" ended with ${code}: ${stderr.trim().split('\n').at(-1) ?? ''}`)
+}
+
+/** Without the end of its last line. An empty secret is none: what takes it would be open to everybody. */
+function filled(content: string, from: string): string {
+  const value = content.replace(/\r?\n$/, '')
+  if (value !== '') return value
+  throw new Error(`${from} is empty`)
 }

@@ -4,7 +4,9 @@ interface Def {
   readonly type: string
   readonly shape?: Record<string, z.ZodType>
   readonly innerType?: z.ZodType
+  readonly keyType?: z.ZodType
   readonly valueType?: z.ZodType
+  readonly entries?: Record<string, string>
   readonly element?: z.ZodType
   readonly options?: readonly z.ZodType[]
   readonly in?: z.ZodType
@@ -17,7 +19,9 @@ export function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[
   if (def.in !== undefined) return keysAt(def.in, path)
   if (def.options !== undefined) return [...new Set(def.options.flatMap(option => keysAt(option, path)))]
   const [first, ...rest] = path
-  if (first === undefined) return Object.keys(def.shape ?? {})
+  // A record whose keys are words of ours knows them as an object does.
+  const words = (def.keyType?._zod.def as Def | undefined)?.entries
+  if (first === undefined) return Object.keys(def.shape ?? words ?? {})
   const next = def.shape?.[String(first)] ?? def.valueType ?? def.element
   return next === undefined ? [] : keysAt(next, rest)
 }

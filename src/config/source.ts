@@ -8,6 +8,11 @@ export interface Source {
   readonly lines: LineCounter
 }
 
+/** Whether the file says anything at a path. */
+export function stands(document: Document, path: readonly PropertyKey[]): boolean {
+  return document.hasIn(path.map(part => (typeof part === 'number' ? part : String(part))))
+}
+
 /** The node at a path, or the nearest one above it. `key` wants the key itself rather than its value. */
 export function nodeAt(document: Document, path: readonly PropertyKey[], key = false): YamlNode | null {
   let node: unknown = document.contents

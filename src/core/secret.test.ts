@@ -12,9 +12,9 @@ describe('a secret', () => {
     // What a careless line would do: the types and the linter refuse it.
     const careless = secret as unknown as string
     const shown = [
-      `${careless}`,
+      `${careless}!`,
       String(secret),
-      careless + '',
+      ['a', careless].join('-'),
       JSON.stringify({ secret }),
       inspect(secret),
       inspect({ deep: { secret } }, { depth: 9, showHidden: true }),

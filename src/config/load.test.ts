@@ -1,0 +1,350 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import type { Adapter } from '../core/contract.ts'
+import { BackoutError } from '../core/errors.ts'
+import { HIDDEN, Secret } from '../core/secret.ts'
+import { command, duration, parseDuration, text } from './fields.ts'
+import { type Catalogue, type Config, loadConfig } from './load.ts'
+
+const settings = z.strictObject({
+  name: z.string().describe('shown, so no secret'),
+  password: text().optional(),
+  run: command().optional(),
+  every: duration().default(5_000),
+  parts: z.array(z.strictObject({ weight: z.number() })).default([]),
+})
+const memory = { kind: 'memory', config: settings } as unknown as Adapter
+const loaded: string[] = []
+const catalogue: Catalogue = {
+  kinds: ['memory', 'memorandum', 'file'],
+  adapter: async kind => (loaded.push(kind), memory),
+  probe: z.strictObject({ kind: z.literal('http'), url: text() }),
+}
+
+const dir = mkdtempSync(join(tmpdir(), 'backout-config-'))
+const FILE = join(dir, 'backout.yaml')
+afterAll(() => rm(dir, { recursive: true, force: true }))
+
+function load(content: string | Uint8Array): Promise<Config> {
+  writeFileSync(FILE, content)
+  return loadConfig(FILE, catalogue)
+}
+
+const BASE = 'environment: production\ncomponents:\n  app:\n    adapter: memory\n    settings:\n      name: shop\n'
+/** BASE with lines of its own at the end. */
+const and = (...lines: string[]) => `${BASE}${lines.join('\n')}\n`
+
+/** The mistakes of a file: where, the line that is shown, what is said under it. */
+async function mistakes(content: string | Uint8Array): Promise<{ at: string; line: string; says: string }[]> {
+  const error = await load(content).then(
+    () => null,
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof BackoutError)) throw new Error(`no error of ours: ${inspect(error)}`)
+  expect(error).toMatchObject({ code: 'config_invalid', exit: 'usage' })
+  return error.message.split('\n\n').map(block => {
+    const [place = '', line = '', caret = '', ...rest] = block.split('\n')
+    const at = place.replace(`${FILE}:`, '')
+    expectCaret(at, line, caret)
+    return {
+      at,
+      line: line.replace(/^\d+ \| /, ''),
+      says: [caret.trim().replace(/^\^ /, ''), ...rest.map(text => text.trim())].join(' '),
+    }
+  })
+}
+
+/** The caret stands under the column that is said. */
+function expectCaret(at: string, line: string, caret: string): void {
+  const [row = '', column = ''] = at.split(':')
+  if (line.includes('…')) return
+  expect(caret.indexOf('^')).toBe(`${row} | `.length + Number(column) - 1)
+}
+
+const first = async (content: string | Uint8Array) => (await mistakes(content))[0]
+
+describe('a configuration', () => {
+  it('is read with its defaults, and only the adapters that it uses are loaded', async () => {
+    loaded.length = 0
+    const config = await load(BASE)
+    expect(config).toMatchObject({
+      environment: 'production',
+      home: { at: '.backout', command: 'backout' },
+      components: { app: { dependsOn: [], settings: { name: 'shop', every: 5_000 } } },
+      policy: { onFailure: 'ask', concurrency: 10, lossHeadroom: 10, verify: [] },
+      baseDir: dir,
+    })
+    expect(loaded).toEqual(['memory'])
+  })
+
+  it.each([
+    ['a byte order mark', `\uFEFF${BASE}`],
+    ['the ends of lines of Windows', BASE.replaceAll('\n', '\r\n')],
+    ['comments and blanks', `# a comment\n\n${BASE}   \n# end`],
+    [
+      'JSON',
+      JSON.stringify({
+        environment: 'production',
+        components: { app: { adapter: 'memory', settings: { name: 'shop' } } },
+      }),
+    ],
+    [
+      'anchors',
+      `environment: &e production\ncomponents:\n  app: {adapter: memory, settings: &s {name: shop}}\n  b: {adapter: memory, settings: *s}\n`,
+    ],
+  ])('may have %s', async (_, content) => {
+    const config = await load(content)
+    expect(config.environment).toBe('production')
+    expect(config.components['app']?.settings).toMatchObject({ name: 'shop' })
+  })
+
+  it('has a hash of every setting, not of comments, order or secrets', async () => {
+    const hash = async (content: string) => (await load(content)).hash
+    const one = await hash(and('policy: {onFailure: stop, concurrency: 3}'))
+    expect(await hash(and('# why', 'policy: {concurrency: 3, onFailure: stop}'))).toBe(one)
+    expect(await hash(and('policy: {onFailure: stop, concurrency: 4}'))).not.toBe(one)
+    const secret = (name: string) => hash(and(`      password: \${env:${name}}`))
+    process.env['BACKOUT_TEST_PW'] = 'one'
+    const before = await secret('BACKOUT_TEST_PW')
+    process.env['BACKOUT_TEST_PW'] = 'two'
+    expect(await secret('BACKOUT_TEST_PW')).toBe(before)
+    expect(await secret('OTHER')).not.toBe(before)
+    delete process.env['BACKOUT_TEST_PW']
+  })
+
+  it('that is not there is said with its path', async () => {
+    await expect(loadConfig(join(dir, 'gone.yaml'), catalogue)).rejects.toMatchObject({
+      code: 'config_unreadable',
+      message: expect.stringContaining('gone.yaml') as string,
+      next: expect.stringContaining('backout init') as string,
+    })
+  })
+})
+
+describe('a mistake', () => {
+  it.each<[string, string, string, RegExp]>([
+    [
+      'a key that there is not',
+      and('polcy: {}'),
+      '7:1',
+      /polcy: there is no setting "polcy" here did you mean "policy"\?/,
+    ],
+    ['one further in', and('policy:', '  onfailure: ask'), '8:3', /policy.onfailure.*did you mean "onFailure"/],
+    ['one in settings', and('      nmae: x'), '7:7', /components.app.settings.nmae.*did you mean "name"/],
+    [
+      'one in a list',
+      and('      parts:', '        - weight: 1', '        - wieght: 1'),
+      '9:11',
+      /parts.1.weight: missing/,
+    ],
+    [
+      'a phase that there is not',
+      and('hooks:', '  retrun: {before: {run: x}}'),
+      '8:3',
+      /hooks.retrun.*did you mean "return"/,
+    ],
+    ['a wrong type', and('policy:', '  concurrency: many'), '8:16', /expected number, received string/],
+    [
+      'a wrong type in settings',
+      BASE.replace('name: shop', 'name: 5'),
+      '6:13',
+      /settings.name: expected string, received number/,
+    ],
+    [
+      'a list for a mapping',
+      'environment: production\ncomponents: []\n',
+      '2:13',
+      /components: expected a mapping, received a list/,
+    ],
+    ['nothing for something', 'environment:\ncomponents: {}\n', '1:13', /environment: expected string, received null/],
+    ['something missing', 'environment: production\n', '1:1', /components: missing: expected a mapping/],
+    [
+      'a missing command',
+      and('hooks:', '  code: {before: {limit: 5s}}'),
+      '8:18',
+      /run: missing: expected a command: a list of words/,
+    ],
+    ['a command of numbers', and('      run: [1, 2]'), '7:13', /settings.run.0: expected a string/],
+    ['a number for a duration', and('      every: 5'), '7:14', /every: expected a duration such as "500ms", "30s"/],
+    ['a duration without a unit', and('      every: "5"'), '7:14', /every: expected a duration/],
+    ['a number out of range', and('policy: {concurrency: 0}'), '7:23', /concurrency: Too small/],
+    [
+      'none of the words',
+      and('policy: {onFailure: panic}'),
+      '7:21',
+      /onFailure: expected one of "ask"\|"take"\|"stop"/,
+    ],
+    ['a name with a blank', 'environment: my shop\ncomponents: {}\n', '1:14', /environment: expected letters, digits/],
+    [
+      'a component with a blank',
+      'environment: p\ncomponents:\n  my app: {adapter: memory}\n',
+      '3:3',
+      /my app: expected letters, digits/,
+    ],
+    [
+      'an adapter that there is not',
+      'environment: p\ncomponents: {a: {adapter: memry}}\n',
+      '2:27',
+      /no adapter "memry" did you mean "memory"\? \(use one of memory/,
+    ],
+    [
+      'a component that there is not',
+      BASE.replace('adapter: memory', 'adapter: memory\n    dependsOn: [apps]'),
+      '5:17',
+      /no component "apps" did you mean "app"/,
+    ],
+    [
+      'a probe that there is not',
+      and('gates:', '  g: {probes: [http]}'),
+      '8:16',
+      /no probe "http" define it under probes:/,
+    ],
+    [
+      'a gate that there is not',
+      and(
+        'policy:',
+        '  verify:',
+        '    - helthy',
+        'probes: {p: {kind: http, url: u}}',
+        'gates: {healthy: {probes: [p]}}',
+      ),
+      '9:7',
+      /no gate "helthy" did you mean "healthy"/,
+    ],
+    ['a gate of the watch', and('policy: {watch: {gates: [g]}}'), '7:26', /policy.watch.gates.0: there is no gate "g"/],
+    [
+      'a gate that can never pass',
+      and('probes: {p: {kind: http, url: u}}', 'gates: {g: {probes: [p], pass: 5}}'),
+      '8:32',
+      /5 passes in a row cannot be seen in 3 attempts/,
+    ],
+    [
+      'itself to depend on',
+      BASE.replace('adapter: memory', 'adapter: memory\n    dependsOn: [app]'),
+      '5:16',
+      /in a circle: app -> app/,
+    ],
+    [
+      'a secret where it would be shown',
+      BASE.replace('shop', '${env:SHOP}'),
+      '6:13',
+      /settings.name: a placeholder cannot be used here/,
+    ],
+    ['a tab', 'environment: production\ncomponents:\n\tapp: 1\n', '3:1', /Tabs are not allowed as indentation/],
+    ['a key twice', and('policy: {}', 'policy: {}'), '8:1', /Map keys must be unique/],
+    ['an open bracket', 'environment: [a\n', '1:16', /must be sufficiently indented and end with a \]/],
+    ['two documents', `${BASE}---\n${BASE}`, '7:1', /a second document begins here/],
+    ['an alias of nothing', 'environment: *e\ncomponents: {}\n', '1:14', /no anchor "&e" stands before this/],
+    ['an alias inside of itself', and('x: &x', '  y: *x'), '8:6', /"\*x" stands for something that it is a part of/],
+    ['an empty file', '', '1:1', /expected settings such as "environment: production"/],
+    ['a comment only', '# soon\n', '1:1', /expected settings such as/],
+    ['a list', '- environment: production\n', '1:1', /expected settings such as/],
+    ['a line of prose', 'take it back, please\n', '1:1', /expected settings such as/],
+  ])('is shown with its place and what to do: %s', async (_, content, at, says) => {
+    const all = await mistakes(content)
+    expect(all.map(m => m.at)).toContain(at)
+    const it = all.find(m => m.at === at && says.test(m.says))
+    expect(it, JSON.stringify(all)).toBeDefined()
+    expect(it?.line).toBe(content.split('\n')[Number(at.split(':')[0]) - 1])
+  })
+
+  it('is shown where it is with the ends of lines of Windows, a byte order mark and tabs too', async () => {
+    expect(await first(`\uFEFF${and('polcy: {}').replaceAll('\n', '\r\n')}`)).toMatchObject({
+      at: '7:1',
+      line: 'polcy: {}',
+    })
+    writeFileSync(FILE, and('policy:\t\t{onfailure: ask}'))
+    const error = (await loadConfig(FILE, catalogue).catch((e: unknown) => e)) as Error
+    expect(error.message.split('\n')[2]).toMatch(/^ {12}\t\t\^|^ +\t\t \^/)
+  })
+
+  it('comes with all the others, in their order', async () => {
+    const all = await mistakes('enviroment: x\ncomponents:\n  app: {adapter: memory, settings: {name: 1, nmae: 2}}\n')
+    expect(all.map(m => m.at)).toEqual(['1:1', '1:1'])
+    const deeper = await mistakes(and('policy: {onfailure: ask}', 'gates: {g: {probes: []}}'))
+    expect(deeper.map(m => m.at)).toEqual(['7:10', '8:21'])
+  })
+
+  it('offers no name that has nothing in common with the wrong one', async () => {
+    const it = await first(BASE.replace('adapter: memory', 'adapter: memory\n    dependsOn: [b]'))
+    expect(it?.says).toContain('use one of app')
+    expect(it?.says).not.toContain('did you mean')
+  })
+
+  it('in a circle of components names all of them', async () => {
+    const part = (id: string, on: string) => `  ${id}: {adapter: memory, dependsOn: [${on}], settings: {name: x}}`
+    const content = ['environment: p', 'components:', part('a', 'b'), part('b', 'c'), part('c', 'a'), ''].join('\n')
+    expect(await first(content)).toMatchObject({ says: expect.stringContaining('a -> b -> c -> a') as string })
+  })
+
+  it('does not fill the screen where a line or the file is huge', async () => {
+    const long = await first(
+      `environment: production\ncomponents: {app: {adapter: memory, settings: {name: x,${' '.repeat(900_000)}nmae: x}}}\n`,
+    )
+    expect(long?.line.length).toBeLessThan(200)
+    expect(long?.line).toContain('nmae: x')
+    const many = Array.from({ length: 3000 }, (_, i) => `  c${i}: {adapter: nothing}`)
+    const error = (await load(['environment: p', 'components:', ...many, ''].join('\n')).catch(
+      (e: unknown) => e,
+    )) as Error
+    expect(error.message.split('\n\n')).toHaveLength(31)
+    expect(error.message).toMatch(/and 2970 more$/)
+  })
+
+  it('is found in aliases that multiply, and in endless brackets', async () => {
+    const bomb = ['a', 'b', 'c', 'd', 'e', 'f'].map(
+      (n, i, all) => `${n}: &${n} [${`*${all[i - 1] ?? ''},`.repeat(9).replaceAll('*,', 'x,')}]`,
+    )
+    expect(await first(`${bomb.join('\n')}\n`)).toMatchObject({ says: expect.stringContaining('aliases') as string })
+    await expect(load('['.repeat(100_000))).rejects.toMatchObject({ code: 'config_invalid' })
+  })
+})
+
+describe('placeholders', () => {
+  it('make a secret of every string that they stand in, also in the middle of it', async () => {
+    const config = await load(
+      and(
+        '      password: "pg://u:${env:PW}@db/${file:name}"',
+        'probes: {p: {kind: http, url: "https://x/?k=${cmd:echo k}"}}',
+      ),
+    )
+    const password = (config.components['app']?.settings as { password: Secret } | undefined)?.password
+    expect(password).toBeInstanceOf(Secret)
+    expect(password?.source).toBe('pg://u:${env:PW}@db/${file:name}')
+    expect(config.secrets.map(s => s.source)).toEqual([password?.source, 'https://x/?k=${cmd:echo k}'])
+    for (const secret of config.secrets) secret.resolve('hunter2hunter2')
+    for (const shown of [JSON.stringify(config), inspect(config, { depth: 20, showHidden: true })]) {
+      expect(shown).toContain(HIDDEN)
+      expect(shown).not.toContain('hunter2')
+    }
+  })
+
+  it.each(['${HOME}', '$env:PW', '${env:}', '{env:PW}', '${ENV:PW}'])('are not %s: that is a text', async literal => {
+    const config = await load(and(`      password: "${literal}"`))
+    expect(config.components['app']?.settings).toMatchObject({ password: literal })
+    expect(config.secrets).toEqual([])
+  })
+})
+
+describe('a duration', () => {
+  it.each([
+    ['500ms', 500],
+    ['30s', 30_000],
+    ['5m', 300_000],
+    ['1h30m', 5_400_000],
+    ['1d', 86_400_000],
+    ['1.5s', 1_500],
+    ['0s', 0],
+  ])('%s is %i ms', (said, ms) => {
+    expect(parseDuration(said)).toBe(ms)
+  })
+
+  it.each(['', '5', 's', '-5s', '5 s', '5sec', '1e3s', '.5s', '5s!', 'PT5S', '٥s'])('is not "%s"', said => {
+    expect(parseDuration(said)).toBeNull()
+  })
+})

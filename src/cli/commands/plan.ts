@@ -72,7 +72,7 @@ export async function readPlan(path: string): Promise<Plan> {
   } catch (error) {
     throw notAPlan(path, error instanceof Error ? error.message : String(error))
   }
-  if (Number(made.format) !== PLAN_FORMAT) throw notAPlan(path, 'its format is another one')
+  if ((made.format as number) !== PLAN_FORMAT) throw notAPlan(path, 'its format is another one')
   const { hash, ...rest } = made
   if (planHash(rest) === hash) return made
   throw new BackoutError({

@@ -40,9 +40,6 @@ export async function build(): Promise<Built> {
   }
 }
 
-/** Only how fast it starts: hundreds of processes are killed. */
-const QUICK = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=32']
-
 export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -62,11 +59,15 @@ export interface Running {
 export function start(built: Built, world: World, argv: readonly string[], env: Record<string, string> = {}): Running {
   const preload = Object.keys(env).some(name => name.startsWith('BACKOUT_TEST_')) ? ['--import', built.killAt] : []
   const config = ['--config', world.path('backout.yaml')]
-  const child = spawn(process.execPath, [...QUICK, ...preload, built.main, ...config, ...argv], {
-    cwd: world.dir,
-    env: { ...process.env, NODE_COMPILE_CACHE: built.cache, ...world.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', ...preload, built.main, ...config, ...argv],
+    {
+      cwd: world.dir,
+      env: { ...process.env, NODE_COMPILE_CACHE: built.cache, ...world.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))

@@ -1,5 +1,5 @@
 /**
- * Loaded into the real command line before it starts (`--import`): kills the process with SIGKILL right before or right
+ * Loaded into the real command line before it starts (`--import`): kills the process with SIGKILL (or what BACKOUT_TEST_SIGNAL says) right before or right
  * after a point. Points are the commits of the journal, named by the calls and events that they hold (so that a name means
  * the same in every run, whatever was committed together), and the writes to files and to the traffic switch. Where to die
  * stands in BACKOUT_TEST_KILL; the file BACKOUT_TEST_KILLED receives where it was, BACKOUT_TEST_TRACE every point that is
@@ -36,7 +36,7 @@ function at(when: Kill['when'], points: readonly string[]): void {
   const kill = kills.find(k => k.when === when && points.includes(k.point))
   if (kill === undefined) return
   appendFileSync(killed, `${JSON.stringify(kill)}\n`)
-  process.kill(process.pid, 'SIGKILL')
+  process.kill(process.pid, process.env['BACKOUT_TEST_SIGNAL'] ?? 'SIGKILL')
 }
 
 /** What an event is about: a step, a gate, a phase. */

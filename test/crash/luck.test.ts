@@ -4,10 +4,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { backout, type Built, build, type Ended, start } from './cli.ts'
 import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
+
+vi.setConfig({ testTimeout: 120_000 })
 
 let dir: string
 let built: Built
@@ -19,7 +21,7 @@ beforeAll(async () => {
   built = await build()
   world = await madeWorld(built, join(dir, 'world'), config => {
     const { search } = config.components as { search: { settings: object } }
-    search.settings = { ...search.settings, limit: '1s' }
+    search.settings = { ...search.settings, limit: '3s' }
     return config
   })
   base = await baseline(built, world)
@@ -157,7 +159,7 @@ describe('C16: a command of the user', () => {
     const ended = expectExit(await begin(built, world), 5)
     const pid = Number(readFileSync(world.path('at.search'), 'utf8'))
     expect(existsSync(`/proc/${pid}`)).toBe(false)
-    expect(flat(ended.stdout)).toContain('did not end within 1000 ms')
+    expect(flat(ended.stdout)).toContain('did not end within 3000 ms')
     expect(ended.stdout).toContain('backout resume')
     await rm(world.path('hold.search'))
     await endsWell(resume())

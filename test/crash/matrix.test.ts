@@ -8,7 +8,7 @@ import type { World } from './world.ts'
 
 /** How many worlds are at it at the same time, and how often one run is killed, at points far from each other. */
 const WORLDS = 2
-const KILLS_A_RUN = 8
+const KILLS_A_RUN = 12
 
 let dir: string
 let built: Built

@@ -3,13 +3,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { backout, type Built, build, type Ended, type Running, start } from './cli.ts'
 import { type Baseline, baseline, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
 /** Where the run is held: parallel branches are in the middle of their commands then. */
 const AT = 'search'
+
+vi.setConfig({ testTimeout: 120_000 })
 
 let dir: string
 let built: Built
@@ -40,6 +42,17 @@ async function held(argv: readonly string[] = ['run', PLAN, '--yes']): Promise<R
   return running
 }
 
+/** Waits until nothing was journalled for a while: whoever is stopped then is not in the middle of a write. */
+async function quiet(): Promise<void> {
+  let seen = -1
+  await until('the journal is quiet', async () => {
+    const before = seen
+    seen = eventsIn(world).length
+    await new Promise(resolve => setTimeout(resolve, 500))
+    return seen === before
+  })
+}
+
 async function letGo(): Promise<void> {
   await rm(world.path(`at.${AT}`), { force: true })
   await rm(world.path(`hold.${AT}`))
@@ -60,6 +73,7 @@ async function end(ended: Ended): Promise<void> {
 
 it('C16: nobody takes over from a process that is merely stopped; continued, it finishes', async () => {
   const owner = await held()
+  await quiet()
   owner.kill('SIGSTOP')
   const before = eventsIn(world).filter(e => e.type !== 'signal').length
   for (const [argv, code] of [
@@ -78,6 +92,19 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
   owner.kill('SIGCONT')
   await letGo()
   await end(await owner.ended)
+})
+
+it('C16: stopped in the middle of a write, it holds nobody up who looks, and is named to who wants to write', async () => {
+  await world.reset()
+  const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])
+  const owner = start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_KILL: stop, BACKOUT_TEST_SIGNAL: 'SIGSTOP' })
+  await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 30_000)
+  expect((await status()).text).toContain(`kill -CONT ${owner.pid}`)
+  const second = expectExit(await backout(built, world, 'resume'), 8)
+  expect(second.stderr).toContain('kill -CONT')
+  owner.kill('SIGKILL')
+  await owner.ended
+  await end(await backout(built, world, 'resume'))
 })
 
 it('C16: stopped, then killed: the next process goes on', async () => {

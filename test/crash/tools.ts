@@ -13,11 +13,11 @@ middle() {
 }
 `
 
-/** put.sh NAME FILE CONTENT: an effect in one go, its line included. `lie.NAME`: does nothing. `flood.NAME`: 20 MB of output. */
+/** put.sh NAME FILE CONTENT: an effect in one go, its line included. `lie.NAME`: does nothing. `flood.NAME`: 5 MB of output. */
 const PUT = `${PRELUDE}
 middle "$1"
 [ ! -e "$W/lie.$1" ] || exit 0
-[ ! -e "$W/flood.$1" ] || head -c 20000000 /dev/zero | tr '\\0' x
+[ ! -e "$W/flood.$1" ] || head -c 5000000 /dev/zero | tr '\\0' x
 mkdir -p "$W/$(dirname "$2")"
 trap '' TERM
 printf '%s\\n' "$3" >"$W/$2.new" && mv "$W/$2.new" "$W/$2" && effect "$1"

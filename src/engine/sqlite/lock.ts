@@ -61,8 +61,8 @@ function openLock(folder: string, name: string): DatabaseSync {
 
 const SQLITE_BUSY = 5
 
-function isBusy(error: unknown): boolean {
-  const code = (error as { errcode?: number }).errcode
+export function isBusy(error: unknown): boolean {
+  const code = (error as { errcode?: number } | null)?.errcode
   return code !== undefined && (code & 0xff) === SQLITE_BUSY
 }
 

@@ -2,11 +2,11 @@ import { mkdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import type { Event, Head } from '../../core/engine.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
 import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
-import { takeLock } from './lock.ts'
+import { isBusy, takeLock } from './lock.ts'
 import { FORMAT, SCHEMA } from './schema.ts'
 
 interface Options {
@@ -101,7 +101,8 @@ function openJournal(home: string, fileSystem: (folder: string) => number) {
     refuseNewer(db, file)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
     db.exec(SCHEMA)
-    db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
+    // Only once: who only looks needs no right to write, which a stopped process may hold.
+    if (formatOf(db) === undefined) db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
     return { db, sql: statements(db) }
   } catch (error) {
     db?.close()
@@ -109,10 +110,14 @@ function openJournal(home: string, fileSystem: (folder: string) => number) {
   }
 }
 
-function refuseNewer(db: DatabaseSync, file: string): void {
+function formatOf(db: DatabaseSync): string | undefined {
   const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== undefined
   const row = made ? db.prepare("SELECT value FROM meta WHERE key = 'format'").get() : undefined
-  const format = (row as { value: string } | undefined)?.value
+  return (row as { value: string } | undefined)?.value
+}
+
+function refuseNewer(db: DatabaseSync, file: string): void {
+  const format = formatOf(db)
   if (format !== undefined && !(Number(format) <= FORMAT)) throw newer(file, format)
 }
 
@@ -124,11 +129,20 @@ function undo(db: DatabaseSync): void {
   }
 }
 
+/** What to do where another process is in the middle of a write, and does not end it. */
+const HELD =
+  'backout status names the process at work: where it is stopped, let it go on (fg, kill -CONT); where it hangs, end it (kill -9)'
+
 function unreadable(file: string, error: unknown): BackoutError {
+  if (isBusy(error)) {
+    const what = `Another process is in the middle of a write to the journal ${file}`
+    const cause = messageOf(error)
+    return new BackoutError({ code: 'journal_busy', what, cause, next: HELD, exit: 'busy', from: error })
+  }
   return new BackoutError({
     code: 'journal_unreadable',
     what: `The journal ${file} cannot be read`,
-    cause: error instanceof Error ? error.message : String(error),
+    cause: messageOf(error),
     next: 'see docs/recovery.md, "The journal cannot be opened"; change nothing in that folder before',
     exit: 'failed',
     from: error,
@@ -172,9 +186,9 @@ function journalFailed(home: string, error: unknown): BackoutError {
   return new BackoutError({
     code: 'journal_failed',
     what: `The journal in ${home} could not be written, so nothing more is touched`,
-    cause: error instanceof Error ? error.message : String(error),
-    next: 'make room or mend the disk, then: backout resume',
-    exit: 'failed',
+    cause: messageOf(error),
+    next: isBusy(error) ? HELD : 'make room or mend the disk, then: backout resume',
+    exit: isBusy(error) ? 'busy' : 'failed',
     from: error,
   })
 }

@@ -1,21 +1,54 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { link, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { BackoutError } from '../core/errors.ts'
 
 /** Writes aside, syncs, renames, syncs the folder: after a crash the file is the old one or the new one, never a part. */
 export async function writeWhole(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  const aside = await writeAside(path, content, mode)
+  await rename(aside, path)
+  await syncFolder(dirname(path))
+}
+
+/** The same where nothing is yet; false where something was: of two processes that make it at once, one does. */
+export async function writeNew(path: string, content: string, mode = 0o600): Promise<boolean> {
+  const aside = await writeAside(path, content, mode)
+  try {
+    await link(aside, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  } finally {
+    await rm(aside, { force: true })
+  }
+  await syncFolder(dirname(path))
+  return true
+}
+
+async function writeAside(path: string, content: string | Uint8Array, mode: number): Promise<string> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const aside = `${path}.${randomBytes(4).toString('hex')}.new`
   const file = await open(aside, 'wx', mode)
   try {
     await file.writeFile(content)
     await file.sync()
+  } catch (error) {
+    await rm(aside, { force: true })
+    throw error
   } finally {
     await file.close()
   }
-  await rename(aside, path)
-  await syncFolder(dirname(path))
+  return aside
+}
+
+/** The names in a folder; none where there is no folder. */
+export async function namesIn(path: string): Promise<string[]> {
+  try {
+    return await readdir(path)
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
+    throw error
+  }
 }
 
 export async function syncFolder(path: string): Promise<void> {

@@ -4,7 +4,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { BackoutError } from '../core/errors.ts'
 import { remember, reveal, type Text } from '../core/secret.ts'
-import { writeWhole } from './files.ts'
+import { writeNew } from './files.ts'
 
 export interface Keys {
   /** age identities, the newest first: it encrypts, all decrypt. */
@@ -36,10 +36,7 @@ export async function openKeys(
     said.chain === undefined
       ? await readOrMake(join(folder, 'chain.key'), async () => randomBytes(32).toString('hex'))
       : reveal(said.chain)
-  const identities = vault
-    .split('\n')
-    .map(line => line.trim())
-    .filter(line => line !== '' && !line.startsWith('#'))
+  const identities = identitiesIn(vault)
   for (const secret of [...identities, chain.trim()]) remember(secret)
   if (identities.length === 0 || !identities.every(line => line.startsWith('AGE-SECRET-KEY-'))) {
     throw badKey('the vault key', 'expected age identities, one a line: AGE-SECRET-KEY-…')
@@ -50,12 +47,17 @@ export async function openKeys(
   return { identities, chain: key, vaultFile, folder }
 }
 
+/** The identities of a key file, the newest first. */
+export function identitiesIn(text: string): string[] {
+  const lines = text.split('\n').map(line => line.trim())
+  return lines.filter(line => line !== '' && !line.startsWith('#'))
+}
+
 /** Everything in a home is checked with one chain key: another one would call all of it altered. */
 async function sameKey(home: string, chain: Uint8Array, folder: string): Promise<void> {
   const file = join(home, 'chain-key-id')
   const id = macWith(chain, Buffer.from('chain key id')).slice(0, 32)
-  const known = await readFile(file, 'utf8').catch(() => null)
-  if (known === null) return writeWhole(file, `${id}\n`)
+  const known = await readOrMake(file, async () => id)
   if (known.trim() === id) return
   throw new BackoutError({
     code: 'other_chain_key',
@@ -88,9 +90,9 @@ async function readOrMake(path: string, make: () => Promise<string>): Promise<st
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
-  const made = `${await make()}\n`
-  await writeWhole(path, made)
-  return made
+  // Of two processes that begin at once, both use the key of the one that was first.
+  await writeNew(path, `${await make()}\n`)
+  return readFile(path, 'utf8')
 }
 
 /** Keyed hash: equal content has an equal mac, and nobody without the key can try guesses. */

@@ -1,9 +1,10 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Sealed, Vault } from '../core/contract.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
-import { writeWhole } from './files.ts'
-import { type Keys, macWith } from './keys.ts'
+import { remember } from '../core/secret.ts'
+import { namesIn, writeWhole } from './files.ts'
+import { identitiesIn, type Keys, macWith } from './keys.ts'
 
 /** Encrypted content, one file each, named by its keyed hash: equal content is kept once. */
 export class FileVault implements Vault {
@@ -22,24 +23,49 @@ export class FileVault implements Vault {
   async seal(content: Uint8Array, _about: string): Promise<Sealed> {
     const mac = this.mac(content)
     const sealed = { id: mac.slice(0, 32), mac }
-    const known = await stat(this.#path(sealed.id)).catch(() => null)
-    if (known === null) await writeWhole(this.#path(sealed.id), await encrypt(content, this.#keys.identities))
+    // What is there already is kept only where it can be opened: a damaged one would be relied on.
+    const known = await this.#read(sealed.id).catch(() => null)
+    if (known === null || this.mac(known) !== mac) await this.#put(sealed.id, content)
     return sealed
+  }
+
+  async #put(id: string, content: Uint8Array): Promise<void> {
+    for (;;) {
+      const [newest = ''] = this.#keys.identities
+      await writeWhole(this.#path(id), await encrypt(content, newest))
+      // Another process may have rotated the keys meanwhile, and forgotten this one.
+      await this.#reload()
+      if (this.#keys.identities[0] === newest) return
+    }
+  }
+
+  async #read(id: string): Promise<Uint8Array> {
+    const sealed = await readFile(this.#path(id))
+    try {
+      return await decrypt(sealed, this.#keys.identities)
+    } catch (error) {
+      if (!(await this.#reload())) throw error
+      return decrypt(sealed, this.#keys.identities)
+    }
+  }
+
+  /** Takes over the keys that are in the key file now. False: they are those that are known. */
+  async #reload(): Promise<boolean> {
+    const { vaultFile, identities } = this.#keys
+    const text = vaultFile === null ? null : await readFile(vaultFile, 'utf8').catch(() => null)
+    const now = text === null ? [] : identitiesIn(text)
+    if (now.length === 0 || now.join() === identities.join()) return false
+    for (const identity of now) remember(identity)
+    this.#keys = { ...this.#keys, identities: now }
+    return true
   }
 
   async open(sealed: Sealed): Promise<Uint8Array> {
     let content: Uint8Array
     try {
-      content = await decrypt(await readFile(this.#path(sealed.id)), this.#keys.identities)
+      content = await this.#read(sealed.id)
     } catch (error) {
-      throw new BackoutError({
-        code: 'vault_unreadable',
-        what: `The sealed content ${sealed.id} cannot be opened`,
-        cause: messageOf(error),
-        next: 'bring back the vault folder of the home, or the key it was sealed with (docs/security.md)',
-        exit: 'blocked',
-        from: error,
-      })
+      throw unreadable(sealed.id, error)
     }
     if (this.mac(content) === sealed.mac) return content
     throw new BackoutError({
@@ -50,9 +76,13 @@ export class FileVault implements Vault {
     })
   }
 
-  /** Makes a new key, seals everything again with it, and only then forgets the old ones. Answers how many. */
+  /**
+   * Makes a new key, seals everything again with it, and only then forgets the old ones. Answers how many. Where the
+   * configuration brings the keys, its newest one takes the place of the new one, and nothing is forgotten.
+   */
   async rotate(): Promise<number> {
-    if (this.#keys.vaultFile === null) {
+    const { vaultFile, identities } = this.#keys
+    if (vaultFile === null && identities.length < 2) {
       throw new BackoutError({
         code: 'key_elsewhere',
         what: 'The vault key comes from `keys.vault` of backout.yaml, so Backout cannot replace it',
@@ -60,17 +90,36 @@ export class FileVault implements Vault {
         exit: 'usage',
       })
     }
+    if (vaultFile === null) return this.#sealAgain(identities)
+    await this.#reload()
     const fresh = await (await age()).generateIdentity()
-    const both = { ...this.#keys, identities: [fresh, ...this.#keys.identities] }
-    await writeWhole(this.#keys.vaultFile, `${both.identities.join('\n')}\n`)
-    const names = (await readdir(this.#folder).catch(() => [])).filter(name => name.endsWith('.age'))
-    for (const name of names) {
-      const path = join(this.#folder, name)
-      await writeWhole(path, await encrypt(await decrypt(await readFile(path), both.identities), [fresh]))
+    remember(fresh)
+    this.#keys = { ...this.#keys, identities: [fresh, ...this.#keys.identities] }
+    await writeWhole(vaultFile, `${this.#keys.identities.join('\n')}\n`)
+    const count = await this.#sealAgain(this.#keys.identities)
+    await writeWhole(vaultFile, `${fresh}\n`)
+    this.#keys = { ...this.#keys, identities: [fresh] }
+    return count
+  }
+
+  /** Seals with the newest key what that one cannot open, until there is nothing of the kind. Answers how many. */
+  async #sealAgain(identities: readonly string[]): Promise<number> {
+    const [newest = ''] = identities
+    const done = new Set<string>()
+    for (let before = -1; before !== done.size; ) {
+      before = done.size
+      for (const name of await namesIn(this.#folder)) {
+        if (!name.endsWith('.age')) continue
+        const sealed = await readFile(join(this.#folder, name))
+        if (await decrypt(sealed, [newest]).then(Boolean, () => false)) continue
+        const content = await decrypt(sealed, identities).catch((error: unknown) => {
+          throw unreadable(name.replace(/\.age$/, ''), error)
+        })
+        await writeWhole(join(this.#folder, name), await encrypt(content, newest))
+        done.add(name)
+      }
     }
-    await writeWhole(this.#keys.vaultFile, `${fresh}\n`)
-    this.#keys = { ...both, identities: [fresh] }
-    return names.length
+    return done.size
   }
 
   #path(id: string): string {
@@ -78,15 +127,26 @@ export class FileVault implements Vault {
   }
 }
 
+function unreadable(id: string, error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'vault_unreadable',
+    what: `The sealed content ${id} cannot be opened`,
+    cause: messageOf(error),
+    next: 'bring back the vault folder of the home, or the key it was sealed with (docs/security.md)',
+    exit: 'blocked',
+    from: error,
+  })
+}
+
 /** Loaded when something is sealed or opened: most commands do neither. */
 function age() {
   return import('age-encryption')
 }
 
-async function encrypt(content: Uint8Array, identities: readonly string[]): Promise<Uint8Array> {
+async function encrypt(content: Uint8Array, identity: string): Promise<Uint8Array> {
   const { Encrypter, identityToRecipient } = await age()
   const encrypter = new Encrypter()
-  encrypter.addRecipient(await identityToRecipient(identities[0] ?? ''))
+  encrypter.addRecipient(await identityToRecipient(identity))
   return encrypter.encrypt(content)
 }
 

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, iso } from '../core/clock.ts'
@@ -6,7 +6,7 @@ import { BackoutError } from '../core/errors.ts'
 import type { GateResult } from '../core/gate.ts'
 import { canonical, type Json } from '../core/json.ts'
 import type { ReleaseState } from '../core/words.ts'
-import { hex, readJson, stamp, writeWhole } from './files.ts'
+import { hex, namesIn, readJson, stamp, writeNew, writeWhole } from './files.ts'
 import { macWith } from './keys.ts'
 
 /** The pin of one component, as an adapter gave it. */
@@ -62,8 +62,8 @@ export interface Upgrade {
   readonly undoneAt: string | null
 }
 
-/** No path: `.` and `..` would lead out of the folder. */
-const RELEASE_NAME = /^(?!\.{1,2}$)[^\s/\\\0][^\0\n]{0,127}$/
+/** No path: `.` and `..` would lead out of the folder. Nothing that a terminal takes for a command. */
+const RELEASE_NAME = /^(?!\.{1,2}$)(?!.*\s$)[^\s/\\\p{Cc}\p{Cs}][^\p{Cc}\p{Cs}]{0,127}$/u
 
 /** Releases, their captures and marks, and the upgrades between them, as files of the home. */
 export class Releases {
@@ -100,35 +100,44 @@ export class Releases {
     const sealed = { mac: this.#mac(capture), capture }
     await writeWhole(join(folder, 'captures', `${capture.id}.json`), `${JSON.stringify(sealed, null, 2)}\n`)
     const marks = await readJson<Mark[]>(join(folder, 'marks.json'))
-    if (marks === null) await this.mark(capture.release, 'captured', null)
+    // Only where there is none even now: a mark that somebody makes at the same moment is worth more.
+    if (marks === null) await writeNew(join(folder, 'marks.json'), textOf([this.#markNow('captured', null)]))
+  }
+
+  #markNow(state: ReleaseState, why: string | null): Mark {
+    return { state, at: iso(this.#clock.now()), by: person(), why }
   }
 
   async mark(release: string, state: ReleaseState, why: string | null): Promise<Mark> {
     const path = join(this.#folder(release), 'marks.json')
-    const mark: Mark = { state, at: iso(this.#clock.now()), by: person(), why }
-    const marks = [...((await readJson<Mark[]>(path)) ?? []), mark]
-    await writeWhole(path, `${JSON.stringify(marks, null, 2)}\n`)
+    const mark = this.#markNow(state, why)
+    await writeWhole(path, textOf([...((await readJson<Mark[]>(path)) ?? []), mark]))
     return mark
   }
 
   /** All releases, the one captured last first. Departures are left out unless asked for. */
   async list(options: { departures?: boolean } = {}): Promise<Release[]> {
-    const names = await readdir(join(this.#home, 'releases')).catch(() => [])
-    const all = await Promise.all(names.map(name => this.find(decodeURIComponent(name))))
+    const names = await namesIn(join(this.#home, 'releases'))
+    const all = await Promise.all(names.map(name => this.#at(name)))
     const kept = all.filter(r => r !== null && (options.departures || r.captures[0]?.purpose !== 'departure'))
     return (kept as Release[]).toSorted((a, b) => newest(b).localeCompare(newest(a)))
   }
 
-  async find(name: string): Promise<Release | null> {
-    const folder = this.#folder(name)
-    const files = await readdir(join(folder, 'captures')).catch(() => [])
+  find(name: string): Promise<Release | null> {
+    return this.#at(folderOf(name))
+  }
+
+  async #at(name: string): Promise<Release | null> {
+    const folder = join(this.#home, 'releases', name)
+    const files = await namesIn(join(folder, 'captures'))
     const captures = await Promise.all(
-      files.filter(f => f.endsWith('.json')).map(f => this.#read(join(folder, 'captures', f))),
+      files.filter(f => f.endsWith('.json')).map(f => this.#read(join(folder, 'captures', f), name)),
     )
-    if (captures.length === 0) return null
+    const [first] = captures
+    if (first === undefined) return null
     const marks = (await readJson<Mark[]>(join(folder, 'marks.json'))) ?? []
     const sorted = captures.toSorted((a, b) => b.at.localeCompare(a.at))
-    return { name, state: marks.at(-1)?.state ?? 'captured', marks, captures: sorted }
+    return { name: first.release, state: marks.at(-1)?.state ?? 'captured', marks, captures: sorted }
   }
 
   /** Throws `release_unknown` with the nearest names. */
@@ -164,9 +173,11 @@ export class Releases {
     await writeWhole(join(this.#home, 'upgrades.json'), `${JSON.stringify([...others, upgrade], null, 2)}\n`)
   }
 
-  async #read(path: string): Promise<Capture> {
+  async #read(path: string, folder: string): Promise<Capture> {
     const sealed = await readJson<{ mac: string; capture: Capture }>(path)
-    if (sealed !== null && sealed.mac === this.#mac(sealed.capture)) return sealed.capture
+    const intact = sealed !== null && sealed.mac === this.#mac(sealed.capture)
+    // One that was moved is another release's: as good as altered.
+    if (intact && folderOf(sealed.capture.release) === folder) return sealed.capture
     throw new BackoutError({
       code: 'release_altered',
       what: `${path} was changed since Backout wrote it, so the release cannot be trusted`,
@@ -180,8 +191,18 @@ export class Releases {
   }
 
   #folder(release: string): string {
-    return join(this.#home, 'releases', encodeURIComponent(release))
+    return join(this.#home, 'releases', folderOf(release))
   }
+}
+
+/** Names in file systems end at 255 bytes: a longer one goes by its hash, and its captures say what it is. */
+function folderOf(release: string): string {
+  const name = encodeURIComponent(release)
+  return name.length <= 200 ? name : `%-${createHash('sha256').update(release).digest('hex').slice(0, 40)}`
+}
+
+function textOf(marks: readonly Mark[]): string {
+  return `${JSON.stringify(marks, null, 2)}\n`
 }
 
 function newest(release: Release): string {

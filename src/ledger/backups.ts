@@ -1,15 +1,17 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { iso } from '../core/clock.ts'
 import type { Backup, BackupAbout, BackupDraft, BackupStore, Proof } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import { hex, readJson, stamp, syncFolder, writeWhole } from './files.ts'
+import { hex, namesIn, readJson, stamp, syncFolder, writeWhole } from './files.ts'
 
 const MANIFEST = 'backup.json'
+/** Beside the folder of a backup that is being made: its idem. */
+const DRAFT = '.draft'
 
 /** Backups in folders of the home. The manifest is written last: a folder without one is no backup. */
 export class FileBackups implements BackupStore {
@@ -22,25 +24,42 @@ export class FileBackups implements BackupStore {
   }
 
   async begin(about: BackupAbout): Promise<BackupDraft> {
-    const again =
-      about.idem === undefined ? undefined : (await this.list(about.component)).find(b => b.idem === about.idem)
     const now = this.#clock.now()
-    const id = again?.id ?? `${stamp(now)}-${about.component}-${hex(3)}`
+    const id = (await this.#begun(about)) ?? `${stamp(now)}-${about.component}-${hex(3)}`
     const dir = join(this.#root, about.component, id)
     await rm(dir, { recursive: true, force: true })
     await mkdir(dir, { recursive: true, mode: 0o700 })
+    // So that the process that takes over finds the part that was written, and does not leave it there for ever.
+    if (about.idem !== undefined) await writeFile(`${dir}${DRAFT}`, about.idem, { mode: 0o600 })
     return {
       id,
       dir,
       seal: facts => this.#seal({ about, id, dir, createdAt: iso(now) }, facts),
-      discard: () => rm(dir, { recursive: true, force: true }),
+      discard: async () => {
+        await rm(dir, { recursive: true, force: true })
+        await rm(`${dir}${DRAFT}`, { force: true })
+      },
     }
+  }
+
+  /** The backup that was begun with the same idem before, complete or not. */
+  async #begun({ component, idem }: BackupAbout): Promise<string | null> {
+    if (idem === undefined) return null
+    const complete = (await this.list(component)).find(b => b.idem === idem)
+    if (complete !== undefined) return complete.id
+    const folder = join(this.#root, component)
+    for (const name of (await namesIn(folder)).filter(n => n.endsWith(DRAFT))) {
+      const known = await readFile(join(folder, name), 'utf8').catch(() => null)
+      if (known === idem) return name.slice(0, -DRAFT.length)
+    }
+    return null
   }
 
   async #seal(draft: { about: BackupAbout; id: string; dir: string; createdAt: string }, facts: Json): Promise<Backup> {
     const { about, id, dir, createdAt } = draft
-    const files = await Promise.all((await filesIn(dir)).map(path => describeFile(dir, path)))
-    await syncFolder(dir)
+    const files: Backup['files'][number][] = []
+    for (const path of await filesIn(dir)) files.push(await describeFile(dir, path))
+    for (const folder of await foldersUnder(dir)) await syncFolder(folder)
     const backup: Backup = {
       id,
       dir,
@@ -55,6 +74,7 @@ export class FileBackups implements BackupStore {
       proof: null,
     }
     await this.#keep(backup)
+    await rm(`${dir}${DRAFT}`, { force: true })
     return backup
   }
 
@@ -72,7 +92,9 @@ export class FileBackups implements BackupStore {
   }
 
   async list(component: string): Promise<Backup[]> {
-    const all = await Promise.all((await foldersIn(join(this.#root, component))).map(id => this.#read(component, id)))
+    const ids = await foldersIn(join(this.#root, component))
+    // A manifest that cannot be read makes no backup of its folder, and must not stop the next one from being made.
+    const all = await Promise.all(ids.map(id => this.#read(component, id).catch(() => null)))
     return all.filter(b => b !== null).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
   }
 
@@ -108,6 +130,11 @@ export class FileBackups implements BackupStore {
 async function foldersIn(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { withFileTypes: true }).catch(() => [])
   return entries.filter(e => e.isDirectory()).map(e => e.name)
+}
+
+async function foldersUnder(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+  return [...entries.filter(e => e.isDirectory()).map(e => join(e.parentPath, e.name)), dir]
 }
 
 async function filesIn(dir: string): Promise<string[]> {

@@ -110,6 +110,10 @@ async function ownFindings(
       remedy,
     )
   }
+  if (capture.environment !== environment.config.environment) {
+    const what = `${release.name} was captured in ${capture.environment}, and this is ${environment.config.environment}`
+    add('blocker', 'other_environment', what, 'give each environment a home of its own, or choose another release')
+  }
   if (release.state === 'captured' && capture.purpose === 'release') {
     const remedy = `if you know it to be good: backout release mark ${release.name} known-good`
     add(

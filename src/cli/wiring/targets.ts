@@ -20,6 +20,8 @@ export class Targets implements AsyncDisposable {
     if (target === undefined) {
       target = this.#make(component)
       this.#open.set(component, target)
+      // What could not be opened is tried again: a long run must not end over what was mended meanwhile.
+      target.catch(() => this.#open.delete(component))
     }
     return target
   }
@@ -48,7 +50,11 @@ export class Targets implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const target of this.#open.values()) await (await target)[Symbol.asyncDispose]()
+    const opened = await Promise.allSettled(this.#open.values())
+    const targets = opened.flatMap(o => (o.status === 'fulfilled' ? [o.value] : []))
+    const closed = await Promise.allSettled(targets.map(async target => target[Symbol.asyncDispose]()))
+    const failed = closed.find(c => c.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 }
 

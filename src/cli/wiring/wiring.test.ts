@@ -1,0 +1,88 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { folder } from '../../../test/support/ledger.ts'
+import { blockersOf } from '../../core/plan.ts'
+import { captureAll } from './capture.ts'
+import { type Environment, openEnvironment } from './environment.ts'
+import { makePlan } from './planning.ts'
+import { Targets } from './targets.ts'
+
+const before = process.env['BACKOUT_KEYS']
+let dir = ''
+beforeEach(() => {
+  dir = folder()
+  process.env['BACKOUT_KEYS'] = join(dir, 'keys')
+  writeFileSync(join(dir, 'flags.json'), '{"checkout": false}\n')
+})
+afterEach(() => {
+  if (before === undefined) delete process.env['BACKOUT_KEYS']
+  else process.env['BACKOUT_KEYS'] = before
+})
+
+async function environment(name: string): Promise<Environment> {
+  const file = join(dir, `${name}.yaml`)
+  const component = { adapter: 'flag-file', settings: { path: 'flags.json', format: 'json' } }
+  writeFileSync(file, JSON.stringify({ environment: name, components: { flags: component } }))
+  return openEnvironment(file)
+}
+
+const { signal } = new AbortController()
+
+describe('A6: a plan', () => {
+  it('never goes back to what was captured in another environment', async () => {
+    await using production = await environment('production')
+    await using staging = await environment('staging')
+    await using targets = new Targets(production)
+    const capture = await captureAll(staging, targets, { release: 'v1', purpose: 'release', signal })
+    const release = await production.ledger.releases.get('v1')
+    const request = { release, capture, mode: 'full', parent: null, exclude: [], accepted: null, signal } as const
+    expect(blockersOf(await makePlan(production, targets, request))).toMatchObject([
+      { code: 'other_environment', what: 'v1 was captured in staging, and this is production' },
+    ])
+    expect(blockersOf(await makePlan(staging, targets, request))).toEqual([])
+  })
+})
+
+describe('the components of a process', () => {
+  /** An environment whose components open, fail and close as the test says. */
+  async function odd(open: Record<string, () => Promise<unknown>>) {
+    const real = await environment('production')
+    const components = Object.fromEntries(
+      Object.entries(open).map(([id, make]) => [
+        id,
+        { adapter: { open: make }, settings: {}, limits: {}, dependsOn: [] },
+      ]),
+    )
+    return new Targets({ ...real, config: { ...real.config, components } } as unknown as Environment)
+  }
+
+  it('are opened once, and again where that failed', async () => {
+    let opened = 0
+    const targets = await odd({
+      app: async () => {
+        if (++opened === 1) throw new Error('its key file is gone')
+        return { [Symbol.asyncDispose]: async () => {} }
+      },
+    })
+    await expect(targets.get('app')).rejects.toThrow('its key file is gone')
+    const [one, two] = await Promise.all([targets.get('app'), targets.get('app')])
+    expect(one).toBe(two)
+    expect(opened).toBe(2)
+    await expect(targets.get('gone')).rejects.toMatchObject({ code: 'component_unknown' })
+  })
+
+  it('are all closed at the end, though one never opened and one does not close', async () => {
+    const closed: string[] = []
+    const good = (id: string) => async () => ({ [Symbol.asyncDispose]: async () => void closed.push(id) })
+    const targets = await odd({
+      never: () => Promise.reject(new Error('refused')),
+      a: good('a'),
+      stuck: async () => ({ [Symbol.asyncDispose]: () => Promise.reject(new Error('socket is gone')) }),
+      b: good('b'),
+    })
+    for (const id of ['never', 'a', 'stuck', 'b']) await targets.get(id).catch(() => {})
+    await expect(targets[Symbol.asyncDispose]()).rejects.toThrow('socket is gone')
+    expect(closed).toEqual(['a', 'b'])
+  })
+})

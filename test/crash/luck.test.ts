@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,6 +24,7 @@ beforeAll(async () => {
     return config
   })
   base = await baseline(built, world)
+  await interrupt()
 }, 60_000)
 
 afterAll(async () => {
@@ -39,11 +39,14 @@ async function untouched(): Promise<void> {
 }
 
 /** A run that was killed in the middle: everything before its config phase is done. */
-async function interrupted(): Promise<void> {
+const interrupted = () => world.reset('interrupted')
+
+async function interrupt(): Promise<void> {
   await world.reset()
   const kill = [{ when: 'before', point: 'event phase-begun config' }]
   const ended = await begin(built, world, { BACKOUT_TEST_KILL: JSON.stringify(kill) })
   expect(ended.signal).toBe('SIGKILL')
+  await world.keep('interrupted')
 }
 
 async function endsWell(first: Promise<Ended>, options?: { times: boolean }): Promise<void> {
@@ -54,16 +57,6 @@ async function endsWell(first: Promise<Ended>, options?: { times: boolean }): Pr
 /** Text as it was before it was broken into lines. */
 function flat(text: string): string {
   return text.replaceAll(/\s+/g, ' ')
-}
-
-/** Codes of the error and of the blockers in an answer with --json. */
-function codesIn(stdout: string): string[] {
-  const said = JSON.parse(stdout.trim().split('\n')[0] ?? '') as {
-    error?: { code: string }
-    findings?: { level: string; code: string }[]
-  }
-  const blockers = (said.findings ?? []).filter(f => f.level === 'blocker').map(f => f.code)
-  return said.error === undefined ? blockers : [said.error.code]
 }
 
 const resume = () => backout(built, world, 'resume')
@@ -119,6 +112,17 @@ describe('C16: a journal with bad luck', () => {
     expect(readFileSync(join(import.meta.dirname, '../..', page), 'utf8')).toContain(`## ${heading}`)
   })
 
+  it('that is lost in the middle of a run costs no more than a new plan from where things are', async () => {
+    await interrupted()
+    for (const end of ['', '-wal', '-shm']) await rm(world.path(`.backout/journal.db${end}`), { force: true })
+    expectExit(await backout(built, world, 'plan', '--to', 'v1'), 0)
+    expectExit(await goOn(built, world, await backout(built, world, 'run', '--to', 'v1', '--yes')), 0)
+    expect(await world.state()).toEqual(base.state)
+    // Hooks belong to the run, and it is another one.
+    const effects = (await world.effects()).map(e => e.what).filter(what => !what.startsWith('hook'))
+    expect(effects.sort()).toEqual(base.effects.filter(what => !what.startsWith('hook')))
+  })
+
   it('of another chain key is refused, and read again with the right one', async () => {
     await interrupted()
     const other = { BACKOUT_KEYS: world.path('other-keys') }
@@ -135,6 +139,16 @@ describe('C16: a journal with bad luck', () => {
     db.exec(`UPDATE events SET data = '{"step":"other"}' WHERE type = 'step-done' AND seq % 7 = 0`)
     db.close()
     expect(expectExit(await backout(built, world, 'audit', 'verify'), 11).stderr).toContain('[journal_tampered]')
+  })
+
+  it('of a run whose backout.yaml was edited since is gone on with once that is put back', async () => {
+    await interrupted()
+    const file = world.path('backout.yaml')
+    const before = await readFile(file, 'utf8')
+    await writeFile(file, before.replace('"interval": "50ms"', '"interval": "60ms"'))
+    expect(expectExit(await resume(), 3).stderr).toContain('[config_changed]')
+    await writeFile(file, before)
+    await endsWell(resume())
   })
 })
 
@@ -205,114 +219,3 @@ describe('C16: a command of the user', () => {
     expect(answered?.data).toMatchObject({ step: 'mail/apply', do: 'not-done', by: 'ann', reason: 'looked' })
   })
 })
-
-describe('C1: a world that changed since the plan', () => {
-  const changes: Record<string, { change: () => void; names: string }> = {
-    'a file edited': { change: () => appendFileSync(world.path('shop.env'), 'MORE=1\n'), names: 'env changed' },
-    'a service stopped': {
-      change: () => execFileSync(world.path('tools/service.sh'), ['stop', 'a']),
-      names: 'app changed',
-    },
-    'a migration more': {
-      change: () => world.sql('shop.db', "INSERT INTO knex_migrations (name, batch) VALUES ('004_more', 3)"),
-      names: 'db changed',
-    },
-    'backout.yaml edited': {
-      change: () => {
-        const file = world.path('backout.yaml')
-        writeFileSync(file, readFileSync(file, 'utf8').replace('"interval": "50ms"', '"interval": "60ms"'))
-      },
-      names: 'backout.yaml was changed',
-    },
-  }
-  it.each(Object.keys(changes))('%s: nothing is touched, whoever said yes', async what => {
-    await world.reset()
-    changes[what]?.change()
-    const ended = expectExit(await begin(built, world), 4)
-    expect(`${ended.stdout}${ended.stderr}`).toContain(changes[what]?.names)
-    await untouched()
-  })
-
-  it('backout.yaml edited in the middle of a run: refused, and gone on with once it is put back', async () => {
-    await interrupted()
-    const file = world.path('backout.yaml')
-    const before = await readFile(file, 'utf8')
-    await writeFile(file, before.replace('"interval": "50ms"', '"interval": "60ms"'))
-    expect(expectExit(await resume(), 3).stderr).toContain('[config_changed]')
-    await writeFile(file, before)
-    await endsWell(resume())
-  })
-})
-
-describe('C1: a target that cannot be gone back to', () => {
-  const gone: Record<string, { take: () => Promise<void> | void; code: string; exit?: number; argv?: string[] }> = {
-    'never captured': { take: () => {}, code: 'release_unknown', argv: ['plan', '--to', 'v0'] },
-    'marked bad': {
-      take: async () =>
-        void expectExit(await backout(built, world, 'release', 'mark', 'v1', 'bad', '--why', 'leaks'), 0),
-      code: 'release_bad',
-    },
-    'release folder gone': { take: () => rm(world.path('app/releases/v1'), { recursive: true }), code: 'release_gone' },
-    'release folder altered': {
-      take: () => writeFile(world.path('app/releases/v1/VERSION'), 'v1 '),
-      code: 'artefact_altered',
-    },
-    'commit gone': { take: forgetCommit, code: 'commit_gone' },
-    'backup gone': { take: () => rm(backupFolder(), { recursive: true }), code: 'backup_missing' },
-    'backup altered': {
-      take: () => {
-        const [file = ''] = readdirSync(backupFolder()).filter(name => name !== 'backup.json')
-        appendFileSync(join(backupFolder(), file), 'x')
-      },
-      code: 'backup_altered',
-    },
-    'capture altered': {
-      take: async () => {
-        const folder = world.path('.backout/releases/v1/captures')
-        const file = join(folder, readdirSync(folder)[0] ?? '')
-        await writeFile(file, (await readFile(file, 'utf8')).replace('index-1', 'index-9'))
-      },
-      code: 'release_altered',
-      exit: 11,
-    },
-    'vault emptied': { take: () => rm(world.path('.backout/vault'), { recursive: true }), code: 'content_gone' },
-  }
-  it.each(Object.keys(gone))('%s: says so, and nothing is touched', async what => {
-    await world.reset()
-    const { take, code, exit = 3, argv = ['plan', '--to', 'v1'] } = gone[what] ?? { take: () => {}, code: '' }
-    await take()
-    const planned = expectExit(await backout(built, world, '--json', ...argv), exit)
-    expect(codesIn(planned.stdout)).toContain(code)
-    if (argv[0] === 'plan' && argv[2] === 'v1') {
-      const ended = await begin(built, world)
-      expect([3, 4, 9, 11]).toContain(ended.code)
-    }
-    await untouched()
-  })
-
-  it('without any release known to be good it names those that there are', async () => {
-    await world.reset()
-    expectExit(await backout(built, world, 'release', 'mark', 'v1', 'captured', '--why', 'not sure'), 0)
-    const ended = expectExit(await backout(built, world, 'plan'), 3)
-    expect(ended.stderr).toContain('[no_known_good]')
-    expect(ended.stderr).toContain('v1 (captured)')
-  })
-})
-
-function backupFolder(): string {
-  const folder = world.path('.backout/backups/archive')
-  return join(folder, readdirSync(folder)[0] ?? '')
-}
-
-/** The history is written anew, and what it was is collected. */
-function forgetCommit(): void {
-  const git = (...argv: string[]) => {
-    const who = ['-c', 'user.name=ann', '-c', 'user.email=ann@example.org']
-    execFileSync('git', ['-C', world.path('conf.git'), ...who, ...argv], { stdio: 'ignore' })
-  }
-  git('reset', '--soft', 'start')
-  git('commit', '-q', '-m', 'anew')
-  git('tag', '-d', 'v1', 'v2')
-  git('reflog', 'expire', '--expire=now', '--all')
-  git('gc', '-q', '--prune=now')
-}

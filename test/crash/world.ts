@@ -8,6 +8,14 @@ import { TestSwitch } from '../../src/adapters/traffic-http/switch.fixture.ts'
 import { TOOLS } from './tools.ts'
 import { configOf, INSTANCES, type WorldConfig } from './world-config.ts'
 
+const NAMES = [...INSTANCES, 'edge']
+
+interface Kept {
+  readonly services: Readonly<Record<string, string | null>>
+  readonly weights: Record<string, number>
+  readonly writes: readonly Record<string, number>[]
+}
+
 /** Changes the configuration of a world before anything is captured. */
 export type Change = (config: WorldConfig) => WorldConfig
 
@@ -15,12 +23,11 @@ export type Change = (config: WorldConfig) => WorldConfig
 export class World {
   readonly dir: string
   readonly traffic = new TestSwitch()
-  readonly #kept: string
+  readonly #kept = new Map<string, Kept>()
   #change: Change = config => config
 
   constructor(dir: string) {
     this.dir = dir
-    this.#kept = `${dir}.kept`
   }
 
   path(...parts: string[]): string {
@@ -36,34 +43,46 @@ export class World {
     this.#change = change
     await this.traffic.start()
     await this.#make()
-    this.#start('v1')
+    for (const name of NAMES) this.#start(name, 'v1')
     await capture()
     await this.#upgrade()
     await this.#stopAll()
-    this.#start('v2')
+    for (const name of NAMES) this.#start(name, 'v2')
     await plan()
-    await this.#stopAll()
-    await rm(this.#kept, { recursive: true, force: true })
-    execFileSync('cp', ['-a', this.dir, this.#kept])
+    await this.keep('v2')
     await this.reset()
   }
 
-  /** Everything as it was right after v2 came in. */
-  async reset(): Promise<void> {
+  /** Keeps everything as it is now, for `reset`: files, which services run what, where traffic goes. */
+  async keep(name: string): Promise<void> {
+    const services = await this.#services()
+    await this.#stopAll()
+    execFileSync('cp', ['-a', this.dir, `${this.dir}.${name}`])
+    const { weights, writes } = this.traffic
+    this.#kept.set(name, { services, weights: { ...weights }, writes: [...writes] })
+  }
+
+  /** Everything as it was kept; right after v2 came in, unless told otherwise. */
+  async reset(name = 'v2'): Promise<void> {
+    const kept = this.#kept.get(name)
+    if (kept === undefined) throw new Error(`nothing is kept as ${name}`)
     await this.#stopAll()
     await rm(this.dir, { recursive: true, force: true })
-    execFileSync('cp', ['-a', this.#kept, this.dir])
-    this.traffic.set({ live: 100 })
-    this.traffic.writes.length = 0
-    this.#start('v2')
-    await writeFile(this.path('effects'), '')
+    execFileSync('cp', ['-a', `${this.dir}.${name}`, this.dir])
+    this.traffic.set(kept.weights)
+    this.traffic.writes.splice(0, Infinity, ...kept.writes)
+    const before = name === 'v2' ? '' : readFileSync(this.path('effects'), 'utf8')
+    for (const [service, release] of Object.entries(kept.services)) {
+      if (release !== null) this.#start(service, release)
+    }
+    await writeFile(this.path('effects'), before)
   }
 
   async dispose(): Promise<void> {
     await this.#stopAll()
     await this.traffic.stop()
     await rm(this.dir, { recursive: true, force: true })
-    await rm(this.#kept, { recursive: true, force: true })
+    for (const name of this.#kept.keys()) await rm(`${this.dir}.${name}`, { recursive: true, force: true })
   }
 
   async #make(): Promise<void> {
@@ -171,15 +190,13 @@ export class World {
     }
   }
 
-  #fleets(): [string, string][] {
-    return [...INSTANCES.map((i): [string, string] => ['app', i]), ['edge', 'edge']]
+  #start(name: string, release: string): void {
+    const cwd = this.path(name === 'edge' ? 'edge' : 'app', 'releases', release)
+    execFileSync(this.path('tools/service.sh'), ['start', name], { cwd, stdio: 'ignore' })
   }
 
-  #start(release: string): void {
-    for (const [fleet, name] of this.#fleets()) {
-      const cwd = this.path(fleet, 'releases', release)
-      execFileSync(this.path('tools/service.sh'), ['start', name], { cwd, stdio: 'ignore' })
-    }
+  async #services(): Promise<Record<string, string | null>> {
+    return Object.fromEntries(await Promise.all(NAMES.map(async name => [name, await this.running(name)] as const)))
   }
 
   /** Ends every process that was started out of this folder, and nothing else. */
@@ -226,9 +243,7 @@ export class World {
     const text = (...parts: string[]) => readFile(this.path(...parts), 'utf8')
     return {
       links: [await readlink(this.path('app/current')), await readlink(this.path('edge/current'))],
-      running: Object.fromEntries(
-        await Promise.all(this.#fleets().map(async ([, name]) => [name, await this.running(name)])),
-      ),
+      running: await this.#services(),
       conf,
       env: await text('shop.env'),
       flags: await text('flags.json'),

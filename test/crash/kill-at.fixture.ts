@@ -3,9 +3,10 @@
  * after a point. Points are the commits of the journal, named by the calls and events that they hold (so that a name means
  * the same in every run, whatever was committed together), and the writes to files and to the traffic switch. Where to die
  * stands in BACKOUT_TEST_KILL; the file BACKOUT_TEST_KILLED receives where it was, BACKOUT_TEST_TRACE every point that is
- * come to. At the point BACKOUT_TEST_FULL the disk of the journal is full, as SQLite says it. BACKOUT_TEST_CLOCK sets the
+ * come to, and every process that is started in between. At the point BACKOUT_TEST_FULL the disk of the journal is full, as SQLite says it. BACKOUT_TEST_CLOCK sets the
  * clock by so many milliseconds, half a second after the start.
  */
+import processes from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
 import { appendFileSync, promises } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -105,6 +106,17 @@ for (const name of ['rename', 'link', 'symlink']) {
   }
 }
 syncBuiltinESMExports()
+
+if (trace !== undefined) {
+  const { spawn } = processes
+  Object.assign(processes, {
+    spawn: (...args: never[]) => {
+      appendFileSync(trace, 'spawn\n')
+      return (spawn as (...all: never[]) => unknown)(...args)
+    },
+  })
+  syncBuiltinESMExports()
+}
 
 const puts = new WeakMap<object, string[]>()
 subscribe('undici:request:create', message => {

@@ -213,7 +213,7 @@ function impactOf(chosen: readonly Chosen[], phases: Plan['phases']): Impact {
       ...all.map(i => i.downtimeMs),
       away.reduce((sum, p) => sum + p.estimateMs, 0),
     ),
-    loss: all.flatMap(i => i.loss),
+    loss: chosen.flatMap(c => c.proposal.impact.loss.map(l => ({ ...l, component: c.candidate.id }))),
     staysBehind: all.flatMap(i => i.staysBehind),
     disappears: all.flatMap(i => i.disappears),
   }

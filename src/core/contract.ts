@@ -205,6 +205,8 @@ export interface Loss {
   readonly since: string | null
   /** "kept in the pre-rollback backup; not brought back by itself". */
   readonly note: string
+  /** Whose it is; the planner says it, so that two databases with the same tables are told apart. */
+  readonly component?: ComponentId
 }
 
 /** What every act is given. */

@@ -1,5 +1,5 @@
 import type { Loss } from './contract.ts'
-import { accepts, type Plan } from './plan.ts'
+import { accepts, isOf, type Plan } from './plan.ts'
 
 /** One thing that people should know before anything is touched. */
 export interface ImpactPoint {
@@ -38,7 +38,7 @@ function points(topic: ImpactPoint['topic'], texts: readonly string[]): ImpactPo
 
 function lossText(loss: Loss, envelope: Plan['envelope']): string {
   const since = loss.since === null ? 'written since a time that is not known' : `written since ${loss.since}`
-  const max = envelope.loss.find(a => a.what === loss.what && a.unit === loss.unit)?.max
+  const max = envelope.loss.find(a => isOf(a, loss))?.max
   const accepted = max !== undefined && accepts(envelope.loss, [loss]) ? `accepted up to ${max}` : 'not accepted'
   const note = loss.note === '' ? '' : `; ${loss.note}`
   return `${amount(loss.count, loss.unit)} of ${loss.what}, ${since} (${accepted})${note}`

@@ -108,7 +108,7 @@ describe('A6: the hash', () => {
 describe('B4: the loss that is accepted', () => {
   it('stays what it was while counts grow within it, and makes another plan above', async () => {
     const first = await planOf([db(100), app()])
-    expect(first.envelope.loss).toEqual([{ what: 'orders.discount', unit: 'rows', max: 110 }])
+    expect(first.envelope.loss).toEqual([{ what: 'orders.discount', unit: 'rows', max: 110, component: 'db' }])
     const again = (count: number) => planOf([db(count), app()], { accepted: first.envelope.loss })
     for (const count of [0, 1, 99, 100, 110]) expect((await again(count)).hash).toBe(first.hash)
     for (const count of [111, 1000]) {
@@ -127,6 +127,17 @@ describe('B4: the loss that is accepted', () => {
         expect(accepts(acceptedFrom(loss(count), percent), loss(count))).toBe(true)
       }),
     )
+  })
+
+  it('of one database is not that of another one with the same tables', async () => {
+    const shard = (id: string, count: number): Part => ({
+      id,
+      propose: ask => ({ ...does(id, 'data', ask), ...losing('orders.discount', count) }),
+    })
+    const first = await planOf([shard('eu', 5), shard('us', 1000)])
+    const grown = await planOf([shard('eu', 800), shard('us', 1000)], { accepted: first.envelope.loss })
+    expect(grown.hash).not.toBe(first.hash)
+    expect(beyond(first.envelope, grown)).toEqual(['800 rows of orders.discount would be lost'])
   })
 
   it('covers nothing that was not named', () => {

@@ -59,6 +59,8 @@ export interface AcceptedLoss {
   readonly what: string
   readonly unit: string
   readonly max: number
+  /** Whose data; where it is not said, anybody's. */
+  readonly component?: ComponentId
 }
 
 /** Everything that makes a plan what it is; not what moves by itself: counts, estimates, times, wording. */
@@ -91,13 +93,20 @@ export function isEmpty(plan: Pick<Plan, 'steps'>): boolean {
 
 /** What is accepted when a plan with this loss is approved: a little more than was counted, for counts grow while people decide. */
 export function acceptedFrom(loss: readonly Loss[], headroomPercent: number): AcceptedLoss[] {
-  return loss.map(l => ({ what: l.what, unit: l.unit, max: Math.ceil((l.count * (100 + headroomPercent)) / 100) }))
+  return loss.map(l => {
+    const max = Math.ceil((l.count * (100 + headroomPercent)) / 100)
+    return { what: l.what, unit: l.unit, max, ...(l.component === undefined ? {} : { component: l.component }) }
+  })
 }
 
 export function accepts(accepted: readonly AcceptedLoss[], loss: readonly Loss[]): boolean {
-  return loss.every(
-    l => l.count === 0 || accepted.some(a => a.what === l.what && a.unit === l.unit && l.count <= a.max),
-  )
+  return loss.every(l => l.count === 0 || accepted.some(a => isOf(a, l) && l.count <= a.max))
+}
+
+/** True where this is what was accepted, however much of it. */
+export function isOf(accepted: AcceptedLoss, loss: Loss): boolean {
+  const same = accepted.what === loss.what && accepted.unit === loss.unit
+  return same && (accepted.component === undefined || accepted.component === loss.component)
 }
 
 /** Why a successor plan needs an approval of its own; empty where it stays inside the envelope. */

@@ -190,7 +190,10 @@ export function makeAct(
     progress,
     accepts: loss => {
       asked.loss = loss
-      return accepts(options.accepted, loss)
+      return accepts(
+        options.accepted,
+        loss.map(l => ({ ...l, component: step.component })),
+      )
     },
     tell: (fact: Fact) => act.tell('fact', toJson({ step: step.id, component: step.component, ...fact })),
     exec: async (component, side, argv, env) => {

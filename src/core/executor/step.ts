@@ -56,7 +56,8 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     if (tried.is === 'loss') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
       if (said.do !== 'accept') return after(place, key, step, said, tried)
-      accepted = [...accepted, ...tried.loss.map(l => ({ what: l.what, unit: l.unit, max: l.count }))]
+      const { component } = step
+      accepted = [...accepted, ...tried.loss.map(l => ({ what: l.what, unit: l.unit, max: l.count, component }))]
       continue
     }
     if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried)

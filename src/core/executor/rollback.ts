@@ -249,7 +249,7 @@ class Rollback {
       if (result !== null && !result.ok) unsafe.push(`${result.what}: ${result.why}`)
     }
     if (unsafe.length === 0) return this.#output(state, why)
-    return this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`)
+    return { ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`), unsafe }
   }
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {

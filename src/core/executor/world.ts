@@ -46,4 +46,6 @@ export interface RunOutput {
   readonly fenced: readonly string[]
   /** Steps and gates that a person skipped. */
   readonly skipped: readonly string[]
+  /** What should have left users safe and was not done, where there is any. */
+  readonly unsafe?: readonly string[]
 }

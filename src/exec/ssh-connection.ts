@@ -20,13 +20,33 @@ export interface SshOptions {
 const SESSIONS = 8
 const LONG_MS = 2 ** 31 - 1
 
+interface Master {
+  readonly socket: string
+  readonly stop: AbortController
+  readonly gone: Promise<void>
+  readonly group: () => number
+  isGone: boolean
+}
+
+/** An ssh that is asked to end does so at once; one that does not is ended like any command. */
+const HANG_UP_MS = 1_000
+
+/** The supervisor of the group ignores it, sees its ssh end, and ends: it need not go through all processes first. */
+function hangUp(group: number): void {
+  try {
+    if (group > 0) process.kill(-group, 'SIGTERM')
+  } catch {
+    // It ended by itself.
+  }
+}
+
 /**
  * The one connection to a host: an ssh of our own that others go through. It is supervised, so that it ends with this
  * process, and every session with it.
  */
 export class Connection {
   readonly #options: SshOptions
-  #master: { socket: string; stop: AbortController; gone: Promise<void>; isGone: boolean } | null = null
+  #master: Master | null = null
   #starting: Promise<string> | null = null
   #free = SESSIONS
   readonly #queue: (() => void)[] = []
@@ -63,9 +83,13 @@ export class Connection {
 
   async close(): Promise<void> {
     await this.#starting?.catch(() => {})
-    this.#master?.stop.abort()
-    await this.#master?.gone
+    const master = this.#master
     this.#master = null
+    if (master === null) return
+    hangUp(master.group())
+    const late = setTimeout(() => master.stop.abort(), HANG_UP_MS)
+    await master.gone
+    clearTimeout(late)
   }
 
   #start(): Promise<string> {
@@ -91,11 +115,13 @@ export class Connection {
       `ControlPath=${socket}`,
       address,
     ]
-    const gone = runLocal({ argv, limitMs: LONG_MS, idem: 'backout-ssh' }, stop.signal).then(
+    let group = 0
+    const onSpawn = async (pgid: number) => void (group = pgid)
+    const gone = runLocal({ argv, limitMs: LONG_MS, idem: 'backout-ssh', onSpawn }, stop.signal).then(
       result => void (ended = result.stderr),
       error => void (ended = messageOf(error)),
     )
-    const master = { socket, stop, gone, isGone: false }
+    const master = { socket, stop, gone, isGone: false, group: () => group }
     void gone.then(() => {
       master.isGone = true
     })

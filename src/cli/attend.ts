@@ -122,6 +122,10 @@ function headline(run: RunInfo, output: RunOutput | null): string {
   const how = left.length === 0 ? 'verified' : `but not all of it: ${left.join(', ')}`
   if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, ${how}.`
   const why = run.error ?? output?.why ?? ''
+  const unsafe = output?.unsafe ?? []
+  if (run.state === 'aborted' && unsafe.length > 0) {
+    return `Aborted, and users may be neither served nor told. See to it by hand: ${unsafe.join('; ')}`
+  }
   if (run.state === 'aborted') return 'Aborted. Users are served or told; what was done stays done.'
   return `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`
 }

@@ -342,6 +342,7 @@ describe('C16: what a step is given', () => {
     })
     await run.begin()
     expect((await run.settled()).state).toBe('failed')
+    expect((await run.output()).unsafe).toEqual([expect.stringContaining('balancer is down')])
     expect((await run.output()).why).toMatch(
       /image gone.*; users could not be brought to safety: traffic\/away: balancer/,
     )

@@ -161,7 +161,8 @@ target=$folder$to
 [ -d "$root/$target/" ] || leave release_gone "$root/$target"
 ${config.strategy === 'blue-green' ? '[ "$(slotrelease "$to")" = "$release" ] || leave release_gone "$root/$to holds $(slotrelease "$to")"' : ''}
 found=$(sums "$root/$target" "$how" full)
-bad=$(say "$found" | sed -n 's/^bad //p' | tr '\n' ' ')
+bad=
+case $found in *"bad "*) bad=$(say "$found" | sed -n 's/^bad //p' | tr '\n' ' ') ;; esac
 [ -z "$bad" ] || leave artefact_altered "$bad"
 case $how in
   none) ;;
@@ -175,7 +176,7 @@ if [ "$now" != "$to" ]; then
   put "$box/from" "$now $to"
   case $(readlink "$root/$link") in /*) target=$root/$target ;; esac
   new=$root/.$link.$idem
-  rm -f "$new"
+  [ ! -L "$new" ] || rm -f "$new"
   ln -s "$target" "$new" || leave not_writable "$root"
   mv -Tf "$new" "$root/$link" 2>/dev/null || mv -hf "$new" "$root/$link" || leave not_writable "$root"
   sync "$root" 2>/dev/null || :

@@ -1,11 +1,21 @@
 /** Functions of the scripts that run on the hosts: POSIX sh, for dash, bash and busybox alike. */
 
-/** Where things are, who is alive, and how a command of the settings is run in a folder. */
+/**
+ * Where things are, who is alive, and how a command of the settings is run in a folder. What a shell can do by itself is
+ * not left to other programs: starting one costs a host as much as all the rest of such a script.
+ */
 export const PRELUDE = String.raw`
 box=$root/.backout
 say() { printf '%s\n' "$*"; }
 fail() { say "fail $*"; say end; exit 1; }
-clean() { head -c 400 | LC_ALL=C tr -cd '\012\040-\176' | head -n 1; }
+clean() {
+  IFS= read -r l || [ -n "$l" ] || return 0
+  case $l in
+    *[!abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\ ._/:@+=,-]*)
+      say "$l" | head -c 400 | LC_ALL=C tr -cd '\012\040-\176' ;;
+    *) printf '%.400s\n' "$l" ;;
+  esac
+}
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
 born() {
   l=
@@ -44,7 +54,7 @@ in_dir() {
 /** One step at a time for each scope. A lock is a link whose target names its process: made in one go, and dead with it. */
 export const LOCKS = String.raw`
 take() {
-  mkdir -p "$box" || fail not_writable "$box"
+  [ -d "$box" ] || mkdir -p "$box" || fail not_writable "$box"
   lock=$box/lock.$1
   svc=$box/svc.$1
   me=$(mark $$)
@@ -75,12 +85,15 @@ own() {
 }
 count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
 altered() {
+  ( cd "$1" && $H -c "$manifest" ) >/dev/null 2>&1 </dev/null && return 0
   ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176'
 }
 sums() {
   [ -d "$1/" ] || { say gone; return; }
   if [ "$2" != own ] && [ -f "$1/$manifest" ]; then
-    say "sums manifest $($H <"$1/$manifest" | cut -c1-64) $(wc -l <"$1/$manifest" | tr -d ' ')"
+    h=$($H <"$1/$manifest")
+    n=$(wc -l <"$1/$manifest")
+    say "sums manifest ${'$'}{h%% *} ${'$'}{n##* }"
     [ "$3" = quick ] || altered "$1" | while IFS= read -r bad; do say "bad $bad"; done
   elif [ "$2" = manifest ]; then say nomanifest
   elif [ "$3" = quick ] || [ "$2" = none ]; then say "sums none - 0"
@@ -98,7 +111,7 @@ is() {
   ( in_dir "$dir" "$status" ) </dev/null >/dev/null
   code=$?
 }
-ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | clean ); }
+ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | head -c 400 | clean ); }
 do_it() {
   ( in_dir "$dir" "$1" ) </dev/null >&2 &
   child=$!

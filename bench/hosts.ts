@@ -11,10 +11,10 @@ import { Shops } from './support/shops.ts'
 
 const HOSTS = 20
 const ROUNDS = 5
-const WHAT = `symlink switch with restart on ${HOSTS} hosts over SSH`
-const GOAL = 'at least 5x faster than Ansible'
+const WHAT = `symlink switch with restart on ${HOSTS} hosts over SSH, each verified`
+const GOAL = '5x faster'
 
-/** A whole `backout run` of a kept plan against a whole `ansible-playbook`, each making its connections itself. */
+/** The steps of `backout run`, each verified, and the whole command, against an `ansible-playbook` of two tasks. */
 export async function bench(): Promise<Row[]> {
   const ansibleHere = spawnSync('ansible-playbook', ['--version']).error === undefined
   const missing = noSshd() ?? (ansibleHere ? null : 'Ansible is not installed; on Debian: apt-get install ansible')
@@ -45,53 +45,62 @@ async function measured(dir: string, shops: Shops, sshConfig: string): Promise<R
     playbook(dir, shops, sshConfig, { name: 'plain', pipelining: false }),
   ])
   const plan = join(dir, 'plan.json')
-  /** From v2 to v1 each time, looked at before and afterwards; what Ansible left connected is ended. */
-  const arm = (work: () => Promise<unknown>, before?: () => Promise<unknown>) => async () => {
+  const steps: number[] = []
+  const open: number[] = []
+  /** From v2 to v1 each time, looked at afterwards. */
+  const back = async (work: () => Promise<unknown>) => {
     await shops.put('v2')
-    await endConnections(dir)
-    await before?.()
     const pids = await shops.pids()
     const took = await timed(work)
     await shops.check('v1', pids)
     return took
   }
-  const run = arm(
-    () => backout('run', plan, '--yes'),
-    () => backout('plan', '--to', 'v1', '--out', plan),
-  )
-  const steps: number[] = []
   const taken = await interleave(ROUNDS, {
     backout: async () => {
-      const took = await run()
+      await shops.put('v2')
+      await backout('plan', '--to', 'v1', '--out', plan)
+      const took = await back(() => backout('run', plan, '--yes'))
       steps.push(stepsMs(await backout('report', '--json')))
       return took
     },
-    piped: arm(() => command(piped.argv, piped.env)),
-    plain: arm(() => command(plain.argv, plain.env)),
+    piped: async () => {
+      await endConnections(dir)
+      const took = await back(() => command(piped.argv, piped.env))
+      // Again, over the connections that Ansible keeps for a minute.
+      open.push(await back(() => command(piped.argv, piped.env)))
+      return took
+    },
+    plain: async () => {
+      await endConnections(dir)
+      return back(() => command(plain.argv, plain.env))
+    },
   })
-  return rowsOf(taken, steps)
+  return rowsOf({ ...taken, steps, open })
 }
 
-function rowsOf(taken: Record<'backout' | 'piped' | 'plain', number[]>, steps: number[]): Row[] {
-  const { backout, piped, plain } = taken
-  const faster = 1 / ratio(backout, piped)
-  const others = `without pipelining: ${ms(median(plain))}`
+type Taken = Record<'backout' | 'steps' | 'piped' | 'open' | 'plain', number[]>
+
+function rowsOf({ backout, steps, piped, open, plain }: Taken): Row[] {
   return [
-    {
-      what: `${WHAT}, the whole command`,
-      backout: ms(median(backout)),
-      compared: `ansible-playbook -f ${HOSTS}, pipelining: ${ms(median(piped))} (${others})`,
-      ratio: `${times(faster)} faster`,
-      goal: { text: GOAL, met: faster >= 5 },
-    },
-    {
-      what: 'of that, the steps: from the first begun to the last verified',
-      backout: ms(median(steps)),
-      compared: 'the same',
-      ratio: `${times(1 / ratio(steps, piped))} faster`,
-      goal: null,
-    },
+    rowOf(WHAT, steps, open, 'ansible-playbook -f 20 with pipelining, connections open for both'),
+    rowOf(
+      'the whole command: connect, look at everything again, keep the departure, and the above',
+      backout,
+      piped,
+      `the same ansible-playbook, connecting; without pipelining ${ms(median(plain))}`,
+    ),
   ]
+}
+
+function rowOf(what: string, ours: number[], theirs: number[], against: string): Row {
+  const faster = 1 / ratio(ours, theirs)
+  return {
+    what,
+    backout: ms(median(ours)),
+    compared: `${against}: ${ms(median(theirs))}`,
+    ratio: `${times(faster)} faster`,
+    goal: { text: GOAL, met: faster >= 5 },
+  }
 }
 
 function settings(shops: Shops, sshConfig: string): object {

@@ -1,36 +1,46 @@
 import { readFile, writeFile } from 'node:fs/promises'
-import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { bench as hosts } from './hosts.ts'
+import { bench as journal } from './journal.ts'
+import { bench as memory } from './memory.ts'
+import { bench as overhead } from './overhead.ts'
+import { bench as plan } from './plan.ts'
+import { bench as start } from './start.ts'
+import { machine } from './support/machine.ts'
 import { ROOT } from './support/measure.ts'
 import { type Bench, markdown, type Row } from './support/row.ts'
 
-/** `npm run bench [NAME…]`: all benches, or those named. All of them write the table of docs/performance.md. */
-const BENCHES: Record<string, () => Promise<{ bench: Bench }>> = {
-  journal: () => import('./journal.ts'),
-  overhead: () => import('./overhead.ts'),
-  plan: () => import('./plan.ts'),
-  start: () => import('./start.ts'),
-  memory: () => import('./memory.ts'),
-  hosts: () => import('./hosts.ts'),
+const BENCHES: Readonly<Record<string, Bench>> = { journal, overhead, plan, start, memory, hosts }
+const DOCUMENT = join(ROOT, 'docs', 'performance.md')
+const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { date: { type: 'string' } },
+})
+const unknown = positionals.filter(name => BENCHES[name] === undefined)
+if (unknown.length > 0) {
+  console.error(`There is no bench ${unknown.join(', ')}; there are: ${Object.keys(BENCHES).join(', ')}`)
+  process.exit(2)
 }
 
-const PAGE = join(ROOT, 'docs', 'performance.md')
-const [BEGIN, END] = ['<!-- measured -->', '<!-- /measured -->']
-
-const named = process.argv.slice(2)
+const names = positionals.length > 0 ? positionals : Object.keys(BENCHES)
 const rows: Row[] = []
-for (const [name, load] of Object.entries(BENCHES)) {
-  if (named.length > 0 && !named.includes(name)) continue
-  process.stdout.write(`${name} ...\n`)
-  const { bench } = await load()
-  rows.push(...(await bench()))
+for (const name of names) {
+  console.error(`${name} ...`)
+  rows.push(...((await BENCHES[name]?.()) ?? []))
 }
-const load = loadavg()[0]?.toFixed(1)
-const machine = `Measured on ${availableParallelism()} cores with Node ${process.versions.node}; load average at the end ${load}.`
-const table = `${machine}\n\n${markdown(rows)}`
-process.stdout.write(`\n${table}\n`)
-if (named.length === 0) {
-  const page = await readFile(PAGE, 'utf8')
-  const [before = '', rest = ''] = page.split(BEGIN)
-  await writeFile(PAGE, `${before}${BEGIN}\n${table}\n${END}${rest.split(END)[1] ?? ''}`)
+const text = `${await machine(values.date)}\n\n${markdown(rows)}`
+console.log(`\n${text}`)
+// A part of the benches would leave a table that was never measured in one run.
+if (positionals.length === 0) await document(text)
+
+async function document(measured: string): Promise<void> {
+  const before = await readFile(DOCUMENT, 'utf8')
+  const [head, rest] = before.split(BEGIN)
+  const tail = rest?.split(END)[1]
+  if (head === undefined || tail === undefined) throw new Error(`${DOCUMENT} has no ${BEGIN} and ${END}`)
+  await writeFile(DOCUMENT, `${head}${BEGIN}\n\n${measured}\n\n${END}${tail}`)
+  console.error(`\nwritten to ${DOCUMENT}`)
 }

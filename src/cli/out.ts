@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import { redact } from '../core/secret.ts'
+import { redact, redactJson } from '../core/secret.ts'
 
 /** Where a command writes: text for people, or JSON for machines, never both on one stream. */
 export interface Out {
@@ -36,7 +36,7 @@ export function openOut(options: { json: boolean }): Out {
       if (!options.json) write(text)
     },
     data: value => {
-      if (options.json) write(JSON.stringify(value))
+      if (options.json) process.stdout.write(`${JSON.stringify(redactJson(value))}\n`)
     },
     warn: text => void process.stderr.write(`${redact(text)}\n`),
   }

@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BackoutError, messageOf } from './errors.ts'
 import { canonical, hashOf, type Json, sameJson, toJson } from './json.ts'
-import { HIDDEN, redact, remember, reveal, Secret } from './secret.ts'
+import { HIDDEN, redact, redactJson, remember, reveal, Secret } from './secret.ts'
 
 describe('a secret', () => {
   const secret = new Secret('postgres://app:${env:PW}@db/shop', 'postgres://app:hunter2hunter2@db/shop')
@@ -99,6 +99,25 @@ describe('JSON of one content', () => {
     expect(JSON.parse(canonical(odd))).toEqual(odd)
     expect(sameJson(odd, {})).toBe(false)
     expect(() => toJson(10n)).toThrow()
+  })
+})
+
+describe('a value with secrets in it', () => {
+  it('keeps its shape, however common the secret is', () => {
+    for (const secret of ['8080', 'true', 'null', 'done', '"},{"']) remember(secret)
+    const value = {
+      ms: 18080,
+      found: true,
+      step: null,
+      done: 'is done on 8080',
+      deep: [{ said: '"},{"', true: 'null' }],
+    }
+    expect(redactJson(value)).toEqual({
+      ...value,
+      done: 'is [secret] on [secret]',
+      deep: [{ said: '[secret]', true: '[secret]' }],
+    })
+    expect(redactJson(undefined)).toBeNull()
   })
 })
 

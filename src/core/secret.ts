@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { BackoutError } from './errors.ts'
+import type { Json } from './json.ts'
 
 /** What every secret shows instead of its value, wherever it is printed, logged or made into JSON. */
 export const HIDDEN = '[secret]'
@@ -76,4 +77,13 @@ export function redact(text: string): string {
     'g',
   )
   return text.replace(pattern, HIDDEN)
+}
+
+/**
+ * A value as JSON, with every known secret hidden in its texts. Numbers, words of JSON and keys stay as they are: a secret
+ * such as "8080" or "true" must not break what they stand in.
+ */
+export function redactJson(value: unknown): Json {
+  const hide = (_: string, inner: unknown) => (typeof inner === 'string' ? redact(inner) : inner)
+  return JSON.parse(JSON.stringify(value ?? null, hide)) as Json
 }

@@ -2,8 +2,10 @@ import { type Clock, iso } from '../core/clock.ts'
 import type { Ctx } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
+import { redact } from '../core/secret.ts'
 import type { RunState } from '../core/words.ts'
 import { Halted } from './halted.ts'
+import { scrub } from './pack.ts'
 import type { Lock, OpRow, RunRow, SignalRow, Store } from './store.ts'
 
 export interface Workflow {
@@ -56,11 +58,11 @@ export class ActiveRun {
   async #execute(): Promise<void> {
     this.#busy++
     try {
-      const output = await this.#bodyOf(this.#row)
+      const output = scrub(await this.#bodyOf(this.#row))
       await this.#end(endState(output), output, null)
     } catch (error) {
       if (this.halted || isJournalFailure(error)) this.#failure = this.halted ? undefined : error
-      else await this.#end('failed', null, messageOf(error)).catch(reason => void (this.#failure = reason))
+      else await this.#end('failed', null, redact(messageOf(error))).catch(reason => void (this.#failure = reason))
     }
     this.#over = true
     this.#around.lock?.release()

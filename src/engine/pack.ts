@@ -1,10 +1,10 @@
 import { BackoutError, messageOf } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
-import { redact } from '../core/secret.ts'
+import { redactJson } from '../core/secret.ts'
 
 /** The value as the journal will hold it: without known secrets. */
 export function scrub(value: unknown): Json {
-  return JSON.parse(redact(JSON.stringify(value ?? null))) as Json
+  return redactJson(value)
 }
 
 /** An error in a form that the journal can hold and give back. */

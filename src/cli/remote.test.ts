@@ -298,7 +298,7 @@ describe.skipIf(missing !== null)(
       expect(again).toMatchObject({ code: 2, stderr: saying('file_exists') })
       const nobody = await s.backout('alice', 'release', 'export', 'v1', 'other.backout')
       expect(nobody).toMatchObject({ code: 2, stderr: saying('no_passphrase') })
-      await rm(join(s.home, 'releases'), { recursive: true })
+      await rm(join(s.home, 'environments', 'shop', 'releases'), { recursive: true })
       const imported = await s.start('ci', ['release', 'import', '../alice/v1.backout'], secret).ended
       expect(imported).toMatchObject({ code: 0, stdout: saying('It was known-good there') })
       const wrong = await s.start('ci', ['release', 'import', '../alice/v1.backout'], { BACKOUT_PASSPHRASE: 'other' })

@@ -2,7 +2,7 @@ import type { Engine, Event, Head, RunInfo } from '../core/engine.ts'
 import { around } from '../report/around.ts'
 import { markdownOf } from '../report/markdown.ts'
 import { buildReport, type Report } from '../report/model.ts'
-import type { Environment } from './wiring/environment.ts'
+import { type Environment, outsideOf } from './wiring/environment.ts'
 
 /** The report of a run, from the journal. */
 export async function reportOf(
@@ -11,13 +11,16 @@ export async function reportOf(
   run: RunInfo,
   head: Head,
 ): Promise<{ report: Report; markdown: string }> {
-  const { events, extra } = around(await all(engine, '*'), run.id)
+  const { events, extra } = around(await journalOf(environment, engine), run.id)
   const report = buildReport({ run, events, extra, head, now: environment.clock.now() })
   return { report, markdown: markdownOf(report) }
 }
 
-async function all(engine: Engine, run: string): Promise<Event[]> {
+/** What the journal has of this environment, which may share its home with others. */
+async function journalOf({ config }: Environment, engine: Engine): Promise<Event[]> {
+  const runs = await engine.list({ exclusive: config.environment })
+  const own = new Set([outsideOf(config.environment), ...runs.map(r => r.id)])
   const out: Event[] = []
-  for await (const event of engine.events(run)) out.push(event)
+  for await (const event of engine.events('*')) if (own.has(event.run)) out.push(event)
   return out
 }

@@ -73,7 +73,7 @@ export interface RunInfo {
 export interface Event {
   /** Counts from 1 over the whole store, without gaps. */
   readonly seq: number
-  /** Root run, or '-' for what happens outside any run (captures, marks). */
+  /** Root run; a name beginning with '-' for what happens outside any run (captures, marks). */
   readonly run: string
   readonly at: string
   readonly type: string

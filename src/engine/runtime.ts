@@ -12,6 +12,8 @@ export interface RuntimeOptions {
   readonly clock?: Clock
   /** How often the journal is looked at for what other processes wrote. Milliseconds. */
   readonly pollMs?: number
+  /** Under what `record` files its events, beginning with '-'; '-' where it is not said. */
+  readonly outside?: string
   /** Resolves once nothing that an earlier owner of the run began is alive in this machine any more. */
   readonly beforeTakeover?: (runId: string) => Promise<void>
 }
@@ -40,7 +42,8 @@ export class Runtime implements Engine {
   }
 
   async open(options: { worker: boolean }): Promise<void> {
-    this.#worker = options.worker
+    this.#worker ||= options.worker
+    clearInterval(this.#timer)
     this.#timer = setInterval(() => this.#poll(), this.#options.pollMs ?? 100)
     this.#timer.unref()
   }
@@ -149,7 +152,7 @@ export class Runtime implements Engine {
   async record(type: string, data: Json): Promise<Event> {
     let event: Event | undefined
     await this.#store.write(tx => {
-      event = tx.addEvent({ run: '-', at: iso(this.#clock.now()), type, data: scrub(data) })
+      event = tx.addEvent({ run: this.#options.outside ?? '-', at: iso(this.#clock.now()), type, data: scrub(data) })
     })
     if (event === undefined)
       throw new BackoutError({ code: 'journal_failed', what: `The event ${type} was not written` })

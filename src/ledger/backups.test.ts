@@ -1,17 +1,41 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { folder, setClock } from '../../test/support/ledger.ts'
 import type { BackupAbout } from '../core/contract.ts'
 import { FileBackups } from './backups.ts'
+import { SealedFiles } from './sealed-file.ts'
 
+const KEY = Buffer.alloc(32, 7)
 const ABOUT: BackupAbout = { component: 'db', reason: 'capture', release: 'v1' }
 
 function catalogue() {
   const home = folder()
   const clock = setClock('2026-01-02T03:04:05.678Z')
   const root = join(home, 'backups')
-  return { home, clock, root, backups: new FileBackups(home, clock), again: () => new FileBackups(home, clock) }
+  const again = (environment = 'production', chain = KEY) =>
+    new FileBackups(home, environment, clock, new SealedFiles(chain))
+  return { home, clock, root, backups: again(), again }
+}
+
+interface Kept {
+  mac?: string
+  content: { files: unknown[] }
+}
+
+function edit(file: string, change: (kept: Kept) => unknown): void {
+  const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept
+  change(kept)
+  writeFileSync(file, JSON.stringify(kept))
 }
 
 async function made(c: ReturnType<typeof catalogue>, about: BackupAbout = ABOUT, text = 'content') {
@@ -82,6 +106,32 @@ describe('A1: a backup', () => {
     await expect(c.backups.get(bad.id)).rejects.toMatchObject({ code: 'ledger_unreadable' })
     expect((await c.backups.list('db')).map(b => b.id)).toEqual([good.id])
     expect((await made(c, { ...ABOUT, idem: 'r1.db' })).idem).toBe('r1.db')
+  })
+
+  it.each<[string, (file: string) => void]>([
+    ['says that it was proven', file => edit(file, kept => Object.assign(kept.content, { proof: { ok: true } }))],
+    ['has the checksum of other content', file => edit(file, kept => void kept.content.files.pop())],
+    ['has no seal', file => edit(file, kept => void delete kept.mac)],
+    ['was made up', file => writeFileSync(file, '{"id": "x", "component": "db", "files": []}')],
+  ])('whose manifest %s makes no backup, and is said where it is asked for', async (_, harm) => {
+    const c = catalogue()
+    const [bad, good] = [await made(c), await made(c)]
+    harm(join(bad.dir, 'backup.json'))
+    const altered = { code: 'ledger_altered', exit: 'tampered' }
+    await expect(c.again().get(bad.id)).rejects.toMatchObject(altered)
+    await expect(c.again().check(bad.id)).rejects.toMatchObject(altered)
+    expect((await c.again().list('db')).map(b => b.id)).toEqual([good.id])
+  })
+
+  it('is none under another name, of another component, environment or key', async () => {
+    const c = catalogue()
+    const { id, dir } = await made(c)
+    await expect(c.again('staging').get(id)).rejects.toMatchObject({ code: 'ledger_altered' })
+    await expect(c.again('production', Buffer.alloc(32, 8)).get(id)).rejects.toMatchObject({ code: 'ledger_altered' })
+    for (const to of ['db2/' + id, 'db/' + id.replace('20260102', '20260103')]) {
+      cpSync(dir, join(c.root, to), { recursive: true })
+      expect(await c.again().list(to.split('/')[0] ?? '')).toHaveLength(to.startsWith('db/') ? 1 : 0)
+    }
   })
 
   it('is listed newest first', async () => {

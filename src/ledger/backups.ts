@@ -1,26 +1,34 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { iso } from '../core/clock.ts'
 import type { Backup, BackupAbout, BackupDraft, BackupStore, Proof } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import type { Json } from '../core/json.ts'
-import { hex, namesIn, readJson, stamp, syncFolder, writeWhole } from './files.ts'
+import { type Json, toJson } from '../core/json.ts'
+import { hex, namesIn, stamp, syncFolder } from './files.ts'
+import type { SealedFiles } from './sealed-file.ts'
 
 const MANIFEST = 'backup.json'
 /** Beside the folder of a backup that is being made: its idem. */
 const DRAFT = '.draft'
 
-/** Backups in folders of the home. The manifest is written last: a folder without one is no backup. */
+/**
+ * Backups of one environment, in folders of its own. The manifest is written last: a folder without one is no backup. It
+ * is sealed: one that was changed or made up makes no backup either.
+ */
 export class FileBackups implements BackupStore {
   readonly #root: string
+  readonly #environment: string
   readonly #clock: Clock
+  readonly #sealed: SealedFiles
 
-  constructor(home: string, clock: Clock) {
-    this.#root = join(home, 'backups')
+  constructor(folder: string, environment: string, clock: Clock, sealed: SealedFiles) {
+    this.#root = join(folder, 'backups')
+    this.#environment = environment
     this.#clock = clock
+    this.#sealed = sealed
   }
 
   async begin(about: BackupAbout): Promise<BackupDraft> {
@@ -116,14 +124,27 @@ export class FileBackups implements BackupStore {
     return backup
   }
 
+  /** Takes in a backup that lies whole in another folder of the same disk, such as one of an exported release. */
+  async adopt(backup: Backup): Promise<void> {
+    const to = join(this.#root, backup.component, backup.id)
+    await mkdir(dirname(to), { recursive: true, mode: 0o700 })
+    await this.#keep(backup)
+    await rename(backup.dir, to)
+    await syncFolder(dirname(to))
+  }
+
   #keep({ dir, ...backup }: Backup): Promise<void> {
-    return writeWhole(join(dir, MANIFEST), `${JSON.stringify(backup, null, 2)}\n`)
+    return this.#sealed.write(join(dir, MANIFEST), this.#about(backup.component, backup.id), toJson(backup))
   }
 
   async #read(component: string, id: string): Promise<Backup | null> {
     const dir = join(this.#root, component, id)
-    const kept = await readJson<Omit<Backup, 'dir'>>(join(dir, MANIFEST))
+    const kept = await this.#sealed.read<Omit<Backup, 'dir'>>(join(dir, MANIFEST), this.#about(component, id))
     return kept === null ? null : { ...kept, dir }
+  }
+
+  #about(component: string, id: string): [string, string, string] {
+    return ['backup', this.#environment, `${component}/${id}`]
   }
 }
 

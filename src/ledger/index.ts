@@ -1,24 +1,33 @@
+import { join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { FileBackups } from './backups.ts'
 import type { Keys } from './keys.ts'
 import { Releases } from './releases.ts'
+import { SealedFiles } from './sealed-file.ts'
 import { FileVault } from './vault.ts'
 
-/** What a home keeps besides the journal. */
+/** What a home keeps of one environment besides the journal. */
 export interface Ledger {
   readonly home: string
+  /** What is this environment's alone: releases, upgrades, backups, the components' own folders. Absolute. */
+  readonly folder: string
   readonly keys: Keys
   readonly releases: Releases
+  /** Of the whole home: equal content is kept once, whatever environment it is of. */
   readonly vault: FileVault
   readonly backups: FileBackups
 }
 
-export function openLedger(home: string, keys: Keys, clock: Clock): Ledger {
+/** Several environments can share a home: what has the same name in two of them is kept apart. */
+export function openLedger(home: string, environment: string, keys: Keys, clock: Clock): Ledger {
+  const folder = join(home, 'environments', environment)
+  const sealed = new SealedFiles(keys.chain)
   return {
     home,
+    folder,
     keys,
-    releases: new Releases(home, clock, keys.chain),
+    releases: new Releases(folder, environment, clock, keys.chain),
     vault: new FileVault(home, keys),
-    backups: new FileBackups(home, clock),
+    backups: new FileBackups(folder, environment, clock, sealed),
   }
 }

@@ -1,10 +1,10 @@
-import { mkdir, readdir, rename, rm, statfs } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readdir, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Backup, Sealed } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { sameJson } from '../core/json.ts'
 import type { ReleaseState } from '../core/words.ts'
-import { hex, syncFolder } from './files.ts'
+import { hex } from './files.ts'
 import type { Ledger } from './index.ts'
 import { altered, type Manifest, translated } from './package-format.ts'
 import { type Staged, stage, type Unlock } from './package-stage.ts'
@@ -147,12 +147,9 @@ async function copySealed(ledger: Ledger, staged: FileVault, sealed: Sealed): Pr
 }
 
 async function placeBackup(ledger: Ledger, file: string, backup: Backup): Promise<void> {
-  const to = join(ledger.home, 'backups', backup.component, backup.id)
-  await mkdir(dirname(to), { recursive: true, mode: 0o700 })
-  await rename(backup.dir, to).catch((error: Error) => {
+  await ledger.backups.adopt(backup).catch((error: Error) => {
     throw altered(file, `the backup ${backup.id} could not be put in place: ${error.message}`, error)
   })
-  await syncFolder(dirname(to))
 }
 
 /** Before the captures, so that the release is never seen without it. What is good there was not proven here. */

@@ -7,11 +7,13 @@ import { systemClock } from '../core/clock.ts'
 const [home = '', file = '', identity = ''] = process.argv.slice(2)
 const rename: (from: never, to: never) => Promise<void> = fs.rename
 fs.rename = (async (from: string, to: string) => {
-  if (to.startsWith(`${home}/backups/`)) process.kill(process.pid, 'SIGKILL')
+  if (to.startsWith(`${home}/environments/`)) process.kill(process.pid, 'SIGKILL')
   await rename(from as never, to as never)
 }) as typeof fs.rename
 syncBuiltinESMExports()
 const { openLedger } = await import('./index.ts')
 const { importPackage } = await import('./package.ts')
 const keys = { identities: [identity], chain: randomBytes(32), vaultFile: null, folder: home }
-await importPackage(openLedger(home, keys, systemClock), file, { unlock: { identities: [identity], passphrase: null } })
+await importPackage(openLedger(home, 'production', keys, systemClock), file, {
+  unlock: { identities: [identity], passphrase: null },
+})

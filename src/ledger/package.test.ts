@@ -45,7 +45,7 @@ async function ledgerIn(name: string): Promise<Ledger> {
   const home = join(dir, name)
   await mkdir(home)
   const keys = { identities: [await generateIdentity()], chain: randomBytes(32), vaultFile: null, folder: dir }
-  return openLedger(home, keys, systemClock)
+  return openLedger(home, 'production', keys, systemClock)
 }
 
 /** A release of an env file, whose content is sealed, and of a database with a proven backup. */

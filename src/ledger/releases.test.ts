@@ -10,7 +10,8 @@ const chain = Buffer.alloc(32, 7)
 function ledger() {
   const home = folder()
   const clock = setClock()
-  const releases = new Releases(home, clock, chain)
+  const again = (environment = 'production') => new Releases(home, environment, clock, chain)
+  const releases = again()
   const add = (release: string, more: { purpose?: Capture['purpose'] } = {}, by = releases) =>
     by.add({
       release,
@@ -24,7 +25,7 @@ function ledger() {
       baseline: [],
       ...more,
     })
-  return { home, clock, releases, add, again: () => new Releases(home, clock, chain) }
+  return { home, clock, releases, add, again }
 }
 
 const upgrade = (from: string, to: string, begunAt: string, more: Partial<Upgrade> = {}): Upgrade => ({
@@ -71,7 +72,7 @@ describe('A3: a release', () => {
     for (const name of NAMES) await l.add(name)
     for (const name of NAMES) expect((await l.again().get(name)).captures[0]?.release).toBe(name)
     expect((await l.releases.list()).map(r => r.name).toSorted()).toEqual(NAMES.toSorted())
-    expect(readdirSync(l.home)).toEqual(['releases'])
+    expect(readdirSync(l.home)).toEqual(['ledger.lock', 'releases'])
     for (const file of readdirSync(join(l.home, 'releases'))) expect(Buffer.byteLength(file)).toBeLessThan(256)
   })
 
@@ -90,7 +91,7 @@ describe('A3: a release', () => {
         const l = ledger()
         const made = await l.add(name).catch((error: { code?: string }) => error.code)
         if (made === 'release_name') return
-        expect(readdirSync(l.home)).toEqual(['releases'])
+        expect(readdirSync(l.home)).toEqual(['ledger.lock', 'releases'])
         expect((await l.releases.get(name)).name).toBe(name)
         expect((await l.releases.list()).map(r => r.name)).toEqual([name])
       }),
@@ -146,20 +147,23 @@ describe('A3: what is not as Backout wrote it', () => {
     ['half of a file', file => writeFileSync(file, readFileSync(file, 'utf8').slice(0, 90)), 'ledger_unreadable'],
     ['empty', file => writeFileSync(file, ''), 'ledger_unreadable'],
     ['of another release', (file, home) => cpSync(path(home, 'v2'), file), 'release_altered'],
-  ])('is refused: a capture that is %s', async (_, harm, code) => {
+  ])('is refused, and hides no other release: a capture that is %s', async (_, harm, code) => {
     const l = ledger()
     await l.add('v1')
     await l.add('v2')
     harm(path(l.home, 'v1'), l.home)
     await expect(l.releases.get('v1')).rejects.toMatchObject({ code })
-    await expect(l.releases.list()).rejects.toMatchObject({ code })
+    const listed = new Map((await l.releases.list()).map(r => [r.name, r]))
+    expect(listed.get('v1')?.captures).toEqual([])
+    expect(listed.get('v1')?.altered).toEqual([expect.stringContaining(path(l.home, 'v1'))])
+    expect(listed.get('v2')).toMatchObject({ altered: [], captures: [{ release: 'v2' }] })
     expect((await l.releases.get('v2')).name).toBe('v2')
   })
 
   it('is refused where another key wrote it', async () => {
     const l = ledger()
     await l.add('v1')
-    const other = new Releases(l.home, l.clock, Buffer.alloc(32, 8))
+    const other = new Releases(l.home, 'production', l.clock, Buffer.alloc(32, 8))
     await expect(other.get('v1')).rejects.toMatchObject({ code: 'release_altered', exit: 'tampered' })
   })
 
@@ -179,7 +183,6 @@ describe('A3: what is not as Backout wrote it', () => {
     writeFileSync(join(l.home, 'releases', '.DS_Store'), 'x')
     mkdirSync(join(l.home, 'releases', '%zz'))
     mkdirSync(join(l.home, 'releases', 'empty', 'captures'), { recursive: true })
-    rmSync(join(dir, 'marks.json'))
     expect((await l.releases.list()).map(r => [r.name, r.state])).toEqual([['v1', 'captured']])
     expect(await l.releases.find('empty')).toBeNull()
   })
@@ -188,6 +191,43 @@ describe('A3: what is not as Backout wrote it', () => {
     const l = ledger()
     writeFileSync(join(l.home, 'upgrades.json'), '[{')
     await expect(l.releases.upgrades()).rejects.toMatchObject({ code: 'ledger_unreadable', exit: 'blocked' })
+  })
+})
+
+describe('E7: what was said of a release', () => {
+  const file = (home: string, release = 'v1') => join(home, 'releases', release, 'marks.json')
+  const swap = (path: string, from: string, to: string) =>
+    writeFileSync(path, readFileSync(path, 'utf8').replaceAll(from, to))
+
+  it.each<[string, (home: string) => void]>([
+    ['bad made good', home => swap(file(home), '"bad"', '"known-good"')],
+    ['its seal taken off', home => swap(file(home), '"mac"', '"mag"')],
+    ['that of another release', home => cpSync(file(home, 'v2'), file(home))],
+    ['taken away', home => rmSync(file(home))],
+    ['cut in half', home => writeFileSync(file(home), readFileSync(file(home), 'utf8').slice(0, 100))],
+  ])('is not believed once it was altered: %s', async (_, harm) => {
+    const l = ledger()
+    for (const name of ['v1', 'v2']) await l.add(name)
+    await l.releases.mark('v1', 'bad', 'loses orders')
+    await l.releases.mark('v2', 'known-good', null)
+    harm(l.home)
+    await expect(l.again().get('v1')).rejects.toMatchObject({ code: expect.stringMatching(/^ledger_/) as string })
+    const [one, two] = (await l.again().list()).toSorted((a, b) => a.name.localeCompare(b.name))
+    expect(one).toMatchObject({ name: 'v1', state: 'captured', marks: [] })
+    expect(one?.altered).toHaveLength(1)
+    expect(two).toMatchObject({ name: 'v2', state: 'known-good', altered: [] })
+    await l.releases.mark('v1', 'bad', 'said again')
+    expect(await l.again().get('v1')).toMatchObject({ state: 'bad', marks: [{ why: 'said again' }], altered: [] })
+  })
+
+  it('counts in its own environment alone, as everything else does', async () => {
+    const l = ledger()
+    await l.add('v1')
+    await l.releases.mark('v1', 'known-good', null)
+    await l.releases.keepUpgrade(upgrade('v1', 'v2', '2026-03-02T00:00:00.000Z'))
+    const moved = l.again('staging')
+    await expect(moved.get('v1')).rejects.toMatchObject({ code: 'ledger_altered' })
+    await expect(moved.upgrades()).rejects.toMatchObject({ code: 'ledger_altered', exit: 'tampered' })
   })
 })
 
@@ -210,6 +250,19 @@ describe('A3: the capture that counts', () => {
     expect(await counting()).toBe(old.id)
     await l.releases.keepUpgrade(upgrade('v9', 'v1', '2026-02-01T00:00:00.000Z'))
     expect(await counting()).toBe(old.id)
+  })
+
+  it('keeps every time that was told of an upgrade, whoever tells the next one', async () => {
+    const l = ledger()
+    const told = upgrade('v1', 'v2', '2026-03-02T00:00:00.000Z')
+    await l.releases.keepUpgrade(told)
+    await l.releases.keepUpgrade({ ...told, migratedAt: '2026-03-02T00:01:00.000Z' })
+    await l.releases.keepUpgrade({ ...told, endedAt: '2026-03-02T00:02:00.000Z' })
+    expect(await l.again().upgrades()).toEqual([
+      { ...told, migratedAt: '2026-03-02T00:01:00.000Z', endedAt: '2026-03-02T00:02:00.000Z' },
+    ])
+    expect(await l.releases.leftBy('v1')).toMatchObject({ begunAt: told.begunAt })
+    expect(await l.releases.leftBy('v2')).toBeNull()
   })
 
   it('is the newest where none was captured before, or no upgrade left it', async () => {

@@ -1,13 +1,18 @@
-import { createHash } from 'node:crypto'
-import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, iso } from '../core/clock.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { GateResult } from '../core/gate.ts'
-import { canonical, type Json } from '../core/json.ts'
+import { canonical, type Json, toJson } from '../core/json.ts'
 import type { ReleaseState } from '../core/words.ts'
-import { hex, namesIn, readJson, stamp, writeNew, writeWhole } from './files.ts'
+import { alone } from './alone.ts'
+import { hex, namesIn, readJson, stamp, writeWhole } from './files.ts'
 import { macWith } from './keys.ts'
+import { type Mark, Marks } from './marks.ts'
+import { person } from './person.ts'
+import { folderOf, nameOf, refuseName } from './release-name.ts'
+import { type About, isAltered, SealedFiles } from './sealed-file.ts'
+
+export { person } from './person.ts'
 
 /** The pin of one component, as an adapter gave it. */
 export interface PinRecord {
@@ -35,19 +40,14 @@ export interface Capture {
   readonly baseline: readonly GateResult[]
 }
 
-export interface Mark {
-  readonly state: ReleaseState
-  readonly at: string
-  readonly by: string
-  readonly why: string | null
-}
-
 export interface Release {
   readonly name: string
   readonly state: ReleaseState
   readonly marks: readonly Mark[]
   /** Newest first. */
   readonly captures: readonly Capture[]
+  /** What of it is not as Backout wrote it, in words. Such a release is listed, and not gone back to. */
+  readonly altered: readonly string[]
 }
 
 /** An upgrade as the deployment told it. */
@@ -62,27 +62,27 @@ export interface Upgrade {
   readonly undoneAt: string | null
 }
 
-/** No path: `.` and `..` would lead out of the folder. Nothing that a terminal takes for a command. */
-const RELEASE_NAME = /^(?!\.{1,2}$)(?!.*\s$)[^\s/\\\p{Cc}\p{Cs}][^\p{Cc}\p{Cs}]{0,127}$/u
-
-/** Releases, their captures and marks, and the upgrades between them, as files of the home. */
+/** Releases of one environment, their captures and marks, and the upgrades between them, as files of its folder. */
 export class Releases {
-  readonly #home: string
+  readonly #root: string
+  readonly #environment: string
   readonly #clock: Clock
   readonly #chain: Uint8Array
+  readonly #sealed: SealedFiles
+  readonly #marks: Marks
 
-  constructor(home: string, clock: Clock, chain: Uint8Array) {
-    this.#home = home
+  constructor(folder: string, environment: string, clock: Clock, chain: Uint8Array) {
+    this.#root = folder
+    this.#environment = environment
     this.#clock = clock
     this.#chain = chain
+    this.#sealed = new SealedFiles(chain)
+    this.#marks = new Marks(folder, environment, clock, this.#sealed)
   }
 
   /** Writes a capture down. It comes last: without it the release does not exist. */
   async add(capture: Omit<Capture, 'format' | 'id' | 'at' | 'by'> & { id?: string }): Promise<Capture> {
-    if (!RELEASE_NAME.test(capture.release)) {
-      const what = `"${capture.release}" cannot be the name of a release`
-      throw new BackoutError({ code: 'release_name', what, next: 'use a name such as v1.2.9', exit: 'usage' })
-    }
+    refuseName(capture.release)
     const now = this.#clock.now()
     const whole: Capture = {
       ...capture,
@@ -96,48 +96,68 @@ export class Releases {
   }
 
   async keep(capture: Capture): Promise<void> {
-    const folder = this.#folder(capture.release)
+    const { release, id } = capture
     const sealed = { mac: this.#mac(capture), capture }
-    await writeWhole(join(folder, 'captures', `${capture.id}.json`), `${JSON.stringify(sealed, null, 2)}\n`)
-    const marks = await readJson<Mark[]>(join(folder, 'marks.json'))
-    // Only where there is none even now: a mark that somebody makes at the same moment is worth more.
-    if (marks === null) await writeNew(join(folder, 'marks.json'), textOf([this.#markNow('captured', null)]))
+    await this.#alone(async () => {
+      // Before the capture, so that a release without its marks is one that somebody took them from.
+      await this.#marks.begin(release)
+      const path = join(this.#folder(release), 'captures', `${id}.json`)
+      await writeWhole(path, `${JSON.stringify(sealed, null, 2)}\n`)
+    })
   }
 
-  #markNow(state: ReleaseState, why: string | null): Mark {
-    return { state, at: iso(this.#clock.now()), by: person(), why }
+  /** Says what a release is; what was said before is kept. */
+  mark(release: string, state: ReleaseState, why: string | null): Promise<Mark> {
+    return this.#alone(() => this.#marks.add(release, state, why))
   }
 
-  async mark(release: string, state: ReleaseState, why: string | null): Promise<Mark> {
-    const path = join(this.#folder(release), 'marks.json')
-    const mark = this.#markNow(state, why)
-    await writeWhole(path, textOf([...((await readJson<Mark[]>(path)) ?? []), mark]))
-    return mark
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    return alone(this.#root, work)
   }
 
-  /** All releases, the one captured last first. Departures are left out unless asked for. */
+  /**
+   * All releases, the one captured last first. Departures are left out unless asked for. What was altered of one does not
+   * hide the others: it is said in `altered`.
+   */
   async list(options: { departures?: boolean } = {}): Promise<Release[]> {
-    const names = await namesIn(join(this.#home, 'releases'))
-    const all = await Promise.all(names.map(name => this.#at(name)))
-    const kept = all.filter(r => r !== null && (options.departures || r.captures[0]?.purpose !== 'departure'))
-    return (kept as Release[]).toSorted((a, b) => newest(b).localeCompare(newest(a)))
+    const names = await namesIn(join(this.#root, 'releases'))
+    const all = (await Promise.all(names.map(name => this.#look(name)))).flatMap(found => found?.release ?? [])
+    const kept = all.filter(r => options.departures || r.captures[0]?.purpose !== 'departure')
+    return kept.toSorted((a, b) => newest(b).localeCompare(newest(a)))
   }
 
-  find(name: string): Promise<Release | null> {
-    return this.#at(folderOf(name))
+  /** Whether anything was captured under that name, altered or not. */
+  async exists(name: string): Promise<boolean> {
+    return (await this.#look(folderOf(name))) !== null
   }
 
-  async #at(name: string): Promise<Release | null> {
-    const folder = join(this.#home, 'releases', name)
-    const files = await namesIn(join(folder, 'captures'))
-    const captures = await Promise.all(
-      files.filter(f => f.endsWith('.json')).map(f => this.#read(join(folder, 'captures', f), name)),
-    )
-    const [first] = captures
-    if (first === undefined) return null
-    const marks = (await readJson<Mark[]>(join(folder, 'marks.json'))) ?? []
-    const sorted = captures.toSorted((a, b) => b.at.localeCompare(a.at))
-    return { name: first.release, state: marks.at(-1)?.state ?? 'captured', marks, captures: sorted }
+  /** Null where it was never captured. Throws `release_altered`, `ledger_altered`, `ledger_unreadable`. */
+  async find(name: string): Promise<Release | null> {
+    const found = await this.#look(folderOf(name))
+    if (found === null) return null
+    const [problem] = found.problems
+    if (problem !== undefined) throw problem
+    return found.release
+  }
+
+  async #look(folder: string): Promise<{ release: Release; problems: readonly BackoutError[] } | null> {
+    const dir = join(this.#root, 'releases', folder, 'captures')
+    const files = (await namesIn(dir)).filter(file => file.endsWith('.json'))
+    if (files.length === 0) return null
+    const problems: BackoutError[] = []
+    const noted = <T>(reading: Promise<T>): Promise<T | null> =>
+      reading.catch((error: unknown) => {
+        if (!isAltered(error)) throw error
+        problems.push(error)
+        return null
+      })
+    const read = await Promise.all(files.map(file => noted(this.#read(join(dir, file), folder))))
+    const captures = read.filter(c => c !== null).toSorted((a, b) => b.at.localeCompare(a.at))
+    const name = captures[0]?.release ?? nameOf(folder)
+    const marks = await noted(this.#marks.of(name))
+    const state = marks?.at(-1)?.state ?? 'captured'
+    const altered = problems.map(p => p.message)
+    return { release: { name, state, marks: marks ?? [], captures, altered }, problems }
   }
 
   /** Throws `release_unknown` with the nearest names. */
@@ -154,23 +174,44 @@ export class Releases {
     })
   }
 
+  /** The upgrade that put another release in this one's place, as the deployment told it; null where none stands. */
+  async leftBy(release: string): Promise<Upgrade | null> {
+    return (await this.upgrades()).findLast(u => u.from === release && u.undoneAt === null) ?? null
+  }
+
   /** The capture that counts: the newest that was finished before the upgrade that left the release. */
   async counting(release: Release): Promise<Capture> {
-    const left = (await this.upgrades()).findLast(u => u.from === release.name && u.undoneAt === null)
-    const before = left === undefined ? undefined : release.captures.find(c => c.at <= left.begunAt)
+    const left = await this.leftBy(release.name)
+    const before = left === null ? undefined : release.captures.find(c => c.at <= left.begunAt)
     const capture = before ?? release.captures[0]
     if (capture === undefined)
       throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
     return capture
   }
 
+  /** Throws `ledger_altered`, `ledger_unreadable`. */
   async upgrades(): Promise<Upgrade[]> {
-    return (await readJson<Upgrade[]>(join(this.#home, 'upgrades.json'))) ?? []
+    return (await this.#sealed.read<Upgrade[]>(this.#upgradesPath, this.#aboutUpgrades)) ?? []
   }
 
+  /** Writes an upgrade down, or what is new of one that is known: a time that was told stays. */
   async keepUpgrade(upgrade: Upgrade): Promise<void> {
-    const others = (await this.upgrades()).filter(u => u.id !== upgrade.id)
-    await writeWhole(join(this.#home, 'upgrades.json'), `${JSON.stringify([...others, upgrade], null, 2)}\n`)
+    await this.#alone(async () => {
+      const all = await this.upgrades()
+      const known = all.find(u => u.id === upgrade.id)
+      const told = Object.fromEntries(Object.entries(upgrade).filter(([, value]) => value !== null))
+      const others = all.filter(u => u !== known)
+      const content = toJson([...others, { ...upgrade, ...known, ...told }])
+      await this.#sealed.write(this.#upgradesPath, this.#aboutUpgrades, content)
+    })
+  }
+
+  get #upgradesPath(): string {
+    return join(this.#root, 'upgrades.json')
+  }
+
+  get #aboutUpgrades(): About {
+    return ['upgrades', this.#environment, '']
   }
 
   async #read(path: string, folder: string): Promise<Capture> {
@@ -191,31 +232,10 @@ export class Releases {
   }
 
   #folder(release: string): string {
-    return join(this.#home, 'releases', folderOf(release))
+    return join(this.#root, 'releases', folderOf(release))
   }
-}
-
-/** Names in file systems end at 255 bytes: a longer one goes by its hash, and its captures say what it is. */
-function folderOf(release: string): string {
-  const name = encodeURIComponent(release)
-  return name.length <= 200 ? name : `%-${createHash('sha256').update(release).digest('hex').slice(0, 40)}`
-}
-
-function textOf(marks: readonly Mark[]): string {
-  return `${JSON.stringify(marks, null, 2)}\n`
 }
 
 function newest(release: Release): string {
   return release.captures[0]?.at ?? ''
-}
-
-/** Who types: the name that audits show. */
-export function person(): string {
-  const said = process.env['BACKOUT_USER']
-  if (said !== undefined && said !== '') return said
-  try {
-    return userInfo().username
-  } catch {
-    return `uid ${process.getuid?.() ?? 'unknown'}`
-  }
 }

@@ -18,5 +18,5 @@ export function around(journal: readonly Event[], run: string): Around {
   const since = before.findLast(e => e.type === 'upgrade-begun') ?? before.findLast(e => e.type === 'run-ended')
   const next = journal.find(e => e.seq > last && (e.type === 'upgrade-begun' || e.type === 'run-started'))
   const [from, until] = [since?.seq ?? 0, next?.seq ?? Infinity]
-  return { events, extra: journal.filter(e => e.run === '-' && e.seq >= from && e.seq < until) }
+  return { events, extra: journal.filter(e => e.run.startsWith('-') && e.seq >= from && e.seq < until) }
 }

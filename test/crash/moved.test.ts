@@ -93,7 +93,7 @@ describe('C1: a target that cannot be gone back to', () => {
     },
     'capture altered': {
       take: async () => {
-        const folder = world.path('.backout/releases/v1/captures')
+        const folder = world.path('.backout/environments/shop/releases/v1/captures')
         const file = join(folder, readdirSync(folder)[0] ?? '')
         await writeFile(file, (await readFile(file, 'utf8')).replace('index-1', 'index-9'))
       },
@@ -125,7 +125,7 @@ describe('C1: a target that cannot be gone back to', () => {
 })
 
 function backupFolder(): string {
-  const folder = world.path('.backout/backups/archive')
+  const folder = world.path('.backout/environments/shop/backups/archive')
   return join(folder, readdirSync(folder)[0] ?? '')
 }
 

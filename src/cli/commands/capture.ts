@@ -59,8 +59,10 @@ export async function markRelease(
   state: 'captured' | 'known-good' | 'bad',
   why: string | null,
 ): Promise<void> {
-  await environment.ledger.releases.get(release)
-  const mark = await environment.ledger.releases.mark(release, state, why)
+  const { releases } = environment.ledger
+  // One whose marks were altered can be marked again, and only so counts again.
+  if (!(await releases.exists(release))) await releases.get(release)
+  const mark = await releases.mark(release, state, why)
   const engine = await environment.engine({ worker: false })
   await engine.record('marked', toJson({ release, ...mark }))
   out.line(`${release} is now ${state}${why === null ? '' : ` (${why})`}`)

@@ -1,6 +1,7 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { hashOf } from '../../core/json.ts'
 import type { Capture } from '../../ledger/releases.ts'
+import { isAltered } from '../../ledger/sealed-file.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -17,12 +18,13 @@ export function releases(globals: Globals, options: { all?: boolean }): Promise<
     if (all.length === 0) out.line('Nothing was captured yet: backout capture RELEASE')
     const rows = all.map(r => [
       r.name,
-      r.state,
+      r.altered.length > 0 ? 'ALTERED' : r.state,
       r.captures[0]?.at ?? '',
       `${r.captures.length} captured`,
       r.marks.at(-1)?.why ?? '',
     ])
     for (const line of table(rows, out.width)) out.line(line)
+    for (const r of all) for (const what of r.altered) out.warn(`${r.name} is not gone back to: ${what}`)
     return EXIT.ok
   })
 }
@@ -48,8 +50,8 @@ export function show(globals: Globals, _options: unknown, name = ''): Promise<nu
 }
 
 async function backupLine(backups: Session['environment']['ledger']['backups'], id: string): Promise<string> {
-  const backup = await backups.get(id).catch(() => null)
-  if (backup === null) return `backup ${id}: GONE`
+  const backup = await backups.get(id).catch((error: unknown) => (isAltered(error) ? 'ALTERED' : 'GONE'))
+  if (typeof backup === 'string') return `backup ${id}: ${backup}`
   const wrong = await backups.check(id)
   const proof = backup.proof === null ? 'unproven' : backup.proof.ok ? `proven ${backup.proof.at}` : 'its proof failed'
   return `backup ${id}: ${bytes(backup.bytes)}, ${wrong.length > 0 ? `ALTERED (${wrong.join('; ')})` : `intact, ${proof}`}`

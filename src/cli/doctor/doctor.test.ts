@@ -209,12 +209,12 @@ describe('releases, and the way back', () => {
   it('names a backup that was altered, and one that is gone', async () => {
     await using folder = await shop()
     await folder.run('capture', 'v1', '--known-good')
-    const [id = ''] = await readdir(folder.path('.backout/backups/db'))
-    const files = await readdir(folder.path(`.backout/backups/db/${id}`))
+    const [id = ''] = await readdir(folder.path('.backout/environments/shop/backups/db'))
+    const files = await readdir(folder.path(`.backout/environments/shop/backups/db/${id}`))
     const content = files.find(name => name !== 'backup.json') ?? ''
-    await appendFile(folder.path(`.backout/backups/db/${id}/${content}`), 'x')
+    await appendFile(folder.path(`.backout/environments/shop/backups/db/${id}/${content}`), 'x')
     expect(find(await folder.doctor(), 'backup_altered')).toMatchObject({ level: 'problem', component: 'db' })
-    await rm(folder.path(`.backout/backups/db/${id}`), { recursive: true })
+    await rm(folder.path(`.backout/environments/shop/backups/db/${id}`), { recursive: true })
     const answer = await folder.doctor()
     expect(answer.code).toBe(3)
     expect(codes(answer, 'problem')).toContain('backup_missing')
@@ -290,7 +290,7 @@ describe('journal and runs', () => {
   it('goes on where a release was altered', async () => {
     await using folder = await shop()
     await folder.run('capture', 'v1')
-    const captures = folder.path('.backout/releases/v1/captures')
+    const captures = folder.path('.backout/environments/shop/releases/v1/captures')
     const [name = ''] = await readdir(captures)
     const text = await readFile(join(captures, name), 'utf8')
     await writeFile(join(captures, name), text.replace('"shop"', '"ship"'))

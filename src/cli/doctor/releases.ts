@@ -1,3 +1,4 @@
+import { messageOf } from '../../core/errors.ts'
 import { span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
@@ -16,15 +17,17 @@ const OLD_MS = 90 * DAY_MS
 /** Whether there is something to go back to, whole and proven, and whether the way there is free. */
 export async function releaseChecks(environment: Environment, targets: Targets): Promise<Check[]> {
   const all = await environment.ledger.releases.list()
-  const usable = all.filter(r => r.state !== 'bad')
+  const altered = all.flatMap(alteredCheck)
+  const usable = all.filter(r => r.state !== 'bad' && r.altered.length === 0)
   const [newest] = usable
-  if (newest === undefined) return [await neverCaptured(environment, targets)]
+  if (newest === undefined) return altered.length > 0 ? altered : [await neverCaptured(environment, targets)]
   const good = usable.find(r => r.state === 'known-good')
   const left = await current(environment)
   const to = usable.find(r => r.state === 'known-good' && r.name !== left) ?? good ?? newest
   const capture = await environment.ledger.releases.counting(to)
   const capturedLast = newest.captures[0] ?? capture
   return [
+    ...altered,
     say(
       'ok',
       'captured',
@@ -35,6 +38,11 @@ export async function releaseChecks(environment: Environment, targets: Targets):
     ...(await guarded('releases', () => backupChecks(environment, [capture, capturedLast]))),
     ...(await guarded('releases', () => wayBack(environment, targets, to, capture))),
   ]
+}
+
+function alteredCheck({ name, altered }: Release): Check[] {
+  const remedy = 'put it back from a copy of the home, or capture again; and find out who changed it'
+  return altered.map(what => say('problem', 'release_altered', `${name} is not gone back to: ${what}`, remedy))
 }
 
 async function neverCaptured(environment: Environment, targets: Targets): Promise<Check> {
@@ -81,9 +89,12 @@ async function backupChecks({ ledger }: Environment, captures: readonly Capture[
   const named = new Map(captures.flatMap(c => c.backups.map(id => [id, c.release])))
   return Promise.all(
     [...named].map(async ([id, release]) => {
-      const backup = await ledger.backups.get(id).catch(() => null)
+      const backup = await ledger.backups.get(id).catch((error: unknown) => messageOf(error))
       const remedy = 'bring it back from where copies are kept; or capture again'
-      if (backup === null) return say('problem', 'backup_missing', `the backup ${id} of ${release} is gone`, remedy)
+      if (typeof backup === 'string') {
+        const what = `the backup ${id} of ${release} is not there: ${backup}`
+        return say('problem', 'backup_missing', what, remedy)
+      }
       const wrong = await ledger.backups.check(id)
       const { component } = backup
       if (wrong.length > 0) {

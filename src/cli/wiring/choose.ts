@@ -27,7 +27,7 @@ export async function chooseRelease(
   }
   const all = await releases.list()
   const left = await current(environment)
-  const good = all.find(r => r.state === 'known-good' && r.name !== left)
+  const good = all.find(r => r.state === 'known-good' && r.name !== left && r.altered.length === 0)
   if (good !== undefined) return { release: good, capture: await releases.counting(good) }
   throw all.length > 0
     ? noneKnownGood(all, left)
@@ -35,7 +35,8 @@ export async function chooseRelease(
 }
 
 function noneKnownGood(all: readonly Release[], left: string | null): BackoutError {
-  const listed = all.slice(0, 8).map(r => `${r.name} (${r.state}${r.name === left ? ', the one that is left' : ''})`)
+  const said = (r: Release) => (r.altered.length > 0 ? 'altered' : r.state)
+  const listed = all.slice(0, 8).map(r => `${r.name} (${said(r)}${r.name === left ? ', the one that is left' : ''})`)
   return new BackoutError({
     code: 'no_known_good',
     what: 'No release is known to be good, and Backout does not guess which one is',

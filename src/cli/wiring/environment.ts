@@ -32,6 +32,11 @@ export function homeOf(config: Config): string {
   return resolve(config.baseDir, said === undefined || said === '' ? config.home.at : said)
 }
 
+/** Under what the journal keeps what happens in an environment outside its runs: captures, marks, upgrades. */
+export function outsideOf(environment: string): string {
+  return `-${environment}`
+}
+
 export async function openEnvironment(configFile: string, clock: Clock = systemClock): Promise<Environment> {
   const config = await loadConfig(configFile, catalogue)
   await resolveSecrets(config.secrets, config.baseDir, line =>
@@ -39,7 +44,7 @@ export async function openEnvironment(configFile: string, clock: Clock = systemC
   )
   const home = homeOf(config)
   const keys = await openKeys(home, config.keys)
-  const ledger = openLedger(home, keys, clock)
+  const ledger = openLedger(home, config.environment, keys, clock)
   let engine: Runtime | null = null
   return {
     config,
@@ -47,9 +52,11 @@ export async function openEnvironment(configFile: string, clock: Clock = systemC
     clock,
     ledger,
     async engine(options) {
-      if (engine !== null) return engine
-      const store = sqliteStore({ home, key: keys.chain })
-      engine = new Runtime(store, { clock, beforeTakeover: runId => orphansGone(runId, clock) })
+      if (engine === null) {
+        const store = sqliteStore({ home, key: keys.chain })
+        const outside = outsideOf(config.environment)
+        engine = new Runtime(store, { clock, outside, beforeTakeover: runId => orphansGone(runId, clock) })
+      }
       await engine.open(options)
       return engine
     },

@@ -112,7 +112,7 @@ async function ownFindings(
   }
   if (capture.environment !== environment.config.environment) {
     const what = `${release.name} was captured in ${capture.environment}, and this is ${environment.config.environment}`
-    add('blocker', 'other_environment', what, 'give each environment a home of its own, or choose another release')
+    add('blocker', 'other_environment', what, 'choose a release that was captured here')
   }
   if (release.state === 'captured' && capture.purpose === 'release') {
     const remedy = `if you know it to be good: backout release mark ${release.name} known-good`
@@ -127,6 +127,11 @@ async function ownFindings(
   if (open !== undefined && open.endedAt === null && open.undoneAt === null) {
     const what = `the upgrade to ${open.to}, begun ${open.begunAt}, was never told to have ended`
     add('warning', 'upgrade_open', what, 'make sure that no deployment is still running')
+  }
+  for (const { name, altered } of await environment.ledger.releases.list({ departures: true })) {
+    if (altered.length === 0) continue
+    const remedy = 'put it back from a copy of the home, or capture again; and find out who changed it'
+    add('warning', 'release_altered', `${name} is not gone back to: ${altered.join('; ')}`, remedy)
   }
   if (process.env['BACKOUT_HOME'] === undefined || process.env['BACKOUT_HOME'] === '') {
     const what = `only this machine's ${environment.home} is protected by the lock, and lost with this machine`

@@ -27,7 +27,7 @@ export class Targets implements AsyncDisposable {
   }
 
   async #make(component: string): Promise<Target<Json>> {
-    const { config, home, ledger } = this.#environment
+    const { config, ledger } = this.#environment
     if (component === HOOKS) return hooksTarget(config)
     const made = config.components[component]
     if (made === undefined) {
@@ -42,7 +42,7 @@ export class Targets implements AsyncDisposable {
       environment: config.environment,
       component,
       baseDir: config.baseDir,
-      stateDir: join(home, 'state', component),
+      stateDir: join(ledger.folder, 'state', component),
       backups: ledger.backups,
       vault: ledger.vault,
     })

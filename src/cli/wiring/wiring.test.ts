@@ -35,6 +35,9 @@ describe('A6: a plan', () => {
     await using staging = await environment('staging')
     await using targets = new Targets(production)
     const capture = await captureAll(staging, targets, { release: 'v1', purpose: 'release', signal })
+    expect(await production.ledger.releases.find('v1')).toBeNull()
+    // As an import from there does.
+    await production.ledger.releases.keep(capture)
     const release = await production.ledger.releases.get('v1')
     const request = { release, capture, mode: 'full', parent: null, exclude: [], accepted: null, signal } as const
     expect(blockersOf(await makePlan(production, targets, request))).toMatchObject([

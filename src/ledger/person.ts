@@ -1,0 +1,12 @@
+import { userInfo } from 'node:os'
+
+/** Who types: the name that audits show. */
+export function person(): string {
+  const said = process.env['BACKOUT_USER']
+  if (said !== undefined && said !== '') return said
+  try {
+    return userInfo().username
+  } catch {
+    return `uid ${process.getuid?.() ?? 'unknown'}`
+  }
+}

@@ -5,7 +5,7 @@ import type { Plan } from '../../src/core/plan.ts'
 /** Plans for these components. Throws where the plan is blocked: what is measured must be what works. */
 export async function planned(candidates: readonly Candidate[], concurrency: number): Promise<Plan> {
   const signal = new AbortController().signal
-  const chosen = await negotiate({ candidates, release: 'A', mode: 'full', exclude: [], signal })
+  const chosen = await negotiate({ candidates, release: 'A', upgradedAt: null, mode: 'full', exclude: [], signal })
   const plan = assemble({
     environment: 'bench',
     mode: 'full',

@@ -96,6 +96,11 @@ export interface Question<Pin> {
   readonly dependents: readonly { id: ComponentId; serves: readonly NeedWhat[] }[]
   /** Every component that this one depends on, directly or not, nearest first. */
   readonly dependencies: readonly { id: ComponentId; serves: readonly NeedWhat[] }[]
+  /**
+   * ISO time when the upgrade began that put another release in the target's place, as `backout upgrade begin` told it:
+   * what was written since is not the target's. null: nobody told of one. Leave it out of steps; a plan is made again later.
+   */
+  readonly upgradedAt: string | null
   /** `emergency`: the shortest safe path; say in `omits` what was left out. */
   readonly mode: 'full' | 'emergency'
   readonly signal: AbortSignal
@@ -246,6 +251,11 @@ export interface StepAct extends ExecAct {
   readonly handle: Json | null
   /** Keeps a handle durably: job key, invalidation id, unit name. Resolves once it is on disk. */
   note(handle: Json): Promise<void>
+  /**
+   * The backup of this component that the run made before it changed anything: the first one with the reason
+   * `pre-rollback` that was begun with an act's `idem`, by whatever step, plan or process of this run. null: none yet.
+   */
+  preRollback(): Promise<Backup | null>
   /** True where the accepted loss covers this: a step with `recheck` asks it right before it destroys. */
   accepts(loss: readonly Loss[]): boolean
   /** Puts a fact into the journal and the report: what exactly was lost, kept or found. */
@@ -291,6 +301,7 @@ export interface BackupStore {
   begin(about: BackupAbout): Promise<BackupDraft>
   /** Throws where there is none of that id. Does not read the content: see `check`. */
   get(id: string): Promise<Backup>
+  /** The newest first. */
   list(component: ComponentId): Promise<Backup[]>
   /** Reads every file and compares with the manifest. An empty answer means intact. */
   check(id: string, signal?: AbortSignal): Promise<string[]>
@@ -302,7 +313,10 @@ export interface BackupAbout {
   readonly reason: 'capture' | 'pre-rollback'
   /** The release that the content belongs to. */
   readonly release: string | null
-  /** Makes beginning the same backup again find it (complete or not) instead of making a second. */
+  /**
+   * Makes beginning the same backup again find it (complete or not) instead of making a second. A step gives its own
+   * (`act.idem`): by it other steps of the run find the backup (`act.preRollback()`).
+   */
   readonly idem?: string
 }
 

@@ -20,6 +20,8 @@ export interface Request {
   readonly candidates: readonly Candidate[]
   readonly release: string
   readonly mode: 'full' | 'emergency'
+  /** When the upgrade away from that release began; null: nobody told of one. */
+  readonly upgradedAt: string | null
   /** Rungs that were tried and failed. */
   readonly exclude: readonly { component: ComponentId; rung: string }[]
   readonly signal: AbortSignal
@@ -63,6 +65,7 @@ export async function ask(table: Table, standing: Standing, rung: Rung, needs: r
       needs,
       dependents: serving(graph.dependents(candidate.id)),
       dependencies: serving(graph.dependencies(candidate.id)),
+      upgradedAt: request.upgradedAt,
       mode: request.mode,
       signal: request.signal,
     })

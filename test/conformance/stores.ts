@@ -85,7 +85,7 @@ export function memoryBackups(): BackupStore {
         discard: () => rm(dir, { recursive: true, force: true }),
       }
     },
-    list: async component => [...known.values()].filter(b => b.component === component),
+    list: async component => [...known.values()].filter(b => b.component === component).toReversed(),
     async check(id) {
       const backup = await get(id)
       const wrong: string[] = []

@@ -51,6 +51,7 @@ function rungSuite<Pin>({ adapter, make }: ConformanceOptions<Pin>, rung: string
     needs: system.needs ?? [],
     dependents: system.dependents ?? [],
     dependencies: system.dependencies ?? [],
+    upgradedAt: null,
     mode: 'full',
     signal,
     ...more,

@@ -17,6 +17,7 @@ export function stepAct(step?: Step, run = 'r1', handles = new Map<string, Json>
     guard: () => {},
     handle: handles.get(id) ?? null,
     note: async handle => void handles.set(id, handle),
+    preRollback: async () => null,
     accepts: () => true,
     tell: async () => {},
     progress: () => {},

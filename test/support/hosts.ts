@@ -44,6 +44,7 @@ export async function proposed(
     needs: [],
     dependents: [],
     dependencies: [],
+    upgradedAt: null,
     mode: 'full',
     signal,
     ...more,

@@ -58,7 +58,14 @@ export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) 
       from: 'B',
       to: { release: 'A', capture: 'c1' },
       parent,
-      chosen: await negotiate({ candidates, release: 'A', mode: env.mode ?? 'full', exclude, signal }),
+      chosen: await negotiate({
+        candidates,
+        release: 'A',
+        upgradedAt: null,
+        mode: env.mode ?? 'full',
+        exclude,
+        signal,
+      }),
       findings: [],
       hooks: env.hooks ?? [],
       gates: [

@@ -7,7 +7,7 @@ import type { Plan } from '../../src/core/plan.ts'
 import type { NeedWhat, Phase } from '../../src/core/words.ts'
 import { stepOf } from './scripted.ts'
 
-export type Ask = Pick<Question<Json>, 'rung' | 'needs' | 'mode' | 'dependents' | 'dependencies'>
+export type Ask = Pick<Question<Json>, 'rung' | 'needs' | 'mode' | 'dependents' | 'dependencies' | 'upgradedAt'>
 
 /** A component for the planner, made of what it answers to each question. */
 export interface Part {
@@ -47,7 +47,15 @@ export function candidate(part: Part): Candidate {
 
 export function agree(parts: readonly Part[], more: Partial<Request> = {}): Promise<Chosen[]> {
   const { signal } = new AbortController()
-  return negotiate({ candidates: parts.map(candidate), release: 'A', mode: 'full', exclude: [], signal, ...more })
+  return negotiate({
+    candidates: parts.map(candidate),
+    release: 'A',
+    upgradedAt: null,
+    mode: 'full',
+    exclude: [],
+    signal,
+    ...more,
+  })
 }
 
 export async function planOf(parts: readonly Part[], more: Partial<AssembleInput> = {}): Promise<Plan> {

@@ -91,7 +91,15 @@ const pin: Pin = { identity: 'command:test-app', summary: 'version A', state: { 
 
 async function ask(target: Target<Pin>, more: Partial<Question<Pin>> = {}): Promise<Proposal> {
   const from = await target.observe(signal)
-  const rest = { rung: 'command', needs: [], dependents: [], dependencies: [], mode: 'full' as const, signal }
+  const rest = {
+    rung: 'command',
+    needs: [],
+    dependents: [],
+    dependencies: [],
+    upgradedAt: null,
+    mode: 'full' as const,
+    signal,
+  }
   return target.propose({ from, to: pin, release: 'v1', ...rest, ...more })
 }
 

@@ -67,6 +67,7 @@ describe('C10: an env file taken back', () => {
       needs: [],
       dependents: [],
       dependencies: [],
+      upgradedAt: null,
       mode: 'full',
       signal,
     })

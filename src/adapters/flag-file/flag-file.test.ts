@@ -67,13 +67,23 @@ describe('C10: a flag file taken back', () => {
     const pin: FlagFilePin = await target.capture(await target.observe(signal), act)
     await writeFile(place.file, now)
     const question = { to: pin, release: 'v1', rung: 'write', needs: [], dependents: [], dependencies: [], signal }
-    const proposal = await target.propose({ ...question, from: await target.observe(signal), mode: 'full' })
+    const proposal = await target.propose({
+      ...question,
+      from: await target.observe(signal),
+      upgradedAt: null,
+      mode: 'full',
+    })
     if (proposal.findings.some(f => f.level === 'blocker')) return { after: now, proposal }
     for (const step of ordered(proposal)) {
       await target.apply(step, stepAct(step))
       expect((await target.verify(step, stepAct(step))).is).toBe('done')
     }
-    const again = await target.propose({ ...question, from: await target.observe(signal), mode: 'full' })
+    const again = await target.propose({
+      ...question,
+      from: await target.observe(signal),
+      upgradedAt: null,
+      mode: 'full',
+    })
     expect(again.steps).toEqual([])
     return { after: await readFile(place.file, 'utf8'), proposal }
   }

@@ -162,6 +162,7 @@ describe('C10: configuration taken back to a commit', () => {
       needs: [],
       dependents: [],
       dependencies: [],
+      upgradedAt: null,
       mode: 'full',
       signal,
     })

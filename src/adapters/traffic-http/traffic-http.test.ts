@@ -83,7 +83,15 @@ afterEach(() => server.stop())
 async function ask(target: Target<Pin>, more: Partial<Question<Pin>> = {}): Promise<Proposal> {
   const { signal } = new AbortController()
   const from = await target.observe(signal)
-  const rest = { rung: 'weights', needs: [drained], dependents: [], dependencies: [], mode: 'full' as const, signal }
+  const rest = {
+    rung: 'weights',
+    needs: [drained],
+    dependents: [],
+    dependencies: [],
+    upgradedAt: null,
+    mode: 'full' as const,
+    signal,
+  }
   return target.propose({ from, to: pin, release: 'v1', ...rest, ...more })
 }
 

@@ -38,7 +38,9 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     candidates.push({ id, adapter: adapter.kind, dependsOn, target: await targets.get(id), from, pin })
   }
   const { mode, exclude, signal } = request
-  const chosen = await negotiate({ candidates, release: request.release.name, mode, exclude, signal })
+  const { name } = request.release
+  const upgradedAt = (await environment.ledger.releases.leftBy(name))?.begunAt ?? null
+  const chosen = await negotiate({ candidates, release: name, upgradedAt, mode, exclude, signal })
   const { policy } = config
   return assemble({
     environment: config.environment,

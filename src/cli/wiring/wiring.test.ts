@@ -47,6 +47,36 @@ describe('A6: a plan', () => {
   })
 })
 
+describe('C14: a plan asks with the time of the upgrade', () => {
+  it('that put another release in the place of the target, where one was told and was not undone', async () => {
+    await using production = await environment('production')
+    await using targets = new Targets(production)
+    const seen: (string | null)[] = []
+    const heard = {
+      get: async (id: string) => {
+        const target = await targets.get(id)
+        const propose: typeof target.propose = question => (seen.push(question.upgradedAt), target.propose(question))
+        return { ...target, propose }
+      },
+    } as unknown as Targets
+    const capture = await captureAll(production, targets, { release: 'v1', purpose: 'release', signal })
+    const { releases } = production.ledger
+    const release = await releases.get('v1')
+    const plan = () =>
+      makePlan(production, heard, { release, capture, mode: 'full', parent: null, exclude: [], accepted: null, signal })
+    const times = { migratedAt: null, endedAt: null, undoneAt: null }
+    const told = { id: 'u1', from: 'v1', to: 'v2', begunAt: '2026-03-02T00:00:00.000Z', ...times }
+    await plan()
+    await releases.keepUpgrade(told)
+    await plan()
+    await releases.keepUpgrade({ ...told, undoneAt: '2026-03-03T00:00:00.000Z' })
+    await plan()
+    await releases.keepUpgrade({ ...told, id: 'u2', from: 'v2', to: 'v1' })
+    await plan()
+    expect(seen).toEqual([null, '2026-03-02T00:00:00.000Z', null, null])
+  })
+})
+
 describe('the components of a process', () => {
   /** An environment whose components open, fail and close as the test says. */
   async function odd(open: Record<string, () => Promise<unknown>>) {

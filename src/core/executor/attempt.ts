@@ -188,6 +188,11 @@ export function makeAct(
       await act.note(value)
     },
     progress,
+    preRollback: async () => {
+      const all = await world.backups.list(step.component)
+      const own = all.filter(b => b.reason === 'pre-rollback' && b.idem?.startsWith(`${options.runId}.`))
+      return own.at(-1) ?? null
+    },
     accepts: loss => {
       asked.loss = loss
       return accepts(

@@ -7,7 +7,7 @@ import {
   until,
   untilStopped,
 } from '../../../test/support/rollback.ts'
-import { scripted, type Script, type Scripted, usersAway } from '../../../test/support/scripted.ts'
+import { scripted, type Script, type Scripted, usersAway, stepOf } from '../../../test/support/scripted.ts'
 import type { Loss, Verdict } from '../contract.ts'
 import { BackoutError } from '../errors.ts'
 import { idemOf } from './attempt.ts'
@@ -317,6 +317,43 @@ describe('C16: what a step is given', () => {
     await run.die()
     expect((await run.settled()).state).toBe('succeeded')
     expect(seen).toEqual([null, { job: 1 }, { job: 1 }, { job: 3 }])
+  })
+
+  it('C14: finds the backup that the run made before it changed anything, from whatever plan and process', async () => {
+    const found: (string | undefined)[] = []
+    const made: string[] = []
+    const ways = ['down', 'restore'] as const
+    const db = scripted('db', {
+      steps: {},
+      phases: {},
+      rungs: ways.map(id => ({ id, tier: 'module', title: id })),
+      propose: ({ rung }) => ({
+        steps: [stepOf('db', `save-${rung}`), stepOf('db', rung)],
+        phases: { backup: { step: `db/save-${rung}` }, data: { step: `db/${rung}` } },
+      }),
+      async apply(step, act) {
+        if (step.id.startsWith('db/save')) {
+          const others = [
+            { component: 'db', reason: 'capture', idem: `${act.idem}.x` },
+            { component: 'db2', reason: 'pre-rollback', idem: act.idem },
+            { component: 'db', reason: 'pre-rollback', idem: 'r11.db.save' },
+            { component: 'db', reason: 'pre-rollback' },
+          ] as const
+          for (const about of others) await (await act.backups.begin({ release: null, ...about })).seal(null)
+          found.push((await act.preRollback())?.id)
+          const about = { component: 'db', reason: 'pre-rollback', release: null, idem: act.idem } as const
+          made.push((await (await act.backups.begin(about)).seal(null)).id)
+        }
+        found.push((await act.preRollback())?.id)
+        if (step.id === 'db/down') throw new Error('the down script is broken')
+      },
+    })
+    const run = await rollback({ systems: {}, targets: { db: db.target }, onFailure: 'take' })
+    await run.begin()
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(made).toHaveLength(2)
+    const [first] = made
+    expect(found).toEqual([undefined, first, first, first, first, first])
   })
 
   it('can leave users safe only by steps that are there: a failure of that is in the reason', async () => {

@@ -129,6 +129,7 @@ export function ask(
     needs: [],
     dependents: APP,
     dependencies: [],
+    upgradedAt: null,
     mode: 'full',
     signal: new AbortController().signal,
     ...more,

@@ -1,6 +1,6 @@
 import type { Finding, Impact, Node, Step } from './contract.ts'
 import { BackoutError } from './errors.ts'
-import { estimate, type StepLookup } from './estimate.ts'
+import { type Durations, estimate, measured, type StepLookup } from './estimate.ts'
 import { Graph } from './graph.ts'
 import { hashOf } from './json.ts'
 import type { Chosen } from './negotiate.ts'
@@ -38,6 +38,8 @@ export interface AssembleInput {
   readonly accepted: readonly AcceptedLoss[] | null
   readonly configHash: string
   readonly made: Plan['made']
+  /** What the same steps took in earlier runs, where that is known. */
+  readonly durations?: Durations
 }
 
 /** Puts proposals together into one plan. Pure: the same input gives the same hash. */
@@ -45,7 +47,8 @@ export function assemble(input: AssembleInput): Plan {
   const emergency = input.mode === 'emergency'
   const acting = input.chosen.filter(c => c.proposal.steps.length > 0)
   const hooks = emergency || acting.length === 0 ? [] : input.hooks
-  const steps = collect([...acting.flatMap(c => c.proposal.steps), ...hooks.map(h => h.step)])
+  const typical = collect([...acting.flatMap(c => c.proposal.steps), ...hooks.map(h => h.step)])
+  const { steps, counts } = timed(typical, input.durations)
   const safe = acting.flatMap(c => c.proposal.safe)
   const lookup: StepLookup = id => steps[id]
   const graph = new Graph(input.chosen.map(c => c.candidate))
@@ -67,6 +70,7 @@ export function assemble(input: AssembleInput): Plan {
     impact,
     envelope: envelopeOf(input, acting, impact),
     estimateMs: phases.reduce((sum, p) => sum + p.estimateMs, 0),
+    measured: counts,
     omitted: emergency ? [...acting.flatMap(c => c.proposal.omits), ...omittedBy(input)] : [],
     onFailure: input.onFailure,
     configHash: input.configHash,
@@ -88,6 +92,21 @@ function collect(steps: readonly Step[]): Record<StepId, Step> {
     out[step.id] = step
   }
   return out
+}
+
+/** The steps with what they took in earlier runs instead of the typical time of their adapter, where that is known. */
+function timed(
+  typical: Readonly<Record<StepId, Step>>,
+  durations: Durations = new Map(),
+): { steps: Record<StepId, Step>; counts: Record<StepId, number> } {
+  const steps: Record<StepId, Step> = {}
+  const counts: Record<StepId, number> = {}
+  for (const [id, step] of Object.entries(typical)) {
+    const known = measured(durations.get(id))
+    steps[id] = known === null ? step : { ...step, estimateMs: known.ms }
+    if (known !== null) counts[id] = known.of
+  }
+  return { steps, counts }
 }
 
 function phaseOf(

@@ -108,8 +108,11 @@ export interface Engine {
   list(filter?: { state?: RunState; exclusive?: string }): Promise<RunInfo[]>
   /** Journals something that happens outside any run. */
   record(type: string, data: Json): Promise<Event>
-  /** The journal so far, then live until the run ends or is left. `after`: the last seq already known. */
-  events(runId: string, options?: { after?: number; follow?: boolean }): AsyncIterable<Event>
+  /**
+   * The journal so far, then live until the run ends or is left. `after`: the last seq already known. `type`: only events
+   * of that type.
+   */
+  events(runId: string, options?: { after?: number; follow?: boolean; type?: string }): AsyncIterable<Event>
   /** Progress of acts in this process; not durable. Returns the way to stop listening. */
   onProgress(listener: (runId: string, data: Json) => void): () => void
   head(): Promise<Head>

@@ -33,3 +33,17 @@ function lanes(
   }
   return Math.max(0, ...ends.values())
 }
+
+/** How long steps took when they were really applied, by their id, the newest first. Milliseconds. */
+export type Durations = ReadonlyMap<StepId, readonly number[]>
+
+/** So many of the newest count: a system gets slower or faster in time. */
+const COUNTED = 5
+
+/** The median of the newest durations; null where there is none. */
+export function measured(durations: readonly number[] = []): { readonly ms: number; readonly of: number } | null {
+  const counted = durations.slice(0, COUNTED).toSorted((a, b) => a - b)
+  const middle = counted.slice(Math.floor((counted.length - 1) / 2), Math.floor(counted.length / 2) + 1)
+  if (middle.length === 0) return null
+  return { ms: Math.round(middle.reduce((sum, ms) => sum + ms, 0) / middle.length), of: counted.length }
+}

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { blocked, does, losing, need, type Part, planOf } from '../../test/support/planning.ts'
 import { stepOf } from '../../test/support/scripted.ts'
 import type { Node } from './contract.ts'
+import { measured } from './estimate.ts'
 import { type AcceptedLoss, acceptedFrom, accepts, beyond, blockersOf, isEmpty, type Plan, planHash } from './plan.ts'
 import { PHASES, type Phase, REVERSED } from './words.ts'
 
@@ -207,6 +208,37 @@ describe('C18: an emergency', () => {
   it('leaves out nothing where there is nothing, and no other run leaves anything out', async () => {
     expect((await planOf([app()], { mode: 'emergency' })).omitted).toEqual([])
     expect((await planOf(parts(), { ...more, mode: 'full' })).omitted).toEqual([])
+  })
+})
+
+describe('A6: estimates', () => {
+  const took = (...ms: number[]) => new Map([['app/only', ms]])
+
+  it('are what the step took in earlier runs, where that is known, and are said to be', async () => {
+    const plain = await planOf([db(), app()])
+    const plan = await planOf([db(), app()], { durations: took(4000, 1000, 2000) })
+    expect(plan.steps['app/only']?.estimateMs).toBe(2000)
+    expect(plan.steps['db/down']?.estimateMs).toBe(plain.steps['db/down']?.estimateMs)
+    expect(plan.estimateMs - plain.estimateMs).toBe(2000 - (plain.steps['app/only']?.estimateMs ?? 0))
+    expect([plain.measured, plan.measured]).toEqual([{}, { 'app/only': 3 }])
+    expect(plan.hash).toBe(plain.hash)
+  })
+
+  it('forget what was long ago, and are not led astray by one bad day', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(100_000), { minLength: 1, maxLength: 9 }), fc.nat(100_000), (ms, old) => {
+        const known = measured(ms)
+        const newest = ms.slice(0, 5).toSorted((a, b) => a - b)
+        expect(known?.of).toBe(newest.length)
+        expect(newest.filter(one => one <= (known?.ms ?? -1) + 1).length).toBeGreaterThanOrEqual(newest.length / 2)
+        expect(newest.filter(one => one >= (known?.ms ?? Infinity) - 1).length).toBeGreaterThanOrEqual(
+          newest.length / 2,
+        )
+        if (ms.length >= 5) expect(measured([...ms, old])).toEqual(known)
+      }),
+    )
+    expect([measured([]), measured(undefined)]).toEqual([null, null])
+    expect(measured([100, 90_000, 110])?.ms).toBe(110)
   })
 })
 

@@ -24,6 +24,8 @@ export interface Plan {
   readonly impact: Impact
   readonly envelope: Envelope
   readonly estimateMs: number
+  /** Steps whose estimate is the median of what they took in earlier runs, with how many; the others have typical values. */
+  readonly measured?: Readonly<Record<StepId, number>>
   /** What an emergency leaves out. */
   readonly omitted: readonly string[]
   readonly onFailure: OnFailure

@@ -159,13 +159,16 @@ export class Runtime implements Engine {
     return event
   }
 
-  async *events(runId: string, options: { after?: number; follow?: boolean } = {}): AsyncIterable<Event> {
+  async *events(
+    runId: string,
+    options: { after?: number; follow?: boolean; type?: string } = {},
+  ): AsyncIterable<Event> {
     let after = options.after ?? 0
     const run = runId === '*' ? null : runId
     for (;;) {
       if (options.follow && this.#closed) return
       const over = run !== null && ENDED.has(this.#store.run(run)?.state ?? 'running')
-      const batch = this.#store.events({ run, after, limit: 500 })
+      const batch = this.#store.events({ run, after, limit: 500, type: options.type })
       for (const event of batch) {
         after = event.seq
         yield event

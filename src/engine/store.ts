@@ -16,7 +16,7 @@ export interface Store {
   /** Every child run and every journalled call of a root run. */
   load(root: string): { runs: RunRow[]; ops: OpRow[] }
   signals(root: string, after: number): SignalRow[]
-  events(filter: { run: string | null; after: number; limit: number }): Event[]
+  events(filter: { run: string | null; after: number; limit: number; type?: string | undefined }): Event[]
   head(): Head
   /** A number that changes when another process wrote. */
   version(): number

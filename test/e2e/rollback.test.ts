@@ -36,6 +36,11 @@ describe('from a bad release to a verified rollback, through the command line', 
     const again = await toy.backout(['run', '--yes'])
     expect(again.code).toBe(0)
     expect(again.stdout).toContain('Nothing to do')
+    expect(run.stdout).toContain('Times are typical values')
+    await toy.release('v2')
+    const next = await toy.json<Plan>(['plan'])
+    expect(next.measured).toEqual({ 'db/apply': 1, 'app/apply': 1 })
+    expect((await toy.backout(['plan'])).stdout).toContain('Times of 2 of 2 steps are medians of earlier runs.')
     expect((await toy.backout(['audit', 'verify'])).code).toBe(0)
   })
 

@@ -36,7 +36,15 @@ function steps(plan: Plan, width: number): string[] {
     lines.push(cut(`  ${phase.padEnd(10)} ${estimateMs > 0 ? `~${span(estimateMs)}` : ''}`.trimEnd(), width))
     for (const text of nodeLines(plan, node)) lines.push(cut(`    ${text}`, width))
   }
-  return lines
+  return [...lines, ...wrap(timesFrom(plan), width, '  ')]
+}
+
+/** Where the times come from: what was measured is worth more than what is usual. */
+function timesFrom({ steps: all, measured = {} }: Plan): string {
+  const [count, of] = [Object.keys(measured).length, Object.keys(all).length]
+  if (count === 0) return 'Times are typical values: none of these steps was run here before.'
+  const rest = count === of ? '' : ', the others are typical values'
+  return `Times of ${count} of ${of} steps are medians of earlier runs${rest}.`
 }
 
 function nodeLines(plan: Plan, node: Node, indent = ''): string[] {

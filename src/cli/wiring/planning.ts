@@ -8,6 +8,7 @@ import { type Candidate, negotiate } from '../../core/negotiate.ts'
 import type { AcceptedLoss, Plan } from '../../core/plan.ts'
 import { type Capture, person, type Release } from '../../ledger/releases.ts'
 import { VERSION } from '../version.ts'
+import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
 import { hookSteps } from './hooks.ts'
 import { observeAll } from './observe.ts'
@@ -60,6 +61,7 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     accepted: request.accepted,
     configHash: config.hash,
     made: { at: iso(environment.clock.now()), by: person(), version: VERSION },
+    durations: await durationsOf(environment),
   })
 }
 

@@ -2,8 +2,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { folder } from '../../../test/support/ledger.ts'
+import type { Json } from '../../core/json.ts'
 import { blockersOf } from '../../core/plan.ts'
+import { sqliteStore } from '../../engine/sqlite/store.ts'
 import { captureAll } from './capture.ts'
+import { durationsOf } from './durations.ts'
 import { type Environment, openEnvironment } from './environment.ts'
 import { makePlan } from './planning.ts'
 import { Targets } from './targets.ts'
@@ -74,6 +77,48 @@ describe('C14: a plan asks with the time of the upgrade', () => {
     await releases.keepUpgrade({ ...told, id: 'u2', from: 'v2', to: 'v1' })
     await plan()
     expect(seen).toEqual([null, '2026-03-02T00:00:00.000Z', null, null])
+  })
+})
+
+describe('A6: what steps took in earlier runs', () => {
+  it('is read from the journal: of this environment, of the newest runs, and only what was really applied', async () => {
+    await using production = await environment('production')
+    const { home, ledger } = production
+    expect([...(await durationsOf(production))]).toEqual([])
+    const store = sqliteStore({ home, key: ledger.keys.chain })
+    const done = (n: number, exclusive: string, all: Record<string, Json>[]) => {
+      const at = `2026-03-02T00:00:${String(n).padStart(2, '0')}.000Z`
+      const ended = {
+        state: 'succeeded' as const,
+        input: null,
+        output: null,
+        error: null,
+        createdAt: at,
+        updatedAt: at,
+      }
+      const id = `r${n}`
+      return store.write(tx => {
+        tx.putRun({ id, root: id, workflow: 'rollback', version: 1, exclusive, ...ended })
+        for (const data of all) tx.addEvent({ run: id, at, type: 'step-done', data: { found: false, ...data } })
+        tx.addEvent({ run: id, at, type: 'step-failed', data: { step: 'app/go', ms: 9999, found: false } })
+      })
+    }
+    await done(0, 'production', [{ step: 'app/old', ms: 7 }])
+    for (let n = 1; n <= 10; n++) await done(n, 'production', [{ step: 'app/go', ms: n }])
+    await done(20, 'staging', [{ step: 'app/go', ms: 500 }])
+    const unmeasured = [
+      { step: 'app/found', ms: 1, found: true },
+      { step: 'app/said', ms: 1, by: 'ann' },
+    ]
+    await done(30, 'production', [...unmeasured, { step: 'app/go', ms: 40 }, { step: 'app/go', ms: 30 }])
+    await store.close()
+    expect([...(await durationsOf(production))]).toEqual([['app/go', [30, 10, 9, 8, 7, 6, 5, 4, 3, 2]]])
+  })
+
+  it('is not known from a journal that cannot be read, and stops no plan', async () => {
+    await using production = await environment('production')
+    writeFileSync(join(production.home, 'journal.db'), 'this is no database, and never was one, however long it is')
+    expect([...(await durationsOf(production))]).toEqual([])
   })
 })
 

@@ -225,6 +225,16 @@ describe('C16: a step that nobody can tell of', () => {
   })
 })
 
+describe('A6: a step that a person spoke for', () => {
+  it('has a name at its end, so that nobody takes its time for a measured one', async () => {
+    const run = await one({ verify: () => ({ is: 'unknown', why: 'connection refused' }) })
+    expect((await run.settled()).state).toBe('waiting')
+    await run.answer('done')
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(await run.of('step-done')).toMatchObject([{ found: false, by: 'ann' }])
+  })
+})
+
 describe('C11: a step that would lose more than was accepted', () => {
   const loss = (count: number): Loss[] => [{ what: 'orders.discount', count, unit: 'values', since: null, note: '' }]
 

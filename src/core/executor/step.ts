@@ -122,7 +122,7 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
   if (said.by === '$cancel') return cancelled()
   const type = said.do === 'done' ? 'step-done' : 'step-skipped'
   const why = `${said.by} said so${said.reason === null ? '' : `: ${said.reason}`}`
-  place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why })
+  place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why, by: said.by })
   return OK
 }
 

@@ -48,8 +48,10 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
       ops: [...ops.values()].filter(o => o.root === root),
     }),
     signals: (root, after) => signals.filter(s => s.root === root && s.seq > after),
-    events: ({ run, after, limit }) =>
-      events.filter(e => e.seq > after && (run === null || e.run === run)).slice(0, limit),
+    events: ({ run, after, limit, type }) =>
+      events
+        .filter(e => e.seq > after && (run === null || e.run === run) && (type === undefined || e.type === type))
+        .slice(0, limit),
     head,
     version: () => 0,
     lock(name) {

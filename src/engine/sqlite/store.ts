@@ -77,7 +77,8 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
         ops: (sql.opsOf.all(root) as Row[]).map(toOp),
       })),
     signals: (root, after) => read(() => (sql.signals.all(root, after) as Row[]).map(toSignal)),
-    events: ({ run, after, limit }) => read(() => (sql.events.all({ run, after, limit }) as Row[]).map(toEvent)),
+    events: ({ run, after, limit, type = null }) =>
+      read(() => (sql.events.all({ run, after, limit, type }) as Row[]).map(toEvent)),
     head: () => read(() => headOf(sql)),
     version: () => read(() => (sql.version.get() as { data_version: number }).data_version),
     lock: (name, owner) => takeLock(join(home, 'locks'), name, owner),
@@ -204,7 +205,8 @@ function statements(db: DatabaseSync) {
     runsOf: p('SELECT * FROM runs WHERE root = ?'),
     opsOf: p('SELECT * FROM ops WHERE root = ?'),
     signals: p('SELECT * FROM signals WHERE root = ? AND seq > ? ORDER BY seq'),
-    events: p('SELECT * FROM events WHERE seq > $after AND ($run IS NULL OR run = $run) ORDER BY seq LIMIT $limit'),
+    events: p(`SELECT * FROM events WHERE seq > $after AND ($run IS NULL OR run = $run)
+               AND ($type IS NULL OR type = $type) ORDER BY seq LIMIT $limit`),
     last: p('SELECT seq, mac FROM events ORDER BY seq DESC LIMIT 1'),
     version: p('PRAGMA data_version'),
     putRun: p('INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)'),

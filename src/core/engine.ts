@@ -15,7 +15,7 @@ export interface Ctx {
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
    * A `$cancel` comes before all newer ones: nothing takes it back. The deadline is durable. Children see the signals of
-   * their root. `as` is the run's state while this waits for a person.
+   * their root that their parent had not seen when it began them. `as` is the run's state while this waits for a person.
    */
   wait(
     key: string,
@@ -87,6 +87,11 @@ export interface Head {
   readonly mac: string
 }
 
+export interface StartOptions {
+  readonly exclusive?: string
+  readonly over?: readonly string[]
+}
+
 export interface Engine {
   /** A run of another version is not resumed: raise it when the order of calls changes. */
   define(name: string, version: number, workflow: (ctx: Ctx, input: Json) => Promise<Json>): void
@@ -94,9 +99,11 @@ export interface Engine {
   open(options: { worker: boolean }): Promise<void>
   /**
    * Starts a run, or goes on with it where it is known and not ended. Idempotent by runId. Holds `exclusive` (the
-   * environment) until it ends or the process does: a second owner gets the error `environment_busy`.
+   * environment) until it ends or the process does: a second owner gets the error `environment_busy`. While another run
+   * of that environment has not ended, though nobody is at work on it, a new one gets `run_open`; `over` names runs that it
+   * takes the place of instead, where they were interrupted: they end as aborted.
    */
-  start(workflow: string, runId: string, input: Json, options?: { exclusive?: string }): Promise<void>
+  start(workflow: string, runId: string, input: Json, options?: StartOptions): Promise<void>
   /** Idempotent by `idem`. */
   signal(runId: string, name: string, value: Json, idem: string): Promise<void>
   /**

@@ -125,3 +125,21 @@ export function beyond(envelope: Envelope, plan: Plan): string[] {
   }
   return out
 }
+
+/** What is different between two plans for the same release, in words. */
+export function differencesOf(planned: Plan, now: Plan): string[] {
+  const out: string[] = []
+  for (const c of now.components) {
+    const before = planned.components.find(p => p.id === c.id)
+    if (before === undefined) out.push(`${c.id} is new in backout.yaml`)
+    else if (before.observed.identity !== c.observed.identity) out.push(`${c.id} is now ${c.observed.identity}`)
+    else if (before.observed.state !== c.observed.state) {
+      out.push(`${c.id} changed: it was "${before.observed.summary}", now "${c.observed.summary}"`)
+    } else if (before.rung !== c.rung)
+      out.push(`${c.id} would now be taken back by "${c.rung}" instead of "${before.rung}"`)
+  }
+  for (const b of blockersOf(now)) out.push(b.what)
+  for (const why of beyond(planned.envelope, now)) out.push(why)
+  if (planned.configHash !== now.configHash) out.push('backout.yaml was changed')
+  return out.length > 0 ? [...new Set(out)] : ['the steps are no longer the same']
+}

@@ -18,7 +18,7 @@ interface Surroundings {
   readonly clock: Clock
   readonly lock: Lock | null
   readonly workflows: ReadonlyMap<string, Workflow>
-  readonly ctx: (runId: string, active: ActiveRun) => Ctx
+  readonly ctx: (runId: string, active: ActiveRun, seen: ReadonlyMap<string, number>) => Ctx
   readonly progress: (data: Json) => void
   readonly ended: () => void
 }
@@ -61,7 +61,7 @@ export class ActiveRun {
       const output = scrub(await this.#bodyOf(this.#row))
       await this.#end(endState(output), output, null)
     } catch (error) {
-      if (this.halted || isJournalFailure(error)) this.#failure = this.halted ? undefined : error
+      if (this.halted || isJournalFailure(error)) await this.#letGo(this.halted ? undefined : error)
       else await this.#end('failed', null, redact(messageOf(error))).catch(reason => void (this.#failure = reason))
     }
     this.#over = true
@@ -69,6 +69,13 @@ export class ActiveRun {
     this.#around.ended()
     this.#busy--
     this.#wake()
+  }
+
+  /** Other branches may be in the middle of something: nobody else gets the run before they have ended. */
+  async #letGo(failure: unknown): Promise<void> {
+    this.#failure = failure
+    this.#halt.abort(new Halted('this process lets go of the run'))
+    await Promise.all(this.#acts)
   }
 
   async #end(state: RunState, output: Json, error: string | null): Promise<void> {
@@ -81,20 +88,20 @@ export class ActiveRun {
   }
 
   /** Runs the body of a child run, counted as busy while it can go on by itself. */
-  async child(row: RunRow): Promise<Json> {
+  async child(row: RunRow, seen: ReadonlyMap<string, number>): Promise<Json> {
     this.#busy++
     this.#tellState()
     try {
-      return await this.#bodyOf(row)
+      return await this.#bodyOf(row, seen)
     } finally {
       this.#busy--
       this.#settleIfIdle()
     }
   }
 
-  #bodyOf(row: RunRow): Promise<Json> {
+  #bodyOf(row: RunRow, seen: ReadonlyMap<string, number> = new Map()): Promise<Json> {
     const workflow = this.#around.workflows.get(row.workflow)
-    if (workflow !== undefined) return workflow.body(this.#around.ctx(row.id, this), row.input)
+    if (workflow !== undefined) return workflow.body(this.#around.ctx(row.id, this, seen), row.input)
     throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
   }
 

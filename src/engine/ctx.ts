@@ -14,12 +14,14 @@ export class WorkflowCtx implements Ctx {
   readonly runId: string
   readonly #active: ActiveRun
   /** Highest signal seen, by name. */
-  readonly #seen = new Map<string, number>()
+  readonly #seen: Map<string, number>
   #inFlight: string | null = null
 
-  constructor(runId: string, active: ActiveRun) {
+  /** @param seen What the parent had seen when it began the children. */
+  constructor(runId: string, active: ActiveRun, seen: ReadonlyMap<string, number>) {
     this.runId = runId
     this.#active = active
+    this.#seen = new Map(seen)
   }
 
   async run<T extends Json>(
@@ -186,7 +188,7 @@ export class WorkflowCtx implements Ctx {
 
   async #childBody(row: Parameters<ActiveRun['child']>[0]): Promise<Outcome> {
     try {
-      return { ok: true, value: scrub(await this.#active.child(row)) }
+      return { ok: true, value: scrub(await this.#active.child(row, this.#seen)) }
     } catch (error) {
       if (this.#active.halted || (error instanceof BackoutError && error.code === 'journal_failed')) throw error
       return { ok: false, error: messageOf(error) }

@@ -1,5 +1,5 @@
 import { type Clock, iso, systemClock } from '../core/clock.ts'
-import type { Ctx, Engine, Event, RunInfo } from '../core/engine.ts'
+import type { Ctx, Engine, Event, RunInfo, StartOptions } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
 import { ENDED, type RunState } from '../core/words.ts'
@@ -48,7 +48,7 @@ export class Runtime implements Engine {
     this.#timer.unref()
   }
 
-  async start(workflow: string, runId: string, input: Json, options: { exclusive?: string } = {}): Promise<void> {
+  async start(workflow: string, runId: string, input: Json, options: StartOptions = {}): Promise<void> {
     if (!this.#worker) throw new BackoutError({ code: 'not_a_worker', what: 'This process only reads the journal' })
     if (this.#active.has(runId)) return
     const exclusive = this.#store.run(runId)?.exclusive ?? options.exclusive ?? null
@@ -56,13 +56,14 @@ export class Runtime implements Engine {
     try {
       const known = this.#store.run(runId)
       if (known !== null && ENDED.has(known.state)) return lock?.release()
+      if (known === null && exclusive !== null) await this.#alone(exclusive, runId, options.over ?? [])
       const row = known === null ? this.#fresh(workflow, runId, input, exclusive) : await this.#takeOver(known)
       const active = new ActiveRun(row, {
         store: this.#store,
         clock: this.#clock,
         lock,
         workflows: this.#workflows,
-        ctx: (id, run) => new WorkflowCtx(id, run),
+        ctx: (id, run, seen) => new WorkflowCtx(id, run, seen),
         progress: data => this.#emit(runId, data),
         ended: () => this.#active.delete(runId),
       })
@@ -74,6 +75,21 @@ export class Runtime implements Engine {
       lock?.release()
       throw error
     }
+  }
+
+  /** Of one environment only one run goes on, also where the process of another one is gone. Holds the lock. */
+  async #alone(exclusive: string, runId: string, over: readonly string[]): Promise<void> {
+    const open = this.#store.runs({ exclusive }).filter(run => !ENDED.has(run.state))
+    const other = open.find(run => run.state !== 'running' || !over.includes(run.id))
+    if (other !== undefined) throw runOpen(other)
+    const updatedAt = iso(this.#clock.now())
+    const [state, error] = ['aborted', `run ${runId} took its place`] as const
+    await this.#store.write(tx => {
+      for (const run of open) {
+        tx.putRun({ ...run, state, error, updatedAt })
+        tx.addEvent({ run: run.id, at: updatedAt, type: 'run-ended', data: { state, error } })
+      }
+    })
   }
 
   #fresh(workflow: string, id: string, input: Json, exclusive: string | null): RunRow {
@@ -101,7 +117,7 @@ export class Runtime implements Engine {
       throw new BackoutError({
         code: 'run_of_other_version',
         what: `Run ${row.id} was begun by another version of Backout (workflow ${row.workflow} ${row.version}, here ${mine ?? 'none'})`,
-        next: 'resume it with the version that began it, or `backout abort` it and make a new plan',
+        next: 'resume it, or abort it, with the version of Backout that began it (docs/recovery.md, "Errors of resume")',
         exit: 'blocked',
       })
     }
@@ -211,6 +227,15 @@ export class Runtime implements Engine {
       // A journal that cannot be read shows at the next write, which stops the run.
     }
   }
+}
+
+function runOpen({ id, exclusive, state }: RunRow): BackoutError {
+  return new BackoutError({
+    code: 'run_open',
+    what: `Run ${id} of ${exclusive} has not ended: ${state}; no process is at work on it`,
+    next: 'backout resume; or backout abort',
+    exit: 'busy',
+  })
 }
 
 function noRun(runId: string): BackoutError {

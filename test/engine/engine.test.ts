@@ -182,6 +182,95 @@ describe.each(Object.keys(kinds))('C16: the engine on the %s store', kind => {
     expect((await two.get('r2'))?.state).toBe('running')
   })
 
+  it('C1: begins no second run while one has not ended, though nobody is at work on it', async () => {
+    const open = kinds[kind]?.() ?? (() => memoryStore())
+    const waiting = async (engine: Runtime) =>
+      engine.define('w', 1, async ctx => (await ctx.wait('x', ['x'], Infinity, 'waiting')) && null)
+    const one = await engineOn(open())
+    await waiting(one)
+    await one.start('w', 'r1', null, { exclusive: 'env' })
+    await one.settled('r1')
+    await one.close()
+    const two = await engineOn(open())
+    await waiting(two)
+    const busy = { code: 'run_open', exit: 'busy', message: expect.stringContaining('r1') as string }
+    await expect(two.start('w', 'r2', null, { exclusive: 'env' })).rejects.toMatchObject(busy)
+    await expect(two.start('w', 'r2', null, { exclusive: 'env', over: ['r1'] })).rejects.toMatchObject(busy)
+    expect(await two.get('r2')).toBeNull()
+    await two.start('w', 'other', null, { exclusive: 'another environment' })
+    await two.start('w', 'r1', null)
+    await two.signal('r1', 'x', null, 'x')
+    expect((await two.settled('r1')).state).toBe('succeeded')
+    await two.start('w', 'r2', null, { exclusive: 'env' })
+  })
+
+  it('C1: begins one in place of another that was interrupted, where that is named', async () => {
+    const open = kinds[kind]?.() ?? (() => memoryStore())
+    const slow = (engine: Runtime) => engine.define('w', 1, async ctx => (await ctx.wait('x', ['x'], 60_000)) && null)
+    const one = await engineOn(open())
+    slow(one)
+    await one.start('w', 'r1', null, { exclusive: 'env' })
+    await one.close()
+    const two = await engineOn(open())
+    slow(two)
+    await two.start('w', 'r2', null, { exclusive: 'env', over: ['r1'] })
+    expect(await two.get('r1')).toMatchObject({ state: 'aborted', error: 'run r2 took its place' })
+    expect((await all(two.events('r1'))).at(-1)).toMatchObject({ type: 'run-ended', data: { state: 'aborted' } })
+  })
+
+  it('gives its children the signals that their parent has not seen', async () => {
+    const engine = await engineOn((kinds[kind]?.() ?? (() => memoryStore()))())
+    engine.define('child', 1, async ctx => (await ctx.wait('look', ['s'], 0))?.value ?? null)
+    engine.define('w', 1, async ctx => {
+      const seen = await ctx.wait('own', ['s'], Infinity)
+      const before = await ctx.map('1', 'child', [{ id: 'a', input: null }], { concurrency: 1 })
+      await ctx.wait('more', ['more'], Infinity)
+      return [seen?.value ?? null, before, await ctx.map('2', 'child', [{ id: 'b', input: null }], { concurrency: 1 })]
+    })
+    await engine.start('w', 'r1', null)
+    await engine.signal('r1', 's', 'one', '1')
+    await engine.settled('r1')
+    await engine.signal('r1', 's', 'two', '2')
+    await engine.signal('r1', 'more', null, '3')
+    const { output } = await engine.settled('r1')
+    expect(output).toEqual(['one', { a: { ok: true, value: null } }, { b: { ok: true, value: 'two' } }])
+  })
+
+  it('lets go of a run whose journal failed only when nothing of it is alive', async () => {
+    const store = (kinds[kind]?.() ?? (() => memoryStore()))()
+    let full = false
+    let alive = 0
+    const atRelease: number[] = []
+    const failing: Store = {
+      ...store,
+      write: change =>
+        full
+          ? Promise.reject(new BackoutError({ code: 'journal_failed', what: 'The disk is full', exit: 'failed' }))
+          : store.write(change),
+      lock: (name, owner) => {
+        const lock = store.lock(name, owner)
+        return { ...lock, release: () => (atRelease.push(alive), lock.release()) }
+      },
+    }
+    const engine = await engineOn(failing)
+    engine.define('child', 1, async (ctx, input) =>
+      ctx.run('do', async () => {
+        alive++
+        await new Promise(resolve => setTimeout(resolve, input === 'quick' ? 20 : 200))
+        full = true
+        alive--
+        return null
+      }),
+    )
+    engine.define('w', 1, async ctx => {
+      const items = ['quick', 'slow'].map(id => ({ id, input: id }))
+      return await ctx.map('m', 'child', items, { concurrency: 2 })
+    })
+    await engine.start('w', 'r1', null, { exclusive: 'env' })
+    await expect(engine.settled('r1')).rejects.toMatchObject({ code: 'journal_failed' })
+    expect(atRelease).toEqual([0])
+  })
+
   it('E7: chains its events, so that any change shows', async () => {
     const engine = await engineOn((kinds[kind]?.() ?? (() => memoryStore()))())
     engine.define('w', 1, async ctx => {

@@ -103,7 +103,7 @@ async function confirm({ out }: Session, made: Plan, options: Options): Promise<
 async function begin(session: Session, input: RunInput, options: Options): Promise<number> {
   const { environment, targets, out } = session
   const engine = await environment.engine({ worker: true })
-  await refuseOpen(engine, session)
+  const over = await refuseOpen(engine, session)
   const runId = `r${stamp(environment.clock.now())}-${randomBytes(2).toString('hex')}`
   if (options.detach) {
     await detach(session, runId, input)
@@ -113,19 +113,26 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
   }
   defineRollback(engine, worldOf(environment, targets))
   out.line(`\nRun ${runId}`)
-  await engine.start(ROLLBACK, runId, toJson(input), { exclusive: environment.config.environment })
+  await engine.start(ROLLBACK, runId, toJson(input), { exclusive: environment.config.environment, over })
   return attend(session, engine, runId)
 }
 
-/** A run that has not ended must end first; one that only watches gives way. */
-async function refuseOpen(engine: Engine, { environment }: Session): Promise<void> {
+/**
+ * A run that has not ended must end first; one that only watches gives way. Answers those whose process is gone: the new
+ * run takes their place.
+ */
+export async function refuseOpen(engine: Engine, { environment }: Session): Promise<string[]> {
+  const over: string[] = []
   const open = (await engine.list({ exclusive: environment.config.environment })).filter(
     r => r.state === 'running' || r.state === 'paused' || r.state === 'waiting',
   )
   for (const run of open) {
-    if (await watching(engine, run)) await supersede(engine, run, environment.home)
-    else throw runOpen(run, lockOwner(`${environment.home}/locks`, environment.config.environment)?.pid)
+    const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
+    if (!(await watching(engine, run))) throw runOpen(run, owner?.pid)
+    if (owner === null) over.push(run.id)
+    else await supersede(engine, run)
   }
+  return over
 }
 
 function runOpen(run: RunInfo, pid: number | undefined): BackoutError {
@@ -146,8 +153,7 @@ async function watching(engine: Engine, run: RunInfo): Promise<boolean> {
   return phase === 'watch' && run.state === 'running'
 }
 
-async function supersede(engine: Engine, run: RunInfo, home: string): Promise<void> {
-  if (lockOwner(`${home}/locks`, run.exclusive ?? '') === null) return
+async function supersede(engine: Engine, run: RunInfo): Promise<void> {
   await engine.signal(run.id, '$supersede', { by: person() }, `supersede-${process.pid}`)
   for (let i = 0; i < 300; i++) {
     const now = await engine.get(run.id)

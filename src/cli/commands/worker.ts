@@ -5,6 +5,7 @@ import { attend } from '../attend.ts'
 import { inputFile } from '../detach.ts'
 import type { Globals } from '../program.ts'
 import { withSession } from '../session.ts'
+import { refuseOpen } from './run.ts'
 import { worldOf } from '../wiring/world.ts'
 
 /** The process of a detached run. */
@@ -15,7 +16,8 @@ export function worker(globals: Globals, _options: unknown, runId = ''): Promise
     const file = inputFile(environment.home, runId)
     const input = JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) as Json
     defineRollback(engine, worldOf(environment, targets))
-    await engine.start(ROLLBACK, runId, input, { exclusive: environment.config.environment })
+    const over = (await engine.get(runId)) === null ? await refuseOpen(engine, session) : []
+    await engine.start(ROLLBACK, runId, input, { exclusive: environment.config.environment, over })
     await rm(file, { force: true })
     return attend(session, engine, runId)
   })

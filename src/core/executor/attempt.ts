@@ -36,7 +36,7 @@ const VERIFY_MS = 30_000
 export async function tryStep(world: World, step: Step, act: Act, options: TryOptions): Promise<Tried> {
   const began = world.clock.mono()
   const ms = () => Math.round(world.clock.mono() - began)
-  const opened = await open(world, step.component)
+  const opened = await open(world, step, act.signal)
   if (typeof opened === 'string') {
     act.guard()
     // Nothing was done this time; what came of an earlier one, nobody can say.
@@ -66,11 +66,37 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
 }
 
 /** The component, or why it cannot be opened. */
-async function open(world: World, component: string): Promise<Target | string> {
+async function open(world: World, step: Step, signal: AbortSignal): Promise<Target | string> {
+  const { component } = step
+  const limitMs = Math.max(step.limitMs, VERIFY_MS)
   try {
-    return await world.target(component)
+    return await within(world.clock, limitMs, signal, () => world.target(component))
   } catch (error) {
+    signal.throwIfAborted()
     return `${component} cannot be opened: ${messageOf(error)}`
+  }
+}
+
+/** What the work answers, or an error once the limit is over or the signal aborts, whatever the work goes on doing. */
+export async function within<T>(
+  clock: Clock,
+  limitMs: number,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted()
+  const timer = new AbortController()
+  const stop = () => timer.abort(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  const late = clock.sleep(limitMs, timer.signal).then((): never => {
+    throw new Error(`no answer within ${limitMs} ms`)
+  })
+  late.catch(() => {})
+  try {
+    return await Promise.race([work(), late])
+  } finally {
+    signal.removeEventListener('abort', stop)
+    timer.abort(null)
   }
 }
 
@@ -90,20 +116,27 @@ async function applyWithin(
     (error: unknown) => error ?? new Error('it failed without saying why'),
   )
   const timer = new AbortController()
-  const timeout = clock.sleep(step.limitMs, timer.signal).then(
+  // Told to stop, by its limit or because this process lets go, it has a while to do so, and is not waited for for ever.
+  const stopping = Promise.withResolvers<void>()
+  const stop = () => stopping.resolve()
+  act.signal.addEventListener('abort', stop, { once: true })
+  if (act.signal.aborted) stop()
+  clock.sleep(step.limitMs, timer.signal).then(
     () => {
       limit.abort(timedOut(step))
-      return clock.sleep(SETTLE_MS, timer.signal)
+      stop()
     },
-    () => null,
+    () => {},
   )
+  const given = stopping.promise.then(() => clock.sleep(SETTLE_MS, timer.signal))
+  given.catch(() => {})
   try {
-    const first = await Promise.race([applied, timeout])
+    const first = await Promise.race([applied, given])
     return limit.signal.aborted ? limit.signal.reason : first
   } finally {
+    act.signal.removeEventListener('abort', stop)
     // A reason of its own: making up an AbortError, with its stack, takes longer than the rest of the bookkeeping.
     timer.abort(null)
-    timeout.catch(() => {})
   }
 }
 
@@ -135,21 +168,11 @@ async function askVerdict(
   verify: () => Promise<Verdict>,
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const timer = new AbortController()
-  const stop = () => timer.abort(signal.reason)
-  signal.addEventListener('abort', stop, { once: true })
-  const late = clock.sleep(limitMs, timer.signal).then((): Verdict => {
-    return { is: 'unknown', why: `it could not be asked: no answer within ${limitMs} ms` }
-  })
-  late.catch(() => {})
   try {
-    return await Promise.race([verify(), late])
+    return await within(clock, limitMs, signal, verify)
   } catch (error) {
     signal.throwIfAborted()
-    return { is: 'unknown', why: messageOf(error) }
-  } finally {
-    signal.removeEventListener('abort', stop)
-    timer.abort(null)
+    return { is: 'unknown', why: `it could not be asked: ${messageOf(error)}` }
   }
 }
 

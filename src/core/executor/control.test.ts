@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { fail } from '../../../test/support/memory-world.ts'
 import { latch, rollback, until, untilStopped } from '../../../test/support/rollback.ts'
 import { scripted, sideBySide, stepOf, usersAway } from '../../../test/support/scripted.ts'
 
@@ -94,6 +95,35 @@ describe('C16: abort', () => {
     expect((await run.asked()).about).toBe('approval')
     await run.signal('$cancel')
     expect((await run.settled()).state).toBe('aborted')
+  })
+
+  it('counts though it comes while a failed gate asks whether users are safe', async () => {
+    const traffic = scripted('traffic', {
+      ...usersAway(),
+      steps: {
+        drain: { args: { undoes: ['traffic/return'] } },
+        return: { args: { undoes: ['traffic/drain'] } },
+        away: { args: { undoes: ['traffic/return'] } },
+      },
+      safe: ['traffic/away'],
+      verify: ({ id }) => (id === 'traffic/away' ? { is: 'unknown', why: 'balancer is down' } : undefined),
+    })
+    const run = await rollback({
+      systems: {},
+      targets: { traffic: traffic.target },
+      gates: { healthy: () => fail },
+      watch: { gates: ['healthy'], forMs: 1000 },
+    })
+    await run.begin()
+    expect((await run.settled()).state).toBe('waiting')
+    expect(await run.asked()).toMatchObject({ about: 'step', step: 'traffic/away' })
+    await run.signal('$cancel')
+    await until(async () => (await run.of('asked')).length === 2)
+    // It ends; only whether users are safe is still for somebody to say.
+    expect(await run.asked()).toMatchObject({ about: 'step', step: 'traffic/away' })
+    await run.answer('done')
+    expect((await run.settled()).state).toBe('aborted')
+    expect(await run.of('asked')).toHaveLength(2)
   })
 
   it('asks where it cannot tell whether users are safe, instead of taking the abort for the answer', async () => {

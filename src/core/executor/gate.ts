@@ -75,11 +75,14 @@ function notAsked(gate: string, at: number, text: string): GateResult {
 }
 
 async function gateFailed(place: Place, node: GateNode, key: string, result: GateResult): Promise<Failure> {
+  let aborted = false
   for (const id of node.onFail.apply) {
     const step = place.plan.steps[id]
     // Whatever came of it, the gate has failed: what cannot be brought to safety is told with the step's own events.
-    if (step !== undefined) await executeStep({ ...place, key: `${key}/safe`, again: true }, step)
+    const safe = step === undefined ? OK : await executeStep({ ...place, key: `${key}/safe`, again: true }, step)
+    aborted ||= !safe.ok && safe.kind === 'cancelled'
   }
   const why = `${result.outcome === 'fail' ? 'failed' : 'inconclusive'}: ${whyNot(result)}`
-  return { ok: false, kind: 'gate', what: node.gate, component: null, why, then: node.onFail.then }
+  const failure: Failure = { ok: false, kind: 'gate', what: node.gate, component: null, why, then: node.onFail.then }
+  return aborted ? { ...failure, aborted } : failure
 }

@@ -1,4 +1,4 @@
-import type { Node, ParNode } from '../contract.ts'
+import type { GateNode, Node, ParNode } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
@@ -18,6 +18,11 @@ export interface NodeInput {
   readonly again: boolean
   readonly accepted: Place['accepted']
   readonly skips: Place['skips']
+  /**
+   * The gate that let the run come here: a child that is resumed asks it again before its next step. Users are sent away
+   * only by whom the gate belongs to.
+   */
+  readonly gate: GateNode | null
 }
 
 /** Executes a part of a plan to its end. */
@@ -72,10 +77,12 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   if (held !== null) return held
   const tolerated: Failure[] = []
   const notBegun: Failure[] = []
+  const { gate: passed } = place.last
+  const gate = passed === null ? null : { ...passed, onFail: { ...passed.onFail, apply: [] } }
   const items = node.par.map(({ id, after, node: inner }) => {
     const key = `${place.key}/${id}`
     const { plan, phase, runId, again, accepted, skips } = place
-    const input: NodeInput = { plan: plan.hash, phase, runId, node: inner, key, again, accepted, skips }
+    const input: NodeInput = { plan: plan.hash, phase, runId, node: inner, key, again, accepted, skips, gate }
     return { id, after, input: toJson(input) }
   })
   const outcomes = await place.ctx.map(`${place.key}/par`, NODE_WORKFLOW, items, {

@@ -12,6 +12,8 @@ export interface Failure {
   readonly why: string
   /** What the plan says to do about it; null: the plan's policy. */
   readonly then: 'ask' | 'next-rung' | 'stop' | null
+  /** Somebody aborted the run while it saw to what had failed: nothing more is asked. */
+  readonly aborted?: true
 }
 
 export const OK: NodeResult = { ok: true, tolerated: [] }
@@ -32,6 +34,11 @@ export class NodeFailed extends Error {
     } catch {
       // Not one of ours: an unexpected error of the child's code.
     }
-    return { ok: false, kind: 'step', what: 'unexpected', component: null, why: text, then: 'ask' }
+    return unexpected(text)
   }
+}
+
+/** An error that nobody foresaw. */
+export function unexpected(why: string): Failure {
+  return { ok: false, kind: 'step', what: 'unexpected', component: null, why, then: 'ask' }
 }

@@ -1,16 +1,16 @@
 import type { Ctx, Engine } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
-import { type AcceptedLoss, beyond, blockersOf, isEmpty, type Plan, planHash } from '../plan.ts'
+import { type AcceptedLoss, beyond, blockersOf, differencesOf, isEmpty, type Plan, planHash } from '../plan.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { messageOf } from '../errors.ts'
-import { executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
-import type { Failure, NodeResult } from './result.ts'
+import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
+import { type Failure, type NodeResult, unexpected } from './result.ts'
 import { executeStep, type LastGate, type Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
 /** Raised whenever the order or the keys of the calls change: a run of another version is not resumed silently. */
-const VERSION = 1
+const VERSION = 2
 
 /** Teaches an engine how to roll back. */
 export function defineRollback(engine: Engine, world: World): void {
@@ -20,10 +20,10 @@ export function defineRollback(engine: Engine, world: World): void {
     return toJson(await run.execute())
   })
   engine.define(NODE_WORKFLOW, VERSION, async (ctx, input) => {
-    const { plan: hash, node, ...place } = input as unknown as NodeInput
+    const { plan: hash, node, gate, ...place } = input as unknown as NodeInput
     const plan = plans.get(hash)
     if (plan === undefined) throw new Error(`plan ${hash} is not loaded`)
-    return executeChild({ ctx, world, plan, last: { gate: null, stale: false }, ...place }, node)
+    return executeChild({ ctx, world, plan, last: { gate, stale: false }, ...place }, node)
   })
 }
 
@@ -68,21 +68,32 @@ class Rollback {
     if (isEmpty(this.#input.plan)) return this.#output('succeeded', 'there was nothing to do')
     this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal))
     this.#ctx.tell('departed', 'departure', { release: this.#departure })
-    return this.#chain()
+    return (await this.#notBegun()) ?? this.#chain()
+  }
+
+  /** Stopped before anything was touched, and gone on with hours later: the world may have moved in between. */
+  async #notBegun(): Promise<RunOutput | null> {
+    for (let look = 1; ; look++) {
+      const control = await checkpoint(this.#ctx, `begin/${look}`)
+      if (control === 'go') return null
+      if (control === 'cancel') return this.#output('aborted', 'it was aborted')
+      const moved = await this.#stillHolds(`replan/${look}`)
+      if (moved !== null) return this.#output('failed', moved)
+    }
   }
 
   /** Observes again: a plan for a world that has moved is not run, whoever said yes to it. */
-  async #stillHolds(): Promise<string | null> {
+  async #stillHolds(key = 'replan'): Promise<string | null> {
     const { plan } = this.#input
     if (planHash(plan) !== plan.hash)
       return 'the plan was altered since it was made: its steps are not those of its hash'
-    const now = (await this.#ctx.run('replan', async act => {
+    const now = (await this.#ctx.run(key, async act => {
       const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
       return toJson(await this.#world.replan(request, act.signal))
     })) as unknown as Plan
     if (now.hash === plan.hash && blockersOf(now).length === 0) return null
     const differences = differencesOf(plan, now)
-    this.#ctx.tell('moved', 'plan-moved', { planned: plan.hash, now: now.hash, differences })
+    this.#ctx.tell(`${key}/moved`, 'plan-moved', { planned: plan.hash, now: now.hash, differences })
     return `moved: ${differences.join('; ')}`
   }
 
@@ -91,7 +102,7 @@ class Rollback {
     const exclude: { component: ComponentId; rung: string }[] = []
     for (let index = 0; ; index++) {
       this.#plans.set(plan.hash, plan)
-      const end = await this.#plan(plan, index)
+      const end = await this.#planOrLeave(plan, index)
       if (end.is === 'done') return this.#output('succeeded', null)
       if (end.is === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
       const why = `${end.failure.what}: ${end.failure.why}`
@@ -104,6 +115,16 @@ class Rollback {
       if (next === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
       if (next === null) return this.#leave(plan, index, 'failed', `${why}; no further rung could be taken`)
       plan = next
+    }
+  }
+
+  /** An error that nobody foresaw is a failure like any other: users are left safe. */
+  async #planOrLeave(plan: Plan, index: number): Promise<PlanEnd> {
+    try {
+      return await this.#plan(plan, index)
+    } catch (error) {
+      // Where this process has lost the run or its journal, what leaves users safe throws the same again.
+      return { is: 'stopped', failure: unexpected(messageOf(error)) }
     }
   }
 
@@ -167,6 +188,7 @@ class Rollback {
         // A gate that fails once users are back has sent them away again.
         if (result.kind === 'gate' && back >= 0 && i > back && plan.safe.length > 0) this.#away = true
         this.#ctx.tell(`${key}/${pass}/failed`, 'phase-failed', toJson({ phase, ...result }))
+        if (result.aborted) return { is: 'cancelled' }
         const decision = await this.#decide(plan, phase, `${key}/${pass}`, result)
         if (decision.do === 'skip') this.#skip(result)
         if (decision.do === 'next-rung') return { is: 'fall', failure: result }
@@ -246,31 +268,16 @@ class Rollback {
     for (const id of this.#away ? plan.safe : []) {
       const step = plan.steps[id]
       const result = step === undefined ? null : await executeStep(place, step)
-      if (result !== null && !result.ok) unsafe.push(`${result.what}: ${result.why}`)
+      if (result === null || result.ok) continue
+      const why = result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why
+      unsafe.push(`${id}: ${why}`)
     }
     if (unsafe.length === 0) return this.#output(state, why)
     return { ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`), unsafe }
   }
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {
-    return { state, why, departure: this.#departure, fenced: this.#fenced, skipped: this.#skips }
+    const fenced = [...new Set(this.#fenced)]
+    return { state, why, departure: this.#departure, fenced, skipped: this.#skips }
   }
-}
-
-/** What is different between two plans for the same release, in words. */
-export function differencesOf(planned: Plan, now: Plan): string[] {
-  const out: string[] = []
-  for (const c of now.components) {
-    const before = planned.components.find(p => p.id === c.id)
-    if (before === undefined) out.push(`${c.id} is new in backout.yaml`)
-    else if (before.observed.identity !== c.observed.identity) out.push(`${c.id} is now ${c.observed.identity}`)
-    else if (before.observed.state !== c.observed.state) {
-      out.push(`${c.id} changed: it was "${before.observed.summary}", now "${c.observed.summary}"`)
-    } else if (before.rung !== c.rung)
-      out.push(`${c.id} would now be taken back by "${c.rung}" instead of "${before.rung}"`)
-  }
-  for (const b of blockersOf(now)) out.push(b.what)
-  for (const why of beyond(planned.envelope, now)) out.push(why)
-  if (planned.configHash !== now.configHash) out.push('backout.yaml was changed')
-  return out.length > 0 ? [...new Set(out)] : ['the steps are no longer the same']
 }

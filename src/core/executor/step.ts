@@ -4,7 +4,7 @@ import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
 import type { Phase } from '../words.ts'
-import { makeAct, type Tried, tryStep } from './attempt.ts'
+import { makeAct, type Tried, tryStep, within } from './attempt.ts'
 import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
 import type { World } from './world.ts'
 
@@ -129,13 +129,19 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
 async function fence(place: Place, key: string, step: Step, tried: Tried): Promise<Failure> {
   const { ctx, world, runId, accepted } = place
   const keepAway = async (act: Act) => {
+    const over = new AbortController()
     try {
       const target = await world.target(step.component)
       if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
       const options = { attempt: 1, verifyFirst: false, accepted, runId }
-      await target.fence(step, makeAct(world, step, act, act.signal, options))
+      const signal = AbortSignal.any([act.signal, over.signal])
+      const keep = async () => target.fence?.(step, makeAct(world, step, act, signal, options))
+      await within(world.clock, step.limitMs, act.signal, keep)
       return { ok: true, why: tried.why }
     } catch (error) {
+      // Given up on, it writes nothing more.
+      over.abort(error)
+      act.signal.throwIfAborted()
       return { ok: false, why: messageOf(error) }
     }
   }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { fail, pass } from '../../../test/support/memory-world.ts'
 import { fastClock, latch, rollback, until, untilStopped } from '../../../test/support/rollback.ts'
 import { scripted, type Script, type Scripted, usersAway } from '../../../test/support/scripted.ts'
+import type { Target, Verdict } from '../contract.ts'
 import type { Sample } from '../gate.ts'
 import type { World } from './world.ts'
 
@@ -162,7 +163,97 @@ describe('D7: a resumed run', () => {
   )
 })
 
+describe('D7: a resumed run in the middle of hosts side by side', () => {
+  it('asks the gate that let it come there before the next step of each, and sends nobody away', async () => {
+    let healthy = true
+    let asked = 0
+    let tries = 0
+    const gate = { gate: 'healthy', forMs: 0, onFail: { apply: ['app/away'], then: 'ask' as const } }
+    const lane = (id: string) => ({ id, after: [], node: { seq: [step(`app/${id}1`), step(`app/${id}2`)] } })
+    const par = (...lanes: ReturnType<typeof lane>[]) => ({ par: lanes, limit: 4, maxFailures: 0 })
+    const verbs = ['a1', 'a2', 'b1', 'b2', 'c1', 'c2', 'd1', 'd2']
+    const app = scripted('app', {
+      steps: Object.fromEntries([...verbs, 'away'].map(verb => [verb, {}])),
+      phases: { code: { seq: [gate, par(lane('a'), lane('b')), par(lane('c'), lane('d'))] } },
+      safe: ['app/away'],
+      apply: (_, act) => (++tries <= 2 ? untilStopped(act.signal) : undefined),
+    })
+    const gates = { healthy: () => (asked++, healthy ? pass : fail) }
+    const run = await rollback({ systems: {}, targets: { app: app.target }, gates })
+    await run.begin()
+    await until(() => tries === 2)
+    healthy = false
+    asked = 0
+    await run.die()
+    expect((await run.settled()).state).toBe('waiting')
+    expect(await run.asked()).toMatchObject({ about: 'gate', step: 'healthy' })
+    expect(app.applied.toSorted()).toEqual(['app/a1', 'app/b1'])
+    expect(asked).toBe(2)
+    healthy = true
+    asked = 0
+    await run.answer('retry')
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(app.applied.toSorted()).toEqual(verbs.map(verb => `app/${verb}`))
+    // Once before the new pass, and in its own turn there: nobody was interrupted since.
+    expect(asked).toBe(2)
+  })
+})
+
+describe('C1: a run that was stopped before it touched anything', () => {
+  const held = async (world: { moved: boolean }) => {
+    const app = scripted('app', {
+      steps: { a: {} },
+      phases: { code: step('app/a') },
+      state: () => ({ moved: world.moved }),
+    })
+    let departures = 0
+    const departure = async () => {
+      if (++departures === 1) await run.signal('$pause')
+      return 'departure'
+    }
+    const run = await rollback({ systems: {}, targets: { app: app.target }, departure })
+    await run.begin()
+    expect((await run.settled()).state).toBe('paused')
+    return { run, app }
+  }
+
+  it('observes again when it goes on, and touches nothing where the world has moved', async () => {
+    const world = { moved: false }
+    const { run, app } = await held(world)
+    world.moved = true
+    await run.signal('$resume')
+    expect((await run.settled()).state).toBe('failed')
+    expect((await run.output()).why).toContain('moved: app changed')
+    expect(app.applied).toEqual([])
+  })
+
+  it('goes on where nothing has changed, in another process too', async () => {
+    const { run, app } = await held({ moved: false })
+    await run.die(engine => engine.signal('r1', '$resume', { by: 'ann' }, 'again'))
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(app.applied).toEqual(['app/a'])
+  })
+
+  it('ends there where it is aborted', async () => {
+    const { run, app } = await held({ moved: false })
+    await run.signal('$cancel')
+    expect((await run.settled()).state).toBe('aborted')
+    expect(app.applied).toEqual([])
+  })
+})
+
 describe('fail closed', () => {
+  it('leaves users safe where an adapter answers what no contract knows', async () => {
+    const traffic = scripted('traffic', usersAway())
+    const app = scripted('app', { steps: { a: {} }, phases: { code: step('app/a') } })
+    const odd: Target = { ...app.target, verify: async () => undefined as unknown as Verdict }
+    const run = await rollback({ systems: {}, targets: { app: odd, traffic: traffic.target } })
+    await run.begin()
+    expect((await run.settled()).state).toBe('failed')
+    expect([...traffic.there]).toEqual(['traffic/drain'])
+    expect((await run.output()).why).toContain('unexpected')
+  })
+
   it('takes a gate that cannot be asked for no pass', async () => {
     const app = scripted('app', { steps: { a: {} }, phases: { code: step('app/a') } })
     const gate = () => Promise.reject(new Error('there is no gate "helthy"'))

@@ -8,10 +8,11 @@ import type { RunState } from './words.ts'
 export interface Ctx {
   readonly runId: string
   /**
-   * Journalled once, executed at least once. After `ms` the signal aborts and the call throws, whatever fn goes on doing.
-   * Calls that name the same `handle` share what `note` keeps, over the whole root run.
+   * Journalled once, executed at least once. fn begins once all that was journalled before is on disk; its own result is
+   * on disk before anything that comes after it begins. After `ms` the signal aborts and the call throws, whatever fn goes
+   * on doing.
    */
-  run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: { ms?: number; handle?: string }): Promise<T>
+  run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options?: RunOptions): Promise<T>
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
    * A `$cancel` comes before all newer ones: nothing takes it back. The deadline is durable. Children see the signals of
@@ -31,6 +32,15 @@ export interface Ctx {
   map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions): Promise<Record<string, Outcome>>
   /** Writes an event to the journal, once, in the order of the calls. */
   tell(key: string, type: string, data: Json): void
+}
+
+export interface RunOptions {
+  /** Milliseconds. */
+  readonly ms?: number
+  /** Calls that name the same one share what `note` keeps, over the whole root run. */
+  readonly handle?: string
+  /** fn touches nothing outside this process, so that it need not wait for the disk. */
+  readonly pure?: boolean
 }
 
 export interface MapItem {

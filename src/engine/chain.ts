@@ -10,12 +10,20 @@ export function chainKey(key: Uint8Array): KeyObject {
   return createSecretKey(key)
 }
 
-/** HMAC-SHA-256 over the event and the mac of the one before it, so that none can be changed, removed or moved unseen. */
-export function macOf(key: KeyObject, before: string, event: Omit<Event, 'mac'>): string {
-  const { seq, run, at, type, data } = event
+/**
+ * HMAC-SHA-256 over the event and the mac of the one before it, so that none can be changed, removed or moved unseen.
+ * `data` is the canonical text of the event's data, where the caller has it already.
+ */
+export function macOf(
+  key: KeyObject,
+  before: string,
+  event: Omit<Event, 'mac'>,
+  data = canonicalJson(event.data),
+): string {
+  const { seq, run, at, type } = event
+  const head = JSON.stringify([seq, run, at, type])
   return createHmac('sha256', key)
-    .update(before)
-    .update(canonicalJson([seq, run, at, type, data]))
+    .update(`${before}${head.slice(0, -1)},${data}]`)
     .digest('hex')
 }
 

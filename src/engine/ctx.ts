@@ -1,5 +1,5 @@
 import { iso } from '../core/clock.ts'
-import type { Act, Ctx, MapItem, MapOptions, Outcome } from '../core/engine.ts'
+import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
 import { ENDED } from '../core/words.ts'
@@ -24,14 +24,11 @@ export class WorkflowCtx implements Ctx {
     this.#seen = new Map(seen)
   }
 
-  async run<T extends Json>(
-    key: string,
-    fn: (act: Act) => Promise<T>,
-    options: { ms?: number; handle?: string } = {},
-  ): Promise<T> {
+  async run<T extends Json>(key: string, fn: (act: Act) => Promise<T>, options: RunOptions = {}): Promise<T> {
     return this.#alone(key, async () => {
       const known = this.#active.op(this.runId, key)
       if (known?.done) return replay(known) as T
+      if (options.pure !== true) await this.#active.store.durable()
       const op: OpRow = known ?? this.#op(key)
       let noted = options.handle === undefined ? op : this.#handle(options.handle)
       const limit = options.ms === undefined ? null : { ms: options.ms, over: new AbortController() }
@@ -58,7 +55,8 @@ export class WorkflowCtx implements Ctx {
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const done: OpRow = { ...op, done: true, ...outcome }
       this.#active.keepOp(done)
-      await this.#write(done)
+      // Goes to disk with what comes next, before anything else is touched.
+      void this.#write(done)
       return replay(done) as T
     })
   }

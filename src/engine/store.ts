@@ -9,6 +9,8 @@ export interface Store {
    * once it is durable. After one failure every later write fails too: nothing may happen that the journal lacks.
    */
   write(change: (tx: Tx) => void): Promise<void>
+  /** Resolves once everything that was written before is durable; rejects where a write has failed. */
+  durable(): Promise<void>
   /** Throws where a write has failed. */
   check(): void
   run(id: string): RunRow | null

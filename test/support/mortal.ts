@@ -44,6 +44,7 @@ export class Mortal {
     return {
       ...inner,
       write: change => this.#step(() => inner.write(change)),
+      durable: () => (this.alive ? inner.durable() : never()),
       lock: (name, owner) => {
         const lock = inner.lock(name, owner)
         this.#locks.push(lock)

@@ -79,10 +79,11 @@ async function once(place: Place, step: Step, key: string, attempt: number, forc
   const { ctx, world } = place
   let fresh = false
   // The intent is on disk before the target is touched; where it was there already, somebody may have begun.
-  await ctx.run(`${key}?`, async () => {
+  const intend = async () => {
     fresh = true
     return null
-  })
+  }
+  await ctx.run(`${key}?`, intend, { pure: true })
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
   const options = { attempt, verifyFirst, accepted: place.accepted, runId: place.runId }
   const tried = await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)), { handle: step.id })

@@ -34,6 +34,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
   }
   return {
     write: async change => change(tx),
+    durable: async () => {},
     check: () => {},
     run: id => runs.get(id) ?? null,
     runs: filter =>

@@ -1,9 +1,10 @@
+import type { KeyObject } from 'node:crypto'
 import { mkdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 import type { Event, Head } from '../../core/engine.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import type { Json } from '../../core/json.ts'
+import { canonicalJson, type Json } from '../../core/json.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
 import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
 import { isBusy, takeLock } from './lock.ts'
@@ -18,15 +19,22 @@ interface Options {
   readonly fileSystem?: (folder: string) => number
 }
 
+interface Waiting {
+  readonly change: (tx: Tx) => void
+  readonly done: Promise<void>
+  readonly resolve: () => void
+  readonly reject: (e: unknown) => void
+}
+
 type Row = Record<string, string | number | null>
 
 /** Journal on disk: WAL with synchronous=FULL, so that what was answered as written survives a power cut. */
 export function sqliteStore({ home, key, fileSystem }: Options): Store {
   const { db, sql } = openJournal(home, fileSystem ?? (folder => statfsSync(folder).type))
-  const queue: { change: (tx: Tx) => void; resolve: () => void; reject: (e: unknown) => void }[] = []
+  const queue: Waiting[] = []
   let broken: BackoutError | null = null
   let scheduled = false
-  const tx = transaction(sql, key)
+  const secret = chainKey(key)
 
   function flush(): void {
     scheduled = false
@@ -35,6 +43,7 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
     try {
       if (broken !== null) throw broken
       sql.begin.run()
+      const tx = transaction(sql, secret)
       for (const item of batch) item.change(tx)
       sql.commit.run()
       for (const item of batch) item.resolve()
@@ -57,10 +66,14 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
     write(change) {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       promise.catch(() => {})
-      queue.push({ change, resolve, reject })
+      queue.push({ change, done: promise, resolve, reject })
       if (!scheduled) setImmediate(flush)
       scheduled = true
       return promise
+    },
+    async durable() {
+      if (broken !== null) throw broken
+      await queue.at(-1)?.done
     },
     check() {
       if (broken !== null) throw broken
@@ -100,7 +113,7 @@ function openJournal(home: string, fileSystem: (folder: string) => number) {
     db = new DatabaseSync(file, { timeout: 5_000 })
     // Looked at before anything is written: a newer Backout's journal stays as it is.
     refuseNewer(db, file)
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL')
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256')
     db.exec(SCHEMA)
     // Only once: who only looks needs no right to write, which a stopped process may hold.
     if (formatOf(db) === undefined) db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
@@ -224,8 +237,9 @@ function headOf(sql: ReturnType<typeof statements>): Head {
 const text = (value: Json): string => JSON.stringify(value)
 const orNull = (value: Json): SQLInputValue => (value === null ? null : JSON.stringify(value))
 
-function transaction(sql: ReturnType<typeof statements>, key: Uint8Array): Tx {
-  const secret = chainKey(key)
+/** The writes of one transaction, in which nobody else adds to the chain. */
+function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx {
+  let head: Head | null = null
   return {
     putRun(r) {
       const io = [text(r.input), orNull(r.output), r.error]
@@ -238,10 +252,12 @@ function transaction(sql: ReturnType<typeof statements>, key: Uint8Array): Tx {
       return Number(sql.addSignal.run(s.root, s.name, text(s.value), s.idem).changes) === 1
     },
     addEvent(event) {
-      const before = headOf(sql)
-      const numbered = { seq: before.length + 1, ...event }
-      const full = { ...numbered, mac: macOf(secret, before.mac, numbered) }
-      sql.addEvent.run(full.seq, full.run, full.at, full.type, text(full.data), full.mac)
+      head ??= headOf(sql)
+      const numbered = { seq: head.length + 1, ...event }
+      const data = canonicalJson(event.data)
+      const full = { ...numbered, mac: macOf(secret, head.mac, numbered, data) }
+      sql.addEvent.run(full.seq, full.run, full.at, full.type, data, full.mac)
+      head = { length: full.seq, mac: full.mac }
       return full
     },
   }

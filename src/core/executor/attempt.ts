@@ -109,8 +109,10 @@ async function applyWithin(
   stepAct: (signal: AbortSignal) => StepAct,
 ): Promise<unknown> {
   const limit = new AbortController()
-  const signal = AbortSignal.any([act.signal, limit.signal])
-  const apply = async () => target.apply(step, stepAct(signal))
+  const stop = () => limit.abort(act.signal.reason)
+  if (act.signal.aborted) stop()
+  act.signal.addEventListener('abort', stop, { once: true })
+  const apply = async () => target.apply(step, stepAct(limit.signal))
   const applied = apply().then(
     () => null,
     (error: unknown) => error ?? new Error('it failed without saying why'),

@@ -87,11 +87,13 @@ class Rollback {
     const { plan } = this.#input
     if (planHash(plan) !== plan.hash)
       return 'the plan was altered since it was made: its steps are not those of its hash'
+    // Kept only where it is another one: the journal has the plan already.
     const now = (await this.#ctx.run(key, async act => {
       const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
-      return toJson(await this.#world.replan(request, act.signal))
-    })) as unknown as Plan
-    if (now.hash === plan.hash && blockersOf(now).length === 0) return null
+      const made = await this.#world.replan(request, act.signal)
+      return holds(plan, made) ? null : toJson(made)
+    })) as unknown as Plan | null
+    if (now === null || holds(plan, now)) return null
     const differences = differencesOf(plan, now)
     this.#ctx.tell(`${key}/moved`, 'plan-moved', { planned: plan.hash, now: now.hash, differences })
     return `moved: ${differences.join('; ')}`
@@ -280,4 +282,8 @@ class Rollback {
     const fenced = [...new Set(this.#fenced)]
     return { state, why, departure: this.#departure, fenced, skipped: this.#skips }
   }
+}
+
+function holds(plan: Plan, now: Plan): boolean {
+  return now.hash === plan.hash && blockersOf(now).length === 0
 }

@@ -3,8 +3,9 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { runLocal } from '../../exec/local.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
-import { facts, type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
+import { type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
 import { serviceScript, switchScript } from './scripts.ts'
+import { factsOfStep, lastSeen, thenLook } from './seen.ts'
 import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs } from './steps.ts'
 
 function hostOf(fleet: Fleet, name: string): Host {
@@ -29,16 +30,20 @@ function unitOf(host: Host, label: string): Unit {
   })
 }
 
-/** Runs a step's script on its host: one command there and back. Throws what the script says, or that it did not answer. */
+/**
+ * Runs a step's script on its host, and asks it what it is then: one command there and back. Throws what the script says,
+ * or that it did not answer.
+ */
 export async function apply(fleet: Fleet, step: Step, act: StepAct): Promise<void> {
   const args = argsOf(step)
   const host = hostOf(fleet, args.host)
-  const script = scriptOf(fleet, host, args, act.idem)
+  const units = unitsAsked(fleet, host, args)
+  const script = thenLook(fleet, host, units, scriptOf(fleet, host, args, act.idem))
   act.signal.throwIfAborted()
   act.guard()
-  const command = scriptCommand(script, limitOf(fleet, args.do), act.idem)
+  const command = scriptCommand(script, limitOf(fleet, args.do) + fleet.config.limits.status, act.idem)
   const result = await host.runner.run(command, act.signal)
-  const failed = facts(host, result.stdout, result.stderr).find(([word]) => word === 'fail')
+  const failed = factsOfStep(fleet, host, units, act.idem, result).find(([word]) => word === 'fail')
   if (failed !== undefined) throw refusal(fleet, args, failed[1], result.stderr)
 }
 
@@ -98,13 +103,17 @@ function versionOf(args: StepArgs): string {
   return args.version ?? args.release
 }
 
-/** Asks the host what became of a step. */
+function unitsAsked(fleet: Fleet, host: Host, args: StepArgs): readonly Unit[] {
+  if (args.do !== 'switch') return [unitOf(host, args.label)]
+  return fleet.config.service === undefined ? host.units : []
+}
+
+/** Asks the host what became of a step: right after it was applied, what it said then. */
 export async function verify(fleet: Fleet, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
   const host = hostOf(fleet, args.host)
   const serviceless = fleet.config.service === undefined
-  const units = args.do === 'switch' ? (serviceless ? host.units : []) : [unitOf(host, args.label)]
-  const view = await look(fleet, host, act.signal, units)
+  const view = lastSeen(fleet, act.idem) ?? (await look(fleet, host, act.signal, unitsAsked(fleet, host, args)))
   if (view.silent !== null) return { is: 'unknown', why: `${host.name} does not answer: ${view.silent.why}` }
   const scope = args.do === 'switch' ? 'switch' : `unit.${args.label}`
   const busy = view.alive.find(a => a.scope === scope)

@@ -82,7 +82,7 @@ export function facts(host: Host, stdout: string, stderr: string): [string, stri
   })
 }
 
-function parseLook(host: Host, units: readonly Unit[], found: [string, string][]): HostView {
+export function parseLook(host: Host, units: readonly Unit[], found: [string, string][]): HostView {
   const one = (word: string) => found.find(([w]) => w === word)?.[1]
   const of = (word: string, label: string) => {
     const hit = found.find(([w, rest]) => w === word && (rest === label || rest.startsWith(`${label} `)))

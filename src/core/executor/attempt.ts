@@ -109,7 +109,12 @@ async function applyWithin(
   stepAct: (signal: AbortSignal) => StepAct,
 ): Promise<unknown> {
   const limit = new AbortController()
-  const stop = () => limit.abort(act.signal.reason)
+  // Told to stop, by its limit or because this process lets go, it has a while to do so, and is not waited for for ever.
+  const stopping = Promise.withResolvers<void>()
+  const stop = () => {
+    limit.abort(act.signal.reason)
+    stopping.resolve()
+  }
   if (act.signal.aborted) stop()
   act.signal.addEventListener('abort', stop, { once: true })
   const apply = async () => target.apply(step, stepAct(limit.signal))
@@ -118,15 +123,10 @@ async function applyWithin(
     (error: unknown) => error ?? new Error('it failed without saying why'),
   )
   const timer = new AbortController()
-  // Told to stop, by its limit or because this process lets go, it has a while to do so, and is not waited for for ever.
-  const stopping = Promise.withResolvers<void>()
-  const stop = () => stopping.resolve()
-  act.signal.addEventListener('abort', stop, { once: true })
-  if (act.signal.aborted) stop()
   clock.sleep(step.limitMs, timer.signal).then(
     () => {
       limit.abort(timedOut(step))
-      stop()
+      stopping.resolve()
     },
     () => {},
   )

@@ -128,7 +128,13 @@ export interface Need {
   readonly by: ComponentId
 }
 
-export type Node = { readonly step: StepId } | GateNode | { readonly seq: readonly Node[] } | ParNode
+export type Node = { readonly step: StepId } | GateNode | SeqNode | ParNode
+
+export interface SeqNode {
+  readonly seq: readonly Node[]
+  /** More failures than this in all of it fail it, whatever each `par` in it allows by itself. */
+  readonly maxFailures?: number
+}
 
 export interface ParNode {
   readonly par: readonly { readonly id: string; readonly after: readonly string[]; readonly node: Node }[]

@@ -1,4 +1,4 @@
-import type { GateNode, Node, ParNode } from '../contract.ts'
+import type { GateNode, Node, ParNode, SeqNode } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
@@ -29,7 +29,7 @@ export interface NodeInput {
 export async function executeNode(place: Place, node: Node): Promise<NodeResult> {
   if ('step' in node) return stepOf(place, node.step)
   if ('gate' in node) return executeGate(place, node)
-  if ('seq' in node) return sequence(place, node.seq)
+  if ('seq' in node) return sequence(place, node)
   return parallel(place, node)
 }
 
@@ -58,19 +58,24 @@ export async function hold(place: Place): Promise<Failure | null> {
   return null
 }
 
-async function sequence(place: Place, nodes: readonly Node[]): Promise<NodeResult> {
+async function sequence(place: Place, { seq, maxFailures = Infinity }: SeqNode): Promise<NodeResult> {
   const tolerated: Failure[] = []
-  for (const [i, node] of nodes.entries()) {
-    const result = await executeNode({ ...place, key: `${place.key}/${i}` }, node)
-    if (!result.ok) return result
+  const most = Math.min(maxFailures, place.mayFail ?? Infinity)
+  for (const [i, node] of seq.entries()) {
+    const mayFail = Math.max(0, most - tolerated.length)
+    const result = await executeNode({ ...place, key: `${place.key}/${i}`, mayFail }, node)
+    if (!result.ok) return result.kind === 'cancelled' ? result : several(result, [...tolerated, result])
     tolerated.push(...result.tolerated)
+    // What ran side by side inside of it could not count what the others tolerated.
+    if (tolerated[0] !== undefined && tolerated.length > most) return several(tolerated[0], tolerated)
   }
   return { ok: true, tolerated }
 }
 
 async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   const [only] = node.par
-  if (node.par.length === 1 && only !== undefined && node.maxFailures === 0) {
+  const maxFailures = Math.min(node.maxFailures, place.mayFail ?? Infinity)
+  if (node.par.length === 1 && only !== undefined && maxFailures === 0) {
     return executeNode({ ...place, key: `${place.key}/${only.id}` }, only.node)
   }
   const held = place.last.gate === null ? null : await hold({ ...place, key: `${place.key}/par` })
@@ -87,7 +92,7 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   })
   const outcomes = await place.ctx.map(`${place.key}/par`, NODE_WORKFLOW, items, {
     concurrency: node.limit,
-    maxFailures: node.maxFailures,
+    maxFailures,
   })
   const failures: Failure[] = []
   for (const [id, outcome] of Object.entries(outcomes)) {
@@ -97,12 +102,12 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
     tolerated.push(...((outcome.value as unknown as { tolerated: Failure[] } | null)?.tolerated ?? []))
   }
   const [first] = failures.filter(f => f.kind !== 'cancelled')
-  if (first !== undefined && failures.length > node.maxFailures) return several(first, failures)
+  if (first !== undefined && failures.length > maxFailures) return several(first, failures)
   if (failures.some(f => f.kind === 'cancelled')) return cancelled()
   if (notBegun.length > 0 && (await place.ctx.wait(`${place.key}/stopped`, ['$cancel'], 0)) !== null) return cancelled()
   // What comes after something that failed is not on the release either.
   const all = [...failures, ...notBegun]
-  if (all[0] !== undefined && all.length > node.maxFailures) return several(all[0], all)
+  if (all[0] !== undefined && all.length > maxFailures) return several(all[0], all)
   return { ok: true, tolerated: [...tolerated, ...all] }
 }
 

@@ -23,6 +23,8 @@ export interface Place {
   readonly accepted: readonly AcceptedLoss[]
   /** Steps and gates that a person skipped, with a reason in the journal. */
   readonly skips: readonly string[]
+  /** How many failures the sequence around it still tolerates; as many as each `par` does, where it does not say. */
+  readonly mayFail?: number
   /** Of this run or child, whatever the place in it. */
   readonly last: LastGate
 }

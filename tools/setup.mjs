@@ -8,6 +8,19 @@ import { delimiter, join } from 'node:path'
 const root = new URL('..', import.meta.url).pathname
 const stamp = join(root, 'node_modules', '.set-up')
 
+/** Programs that the tests run, and the packages that bring them. */
+const SERVERS = {
+  sshd: ['openssh-server'],
+  ssh: ['openssh-client'],
+  haproxy: ['haproxy'],
+  nginx: ['nginx-light'],
+  git: ['git'],
+  dockerd: ['docker.io'],
+  docker: ['docker-cli', 'docker.io'],
+  mmdebstrap: ['mmdebstrap'],
+  ip: ['iproute2'],
+}
+
 packages()
 bundledNode()
 if (process.argv.includes('--servers')) servers()
@@ -35,10 +48,18 @@ function bundledNode() {
     throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
 }
 
+/** Runs what it is given, while no package may start a service. What was there is left as it is. */
+const WITHOUT_SERVICES = `policy=/usr/sbin/policy-rc.d
+[ ! -e $policy ] || exec "$@"
+trap 'rm -f $policy' EXIT
+trap 'exit 1' INT TERM HUP
+printf '#!/bin/sh\\nexit 101\\n' >$policy
+chmod 755 $policy
+"$@"`
+
 /** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */
 function servers() {
-  const wanted = { sshd: 'openssh-server', ssh: 'openssh-client', haproxy: 'haproxy', nginx: 'nginx-light', git: 'git' }
-  const missing = Object.keys(wanted).filter(tool => !found(tool))
+  const missing = Object.keys(SERVERS).filter(tool => !found(tool))
   if (missing.length === 0 || !found('apt-get')) return
   const admin = process.getuid() === 0 ? [] : found('sudo') && works('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null
   if (admin === null) {
@@ -46,15 +67,22 @@ function servers() {
     return
   }
   const apt = (...args) => {
-    const [command, ...rest] = [...admin, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args]
+    const aptGet = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q', ...args]
+    // A service that Debian would start by itself is not wanted: the tests start their own.
+    const [command, ...rest] = [...admin, 'sh', '-c', WITHOUT_SERVICES, 'sh', ...aptGet]
     return works(command, rest)
   }
   console.log(`Installing ${missing.join(', ')} ...`)
   apt('update')
-  // A service that Debian would start by itself is not wanted: the tests start their own.
-  if (!apt('install', '-y', '--no-install-recommends', ...missing.map(tool => wanted[tool]))) {
+  if (!apt('install', '-y', '--no-install-recommends', ...new Set(missing.map(packageOf)))) {
     console.log('apt-get could not install all of them; the tests say what they skip')
   }
+}
+
+/** The first that apt knows: newer releases have some tools in packages of their own. */
+function packageOf(tool) {
+  const names = SERVERS[tool]
+  return names.find(name => spawnSync('apt-cache', ['show', name], { stdio: 'ignore' }).status === 0) ?? names[0]
 }
 
 function found(tool) {

@@ -1,22 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
-
-export interface Said {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
+import { type CommandLine, commandLine } from './command-line.ts'
 
 /** A folder with a backout.yaml of two files and shell commands, driven through the real command line. */
-export interface Toy extends AsyncDisposable {
+export interface Toy extends CommandLine, AsyncDisposable {
   readonly folder: string
-  backout(argv: readonly string[], env?: Record<string, string>): Promise<Said>
-  json<T>(argv: readonly string[]): Promise<T>
   /** Puts a version there, not through Backout. */
   release(version: string): Promise<void>
   versions(): Promise<string[]>
@@ -37,18 +26,7 @@ export async function makeToy(more = 'policy: { verify: [well] }', settings = ''
   const folder = await mkdtemp(join(tmpdir(), 'backout-toy-'))
   const write = (name: string, text: string) => writeFile(join(folder, name), text)
   const read = (name: string) => readFile(join(folder, name), 'utf8')
-  const backout = async (argv: readonly string[], env: Record<string, string> = {}): Promise<Said> => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...argv], {
-      cwd: folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', NO_COLOR: '1', ...env },
-    })
-    const text = { stdout: '', stderr: '' }
-    child.stdout.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()))
-    child.stderr.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()))
-    const [code] = (await once(child, 'close')) as [number | null]
-    return { code, ...text }
-  }
+  const line = commandLine(folder)
   const release = async (version: string) => {
     await write('app', `${version}\n`)
     await write('db', `${version}\n`)
@@ -70,17 +48,11 @@ ${more}
   )
   return {
     folder,
-    backout,
+    ...line,
     write,
     read,
     release,
     versions: async () => [(await read('db')).trim(), (await read('app')).trim()],
-    async json<T>(argv: readonly string[]): Promise<T> {
-      const { stdout, stderr } = await backout(['--json', ...argv])
-      const last = stdout.trim().split('\n').at(-1)
-      if (last === undefined || last === '') throw new Error(`no JSON: ${stderr}`)
-      return JSON.parse(last) as T
-    },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   }
 }

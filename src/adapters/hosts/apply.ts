@@ -62,7 +62,7 @@ function refusal(fleet: Fleet, args: StepArgs, said: string, stderr: string): Ba
       `Another step is still at work on ${where} (${detail})`,
       'wait until it has ended; its process is on that host',
     ],
-    not_writable: [`${detail} on ${where} cannot be written`, 'give the user who deploys the right to write there'],
+    not_writable: [`${detail} on ${where} cannot be written`, writable(stderr)],
     release_gone: [
       `${args.release} is gone from ${where}: ${detail}`,
       'put it back from the artefact store, then resume',
@@ -80,6 +80,10 @@ function refusal(fleet: Fleet, args: StepArgs, said: string, stderr: string): Ba
       `The service on ${where} did not run within ${limits.start} ms (its status is ${detail})`,
       'look at its own log; the start command alone is not believed',
     ],
+    not_stable: [
+      `The service on ${where} ran, and within ${limits.settle} ms it was ${detail} again`,
+      'look at its own log: it dies after its start',
+    ],
     still_running: [
       `The service on ${where} still ran after ${limits.stop} ms (its status is ${detail})`,
       'stop it by hand, then resume',
@@ -92,11 +96,24 @@ function refusal(fleet: Fleet, args: StepArgs, said: string, stderr: string): Ba
       `The status command on ${where} ended with ${detail}: neither 0 (running) nor 3 (stopped)`,
       'make the status command say 0 or 3',
     ],
-    command_failed: [`A command on ${where} failed: ${detail}`, 'run it by hand there, in the folder of the link'],
+    command_failed: [`A command on ${where} failed: ${detail}`, failing(stderr)],
   }
   const [what, next] = known[code] ?? [`${where}: ${said}`, 'look at the host']
   const cause = redact(stderr.trim().slice(-1_000)) || undefined
   return new BackoutError({ code, what, cause, next, exit: 'failed' })
+}
+
+function writable(stderr: string): string {
+  if (/No space left|quota exceeded/i.test(stderr)) return 'free space on that host, then resume'
+  if (/Read-only file system/i.test(stderr)) return 'its disk is mounted read-only: look at the disk, then resume'
+  return 'give the user who deploys the right to write there'
+}
+
+function failing(stderr: string): string {
+  if (!/\bsudo: |not allowed to execute|is not in the sudoers/.test(stderr)) {
+    return 'run it by hand there, in the folder of the link'
+  }
+  return 'let the user who deploys run it there without a password (NOPASSWD in /etc/sudoers.d), then resume'
 }
 
 function versionOf(args: StepArgs): string {
@@ -151,7 +168,7 @@ function runs(unit: UnitView, args: UnitArgs, idem: string): Verdict {
     return { is: 'not-done', why: `it says version ${unit.version ?? 'nothing'}` }
   }
   if (unit.stale === args.release) return { is: 'not-done', why: 'it runs since before the switch' }
-  if (args.do === 'restart' && unit.did !== idem) return { is: 'not-done', why: 'it was not restarted by this step' }
+  if (unit.did !== idem) return { is: 'not-done', why: `this step did not see it ${args.do} and stay up` }
   return { is: 'done', why: `it runs ${unit.version ?? args.release}` }
 }
 

@@ -144,15 +144,8 @@ async function checkHost(
   const dir = fleet.config.strategy === 'symlink' ? `releases/${place}` : place
   const quick = mode === 'emergency'
   try {
-    says.push(
-      ...judgeSums(
-        fleet,
-        host,
-        pinned,
-        await readSums(fleet, host, { dir, how: pinned.sums.how, quick }, signal),
-        quick,
-      ),
-    )
+    const seen = await readSums(fleet, host, { dir, how: pinned.sums.how, quick }, signal)
+    says.push(...judgeSums(fleet, host, pinned, seen, quick), ...judgeSudo(host, seen))
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof BackoutError ? error.code : 'host_unreachable'
@@ -178,6 +171,19 @@ function placeOf(fleet: Fleet, from: Observation, host: Host, pinned: PinnedHost
 function gone(fleet: Fleet, host: Host, release: string, why: string): Parameters<Say> {
   const remedy = `put ${release} back below ${host.root} on ${host.name} from the artefact store, or choose another release${fleet.config.strategy === 'symlink' ? '; keep more folders when cleaning up' : ''}`
   return ['blocker', 'release_gone', `${release} is gone from ${host.name}: ${why}`, remedy]
+}
+
+function judgeSudo(host: Host, { refused }: SumsView): Parameters<Say>[] {
+  return refused.map(why => {
+    const [label = '', ...said] = why.split(' ')
+    const unit = label === 'main' ? host.name : `${host.name}.${label}`
+    return [
+      'warning',
+      'sudo_refused',
+      `sudo does not let the service on ${unit} be restarted without a password: ${said.join(' ')}`,
+      `allow it on ${host.name} in /etc/sudoers.d (NOPASSWD: systemctl restart, start and stop of the unit)`,
+    ]
+  })
 }
 
 function judgeSums(fleet: Fleet, host: Host, pinned: PinnedHost, seen: SumsView, quick: boolean): Parameters<Say>[] {

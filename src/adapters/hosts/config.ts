@@ -85,7 +85,7 @@ export const config = z
       .int()
       .nonnegative()
       .default(0)
-      .describe('How many hosts may fail or be out of reach before it stops'),
+      .describe('How many of all hosts may fail or be out of reach before it stops'),
     concurrency: z
       .number()
       .int()
@@ -106,7 +106,7 @@ export const config = z
         start: duration().prefault('60s').describe('Until it runs and says its version'),
         stop: duration().prefault('60s').describe('Until it is stopped'),
         switch: duration().prefault('5m').describe('Checksums and the switch'),
-        settle: duration().prefault('1s').describe('How long it must still run after it first did'),
+        settle: duration().prefault('3s').describe('How long it must still run after it first did'),
       })
       .prefault({}),
   })

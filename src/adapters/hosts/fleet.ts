@@ -108,16 +108,21 @@ export interface ServiceLines {
   readonly restart: string
   readonly status: string
   readonly version: string
+  /** Prints what changes with every start; systemd alone can say. */
+  readonly life: string
 }
+
+const NO_LINES: ServiceLines = { start: '', stop: '', restart: '', status: '', version: '', life: '' }
 
 /** The service's commands for one unit as shell lines; empty where there is none. */
 export function serviceLines(fleet: Fleet, host: Host, unit: Unit): ServiceLines {
   const { service, version } = fleet.config
   const line = (words: readonly Text[] | undefined) => (words === undefined ? '' : lineOf(words, host, unit))
-  if (service === undefined) return { start: '', stop: '', restart: '', status: '', version: line(version) }
+  if (service === undefined) return { ...NO_LINES, version: line(version) }
   if (!('systemd' in service)) {
     const { start, stop, restart, status } = service
     return {
+      ...NO_LINES,
       start: line(start),
       stop: line(stop),
       restart: line(restart),
@@ -126,22 +131,25 @@ export function serviceLines(fleet: Fleet, host: Host, unit: Unit): ServiceLines
     }
   }
   const control = [...(service.sudo ? ['sudo', '-n'] : []), 'systemctl', ...(service.user ? ['--user'] : [])]
-  const verb = (...words: string[]) => line([...control, ...words, service.systemd])
+  const verb = (word: string) => line([...control, word, service.systemd])
+  const starting = (word: string) =>
+    line(['sh', '-c', SYSTEMD_START, 'systemd-start', service.systemd, word, ...control])
+  const asking = control.filter(word => word !== 'sudo' && word !== '-n')
   return {
-    start: verb('start'),
+    start: starting('start'),
     stop: verb('stop'),
-    restart: verb('restart'),
-    status: line([
-      'sh',
-      '-c',
-      SYSTEMD_STATUS,
-      'systemd-status',
-      service.systemd,
-      ...control.filter(w => w !== 'sudo' && w !== '-n'),
-    ]),
+    restart: starting('restart'),
+    status: line(['sh', '-c', SYSTEMD_STATUS, 'systemd-status', service.systemd, ...asking]),
     version: line(version),
+    life: line([...asking, 'show', '-p', 'InvocationID', '--', service.systemd]),
   }
 }
+
+/** A unit that was started too often, as a bad release is, is not started again until that is forgiven. */
+const SYSTEMD_START = `unit=$1; verb=$2; shift 2
+case $* in *--user*) user=--user ;; *) user= ;; esac
+! systemctl $user is-failed --quiet "$unit" || "$@" reset-failed "$unit"
+exec "$@" "$verb" "$unit"`
 
 /** Asks systemd in the codes of a status command; 5 = on its way up or down. A unit in a crash loop does not run. */
 const SYSTEMD_STATUS = `unit=$1; shift

@@ -91,6 +91,7 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
           { gate: 'healthy', forMs: 30_000, onFail: { apply: [], then: 'ask' } },
           { par: [host('web-3')], limit: 1, maxFailures: 1 },
         ],
+        maxFailures: 1,
       },
     })
   })

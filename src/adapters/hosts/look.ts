@@ -58,7 +58,16 @@ const NOTHING_SEEN: Omit<HostView, 'host' | 'silent'> = {
 /** The facts of a script, as "word rest". Throws where it did not come to its end: half a truth is none. */
 async function ask(host: Host, script: string, limitMs: number, signal: AbortSignal): Promise<[string, string][]> {
   const result = await host.runner.run(scriptCommand(script, limitMs, 'backout-look'), signal)
-  return facts(host, result.stdout, result.stderr)
+  const found = facts(host, result.stdout, result.stderr)
+  const failed = found.find(([word]) => word === 'fail')
+  if (failed === undefined) return found
+  const [code = 'failed', where = ''] = failed[1].split(' ')
+  throw new BackoutError({
+    code,
+    what: `${where} on ${host.name} cannot be read`,
+    next: 'give the user who deploys the right to read it: it holds the marks of earlier steps',
+    exit: 'failed',
+  })
 }
 
 export function scriptCommand(script: string, limitMs: number, idem: string): Command {
@@ -142,6 +151,8 @@ export interface SumsView {
   readonly noManifest: boolean
   /** Files that differ from their manifest, the first few. */
   readonly bad: readonly string[]
+  /** Units that sudo would not restart, with why. */
+  readonly refused: readonly string[]
 }
 
 /** Reads the checksums of a folder. Throws where the host cannot be asked. */
@@ -153,6 +164,7 @@ export async function readSums(fleet: Fleet, host: Host, q: SumsQuestion, signal
     sums: known ? { how, sha256: how === 'none' ? '' : sha256, files: Number(files) } : null,
     noManifest: found.some(([w]) => w === 'nomanifest'),
     bad: found.filter(([w]) => w === 'bad').map(([, rest]) => rest),
+    refused: found.filter(([w]) => w === 'refused').map(([, rest]) => rest),
   }
 }
 

@@ -150,9 +150,9 @@ function slotStops(fleet: Fleet, plan: Plan, asked: Asked, fence: boolean): Step
 
 function impactOf(fleet: Fleet, plans: readonly Plan[], codes: readonly HostWork[], asked: Asked): Impact {
   const longest = Math.max(0, ...codes.map(w => w.steps.reduce((sum, s) => sum + s.estimateMs, 0)))
-  if (asked.stop) return { ...NO_IMPACT, downtimeMs: longest + typicalMs('stop') }
+  if (asked.stop) return { ...NO_IMPACT, downtimeMs: longest + typicalMs(fleet, 'stop') }
   const restarts = codes.some(w => w.steps.some(s => s.id.includes('/restart/')))
   const alone = plans.every(p => p.host.units.length <= 1) && sizeOf(fleet.config.batch, plans.length) >= plans.length
   const down = restarts && !fleet.perSlot && alone
-  return { ...NO_IMPACT, downtimeMs: down ? typicalMs('restart') : 0 }
+  return { ...NO_IMPACT, downtimeMs: down ? typicalMs(fleet, 'restart') : 0 }
 }

@@ -20,7 +20,8 @@ function assign(values: Readonly<Record<string, string>>): string {
 /** Where everything is, for all scripts of one host. */
 function ground(fleet: Fleet, host: Host, idem: string): string {
   const { config } = fleet
-  return assign({
+  const ofUser = config.service !== undefined && 'systemd' in config.service && config.service.user
+  const values = assign({
     root: host.root,
     link: fleet.link,
     folder: config.strategy === 'symlink' ? 'releases/' : '',
@@ -33,7 +34,11 @@ function ground(fleet: Fleet, host: Host, idem: string): string {
     release: '',
     idem,
   })
+  return ofUser ? `${values}\n${USER_MANAGER}` : values
 }
+
+/** Where the user's own systemd listens: a login over SSH does not always say. */
+const USER_MANAGER = 'export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"'
 
 /** Read whole before anything runs: the shell's stdin is never what a command sees, nor is half a script ever run. */
 function whole(...parts: string[]): string {
@@ -54,6 +59,7 @@ export function lookScript(fleet: Fleet, host: Host, units: readonly Unit[]): st
     WATCH,
     String.raw`
 [ -d "$root/" ] || { say noroot; say end; exit 0; }
+[ ! -d "$box" ] || { [ -r "$box" ] && [ -x "$box" ]; } || fail not_readable "$box"
 [ -L "$root/$link" ] || [ ! -e "$root/$link" ] || say notlink
 [ -d "$root/$link/" ] && say there
 release=$(base)
@@ -70,7 +76,12 @@ set -f
     ...(config.strategy === 'blue-green' ? ['live=$release', 'release=$(slotrelease "$live")'] : []),
     ...(inFlight === ''
       ? []
-      : [`if what=$(in_dir "$root" ${quote(inFlight)} </dev/null); then say "inflight $(say "$what" | clean)"; fi`]),
+      : [
+          `what=$(in_dir "$root" ${quote(inFlight)} </dev/null)`,
+          `code=$?`,
+          'if [ $code -eq 0 ]; then say "inflight $(say "$what" | clean)"',
+          `elif [ $code -gt 125 ]; then say "inflight something that nobody can tell of (inFlight ended with $code)"; fi`,
+        ]),
     // All units at the same time: each asks a status and a version command of its own.
     ...units.map(unit => `(\n${lookUnit(fleet, host, unit)}\n) &`),
     'wait',
@@ -92,11 +103,22 @@ say "status ${unit.label} $code"
 export interface SumsQuestion {
   /** Folder below the root. */
   readonly dir: string
+  /** `any`: for a capture. */
   readonly how: Sums['how'] | 'any'
   readonly quick: boolean
 }
 
-/** Reads the checksums of a release folder. */
+/** Says which units sudo would not let be restarted without a password, with what it says itself. */
+function mayScript(fleet: Fleet, host: Host): string[] {
+  const { service } = fleet.config
+  if (service === undefined || !('systemd' in service) || !service.sudo) return []
+  return host.units.map(unit => {
+    const line = lineOf(['sudo', '-n', '-l', 'systemctl', 'restart', service.systemd], host, unit)
+    return `why=$(${line} 2>&1 </dev/null) || say "refused ${unit.label} $(say "$why" | clean)"`
+  })
+}
+
+/** Reads the checksums of a release folder, and whether what comes after would be allowed. */
 export function sumsScript(fleet: Fleet, host: Host, q: SumsQuestion): string {
   return whole(
     ground(fleet, host, 'sums'),
@@ -104,6 +126,7 @@ export function sumsScript(fleet: Fleet, host: Host, q: SumsQuestion): string {
     SUMS,
     ...(fleet.config.strategy === 'blue-green' ? [`say "holds $(slotrelease ${quote(q.dir)})"`] : []),
     `sums "$root"/${quote(q.dir)} ${q.how} ${q.quick ? 'quick' : 'full'}`,
+    ...(q.how === 'any' ? [] : mayScript(fleet, host)),
     'say end',
   )
 }
@@ -178,7 +201,7 @@ if [ "$now" != "$to" ]; then
   new=$root/.$link.$idem
   [ ! -L "$new" ] || rm -f "$new"
   ln -s "$target" "$new" || leave not_writable "$root"
-  mv -Tf "$new" "$root/$link" 2>/dev/null || mv -hf "$new" "$root/$link" || leave not_writable "$root"
+  why=$(mv -Tf "$new" "$root/$link" 2>&1) || mv -hf "$new" "$root/$link" 2>/dev/null || { say "$why" >&2; leave not_writable "$root"; }
   sync "$root" 2>/dev/null || :
   [ "$(base)" = "$to" ] || leave link_moved "$(base)"
 fi

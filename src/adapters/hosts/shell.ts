@@ -38,7 +38,10 @@ base() {
   t=${'$'}{t%/}
   t=${'$'}{t#./}
   t=${'$'}{t#"$root"/}
-  case $t in "$folder"*/*) say "outside:$t" ;; "$folder"*) say "${'$'}{t#"$folder"}" ;; *) say "outside:$t" ;; esac
+  case $t in "$folder"*/*) say "outside:$t" ;; "$folder"*) in_folder "${'$'}{t#"$folder"}" ;; *) say "outside:$t" ;; esac
+}
+in_folder() {
+  if [ -n "$folder" ] && [ -L "$root/$folder$1" ]; then say "outside:$folder$1:a-link"; else say "$1"; fi
 }
 slotrelease() {
   if [ -L "$root/$1" ]; then t=$(readlink "$root/$1"); t=${'$'}{t%/}; say "${'$'}{t##*/}"
@@ -53,8 +56,13 @@ in_dir() {
 
 /** One step at a time for each scope. A lock is a link whose target names its process: made in one go, and dead with it. */
 export const LOCKS = String.raw`
+make_box() {
+  ( umask 022; mkdir "$box" ) || [ -d "$box" ] || fail not_writable "$box"
+  set -- $(ls -ld "$root/")
+  case $1 in d????w*) chgrp "$4" "$box" && chmod g+w "$box" ;; esac 2>/dev/null
+}
 take() {
-  [ -d "$box" ] || mkdir -p "$box" || fail not_writable "$box"
+  [ -d "$box" ] || make_box
   lock=$box/lock.$1
   svc=$box/svc.$1
   me=$(mark $$)
@@ -62,7 +70,12 @@ take() {
   while :; do
     held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"
     ln -s "$me" "$lock" 2>/dev/null && break
-    held=$(readlink "$lock") || { tries=$((tries+1)); [ $tries -lt 5 ] || fail not_writable "$box"; continue; }
+    held=$(readlink "$lock") || {
+      tries=$((tries+1))
+      [ $tries -lt 5 ] && continue
+      ln -s "$me" "$lock" && break
+      fail not_writable "$box"
+    }
     alive "$held" && fail busy "$held"
     mv -f "$lock" "$box/dead.$$" && [ "$(readlink "$box/dead.$$")" = "$held" ] || fail busy "$held"
     rm -f "$box/dead.$$"
@@ -70,7 +83,12 @@ take() {
 }
 finish() { rm -f "$svc" "$lock"; say "$@"; say end; exit 0; }
 leave() { rm -f "$svc" "$lock"; fail "$@"; }
-put() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1" || leave not_writable "$1"; }
+put() {
+  rm -f "$1.new"
+  ( umask 022; printf '%s\n' "$2" >"$1.new" ) 2>/dev/null && mv -f "$1.new" "$1" && return 0
+  say "$2" | cat >"$1.new"
+  leave not_writable "$1"
+}
 `
 
 /** Checksums of a release folder: by its manifest, or of all its files. */
@@ -86,7 +104,8 @@ own() {
 count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
 altered() {
   ( cd "$1" && $H -c "$manifest" ) >/dev/null 2>&1 </dev/null && return 0
-  ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176'
+  bad=$( ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176')
+  say "${'$'}{bad:-$manifest could not be checked}"
 }
 sums() {
   [ -d "$1/" ] || { say gone; return; }
@@ -113,6 +132,7 @@ is() {
 }
 ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | head -c 400 | clean ); }
 do_it() {
+  ln -sfn "$me" "$svc" || leave not_writable "$svc"
   ( in_dir "$dir" "$1" ) </dev/null >&2 &
   child=$!
   ln -sfn "$(mark $child)" "$svc"
@@ -132,11 +152,20 @@ until_version() {
     nap
   done
 }
+life() { [ -z "$life" ] || ( in_dir "$dir" "$life" ) </dev/null; }
 until_runs() {
   until_time "$seconds"
-  while is; [ $code -ne 0 ]; do in_time || leave not_running "$code"; nap; done
-  until_version
-  [ "$settle" = 0 ] || { sleep "$settle" 2>/dev/null || sleep 1; is; [ $code -eq 0 ] || leave not_running "$code"; }
+  while :; do
+    while is; [ $code -ne 0 ]; do in_time || leave not_running "$code"; nap; done
+    since=$(life)
+    until_version
+    [ "$settle" != 0 ] || return 0
+    sleep "$settle" 2>/dev/null || sleep 1
+    is
+    [ $code -eq 0 ] || leave not_stable "stopped"
+    [ "$(life)" != "$since" ] || return 0
+    in_time || leave not_stable "started anew"
+  done
 }
 until_stops() {
   until_time "$seconds"

@@ -33,7 +33,7 @@ export function argsOf(step: Step): StepArgs {
 const SAY_MS = 2_000
 /** Milliseconds on top of a script's limit for ending it and for the way there and back. */
 const WAY_MS = 10_000
-const TYPICAL = { switch: 1_500, stop: 3_000, start: 4_000, restart: 6_000 }
+const TYPICAL = { switch: 1_500, stop: 3_000, start: 3_000, restart: 5_000 }
 
 /** Milliseconds after which a step's command on the host is ended. */
 export function limitOf(fleet: Fleet, what: StepArgs['do']): number {
@@ -48,8 +48,9 @@ export function limitOf(fleet: Fleet, what: StepArgs['do']): number {
 }
 
 /** How long a step usually takes, in milliseconds. */
-export function typicalMs(what: StepArgs['do']): number {
-  return TYPICAL[what]
+export function typicalMs(fleet: Fleet, what: StepArgs['do']): number {
+  const settle = what === 'start' || what === 'restart' ? fleet.config.limits.settle : 0
+  return TYPICAL[what] + settle
 }
 
 export function switchStep(
@@ -96,7 +97,7 @@ function frame(fleet: Fleet, id: string, what: StepArgs['do'], fence: boolean) {
     component: fleet.component,
     limitMs: limitOf(fleet, what) + WAY_MS + fleet.config.limits.connect * 2,
     retries: 1,
-    estimateMs: TYPICAL[what],
+    estimateMs: typicalMs(fleet, what),
     onUnknown: fence ? ('fence' as const) : ('ask' as const),
   }
 }
@@ -122,7 +123,7 @@ export function together(
   }
 }
 
-/** Batch after batch, with the gate between them. */
+/** Batch after batch, with the gate between them. Failures count over all batches together. */
 export function rolling(fleet: Fleet, work: readonly HostWork[], gates: boolean): Node | null {
   const { batch, batchGate, batchGateFor, maxFailures } = fleet.config
   const busy = work.filter(w => w.steps.length > 0)
@@ -135,7 +136,7 @@ export function rolling(fleet: Fleet, work: readonly HostWork[], gates: boolean)
     const node = together(fleet, busy.slice(i, i + size), maxFailures)
     if (node !== null) nodes.push(node)
   }
-  return nodes.length > 0 ? { seq: nodes } : null
+  return nodes.length > 0 ? { seq: nodes, maxFailures } : null
 }
 
 export function sizeOf(batch: number | string, hosts: number): number {

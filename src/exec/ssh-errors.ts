@@ -8,8 +8,8 @@ export function sshFailure(host: string, printed: string): BackoutError {
     return new BackoutError({
       code: 'host_key_changed',
       what: `${host} showed another host key than the one that is known: it may be another machine`,
-      cause,
-      next: `find out why its key changed; only then take the old one out with \`ssh-keygen -R ${host}\` and connect once by hand`,
+      cause: redact(/^(SHA256:\S+)$/m.exec(printed)?.[1] ?? '') || cause,
+      next: `find out why its key changed; only then take the old one out with \`${forgetting(host, printed)}\` and connect once by hand`,
       exit: 'failed',
     })
   }
@@ -40,6 +40,11 @@ export function sshFailure(host: string, printed: string): BackoutError {
     })
   }
   return unreachable(host, cause === '' ? 'ssh ended without a word' : cause)
+}
+
+/** The command that ssh itself names knows the file, and the name under which the key stands there. */
+function forgetting(host: string, printed: string): string {
+  return /^\s*(ssh-keygen (?:-f \S+ )?-R .+?)\s*$/m.exec(printed)?.[1] ?? `ssh-keygen -R ${host.replace(/^.*@/, '')}`
 }
 
 export function unreachable(host: string, cause: string): BackoutError {

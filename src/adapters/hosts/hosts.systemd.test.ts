@@ -204,4 +204,29 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
       await fleet.root('web-1', 'umount /srv/shop\nrm -r /srv/kept')
     }
   })
+
+  it('works where several people deploy, whatever their umask, and says where one cannot read the marks of another', async () => {
+    const root = (script: string) => fleet.root('web-1', script)
+    await root('id ops 2>/dev/null || useradd -m -s /bin/bash -G deploy ops')
+    await root('chgrp -R deploy /srv/shop\nchmod 2775 /srv/shop')
+    await using mine = await open({ version: undefined })
+    await using theirs = await open({ version: undefined, hosts: [{ name: 'web-1', address: 'ops@web-1' }] })
+    const good = await captured(mine)
+    await upgrade(fleet, 'web-1', BAD)
+    const change = stepOf(await proposed(mine, good), 'shop/switch/web-1')
+    await mine.apply(change, stepAct(change))
+    const next = await proposed(theirs, good)
+    expect(next.steps.map(s => s.id)).toEqual(['shop/restart/web-1'])
+    await upgrade(fleet, 'web-1', BAD)
+    const again = stepOf(await proposed(theirs, good), 'shop/switch/web-1')
+    await theirs.apply(again, stepAct(again, 'r2'))
+    expect(await theirs.verify(again, stepAct(again, 'r2'))).toMatchObject({ is: 'done' })
+
+    await root('chmod 700 /srv/shop/.backout')
+    const { findings } = await proposed(theirs, good)
+    expect(findings).toMatchObject([
+      { level: 'blocker', code: 'host_unreachable', what: expect.stringContaining('not_readable') },
+      {},
+    ])
+  })
 })

@@ -1,4 +1,5 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -117,13 +118,39 @@ describe('a configuration', () => {
     delete process.env['BACKOUT_TEST_PW']
   })
 
-  it('that is not there is said with its path', async () => {
-    await expect(loadConfig(join(dir, 'gone.yaml'), catalogue)).rejects.toMatchObject({
+  it.each<[string, string, (file: string) => void]>([
+    ['is not there', 'it is not there', () => {}],
+    ['is a folder', 'it is a folder', file => mkdirSync(file)],
+    ['is a pipe', 'it is no file', file => execFileSync('sh', ['-c', 'mkfifo "$1"', 'sh', file])],
+    ['is a link to nothing', 'it is not there', file => symlinkSync('nowhere', file)],
+    ['is huge', 'it has 9.5 MiB, and 1 MiB is the most', file => writeFileSync(file, 'a: 1\n'.repeat(2_000_000))],
+    ['is of another encoding', 'it is no text in UTF-8', file => writeFileSync(file, Buffer.from(BASE, 'utf16le'))],
+  ])('that %s is said with its path, why, and what to do', async (_, why, make) => {
+    const file = join(mkdtempSync(join(dir, 'no-')), 'gone.yaml')
+    make(file)
+    await expect(loadConfig(file, catalogue)).rejects.toMatchObject({
       code: 'config_unreadable',
-      message: expect.stringContaining('gone.yaml') as string,
-      next: expect.stringContaining('backout init') as string,
+      exit: 'usage',
+      message: `${file} cannot be read`,
+      why: expect.stringContaining(why) as string,
+      next: expect.stringContaining('--config') as string,
     })
   })
+
+  it('may take settings in from another place of itself', async () => {
+    const config = await load(and('  b:', '    <<: {adapter: memory, settings: {name: x}}', '    dependsOn: [app]'))
+    expect(config.components['b']).toMatchObject({ dependsOn: ['app'], settings: { name: 'x' } })
+    const wrong = await first(and('  b: &b {adapter: memory, nmae: 1}', '  c: {<<: *b}'))
+    expect(wrong).toMatchObject({ at: '7:27', says: expect.stringContaining('"nmae"') as string })
+  })
+
+  it('with as many keys as fit into it is checked in seconds', async () => {
+    const keys = Array.from({ length: 100_000 }, (_, i) => `k${i}: 1`)
+    const began = performance.now()
+    const error = (await load(keys.join('\n')).catch((e: unknown) => e)) as Error
+    expect(error.message).toMatch(/and \d+ more$/)
+    expect(performance.now() - began).toBeLessThan(20_000)
+  }, 60_000)
 })
 
 describe('a mistake', () => {
@@ -148,12 +175,12 @@ describe('a mistake', () => {
       '8:3',
       /hooks.retrun.*did you mean "return"/,
     ],
-    ['a wrong type', and('policy:', '  concurrency: many'), '8:16', /expected number, received string/],
+    ['a wrong type', and('policy:', '  concurrency: many'), '8:16', /expected a number, received a text/],
     [
       'a wrong type in settings',
       BASE.replace('name: shop', 'name: 5'),
       '6:13',
-      /settings.name: expected string, received number/,
+      /settings.name: expected a text, received a number/,
     ],
     [
       'a list for a mapping',
@@ -161,7 +188,12 @@ describe('a mistake', () => {
       '2:13',
       /components: expected a mapping, received a list/,
     ],
-    ['nothing for something', 'environment:\ncomponents: {}\n', '1:13', /environment: expected string, received null/],
+    [
+      'nothing for something',
+      'environment:\ncomponents: {}\n',
+      '1:13',
+      /environment: expected a text, received nothing/,
+    ],
     ['something missing', 'environment: production\n', '1:1', /components: missing: expected a mapping/],
     [
       'a missing command',
@@ -172,12 +204,12 @@ describe('a mistake', () => {
     ['a command of numbers', and('      run: [1, 2]'), '7:13', /settings.run.0: expected a string/],
     ['a number for a duration', and('      every: 5'), '7:14', /every: expected a duration such as "500ms", "30s"/],
     ['a duration without a unit', and('      every: "5"'), '7:14', /every: expected a duration/],
-    ['a number out of range', and('policy: {concurrency: 0}'), '7:23', /concurrency: Too small/],
+    ['a number out of range', and('policy: {concurrency: 0}'), '7:23', /concurrency: expected 1 at least/],
     [
       'none of the words',
       and('policy: {onFailure: panic}'),
       '7:21',
-      /onFailure: expected one of "ask"\|"take"\|"stop"/,
+      /onFailure: "panic" cannot stand here use one of ask, take, stop/,
     ],
     ['a name with a blank', 'environment: my shop\ncomponents: {}\n', '1:14', /environment: expected letters, digits/],
     [
@@ -216,6 +248,30 @@ describe('a mistake', () => {
       '9:7',
       /no gate "helthy" did you mean "healthy"/,
     ],
+    [
+      'letters that changed places',
+      BASE.replace('app:', 'db:').replace('adapter: memory', 'adapter: memory\n    dependsOn: [bd]'),
+      '5:17',
+      /no component "bd" did you mean "db"\?/,
+    ],
+    ['a word that is nearly right', and('policy: {onFailure: aks}'), '7:21', /did you mean "ask"\?/],
+    ['an empty list', and('gates: {g: {probes: []}}'), '7:21', /expected 1 at least in this list/],
+    [
+      'a secret where a mapping could stand too',
+      and('home: ${env:HOME_OF_BACKOUT}'),
+      '7:7',
+      /home: a placeholder cannot be used here/,
+    ],
+    [
+      'a misspelt source of a secret',
+      and('      password: "${evn:PW}"'),
+      '7:17',
+      /"evn" is no source.*did you mean "env"/,
+    ],
+    ['another spelling of it', and('      password: x${ENV:PW}'), '7:17', /"ENV" is no source of a secret/],
+    ['a secret of no name', and('      password: "${env: }"'), '7:17', /"\$\{env: \}" names nothing/],
+    ['a secret that is not closed', and('      password: ${file:pw'), '7:17', /is not closed by a "\}"/],
+    ['characters for a terminal', and('polcy: "\u001b[31m\u009b"'), '7:1', /there is no setting "polcy"/],
     ['a gate of the watch', and('policy: {watch: {gates: [g]}}'), '7:26', /policy.watch.gates.0: there is no gate "g"/],
     [
       'a gate that can never pass',
@@ -235,8 +291,18 @@ describe('a mistake', () => {
       '6:13',
       /settings.name: a placeholder cannot be used here/,
     ],
-    ['a tab', 'environment: production\ncomponents:\n\tapp: 1\n', '3:1', /Tabs are not allowed as indentation/],
-    ['a key twice', and('policy: {}', 'policy: {}'), '8:1', /Map keys must be unique/],
+    [
+      'a tab',
+      'environment: production\ncomponents:\n\tapp: 1\n',
+      '3:1',
+      /Tabs are not allowed as indentation indent with spaces/,
+    ],
+    [
+      'a key twice',
+      and('policy: {}', 'policy: {}'),
+      '8:1',
+      /"policy" stands here twice, first in line 7 take one of the two out/,
+    ],
     ['an open bracket', 'environment: [a\n', '1:16', /must be sufficiently indented and end with a \]/],
     ['two documents', `${BASE}---\n${BASE}`, '7:1', /a second document begins here/],
     ['an alias of nothing', 'environment: *e\ncomponents: {}\n', '1:14', /no anchor "&e" stands before this/],
@@ -250,7 +316,8 @@ describe('a mistake', () => {
     expect(all.map(m => m.at)).toContain(at)
     const it = all.find(m => m.at === at && says.test(m.says))
     expect(it, JSON.stringify(all)).toBeDefined()
-    expect(it?.line).toBe(content.split('\n')[Number(at.split(':')[0]) - 1])
+    const line = content.split('\n')[Number(at.split(':')[0]) - 1] ?? ''
+    expect(it?.line).toBe(line.replaceAll(/[\u001b\u009b]/g, '\uFFFD'))
   })
 
   it('is shown where it is with the ends of lines of Windows, a byte order mark and tabs too', async () => {
@@ -316,15 +383,19 @@ describe('placeholders', () => {
     const password = (config.components['app']?.settings as { password: Secret } | undefined)?.password
     expect(password).toBeInstanceOf(Secret)
     expect(password?.source).toBe('pg://u:${env:PW}@db/${file:name}')
-    expect(config.secrets.map(s => s.source)).toEqual([password?.source, 'https://x/?k=${cmd:echo k}'])
-    for (const secret of config.secrets) secret.resolve('hunter2hunter2')
+    expect(config.secrets.map(s => s.secret.source)).toEqual([password?.source, 'https://x/?k=${cmd:echo k}'])
+    expect(config.secrets.map(s => s.place)).toEqual([
+      'backout.yaml:7:17 components.app.settings.password',
+      'backout.yaml:8:31 probes.p.url',
+    ])
+    for (const { secret } of config.secrets) secret.resolve('hunter2hunter2')
     for (const shown of [JSON.stringify(config), inspect(config, { depth: 20, showHidden: true })]) {
       expect(shown).toContain(HIDDEN)
       expect(shown).not.toContain('hunter2')
     }
   })
 
-  it.each(['${HOME}', '$env:PW', '${env:}', '{env:PW}', '${ENV:PW}'])('are not %s: that is a text', async literal => {
+  it.each(['${HOME}', '$env:PW', '{env:PW}', '${VAR:-x}', '${at:0:3}'])('are not %s: that is a text', async literal => {
     const config = await load(and(`      password: "${literal}"`))
     expect(config.components['app']?.settings).toMatchObject({ password: literal })
     expect(config.secrets).toEqual([])

@@ -1,16 +1,16 @@
-import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
-import { type Document, isMap, LineCounter, parseDocument, visit, type YAMLError } from 'yaml'
+import { basename, dirname, resolve } from 'node:path'
 import type { z } from 'zod'
 import type { Adapter } from '../core/contract.ts'
-import { BackoutError, messageOf } from '../core/errors.ts'
 import { Graph } from '../core/graph.ts'
 import { hashOf, type Json } from '../core/json.ts'
 import { Secret } from '../core/secret.ts'
 import { type Mistake, mistakesOf, report } from './mistakes.ts'
+import { hasPlaceholder, placeholderMistakes } from './placeholders.ts'
+import { readConfig } from './read.ts'
 import { type ConfigFile, fileSchema } from './schema.ts'
-import { hasPlaceholder } from './secrets.ts'
-import type { Source } from './source.ts'
+import type { PlacedSecret } from './secrets.ts'
+import { placeOf, type Source } from './source.ts'
+import { parse, plain } from './yaml.ts'
 
 /** What config must be told, because it knows no adapter and no probe. */
 export interface Catalogue {
@@ -29,7 +29,7 @@ export interface Config extends Omit<ConfigFile, 'components' | 'home'> {
   /** Changes with every setting, not with comments or secrets. */
   readonly hash: string
   /** Every placeholder of the file, still to be resolved. */
-  readonly secrets: readonly Secret[]
+  readonly secrets: readonly PlacedSecret[]
 }
 
 export interface ComponentConfig {
@@ -42,13 +42,13 @@ export interface ComponentConfig {
 /** Reads and checks the file whole; every mistake found is in the one error thrown (`config_invalid`). */
 export async function loadConfig(path: string, catalogue: Catalogue): Promise<Config> {
   const file = resolve(path)
-  const source = parse(file, await read(file))
+  const source = parse(file, await readConfig(file))
   const raw = plain(source)
-  const secrets: Secret[] = []
-  const tree = withSecrets(raw, secrets)
+  const { tree, secrets, mistakes: badPlaceholders } = withSecrets(raw, source)
+  if (badPlaceholders.length > 0) throw report(source, badPlaceholders)
   const schema = fileSchema(catalogue.probe)
   const parsed = schema.safeParse(tree)
-  if (!parsed.success) throw report(source, mistakesOf(schema, parsed.error.issues))
+  if (!parsed.success) throw report(source, mistakesOf(schema, parsed.error.issues, tree))
   const checked = await checkComponents(parsed.data, catalogue)
   const mistakes = [...checked.mistakes, ...crossMistakes(parsed.data)]
   if (mistakes.length > 0) throw report(source, mistakes)
@@ -64,93 +64,24 @@ export async function loadConfig(path: string, catalogue: Catalogue): Promise<Co
   }
 }
 
-async function read(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
-  } catch (error) {
-    throw new BackoutError({
-      code: 'config_unreadable',
-      what: `${file} cannot be read`,
-      cause: error instanceof Error ? error.message : String(error),
-      next: 'backout init writes one; or name yours: --config FILE',
-      exit: 'usage',
-    })
-  }
-}
-
-/** Parses YAML and refuses what is not even that. */
-export function parse(file: string, text: string): Source {
-  const lines = new LineCounter()
-  const document = documentOf(file, text, lines)
-  const source: Source = { file, text, document, lines }
-  const mistakes = [...document.errors.map(yamlMistake), ...aliasMistakes(document)]
-  if (mistakes.length === 0 && !isMap(document.contents)) {
-    const remedy = 'backout init writes a file to begin with'
-    mistakes.push({ path: [], offset: 0, what: 'expected settings such as "environment: production"', remedy })
-  }
-  if (mistakes.length > 0) throw report(source, mistakes)
-  return source
-}
-
-function documentOf(file: string, text: string, lines: LineCounter): Document {
-  try {
-    return parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'error' })
-  } catch (error) {
-    throw new BackoutError({
-      code: 'config_invalid',
-      what: `${file} cannot be read as YAML`,
-      cause: error instanceof RangeError ? 'it is nested too deeply' : messageOf(error),
-      next: 'mend the file, then: backout doctor',
-      exit: 'usage',
-    })
-  }
-}
-
-function yamlMistake(error: YAMLError): Mistake {
-  const several = error.code === 'MULTIPLE_DOCS'
-  const what = several ? 'a second document begins here, and only one is read' : error.message
-  return { path: [], offset: error.pos[0], what, remedy: several ? 'keep one; take the "---" out' : 'mend the YAML' }
-}
-
-/** Aliases that stand for nothing, or for something that they are a part of. */
-function aliasMistakes(document: Document): Mistake[] {
-  const out: Mistake[] = []
-  visit(document, {
-    Alias(_, alias, path) {
-      const target = alias.resolve(document)
-      const offset = alias.range?.[0] ?? 0
-      const remedy = 'write the value itself'
-      if (target === undefined)
-        out.push({ path: [], offset, what: `no anchor "&${alias.source}" stands before this`, remedy })
-      else if (path.some(node => node === target)) {
-        out.push({ path: [], offset, what: `"*${alias.source}" stands for something that it is a part of`, remedy })
-      }
-    },
-  })
-  return out
-}
-
-/** The file's content without its places. */
-function plain(source: Source): Json {
-  try {
-    return source.document.toJS({ maxAliasCount: 1000 }) as Json
-  } catch (error) {
-    const what = `its aliases cannot be followed: ${messageOf(error)}`
-    throw report(source, [{ path: [], offset: 0, what, remedy: 'write the values themselves' }])
-  }
-}
-
 /** The same tree with a Secret wherever a string holds a placeholder. */
-function withSecrets(value: Json, found: Secret[]): unknown {
-  if (typeof value === 'string') {
-    if (!hasPlaceholder(value)) return value
-    const secret = new Secret(value)
-    found.push(secret)
-    return secret
+function withSecrets(raw: Json, source: Source) {
+  const secrets: PlacedSecret[] = []
+  const mistakes: Mistake[] = []
+  const walk = (value: Json, path: readonly PropertyKey[]): unknown => {
+    if (typeof value === 'string') {
+      mistakes.push(...placeholderMistakes(value, path))
+      if (!hasPlaceholder(value)) return value
+      const secret = new Secret(value)
+      const { line, column } = placeOf(source, { path })
+      secrets.push({ secret, place: `${basename(source.file)}:${line}:${column} ${path.join('.')}` })
+      return secret
+    }
+    if (value === null || typeof value !== 'object') return value
+    if (Array.isArray(value)) return value.map((item, i) => walk(item, [...path, i]))
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, walk(v, [...path, k])]))
   }
-  if (value === null || typeof value !== 'object') return value
-  if (Array.isArray(value)) return value.map(item => withSecrets(item, found))
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, withSecrets(v, found)]))
+  return { tree: walk(raw, []), secrets, mistakes }
 }
 
 async function checkComponents(file: ConfigFile, catalogue: Catalogue) {
@@ -170,7 +101,7 @@ async function checkComponents(file: ConfigFile, catalogue: Catalogue) {
     const adapter = await catalogue.adapter(component.adapter)
     const settings = adapter.config.safeParse(component.settings ?? {})
     if (settings.success) components[id] = { ...component, adapter, settings: settings.data }
-    else mistakes.push(...mistakesOf(adapter.config, settings.error.issues, [...path, 'settings']))
+    else mistakes.push(...mistakesOf(adapter.config, settings.error.issues, component.settings, [...path, 'settings']))
   }
   return { components, mistakes }
 }

@@ -1,8 +1,9 @@
-import { distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { BackoutError } from '../core/errors.ts'
+import { Secret } from '../core/secret.ts'
+import { nearestOf } from './nearest.ts'
 import { keysAt } from './shape.ts'
-import { nodeAt, type Source, stands } from './source.ts'
+import { placeOf, type Source, stands } from './source.ts'
 
 /** One thing that is wrong in the file. */
 export interface Mistake {
@@ -18,38 +19,61 @@ export interface Mistake {
 
 type Issue = z.core.$ZodIssue
 
-/** Zod's issues in the words of this file. `prefix`: where the checked part stands. */
+/** The part of the file that was checked: its schema, what stands there, and where. */
+interface Part {
+  readonly schema: z.ZodType
+  readonly value: unknown
+  readonly prefix: readonly PropertyKey[]
+}
+
+/** Zod's issues in the words of this file. `value`: what was checked; `prefix`: where it stands. */
 export function mistakesOf(
   schema: z.ZodType,
   issues: readonly Issue[],
+  value: unknown,
   prefix: readonly PropertyKey[] = [],
 ): Mistake[] {
-  return issues.flatMap(issue => mistakeOf(schema, issue, prefix, issue.path))
+  return issues.flatMap(issue => mistakeOf({ schema, value, prefix }, issue, issue.path))
 }
 
-/** `inner`: the path within the schema; `prefix`: where the schema's part stands in the file. */
-function mistakeOf(
-  schema: z.ZodType,
-  issue: Issue,
-  prefix: readonly PropertyKey[],
-  inner: readonly PropertyKey[],
-): Mistake[] {
-  const path = [...prefix, ...inner]
-  if (issue.code === 'unrecognized_keys') {
-    const among = keysAt(schema, inner)
-    return issue.keys.map(key => ({
-      path: [...path, key],
-      key: true,
-      what: `there is no setting "${key}" here`,
-      remedy: among.length > 0 ? `settings here: ${among.join(', ')}` : 'take it out, or see the reference',
-      nearest: { wrong: key, among },
-    }))
-  }
+/** `inner`: the path within the part. */
+function mistakeOf(part: Part, issue: Issue, inner: readonly PropertyKey[]): Mistake[] {
+  const path = [...part.prefix, ...inner]
+  const value = valueAt(part.value, inner)
+  if (value instanceof Secret) return [{ path, what: SHOWN, remedy: 'write the value itself' }]
+  if (issue.code === 'unrecognized_keys') return unknownKeys(issue.keys, path, keysAt(part.schema, inner))
   if (issue.code === 'invalid_union') {
     const best = bestOf(issue.errors)
-    if (best !== null) return best.flatMap(i => mistakeOf(schema, i, prefix, [...inner, ...i.path]))
+    if (best !== null) return best.flatMap(i => mistakeOf(part, i, [...inner, ...i.path]))
   }
-  return [{ path, key: issue.code === 'invalid_key', what: said(issue), remedy: 'see docs/config.md' }]
+  if (issue.code === 'invalid_value' && typeof value === 'string' && issue.values.length > 1) {
+    const among = issue.values.map(String)
+    const remedy = `use one of ${among.join(', ')}`
+    return [{ path, what: `"${value}" cannot stand here`, remedy, nearest: { wrong: value, among } }]
+  }
+  return [{ path, key: issue.code === 'invalid_key', what: said(issue), remedy: REFERENCE }]
+}
+
+const SHOWN = 'a placeholder cannot be used here, for this setting is shown'
+const REFERENCE = 'docs/config.md and examples/backout.reference.yaml show it'
+
+function unknownKeys(keys: readonly string[], path: readonly PropertyKey[], among: readonly string[]): Mistake[] {
+  return keys.map(key => ({
+    path: [...path, key],
+    key: true,
+    what: `there is no setting "${key}" here`,
+    remedy: among.length > 0 ? `settings here: ${among.join(', ')}` : 'take it out, or see the reference',
+    nearest: { wrong: key, among },
+  }))
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  let at = value
+  for (const part of path) {
+    if (at === null || typeof at !== 'object' || at instanceof Secret) return undefined
+    at = (at as Record<PropertyKey, unknown>)[part]
+  }
+  return at
 }
 
 /** Of a union's branches the one that came furthest: the deepest path says which was meant. */
@@ -60,15 +84,24 @@ function bestOf(branches: readonly (readonly Issue[])[]): readonly Issue[] | nul
 }
 
 /** What zod calls by the names of a programming language. */
-const PLAIN: Readonly<Record<string, string>> = { record: 'a mapping', object: 'a mapping', array: 'a list' }
+const PLAIN: Readonly<Record<string, string>> = {
+  record: 'a mapping',
+  object: 'a mapping',
+  array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  null: 'nothing',
+}
 
 function said(issue: Issue): string {
-  if (issue.code === 'invalid_type' && issue.message.endsWith('received Secret')) {
-    return 'a placeholder cannot be used here, for this setting is shown: write the value itself'
-  }
   if (issue.code === 'invalid_key' && issue.issues[0] !== undefined) return issue.issues[0].message
-  return wordsOf(issue).replace(/\b(expected|received) (record|object|array)\b/g, (_, verb: string, type: string) => {
-    return `${verb} ${PLAIN[type] ?? type}`
+  if (issue.code === 'too_small')
+    return `expected ${issue.minimum} at least${issue.origin === 'array' ? ' in this list' : ''}`
+  if (issue.code === 'too_big') return `expected ${issue.maximum} at most`
+  return wordsOf(issue).replace(/\b(expected|received) (\w+)\b/g, (whole, verb: string, type: string) => {
+    return PLAIN[type] === undefined ? whole : `${verb} ${PLAIN[type]}`
   })
 }
 
@@ -85,14 +118,18 @@ function wordsOf(issue: Issue): string {
 /** More mistakes than this have one cause, which the first of them show. */
 const MOST = 30
 
+/** So many are put in their order; of a file with more, the first ones are. */
+const MOST_PLACED = 1000
+
 /** One error for all mistakes: file, line, column, the line itself, what was expected, the nearest right key. */
 export function report(source: Source, mistakes: readonly Mistake[]): BackoutError {
-  const placed = mistakes.map(mistake => ({ mistake, ...placeOf(source, mistake) }))
+  const placed = mistakes.slice(0, MOST_PLACED).map(mistake => ({ mistake, ...placeOf(source, mistake) }))
   const blocks = placed
     .toSorted((a, b) => a.line - b.line || a.column - b.column)
+    .slice(0, MOST)
     .map(({ mistake, line, column }) => block(source, mistake, line, column))
-  const [first, ...more] =
-    blocks.length > MOST ? [...blocks.slice(0, MOST), `and ${blocks.length - MOST} more`] : blocks
+  const rest = mistakes.length - blocks.length
+  const [first, ...more] = rest > 0 ? [...blocks, `and ${rest} more`] : blocks
   return new BackoutError({
     code: 'config_invalid',
     what: `${first ?? source.file}${more.map(text => `\n\n${text}`).join('')}`,
@@ -102,7 +139,7 @@ export function report(source: Source, mistakes: readonly Mistake[]): BackoutErr
 }
 
 function block(source: Source, mistake: Mistake, line: number, column: number): string {
-  const whole = source.text.split(/\r?\n/)[line - 1] ?? ''
+  const whole = printable(source.text.split(/\r?\n/)[line - 1] ?? '')
   const { text, at } = around(whole, column)
   const near = mistake.nearest === undefined ? null : nearestOf(mistake.nearest)
   const where = mistake.path.length > 0 ? `${mistake.path.map(String).join('.')}: ` : ''
@@ -115,6 +152,12 @@ function block(source: Source, mistake: Mistake, line: number, column: number): 
   return `${source.file}:${line}:${column}\n${gutter}${text}\n${caret} ${where}${what}\n  ${remedy}`
 }
 
+/** Characters that would do something to a terminal, but for the tab, stand as a mark of the same width. */
+function printable(line: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return line.replaceAll(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, '\uFFFD')
+}
+
 const WIDEST = 160
 
 /** What is shown of a line that would fill the screen: the part around the column. `at`: the column in it, from 0. */
@@ -123,18 +166,4 @@ function around(line: string, column: number): { text: string; at: number } {
   const from = Math.max(0, Math.min(column - 1 - WIDEST / 2, line.length - WIDEST))
   const [before, after] = [from > 0 ? '…' : '', from + WIDEST < line.length ? '…' : '']
   return { text: `${before}${line.slice(from, from + WIDEST)}${after}`, at: before.length + column - 1 - from }
-}
-
-function placeOf(source: Source, mistake: Mistake): { line: number; column: number } {
-  const node = nodeAt(source.document, mistake.path, mistake.key)
-  const offset = mistake.offset ?? node?.range?.[0] ?? 0
-  const { line, col } = source.lines.linePos(Math.min(offset, Math.max(0, source.text.length - 1)))
-  return { line: Math.max(1, line), column: Math.max(1, col) }
-}
-
-function nearestOf({ wrong, among }: { wrong: string; among: readonly string[] }): string | null {
-  const ranked = among.map(name => ({ name, far: distance(wrong.toLowerCase(), name.toLowerCase()) }))
-  const best = ranked.toSorted((a, b) => a.far - b.far)[0]
-  const near = best !== undefined && best.far < wrong.length && best.far <= Math.max(2, wrong.length / 3)
-  return near ? best.name : null
 }

@@ -4,7 +4,8 @@ import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { HIDDEN, redact, Secret } from '../core/secret.ts'
-import { hasPlaceholder, resolveSecrets, type RunCommand } from './secrets.ts'
+import { hasPlaceholder } from './placeholders.ts'
+import { resolveSecrets, type RunCommand } from './secrets.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'backout-secrets-'))
 afterAll(() => rm(dir, { recursive: true, force: true }))
@@ -26,7 +27,8 @@ const run: RunCommand = async line => {
 
 async function read(...sources: string[]): Promise<string[]> {
   const secrets = sources.map(source => new Secret(source))
-  await resolveSecrets(secrets, dir, run)
+  const placed = secrets.map((secret, i) => ({ secret, place: `backout.yaml:${i + 1}:9 url` }))
+  await resolveSecrets(placed, dir, run)
   return secrets.map(secret => secret.reveal())
 }
 
@@ -72,13 +74,14 @@ describe('secrets', () => {
     for (const name of [
       'BACKOUT_TEST_NONE is not set',
       'BACKOUT_TEST_EMPTY is not set',
-      `${dir}/gone`,
+      'backout.yaml:1:9 url: the environment variable',
+      `${dir}/gone is not there`,
       `${dir}/empty is empty`,
     ]) {
       expect(causes.some(cause => cause.includes(name))).toBe(true)
     }
-    expect(causes).toContain('the command "fail" ended with 3: locked')
-    expect(causes).toContain('the output of "nothing" is empty')
+    expect(causes).toContain('backout.yaml:5:9 url: the command "fail" ended with 3: locked')
+    expect(causes).toContain('backout.yaml:6:9 url: the output of "nothing" is empty')
     expect(JSON.stringify(error)).not.toContain('from-the-environment')
   })
 

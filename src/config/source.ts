@@ -32,3 +32,13 @@ export function nodeAt(document: Document, path: readonly PropertyKey[], key = f
   }
   return last as YamlNode | null
 }
+
+/** Line and column of what a path or an offset leads to, both from 1. */
+export function placeOf(
+  source: Source,
+  { path, offset, key }: { path: readonly PropertyKey[]; offset?: number; key?: boolean },
+): { line: number; column: number } {
+  const at = offset ?? nodeAt(source.document, path, key)?.range?.[0] ?? 0
+  const { line, col } = source.lines.linePos(Math.min(at, Math.max(0, source.text.length - 1)))
+  return { line: Math.max(1, line), column: Math.max(1, col) }
+}

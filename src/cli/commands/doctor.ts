@@ -62,7 +62,7 @@ function notAsked(): Check {
 }
 
 function secretsChecks(config: Config): Check[] {
-  const sources = new Set(config.secrets.map(s => s.source))
+  const sources = new Set(config.secrets.map(s => s.secret.source))
   return sources.size === 0
     ? []
     : [saying('configuration')('ok', 'secrets', `secrets, all readable: ${[...sources].join(', ')}`)]

@@ -7,7 +7,7 @@ import type { ActiveRun } from './active.ts'
 import { Halted } from './halted.ts'
 import { mapChildren } from './map.ts'
 import { packError, scrub, unpackError } from './pack.ts'
-import type { OpRow, SignalRow } from './store.ts'
+import type { OpRow, SignalRow, Tx } from './store.ts'
 
 /** The calls of one workflow: answered from the journal where it has them, executed and journalled otherwise. */
 export class WorkflowCtx implements Ctx {
@@ -55,8 +55,7 @@ export class WorkflowCtx implements Ctx {
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const done: OpRow = { ...op, done: true, ...outcome }
       this.#active.keepOp(done)
-      // Goes to disk with what comes next, before anything else is touched.
-      void this.#write(done)
+      this.#soon(tx => tx.putOp(done))
       return replay(done) as T
     })
   }
@@ -94,7 +93,7 @@ export class WorkflowCtx implements Ctx {
     if (ms === 0 || ms === Infinity) return ms
     const now = this.#active.clock.now()
     const until = known === undefined ? now + ms : Number(known.value)
-    if (known === undefined) void this.#write({ ...this.#op(key), value: until })
+    if (known === undefined) this.#soon(tx => tx.putOp({ ...this.#op(key), value: until }))
     return Math.max(0, Math.min(ms, until - now))
   }
 
@@ -170,7 +169,7 @@ export class WorkflowCtx implements Ctx {
     }
     this.#active.keepChild(row)
     // Durable with the child's first journalled call at the latest: the queue keeps its order.
-    void this.#active.store.write(tx => tx.putRun(row))
+    this.#soon(tx => tx.putRun(row))
     const outcome = await this.#childBody(row)
     const ended = {
       ...row,
@@ -180,7 +179,7 @@ export class WorkflowCtx implements Ctx {
       updatedAt: iso(this.#active.clock.now()),
     }
     this.#active.keepChild(ended)
-    void this.#active.store.write(tx => tx.putRun(ended))
+    this.#soon(tx => tx.putRun(ended))
     return outcome
   }
 
@@ -198,7 +197,7 @@ export class WorkflowCtx implements Ctx {
     const op: OpRow = { ...this.#op(key), done: true }
     this.#active.keepOp(op)
     const event = this.#event(type, data)
-    void this.#active.store.write(tx => {
+    this.#soon(tx => {
       tx.putOp(op)
       tx.addEvent(event)
     })
@@ -220,6 +219,11 @@ export class WorkflowCtx implements Ctx {
 
   #write(op: OpRow): Promise<void> {
     return this.#active.store.write(tx => tx.putOp(op))
+  }
+
+  /** Goes to disk with what comes next, before anything else is touched. A store that failed once refuses all that follows. */
+  #soon(change: (tx: Tx) => void): void {
+    this.#active.store.write(change).catch(() => {})
   }
 
   /** A workflow that has two calls in flight would not replay alike. */

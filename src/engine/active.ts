@@ -6,7 +6,7 @@ import { redact } from '../core/secret.ts'
 import type { RunState } from '../core/words.ts'
 import { Halted } from './halted.ts'
 import { scrub } from './pack.ts'
-import type { Lock, OpRow, RunRow, SignalRow, Store } from './store.ts'
+import type { Lock, OpRow, RunRow, SignalRow, Store, Tx } from './store.ts'
 
 export interface Workflow {
   readonly version: number
@@ -184,10 +184,12 @@ export class ActiveRun {
     const at = iso(this.#around.clock.now())
     this.#row = { ...this.#row, state, updatedAt: at }
     const row = this.#row
-    void this.#around.store.write(tx => {
+    const change = (tx: Tx) => {
       tx.putRun(row)
       tx.addEvent({ run: this.root, at, type: 'run-state', data: { state } })
-    })
+    }
+    // A store that failed once refuses all that follows.
+    this.#around.store.write(change).catch(() => {})
   }
 
   lookForSignals(): void {

@@ -100,6 +100,21 @@ describe('C1: a target that cannot be gone back to', () => {
       code: 'release_altered',
       exit: 11,
     },
+    'a word on it altered': {
+      take: async () => {
+        const file = world.path('.backout/environments/shop/releases/v1/marks.json')
+        await writeFile(file, (await readFile(file, 'utf8')).replace('said so at its capture', 'its gates held'))
+      },
+      code: 'ledger_altered',
+      exit: 11,
+    },
+    'its backup made to look proven': {
+      take: async () => {
+        const file = join(backupFolder(), 'backup.json')
+        await writeFile(file, (await readFile(file, 'utf8')).replace(/"ms": \d+/, '"ms": 1'))
+      },
+      code: 'backup_missing',
+    },
     'vault emptied': { take: () => rm(world.path('.backout/vault'), { recursive: true }), code: 'content_gone' },
   }
   it.each(Object.keys(gone))('%s: says so, and nothing is touched', async what => {

@@ -199,6 +199,32 @@ hooks: { code: { before: { run: 'echo no room >&2; exit 4' } } }`)
     expect((await second).code).toBe(7)
   })
 
+  it('D8: a new run takes the place of one whose watching process is gone, detached too', async () => {
+    toy = await makeToy('policy: { watch: { gates: [well], for: 5m } }')
+    await toy.backout(['capture', 'v1', '--known-good'])
+    await toy.release('v2')
+    const watching = toy.backout(['run', '--yes'])
+    interface Status {
+      run: string
+      state: string
+      phase?: string
+      owner: { pid: number } | null
+    }
+    const status = (...id: string[]) => toy.json<Status>(['status', ...id])
+    const until = { timeout: 30_000, interval: 200 }
+    await expect.poll(async () => (await status()).phase, until).toBe('watch')
+    const first = await status()
+    process.kill(first.owner?.pid ?? 0, 'SIGKILL')
+    await watching
+    await toy.write('app', 'v9\n')
+    expect((await toy.backout(['run', '--yes', '--to', 'v1', '--detach'])).code).toBe(0)
+    expect((await status(first.run)).state).toBe('aborted')
+    await expect.poll(async () => (await status()).phase, until).toBe('watch')
+    expect(await toy.versions()).toEqual(['v1', 'v1'])
+    expect((await toy.backout(['abort'])).code).toBe(7)
+    expect((await toy.backout(['audit', 'verify'])).code).toBe(0)
+  })
+
   it('A4: an upgrade captures what is left, and its release becomes known-good once its gates held', async () => {
     toy = await makeToy('policy: { bake: { gates: [well], for: 200ms } }')
     expect((await toy.backout(['upgrade', 'begin', 'v2', '--from', 'v1'])).code).toBe(0)

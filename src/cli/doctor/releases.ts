@@ -119,7 +119,7 @@ async function backupChecks({ ledger }: Environment, captures: readonly Capture[
 }
 
 /** Told by checks of their own. */
-const TOLD = new Set(['upgrade_open', 'disk_full', 'release_not_known_good', 'cannot_observe'])
+const TOLD = new Set(['release_altered', 'upgrade_open', 'disk_full', 'release_not_known_good', 'cannot_observe'])
 
 async function wayBack(
   environment: Environment,

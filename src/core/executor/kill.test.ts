@@ -13,11 +13,12 @@ const root = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'b
 afterAll(() => rm(root, { recursive: true, force: true }))
 
 /** Users go and come back behind a gate, a database stops, hosts are done side by side, the first way back fails. */
-function world() {
+function world(onMigrate: () => Promise<void>) {
   const traffic = scripted('traffic', usersAway('healthy'))
   const db = scripted('db', {
     steps: { stop: {}, migrate: { retries: 1 } },
     phases: { stop: { step: 'db/stop' }, data: { seq: [{ step: 'db/migrate' }] } },
+    apply: ({ id }) => (id === 'db/migrate' ? onMigrate() : undefined),
   })
   let failed = 0
   const app = scripted('app', {
@@ -65,11 +66,11 @@ const EFFECTS = [
 ]
 
 /** Runs it in processes that die at the given points, then in one that lives. Answers how many died. */
-async function runThrough(name: string, dieAt: readonly number[]) {
-  const { env, end } = world()
+async function runThrough(name: string, dieAt: readonly number[], aborted = false) {
+  const journal = new Journal(join(root, name))
+  const { env, end } = world(async () => (aborted ? journal.signal('$cancel') : undefined))
   const { world: plain, plan } = memoryWorld(env, fastClock(1000))
   const made = await plan()
-  const journal = new Journal(join(root, name))
   let died = 0
   let points = 0
   for (const at of [...dieAt, Infinity]) {
@@ -103,6 +104,18 @@ describe('C16: a process that dies', () => {
       expect({ at, applied: lasting(run.applied) }).toEqual({ at, applied: EFFECTS })
       expect({ at, twice: twice(run.applied) }).toEqual({ at, twice: [] })
       expect({ at, twice: twice(run.done) }).toEqual({ at, twice: [] })
+    }
+  })
+
+  it('at every other point of a run that is aborted: users are left safe, and nothing more is begun', async () => {
+    const whole = await runThrough('aborted', [], true)
+    expect(whole.state).toBe('aborted')
+    const left = { applied: ['db/migrate', 'db/stop', 'traffic/drain'], there: whole.there }
+    expect(whole).toMatchObject(left)
+    expect(whole.there).toContain('traffic/drain')
+    for (let at = 1; at <= whole.points; at += 2) {
+      const run = await runThrough(`aborted-at-${at}`, [at], true)
+      expect({ at, ...run }).toMatchObject({ at, state: 'aborted', broken: null, ...left })
     }
   })
 

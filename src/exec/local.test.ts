@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { reveal, Secret } from '../core/secret.ts'
 import { groupAlive, runLocal } from './local.ts'
 
 let dir: string
@@ -73,6 +74,14 @@ await runLocal({ argv: ['sh', '-c', 'sleep 60'], limitMs: 60000, idem: 'r1.orpha
     parent.kill('SIGKILL')
     await once(parent, 'exit')
     await expect.poll(() => groupAlive(pgid, 'r1.orphan'), { timeout: 5000 }).toBe(false)
+  })
+
+  it('shows no secret of its words where it runs over its limit', async () => {
+    const word = new Secret('${env:TOKEN}', 'a-token-of-the-test')
+    const error: unknown = await runLocal({ argv: ['sh', '-c', 'sleep 9', reveal(word)], limitMs: 100 }).catch(
+      (e: unknown) => e,
+    )
+    expect(error).toMatchObject({ code: 'command_timed_out', message: expect.stringContaining('sleep 9 [secret]') })
   })
 
   it('says what could not be started, and where', async () => {

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
+import { redact } from '../core/secret.ts'
 import { SUPERVISOR } from './supervisor.ts'
 
 export interface Command {
@@ -108,7 +109,7 @@ function stopped(command: Command, reason: unknown): BackoutError {
 }
 
 function shown(command: Command): string {
-  const line = command.argv.join(' ')
+  const line = redact(command.argv.join(' '))
   return `"${line.length > 120 ? `${line.slice(0, 117)}...` : line}"`
 }
 

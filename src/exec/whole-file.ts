@@ -1,6 +1,14 @@
+import { z } from 'zod'
 import type { StepAct, Verdict } from '../core/contract.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { readWhole, replaceFile, type WholeFile } from './atomic-file.ts'
+
+/** Whose a captured file was: that is what it becomes again where it is gone. Pins of before do not have it. */
+export const owner = z.object({ uid: z.number(), gid: z.number() }).optional()
+
+export function ownerOf({ uid, gid }: WholeFile): { uid: number; gid: number } {
+  return { uid, gid }
+}
 
 interface Write {
   readonly path: string
@@ -12,13 +20,15 @@ interface Write {
   /** The keyed hash that the plan reckons with. */
   readonly mac: string
   readonly mode: number
+  /** Of a file that is not there now. */
+  readonly owner?: { uid: number; gid: number } | undefined
 }
 
 /**
  * Puts content in the place of a file whose old content goes into the vault. Throws `file_moved` where the file, or what
  * its new content is made of, is not what the plan looked at.
  */
-export async function writeFile({ path, label, now, content, mac, mode }: Write, act: StepAct): Promise<void> {
+export async function writeFile({ path, label, now, content, mac, mode, owner }: Write, act: StepAct): Promise<void> {
   if (act.vault.mac(content) !== mac) throw moved(path)
   act.guard()
   if (now !== null) {
@@ -32,7 +42,7 @@ export async function writeFile({ path, label, now, content, mac, mode }: Write,
     act.signal.throwIfAborted()
     act.guard()
   }
-  await replaceFile(path, { file: { ...now, content, mode }, idem: act.idem, before })
+  await replaceFile(path, { file: { ...(now ?? owner), content, mode }, idem: act.idem, before })
 }
 
 function moved(path: string): BackoutError {

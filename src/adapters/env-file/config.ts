@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { command, duration } from '../../config/fields.ts'
+import { owner } from '../../exec/whole-file.ts'
 
 const SECRETS =
   '*PASSWORD* *PASSWD* *SECRET* *TOKEN* *CREDENTIAL* *PRIVATE* *_KEY *_DSN DATABASE_URL *_DATABASE_URL REDIS_URL AMQP_URL MONGODB_URI'
@@ -26,6 +27,7 @@ export const envFilePin = z.object({
   /** The content, in the vault. */
   sealed: z.object({ id: z.string(), mac: z.string() }),
   mode: z.number(),
+  owner,
   /** Names only. */
   keys: z.array(z.string()),
 })

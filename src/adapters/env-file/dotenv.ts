@@ -7,7 +7,8 @@ export interface Piece {
   readonly at: number
 }
 
-const ASSIGNMENT = /^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*/
+/** A byte order mark, read byte by byte, may come first. */
+const ASSIGNMENT = /^(?:\xef\xbb\xbf)?[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*/
 
 /** Takes a file apart. Values in quotes may go over several lines; a quote that never closes ends with its line. */
 export function piecesOf(content: string): Piece[] {
@@ -42,6 +43,18 @@ export function keysOf(content: string): string[] {
   return [...new Set(keys)].sort()
 }
 
+/**
+ * A file as text of one character a byte: what is no UTF-8 stays as it is, and names of keys are ASCII anyway. The
+ * counterpart is `bytesOf`.
+ */
+export function textOf(content: Uint8Array): string {
+  return Buffer.from(content).toString('latin1')
+}
+
+export function bytesOf(text: string): Buffer {
+  return Buffer.from(text, 'latin1')
+}
+
 /** The file as it was, but for the keys that keep the value they have today. The last value of a key counts. */
 export function composed(then: string, today: string | null, keeps: (key: string) => boolean): string {
   const now = new Map<string, string>()
@@ -50,7 +63,7 @@ export function composed(then: string, today: string | null, keeps: (key: string
     .map(piece => {
       const value = piece.key !== null && keeps(piece.key) ? now.get(piece.key) : undefined
       if (value === undefined) return piece.text
-      return `${piece.text.slice(0, piece.at)}${value.trimEnd()}${/\r?\n$/.exec(piece.text)?.[0] ?? ''}`
+      return `${piece.text.slice(0, piece.at)}${value.replace(/[ \t\r\n]+$/, '')}${/\r?\n$/.exec(piece.text)?.[0] ?? ''}`
     })
     .join('')
 }

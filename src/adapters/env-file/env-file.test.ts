@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chmod, lstat, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -130,6 +130,30 @@ describe('C10: an env file taken back', () => {
     await rm(place.file)
     await run()
     expect([await readFile(place.file, 'utf8'), (await stat(place.file)).mode & 0o777]).toEqual([A, 0o640])
+  })
+
+  it('takes files back that are no UTF-8, byte by byte, with or without a byte order mark', async () => {
+    const bytes = (text: string) => Buffer.from(text, 'latin1')
+    for (const [then, today, goal] of [
+      ['NAME=caf\xe9\nDB_PASSWORD=old\n', 'NAME=x\nDB_PASSWORD=n\xe9w\xa0\n', 'NAME=caf\xe9\nDB_PASSWORD=n\xe9w\xa0\n'],
+      ['\xef\xbb\xbfDB_PASSWORD=old\r\nA=1\r\n', 'DB_PASSWORD=new\nA=2\n', '\xef\xbb\xbfDB_PASSWORD=new\r\nA=1\r\n'],
+    ] as const) {
+      await writeFile(place.file, bytes(then))
+      pin = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+      await writeFile(place.file, bytes(today))
+      await run()
+      expect((await readFile(place.file)).toString('latin1')).toBe(goal)
+    }
+  })
+
+  it.skipIf(process.getuid?.() !== 0)('gives a file that is gone back to whom it belonged', async () => {
+    await writeFile(place.file, A)
+    await chown(place.file, 1, 2)
+    pin = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+    await rm(place.file)
+    await run()
+    const { uid, gid } = await stat(place.file)
+    expect({ uid, gid }).toEqual({ uid: 1, gid: 2 })
   })
 
   it('blocks where the vault lost the content, and refuses to capture what is not there', async () => {

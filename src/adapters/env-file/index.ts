@@ -15,12 +15,13 @@ import type {
 } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
 import { reveal } from '../../core/secret.ts'
 import { readWhole } from '../../exec/atomic-file.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
-import { verifyFile, writeFile } from '../../exec/whole-file.ts'
+import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
 import { type EnvFileConfig, type EnvFilePin, envFileConfig, envFilePin, keepsToday } from './config.ts'
-import { composed, keysOf } from './dotenv.ts'
+import { bytesOf, composed, keysOf, textOf } from './dotenv.ts'
 
 /** Environment variables in a file. */
 export const envFile: Adapter<EnvFileConfig, EnvFilePin> = {
@@ -42,6 +43,7 @@ const writeArgs = z.object({
   /** Of the content that will stand there, today's secrets included. */
   mac: z.string(),
   mode: z.number(),
+  owner,
 })
 
 function targetOf(site: Site): Target<EnvFilePin> {
@@ -59,7 +61,7 @@ function targetOf(site: Site): Target<EnvFilePin> {
 
 async function observe(site: Site): Promise<Observation> {
   const file = await readWhole(site.path)
-  const keys = file === null ? null : keysOf(file.content.toString('utf8'))
+  const keys = file === null ? null : keysOf(textOf(file.content))
   return {
     identity: identityOf(site),
     state: { mac: file === null ? null : site.ctx.vault.mac(file.content), keys },
@@ -84,8 +86,15 @@ async function capture(site: Site, act: CaptureAct): Promise<EnvFilePin> {
     })
   }
   const sealed = await act.vault.seal(file.content, `${site.ctx.component}: ${site.path}`)
-  const keys = keysOf(file.content.toString('utf8'))
-  return { identity: identityOf(site), mac: act.vault.mac(file.content), sealed, mode: file.mode, keys }
+  const keys = keysOf(textOf(file.content))
+  return {
+    identity: identityOf(site),
+    mac: act.vault.mac(file.content),
+    sealed,
+    mode: file.mode,
+    owner: ownerOf(file),
+    keys,
+  }
 }
 
 async function propose(site: Site, question: Question<EnvFilePin>): Promise<Proposal> {
@@ -105,11 +114,11 @@ async function propose(site: Site, question: Question<EnvFilePin>): Promise<Prop
     return stop('content_gone', what, 'bring the vault back from where copies are kept')
   }
   const now = await readWhole(site.path)
-  const today = now === null ? null : now.content.toString('utf8')
+  const today = now === null ? null : textOf(now.content)
   const content = compose(site, then, today)
-  const mac = site.ctx.vault.mac(Buffer.from(content))
+  const mac = site.ctx.vault.mac(content)
   if (now !== null && site.ctx.vault.mac(now.content) === mac) return NOTHING
-  const steps = stepsFor(site, { sealed: to.sealed, mac, mode: now?.mode ?? to.mode })
+  const steps = stepsFor(site, { sealed: to.sealed, mac, mode: now?.mode ?? to.mode, owner: to.owner })
   const keys = today === null ? [] : keysOf(today)
   return {
     ...NOTHING,
@@ -121,8 +130,8 @@ async function propose(site: Site, question: Question<EnvFilePin>): Promise<Prop
   }
 }
 
-function compose(site: Site, then: Uint8Array, today: string | null): string {
-  return composed(Buffer.from(then).toString('utf8'), today, key => keepsToday(site.config, key))
+function compose(site: Site, then: Uint8Array, today: string | null): Buffer {
+  return bytesOf(composed(textOf(then), today, key => keepsToday(site.config, key)))
 }
 
 /** Names, never values. */
@@ -151,7 +160,7 @@ function stepsFor(site: Site, args: z.infer<typeof writeArgs>): Step[] {
     id: `${component}/write`,
     component,
     title: `write ${site.config.path}`,
-    args,
+    args: toJson(args),
     limitMs: 30_000,
     retries: 2,
     estimateMs: 50,
@@ -170,7 +179,7 @@ async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = writeArgs.parse(step.args)
   const then = await act.vault.open(args.sealed)
   const now = await readWhole(site.path)
-  const content = Buffer.from(compose(site, then, now?.content.toString('utf8') ?? null))
+  const content = compose(site, then, now === null ? null : textOf(now.content))
   await writeFile({ path: site.path, label: site.ctx.component, now, content, ...args }, act)
 }
 

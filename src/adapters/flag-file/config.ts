@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { command, duration } from '../../config/fields.ts'
+import { owner } from '../../exec/whole-file.ts'
 
 export const flagFileConfig = z.strictObject({
   path: z.string().min(1).describe('The file, relative to backout.yaml.'),
@@ -20,6 +21,7 @@ export const flagFilePin = z.object({
   mac: z.string(),
   sealed: z.object({ id: z.string(), mac: z.string() }),
   mode: z.number(),
+  owner,
   /** What each flag is, without values: "on", "off", the name of a variant, or "set". */
   flags: z.record(z.string(), z.string()),
 })

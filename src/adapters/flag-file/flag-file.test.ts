@@ -158,4 +158,32 @@ describe('C10: a flag file taken back', () => {
     await expect(target.capture(await target.observe(signal), act)).rejects.toMatchObject({ code: 'flags_unreadable' })
     expect((await target.capture(await target.observe(signal), { ...act, purpose: 'departure' })).flags).toEqual({})
   })
+
+  it('goes back to a departure whose file was broken, byte by byte, unless a flag of it must be turned off', async () => {
+    const broken = Buffer.from('{"flags": "caf\xe9', 'latin1')
+    place = await folder('flags.json', A)
+    await writeFile(place.file, broken)
+    const propose = async (settings: object) => {
+      const target = await place.open(settings)
+      const from = await target.observe(signal)
+      const question = { rung: 'write', needs: [], dependents: [], dependencies: [], mode: 'full' as const, signal }
+      return { target, proposal: await target.propose({ ...question, from, to: pin, release: 'departure' }) }
+    }
+    const opened = await place.open()
+    const act = { ...stepAct(), purpose: 'departure' as const, release: 'departure' }
+    const pin = await opened.capture(await opened.observe(signal), act)
+    await writeFile(place.file, A)
+    const off = await propose({ off: ['search'] })
+    expect(off.proposal.findings).toMatchObject([{ level: 'blocker', code: 'flags_unreadable' }])
+    const { target, proposal } = await propose({})
+    expect(proposal.findings).toMatchObject([{ level: 'warning', code: 'flags_unreadable' }])
+    for (const step of ordered(proposal)) await target.apply(step, stepAct(step))
+    expect(await readFile(place.file)).toEqual(broken)
+  })
+
+  it('keeps numbers exact that are longer than a double, and reads JSON that is indented by tabs', async () => {
+    const then = '{\n\t"limit": 12345678901234567890,\n\t"new": {\n\t\t"enabled": true\n\t}\n}\n'
+    const { after } = await back('f.json', then, '{}', { format: 'json', off: ['new'] })
+    expect(after).toBe('{\n  "limit": 12345678901234567890,\n  "new": {\n    "enabled": false\n  }\n}\n')
+  })
 })

@@ -6,7 +6,7 @@ export type Format = FlagFileConfig['format']
 type Tree = Record<string, unknown>
 
 /** What each flag of the file is, in words that show no values. Throws `flags_unreadable`. */
-export function statesOf(content: string, format: Format, path: string): Record<string, string> {
+export function statesOf(content: Uint8Array, format: Format, path: string): Record<string, string> {
   const tree = treeOf(content, path)
   if (format === 'flagd') {
     return Object.fromEntries(Object.entries(flagsIn(tree)).map(([name, flag]) => [name, flagdState(flag)]))
@@ -15,15 +15,31 @@ export function statesOf(content: string, format: Format, path: string): Record<
 }
 
 /** JSON is YAML, so that one reader serves both. */
-function treeOf(content: string, path: string): Tree {
-  const document = parseDocument(content)
+function treeOf(content: Uint8Array, path: string): Tree {
+  const document = documentOf(content, path)
   const [error] = document.errors
   const tree: unknown = error === undefined ? document.toJS() : null
   if (tree !== null && typeof tree === 'object' && !Array.isArray(tree)) return tree as Tree
-  throw new BackoutError({
+  throw unreadable(
+    path,
+    error === undefined ? 'it holds no map' : `line ${error.linePos?.[0].line ?? '?'}: ${error.code}`,
+  )
+}
+
+/** Whole numbers stay exact, however long they are. */
+function documentOf(content: Uint8Array, path: string): Doc {
+  try {
+    return parseDocument(new TextDecoder('utf-8', { fatal: true }).decode(content), { intAsBigInt: true })
+  } catch {
+    throw unreadable(path, 'it is no UTF-8 text')
+  }
+}
+
+function unreadable(path: string, cause: string): BackoutError {
+  return new BackoutError({
     code: 'flags_unreadable',
     what: `The flag file ${path} cannot be read as a map of flags`,
-    cause: error === undefined ? 'it holds no map' : `line ${error.linePos?.[0].line ?? '?'}: ${error.code}`,
+    cause,
     next: 'repair the file, or put the right `format:`',
     exit: 'blocked',
   })
@@ -54,7 +70,7 @@ function plainState(value: unknown): string {
 }
 
 export interface Composed {
-  readonly content: string
+  readonly content: Buffer
   /** Flags that cannot be turned off, and why. */
   readonly stuck: readonly string[]
 }
@@ -63,9 +79,9 @@ export interface Composed {
  * The file of the release, with the flags of `off` turned off. A flag that only today's file knows comes along, turned
  * off: whoever still asks for it must not get the default of the code. Without such flags not a byte is changed.
  */
-export function composed(then: string, today: string | null, config: FlagFileConfig): Composed {
-  if (config.off.length === 0) return { content: then, stuck: [] }
-  const document = parseDocument(then)
+export function composed(then: Uint8Array, today: Uint8Array | null, config: FlagFileConfig): Composed {
+  if (config.off.length === 0) return { content: Buffer.from(then), stuck: [] }
+  const document = documentOf(then, config.path)
   const now = today === null ? {} : treeOf(today, config.path)
   const stuck: string[] = []
   for (const name of config.off) {
@@ -73,10 +89,13 @@ export function composed(then: string, today: string | null, config: FlagFileCon
     if (problem !== null) stuck.push(`${name}: ${problem}`)
   }
   const json = config.format === 'json' || (config.format === 'flagd' && !/\.ya?ml$/.test(config.path))
-  return {
-    content: json ? `${JSON.stringify(document.toJS(), null, 2)}\n` : document.toString({ lineWidth: 0 }),
-    stuck,
-  }
+  return { content: Buffer.from(json ? asJson(document) : document.toString({ lineWidth: 0 })), stuck }
+}
+
+function asJson(document: Doc): string {
+  const raw = JSON as unknown as { rawJSON(text: string): unknown }
+  const exact = (_: string, value: unknown) => (typeof value === 'bigint' ? raw.rawJSON(String(value)) : value)
+  return `${JSON.stringify(document.toJS(), exact, 2)}\n`
 }
 
 type Doc = ReturnType<typeof parseDocument>

@@ -15,10 +15,11 @@ import type {
 } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
 import { reveal } from '../../core/secret.ts'
 import { readWhole, type WholeFile } from '../../exec/atomic-file.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
-import { verifyFile, writeFile } from '../../exec/whole-file.ts'
+import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
 import { type FlagFileConfig, type FlagFilePin, flagFileConfig, flagFilePin } from './config.ts'
 import { changesBetween, type Composed, composed, statesOf } from './flags.ts'
 
@@ -42,6 +43,7 @@ const writeArgs = z.object({
   /** Of the content that will stand there. */
   mac: z.string(),
   mode: z.number(),
+  owner,
 })
 
 function targetOf(site: Site): Target<FlagFilePin> {
@@ -61,15 +63,21 @@ function identityOf(site: Site): string {
   return `file:${site.path}`
 }
 
+/** What came of it, or why nothing did. */
+function tried<T>(act: () => T): T | BackoutError {
+  try {
+    return act()
+  } catch (error) {
+    if (error instanceof BackoutError) return error
+    throw error
+  }
+}
+
 /** A file that is broken is still a file that can be gone back from: its flags are then unknown. */
 function statesIn(site: Site, file: WholeFile | null): Record<string, string> | null {
   if (file === null) return {}
-  try {
-    return statesOf(file.content.toString('utf8'), site.config.format, site.path)
-  } catch (error) {
-    if (error instanceof BackoutError) return null
-    throw error
-  }
+  const states = tried(() => statesOf(file.content, site.config.format, site.path))
+  return states instanceof BackoutError ? null : states
 }
 
 async function observe(site: Site): Promise<Observation> {
@@ -96,11 +104,11 @@ async function capture(site: Site, act: CaptureAct): Promise<FlagFilePin> {
     })
   }
   // A release with a broken flag file is none to go back to; a departure is taken as it is.
-  const flags =
-    act.purpose === 'release' ? statesOf(file.content.toString('utf8'), site.config.format, site.path) : null
+  const flags = act.purpose === 'release' ? statesOf(file.content, site.config.format, site.path) : null
   const sealed = await act.vault.seal(file.content, `${site.ctx.component}: ${site.path}`)
   const mac = act.vault.mac(file.content)
-  return { identity: identityOf(site), mac, sealed, mode: file.mode, flags: flags ?? statesIn(site, file) ?? {} }
+  const owner = ownerOf(file)
+  return { identity: identityOf(site), mac, sealed, mode: file.mode, owner, flags: flags ?? statesIn(site, file) ?? {} }
 }
 
 async function propose(site: Site, question: Question<FlagFilePin>): Promise<Proposal> {
@@ -120,15 +128,24 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
     return { ...NOTHING, findings }
   }
   const now = await readWhole(site.path)
-  const made = compose(site, then, now)
-  const mac = site.ctx.vault.mac(Buffer.from(made.content))
+  const made = tried(() => compose(site, then, now))
+  if (made instanceof BackoutError) {
+    say('blocker', made.code, `${made.message}, as it was at ${release}: ${made.why}`, 'take the flags out of `off`')
+    return { ...NOTHING, findings }
+  }
+  const mac = site.ctx.vault.mac(made.content)
   if (now !== null && site.ctx.vault.mac(now.content) === mac) return NOTHING
   for (const why of made.stuck) say('blocker', 'flag_not_off', `Cannot turn off ${why}`, 'take it out of `off`')
   const flags = statesIn(site, now)
   if (flags === null) say('warning', 'flags_unreadable', `${site.path} is not readable as it is now`, 'it is replaced')
-  const changes = changesBetween(flags ?? {}, statesOf(made.content, site.config.format, site.path))
+  const goal = tried(() => statesOf(made.content, site.config.format, site.path))
+  if (goal instanceof BackoutError) {
+    const what = `${site.path} was not readable either when ${release} was captured`
+    say('warning', 'flags_unreadable', what, 'it is put back as it was; repair it afterwards')
+  }
+  const changes = goal instanceof BackoutError ? [] : changesBetween(flags ?? {}, goal)
   if (changes.length > 0) say('note', 'flags_change', changes.join('; '), '')
-  const steps = stepsFor(site, { sealed: to.sealed, mac, mode: now?.mode ?? to.mode })
+  const steps = stepsFor(site, { sealed: to.sealed, mac, mode: now?.mode ?? to.mode, owner: to.owner })
   return {
     ...NOTHING,
     change: { from: question.from.summary, to: `the flags of ${release}` },
@@ -140,8 +157,8 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
 
 /** A file that is broken today has no flags to bring along. */
 function compose(site: Site, then: Uint8Array, now: WholeFile | null): Composed {
-  const today = now !== null && statesIn(site, now) !== null ? now.content.toString('utf8') : null
-  return composed(Buffer.from(then).toString('utf8'), today, site.config)
+  const today = now !== null && statesIn(site, now) !== null ? now.content : null
+  return composed(then, today, site.config)
 }
 
 function stepsFor(site: Site, args: z.infer<typeof writeArgs>): Step[] {
@@ -150,7 +167,7 @@ function stepsFor(site: Site, args: z.infer<typeof writeArgs>): Step[] {
     id: `${component}/write`,
     component,
     title: `write ${site.config.path}`,
-    args,
+    args: toJson(args),
     limitMs: 30_000,
     retries: 2,
     estimateMs: 50,
@@ -169,7 +186,7 @@ async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = writeArgs.parse(step.args)
   const then = await act.vault.open(args.sealed)
   const now = await readWhole(site.path)
-  const content = Buffer.from(compose(site, then, now).content)
+  const { content } = compose(site, then, now)
   await writeFile({ path: site.path, label: site.ctx.component, now, content, ...args }, act)
 }
 

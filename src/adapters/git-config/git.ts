@@ -1,5 +1,5 @@
-import { mkdir, stat } from 'node:fs/promises'
-import { join, posix, resolve } from 'node:path'
+import { mkdir, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join, posix, resolve } from 'node:path'
 import type { OpenContext } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { redact, reveal } from '../../core/secret.ts'
@@ -22,35 +22,50 @@ interface Options {
   readonly fine?: readonly number[]
 }
 
+/** Set where Backout is started by a hook of git: they would lead to another repository, or read paths in another way. */
+const STRANGE =
+  'GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_COMMON_DIR GIT_NAMESPACE GIT_PREFIX GIT_GRAFT_FILE GIT_SHALLOW_FILE GIT_REPLACE_REF_BASE GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS GIT_NOGLOB_PATHSPECS GIT_ICASE_PATHSPECS'
+
+/** A repository may belong to somebody else: nothing that it names is run. */
+const SETTINGS = [
+  'safe.directory=*',
+  'core.autocrlf=false',
+  'core.quotePath=false',
+  'core.fsmonitor=false',
+  'core.hooksPath=/dev/null',
+  // What a mirror once had, some pin may need: it is never collected.
+  'gc.auto=0',
+  'maintenance.auto=false',
+]
+
 /** Runs git in the component's repository. Throws `git_failed`. */
-export async function git(site: Site, argv: readonly string[], signal: AbortSignal, options: Options = {}) {
-  const where = [
-    'git',
-    '-C',
-    repositoryOf(site),
-    '-c',
-    'safe.directory=*',
-    '-c',
-    'core.autocrlf=false',
-    '-c',
-    'core.quotePath=false',
-  ]
-  return run([...where, ...argv], signal, options)
+export async function git(site: Site, words: readonly string[], signal: AbortSignal, options: Options = {}) {
+  return run(['-C', repositoryOf(site), ...words], signal, options)
 }
 
-async function run(argv: readonly string[], signal: AbortSignal, { env, stdin, fine = [0] }: Options) {
-  const quiet = { GIT_TERMINAL_PROMPT: '0', GIT_OPTIONAL_LOCKS: '0', ...env }
-  const result = await runLocal({ argv, env: quiet, stdin: stdin ?? '', limitMs: LIMIT_MS, keepBytes: KEEP }, signal)
+async function run(words: readonly string[], signal: AbortSignal, { env = {}, stdin, fine = [0] }: Options) {
+  const own = { GIT_TERMINAL_PROMPT: '0', GIT_OPTIONAL_LOCKS: '0', ...env }
+  const argv = [
+    'env',
+    ...STRANGE.split(' ').flatMap(name => ['-u', name]),
+    ...Object.entries(own).map(([name, value]) => `${name}=${value}`),
+    'git',
+    ...SETTINGS.flatMap(setting => ['-c', setting]),
+    ...words,
+  ]
+  const result = await runLocal({ argv, stdin: stdin ?? '', limitMs: LIMIT_MS, keepBytes: KEEP }, signal)
+  if (result.stdout.startsWith('[') && /^\[\d+ bytes left out\]\n/.test(result.stdout)) {
+    throw gitFailed(words, 'printed more than can be taken', '')
+  }
   if (fine.includes(result.code)) return result
-  throw new BackoutError({
+  throw gitFailed(words, `ended with code ${result.code}`, result.stderr)
+}
+
+function gitFailed(words: readonly string[], what: string, said: string): BackoutError {
+  return new BackoutError({
     code: 'git_failed',
-    what: redact(
-      `"${argv
-        .filter(word => !word.includes('='))
-        .join(' ')
-        .slice(0, 200)}" ended with code ${result.code}`,
-    ),
-    cause: redact(result.stderr.trim()),
+    what: redact(`"git ${words.join(' ').slice(0, 200)}" ${what}`),
+    cause: redact(said.trim()) || undefined,
     next: 'look at `repository:` and at the rights there',
     exit: 'failed',
   })
@@ -73,12 +88,20 @@ export async function refresh(site: Site, signal: AbortSignal): Promise<string |
   const mirror = repositoryOf(site)
   const there = await stat(join(mirror, 'HEAD')).catch(() => null)
   if (there === null) {
-    await mkdir(site.ctx.stateDir, { recursive: true, mode: 0o700 })
-    await run(['git', 'clone', '--quiet', '--mirror', '--', url, mirror], signal, {})
+    await makeMirror(url, mirror, signal)
     return null
   }
   const fetched = await git(site, ['fetch', '--quiet', '--prune', '--tags'], signal, { fine: [0, 1, 128] })
   return fetched.code === 0 ? null : redact(fetched.stderr.trim())
+}
+
+/** Made aside, so that one that was cut off in the middle is never taken for a mirror. */
+async function makeMirror(url: string, mirror: string, signal: AbortSignal): Promise<void> {
+  const part = `${mirror}.part`
+  await rm(part, { recursive: true, force: true })
+  await mkdir(dirname(mirror), { recursive: true, mode: 0o700 })
+  await run(['clone', '--quiet', '--mirror', '--', url, part], signal, {})
+  await rename(part, mirror)
 }
 
 /** The commit of a name; null where the repository does not have it. */
@@ -88,11 +111,24 @@ export async function commitOf(site: Site, name: string, signal: AbortSignal): P
   return found.code === 0 ? found.stdout.trim() : null
 }
 
-/** The first commits: what no clone of the same repository differs in. */
-export async function rootsOf(site: Site, signal: AbortSignal): Promise<string> {
-  const { stdout } = await git(site, ['rev-list', '--max-parents=0', '--all'], signal)
-  const roots = stdout.split('\n').filter(Boolean).sort()
-  return roots[0] ?? 'empty'
+/**
+ * The first commit of the branch's own line: what no clone of the same repository differs in, whatever other branches come
+ * and go. Throws `repository_shallow`, for there it is not to be seen.
+ */
+export async function rootOf(site: Site, signal: AbortSignal): Promise<string> {
+  const shallow = await git(site, ['rev-parse', '--is-shallow-repository'], signal)
+  if (shallow.stdout.trim() === 'true') {
+    throw new BackoutError({
+      code: 'repository_shallow',
+      what: `The repository ${repositoryOf(site)} is a shallow clone: what it is a clone of cannot be told`,
+      next: `fetch all of it: \`git -C ${repositoryOf(site)} fetch --unshallow\``,
+      exit: 'blocked',
+    })
+  }
+  const head = await commitOf(site, site.config.ref, signal)
+  if (head === null) return 'empty'
+  const { stdout } = await git(site, ['rev-list', '--first-parent', '--max-parents=0', head], signal)
+  return stdout.trim() || 'empty'
 }
 
 /** What to look at in the repository. */

@@ -20,7 +20,7 @@ import { toJson } from '../../core/json.ts'
 import { reveal } from '../../core/secret.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
 import { type GitConfigConfig, type GitConfigPin, gitConfigConfig, gitConfigPin, tree } from './config.ts'
-import { commitOf, git, refresh, repositoryOf, rootsOf, type Site, treeOf } from './git.ts'
+import { commitOf, git, refresh, repositoryOf, rootOf, type Site, treeOf } from './git.ts'
 import { differing, findLive, type Found, liveTree, treeHash } from './live.ts'
 import { type Change, place, staged } from './place.ts'
 
@@ -33,7 +33,7 @@ export const gitConfig: Adapter<GitConfigConfig, GitConfigPin> = {
   open: async (config: GitConfigConfig, ctx: OpenContext) => targetOf({ config, ctx }),
 }
 
-const placeArgs = z.object({ commit: z.string(), files: tree, remove: z.array(z.string()) })
+const placeArgs = z.object({ commit: z.string(), files: tree, remove: z.array(z.string()), seen: tree })
 
 function targetOf(site: Site): Target<GitConfigPin> {
   return {
@@ -54,7 +54,7 @@ async function identityOf(site: Site, signal: AbortSignal): Promise<string> {
   const { to, paths } = site.config
   const places = to === undefined ? Object.values(paths ?? {}) : [to]
   const where = places.map(p => resolve(site.ctx.baseDir, p)).sort()
-  return `git:${await rootsOf(site, signal)}:${where.join(',')}`
+  return `git:${await rootOf(site, signal)}:${where.join(',')}`
 }
 
 async function lookup(site: Site, signal: AbortSignal): Promise<Found> {
@@ -112,7 +112,7 @@ async function propose(site: Site, question: Question<GitConfigPin>): Promise<Pr
   }
   const found = await lookup(site, signal)
   const change = await changeTo(site, to.commit, found, signal)
-  if (await isThere(site, change, signal)) return NOTHING
+  if (differing(change.seen, change.files).length === 0) return NOTHING
   driftFindings(site, to, release, found, change, say)
   const problem = await problemWith(site, change, signal)
   if (problem !== null) say('blocker', problem.code, messageOf(problem), problem.next ?? '')
@@ -130,12 +130,8 @@ async function propose(site: Site, question: Question<GitConfigPin>): Promise<Pr
 async function changeTo(site: Site, commit: string, found: Found, signal: AbortSignal): Promise<Change> {
   const files = await treeOf(site, commit, signal)
   const remove = Object.keys(found.tree).filter(path => files[path] === undefined)
-  return { commit, files, remove: remove.sort() }
-}
-
-async function isThere(site: Site, change: Change, signal: AbortSignal): Promise<boolean> {
-  const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], signal)
-  return differing(live, change.files).length === 0
+  const seen = await liveTree(site, [...Object.keys(files), ...remove], signal)
+  return { commit, files, remove: remove.sort(), seen }
 }
 
 type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void

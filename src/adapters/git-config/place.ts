@@ -9,11 +9,12 @@ import {
   realpath,
   rename,
   rm,
+  rmdir,
   stat,
   symlink,
 } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import type { StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { redact, reveal } from '../../core/secret.ts'
@@ -21,7 +22,7 @@ import { replaceFile, syncFolder } from '../../exec/atomic-file.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { Entry, Tree } from './config.ts'
 import { git, type Site } from './git.ts'
-import { differing, liveOf, treeAt } from './live.ts'
+import { differing, liveOf, liveTree, treeAt } from './live.ts'
 
 /** What a step puts in place. */
 export interface Change {
@@ -29,6 +30,8 @@ export interface Change {
   readonly files: Tree
   /** Paths of the release that is left which the other one does not have. */
   readonly remove: readonly string[]
+  /** What was live at all of these paths when the plan looked. */
+  readonly seen: Tree
 }
 
 /**
@@ -80,12 +83,12 @@ async function asItWillBe(site: Site, change: Change, dir: string): Promise<stri
   const live = liveOf(site, site.config.from)
   await mkdir(look)
   if ((await stat(live).catch(() => null)) !== null) await copyTree(await realpath(live), look)
+  for (const path of change.remove) await removeFile(liveOf(site, path, look))
   for (const path of Object.keys(change.files)) {
     const to = liveOf(site, path, look)
     await rm(to, { recursive: true, force: true })
     await cp(join(dir, 'files', path), to, { recursive: true, verbatimSymlinks: true })
   }
-  for (const path of change.remove) await rm(liveOf(site, path, look), { force: true })
   return look
 }
 
@@ -121,6 +124,7 @@ async function runCheck(site: Site, dir: string, signal: AbortSignal): Promise<v
 /** Puts the files in place, each at once, or all at once where the live folder is a symlink. Answers where the old ones are. */
 export async function place(site: Site, change: Change, act: StepAct): Promise<string> {
   return staged(site, change, act.signal, async files => {
+    await isAsSeen(site, change, act.signal)
     const to = site.config.to === undefined ? null : resolve(site.ctx.baseDir, site.config.to)
     const link = to === null ? null : await lstat(to).catch(() => null)
     return to !== null && link?.isSymbolicLink()
@@ -129,9 +133,18 @@ export async function place(site: Site, change: Change, act: StepAct): Promise<s
   })
 }
 
+/** What a half-done attempt has put there already is no surprise. */
+async function isAsSeen(site: Site, change: Change, signal: AbortSignal): Promise<void> {
+  const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], signal)
+  const done = new Set(differing(live, change.files))
+  const strange = differing(live, change.seen).filter(path => done.has(path))
+  if (strange.length > 0) throw moved(strange.slice(0, 5).join(', '), 'was changed')
+}
+
 async function swapFolder(site: Site, change: Change, files: string, to: string, act: StepAct): Promise<string> {
   const old = await realpath(to)
-  const [target, fresh] = [await readlink(to), `${old.replace(/\.backout-[^/]*$/, '')}.backout-${act.idem}`]
+  const target = await readlink(to)
+  const fresh = freshFolder(old, act.idem)
   act.guard()
   await rm(fresh, { recursive: true, force: true })
   await mkdir(fresh)
@@ -139,19 +152,25 @@ async function swapFolder(site: Site, change: Change, files: string, to: string,
   await putAll(site, change, files, act, fresh)
   const aside = `${to}.backout-${act.idem}`
   await rm(aside, { force: true })
-  await symlink(fresh, aside)
+  await symlink(isAbsolute(target) ? fresh : relative(await realpath(dirname(to)), fresh), aside)
   act.signal.throwIfAborted()
   act.guard()
-  if ((await readlink(to)) !== target) throw moved(to)
+  if ((await readlink(to)) !== target) throw moved(to, 'was pointed elsewhere')
   await rename(aside, to)
   await syncFolder(dirname(to))
   return old
 }
 
-function moved(to: string): BackoutError {
+/** Never the one that is live, which is what an earlier attempt of the same step has made. */
+function freshFolder(live: string, idem: string): string {
+  const name = `${live.replace(/\.backout-[^/]*$/, '')}.backout-${idem}`
+  return name === live ? `${name}.again` : name
+}
+
+function moved(what: string, how: string): BackoutError {
   return new BackoutError({
     code: 'file_moved',
-    what: `${to} was pointed elsewhere meanwhile; it was left alone`,
+    what: `${what} ${how} meanwhile; it was left alone`,
     next: 'plan again: `backout plan`',
     exit: 'moved',
   })
@@ -170,7 +189,7 @@ async function oneByOne(site: Site, change: Change, files: string, act: StepAct)
 /** What stood there before the first attempt is what is kept. */
 async function keepOld(from: string, to: string): Promise<void> {
   const [old, there] = await Promise.all([from, to].map(path => lstat(path).catch(() => null)))
-  if (!old || there) return
+  if (!old || there || old.isDirectory()) return
   await mkdir(dirname(to), { recursive: true, mode: 0o700 })
   if (old.isSymbolicLink()) return symlink(await readlink(from), to)
   await copyFile(from, `${to}.part`)
@@ -178,17 +197,48 @@ async function keepOld(from: string, to: string): Promise<void> {
 }
 
 async function putAll(site: Site, change: Change, files: string, act: StepAct, root?: string): Promise<void> {
+  await makeRoom(site, change, act, root)
   for (const [path, entry] of Object.entries(change.files)) {
     act.signal.throwIfAborted()
     await putOne(join(files, path), liveOf(site, path, root), entry, act)
   }
   for (const path of change.remove) {
     act.guard()
-    await rm(liveOf(site, path, root), { force: true })
+    await removeFile(liveOf(site, path, root))
   }
 }
 
-/** Owner and mode stay those of the old file; a new one belongs to whom its folder belongs. */
+const GONE = new Set(['ENOTDIR', 'EISDIR', 'ERR_FS_EISDIR'])
+
+/** Where a file stands in the place of its folder, or a folder in its own, it is gone with that. */
+async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error: NodeJS.ErrnoException) => {
+    if (!GONE.has(error.code ?? '')) throw error
+  })
+}
+
+/** A file stands where a folder is to be, or the other way round: what goes, goes first there. */
+async function makeRoom(site: Site, { files, remove }: Change, act: StepAct, root?: string): Promise<void> {
+  for (const path of remove) {
+    const under = Object.keys(files).find(file => path.startsWith(`${file}/`))
+    if (under === undefined && !Object.keys(files).some(file => file.startsWith(`${path}/`))) continue
+    act.guard()
+    const live = liveOf(site, path, root)
+    if ((await lstat(live).catch(() => null))?.isDirectory() === false) await rm(live)
+    if (under !== undefined) await removeEmpty(dirname(live), liveOf(site, under, root))
+  }
+}
+
+/** From the inside to the outside, as far as nothing else lies there. */
+async function removeEmpty(folder: string, last: string): Promise<void> {
+  const gone = await rmdir(folder).then(
+    () => true,
+    () => false,
+  )
+  if (gone && folder !== last) await removeEmpty(dirname(folder), last)
+}
+
+/** Owner and mode stay those of the old file; a new one belongs to whom its folder belongs, where root does this. */
 async function putOne(from: string, to: string, entry: Entry, act: StepAct): Promise<void> {
   act.guard()
   await mkdir(dirname(to), { recursive: true })
@@ -197,9 +247,10 @@ async function putOne(from: string, to: string, entry: Entry, act: StepAct): Pro
   const model = old?.isFile() ? old : await stat(dirname(to))
   const plain = old?.isFile() ? old.mode & 0o7666 : 0o644
   const mode = entry.mode === '100755' ? plain | ((plain & 0o444) >> 2) : plain
-  if (old?.isSymbolicLink()) await rm(to)
-  const file = { content: await readFile(from), mode, uid: model.uid, gid: model.gid }
-  await replaceFile(to, { file, idem: act.idem, before: () => act.guard() })
+  const owner = old?.isFile() || process.getuid?.() === 0 ? { uid: model.uid, gid: model.gid } : {}
+  const file = { content: await readFile(from), mode, ...owner }
+  const link = old?.isSymbolicLink() ? 'replace' : 'follow'
+  await replaceFile(to, { file, link, idem: act.idem, before: () => act.guard() })
 }
 
 async function putLink(from: string, to: string, act: StepAct): Promise<void> {

@@ -221,7 +221,7 @@ describe('the verify command', () => {
     const codes = await Promise.all([0, 1, 2, 3, 127].map(code => verdict(`exit ${code}`)))
     expect(codes).toEqual(['done', 'not-done', 'running', 'unknown', 'unknown'])
     expect(await verdict('exit 42', { verdicts: { done: [42], notDone: [0] } })).toBe('done')
-    expect(await verdict('sleep 30', { readLimit: '100ms' })).toBe('unknown')
+    expect(await verdict('sleep 30', { readLimit: '3s' })).toBe('unknown')
     expect(await verdict('exit 0', { cwd: 'gone' }).catch((error: unknown) => error)).toMatchObject({
       code: 'command_not_started',
     })
@@ -298,6 +298,7 @@ describe('commands that do not print what is agreed', () => {
     ['nothing', { observe: 'true' }, 'command_output'],
     ['no state', { observe: 'echo \'{"summary":"x"}\'' }, 'command_output'],
     ['a typing error', { observe: 'echo \'{"state":1,"inflight":[]}\'' }, 'command_output'],
+    ['more than is read', { observe: 'head -c 3000000 /dev/zero | tr "\\0" 1' }, 'command_output'],
     ['a failure', { observe: 'echo broken >&2; exit 1' }, 'command_failed'],
     ['no identity', { identity: { run: 'true' } }, 'command_output'],
   ])('%s', async (_, settings, code) => {
@@ -324,6 +325,10 @@ describe('commands that do not print what is agreed', () => {
     const error = (await target.apply(step, stepAct(step)).catch((error: unknown) => error)) as { why: string }
     expect(from).toMatchObject({ state: '[secret]', inFlight: [{ what: 'deploy by ci', since: null }] })
     expect(captured.data).toEqual({ key: '[secret]' })
+    const rest = { rung: 'command', needs: [], dependents: [], dependencies: [], mode: 'full' as const, signal }
+    const question = { ...rest, from: { ...from, state: 'other' }, to: captured, release: 'v1' }
+    const { findings } = await target.propose(question)
+    expect(findings).toMatchObject([{ level: 'warning', code: 'pin_hides_secret' }])
     expect(error.why).toBe('bad key [secret]')
   })
 })

@@ -185,6 +185,9 @@ async function readJson(argv: readonly Text[], component: string, read: Run, sig
   const result = await read(argv, signal, more)
   if (result.code !== 0) throw failed(argv, component, result)
   const doc = parsed(result.stdout)
+  if (doc === undefined && /^\[\d+ bytes left out\]\n/.test(result.stdout)) {
+    throw strange(argv, component, 'it printed more than 1 MiB')
+  }
   if (doc === undefined)
     throw strange(argv, component, `no JSON: ${lastLines(result.stdout, 100) || 'it printed nothing'}`)
   return doc

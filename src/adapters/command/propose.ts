@@ -1,6 +1,7 @@
 import type { Finding, Node, Proposal, Question, Step } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
+import { HIDDEN } from '../../core/secret.ts'
 import type { Phase } from '../../core/words.ts'
 import type { Config, Pin, Service } from './config.ts'
 
@@ -40,7 +41,7 @@ export function propose(config: Config, component: string, question: Question<Pi
   return {
     ...NOTHING,
     change: differs ? { from: from.summary, to: pin.summary } : null,
-    findings: remarks(config, component, differs, services),
+    findings: [...hidden(component, pin, differs), ...remarks(config, component, differs, services)],
     impact: differs
       ? { downtimeMs: downtime, loss: loss.map(l => ({ ...l, since: null })), staysBehind: [], disappears }
       : NOTHING.impact,
@@ -115,6 +116,14 @@ class Draft {
       onUnknown: repeatable ? 'repeat' : 'ask',
     }
   }
+}
+
+/** A secret that a command printed was hidden before it was kept: given back as it is, it would be put in place. */
+function hidden(component: string, { data }: Pin, differs: boolean): Finding[] {
+  if (!differs || !JSON.stringify(data).includes(HIDDEN)) return []
+  const what = `What was captured of ${component} held a secret, which is not kept: BACKOUT_PIN says ${HIDDEN} in its place`
+  const remedy = 'see that `apply` does not need it; let `capture` print where the secret is instead'
+  return [{ level: 'warning', code: 'pin_hides_secret', component, what, remedy }]
 }
 
 function remarks(

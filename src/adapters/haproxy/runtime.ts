@@ -112,7 +112,8 @@ function exchange(
       if (answer.length > MAX_ANSWER) stop(new Error('the answer does not end'))
     })
     socket.on('error', fail)
-    socket.on('end', () => done(answer))
+    // Every answer ends with an empty line, one that says nothing too: another one was cut off.
+    socket.on('end', () => (answer.endsWith('\n') ? done(answer) : stop(new Error('the answer was cut off'))))
     socket.on('close', () => {
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)

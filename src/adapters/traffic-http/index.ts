@@ -87,7 +87,7 @@ async function putPart(server: Switch, part: Place, act: StepAct): Promise<void>
     now = await (taken ? shown(server, part, act.signal) : server.read(act.signal))
     if (taken && !reached(now, part)) break
   }
-  if (!reached(now, part)) throw ignored(now, part)
+  if (!reached(now, part)) throw ignored(now, part, server.config.ifMatch)
 }
 
 /** What the switch has once `part` shows there, or after a while. */
@@ -100,12 +100,17 @@ async function shown(server: Switch, part: Place, signal: AbortSignal): Promise<
   }
 }
 
-function ignored(now: Place, goal: Place): BackoutError {
+function ignored(now: Reading, goal: Place, ifMatch: boolean): BackoutError {
+  const weak = ifMatch && now.etag?.startsWith('W/') === true
   return new BackoutError({
     code: 'switch_not_taken',
     what: `The traffic switch did not take the change: it has ${described(now)}, and was told ${described(goal)}`,
-    cause: 'somebody else changes it at the same time, or it does not do what it answers',
-    next: 'find out who else writes to it (a controller, another operator), stop that, then go on',
+    cause: weak
+      ? `its ETag ${now.etag} is a weak one, which a strict switch never takes as a guard`
+      : 'somebody else changes it at the same time, or it does not do what it answers',
+    next: weak
+      ? 'set `ifMatch: false`, or let the switch give strong ETags, then go on'
+      : 'find out who else writes to it (a controller, another operator), stop that, then go on',
     exit: 'failed',
   })
 }

@@ -12,6 +12,8 @@ export class TestSwitch {
   maintenance = false
   version = 1
   etags = true
+  /** Gives weak ETags, which it never takes back. */
+  weak = false
   /** Weights as they were written, in order. */
   readonly writes: Record<string, number>[] = []
   authorization: string | undefined
@@ -76,7 +78,7 @@ export class TestSwitch {
 
   #state(res: ServerResponse): void {
     const { weights, active, maintenance } = this
-    res.writeHead(200, this.etags ? { etag: `"${this.version}"` } : {})
+    res.writeHead(200, this.etags ? { etag: `${this.weak ? 'W/' : ''}"${this.version}"` } : {})
     res.end(JSON.stringify({ weights, active, maintenance }))
   }
 

@@ -114,8 +114,12 @@ export class Switch {
     const bySide = numbers.safeParse(found)
     if (!bySide.success)
       throw strange(drained?.url ?? read.url, `${pointer} is no number, nor an object of side and number`)
-    const sides = live === undefined ? Object.keys(bySide.data).filter(side => side !== maintenance) : [live].flat()
-    return sides.reduce((sum, side) => sum + (bySide.data[side] ?? 0), 0)
+    const counts = bySide.data
+    const sides = live === undefined ? Object.keys(counts).filter(side => side !== maintenance) : [live].flat()
+    const unknown = sides.filter(side => counts[side] === undefined)
+    // A side that is not counted may be full of users.
+    if (unknown.length > 0) throw strange(drained?.url ?? read.url, `${pointer} does not count ${unknown.join(', ')}`)
+    return sides.reduce((sum, side) => sum + (counts[side] ?? 0), 0)
   }
 }
 

@@ -269,6 +269,27 @@ describe('a switch that misbehaves', () => {
     expect(JSON.stringify(error)).not.toContain('t0p-s3cret')
   })
 
+  it('that counts no requests of a side that is named is unknown, not drained', async () => {
+    const target = await open(server, { live: ['live', 'forgotten'] })
+    const step = stepOf(await ask(await open(server)), 'drain')
+    await expect(target.observe(new AbortController().signal)).rejects.toMatchObject({
+      code: 'switch_answer',
+      why: '/active does not count forgotten',
+    })
+    expect(await target.verify(step, stepAct(step))).toMatchObject({ is: 'unknown' })
+  })
+
+  it('whose ETags cannot serve as a guard is named as that', async () => {
+    server.weak = true
+    const target = await open(server)
+    const step = stepOf(await ask(target), 'drain')
+    await expect(target.apply(step, stepAct(step))).rejects.toMatchObject({
+      code: 'switch_not_taken',
+      next: expect.stringContaining('ifMatch: false'),
+    })
+    expect(await drain([], { ifMatch: false })).toMatchObject({ error: null })
+  })
+
   it('without ETags is written without a guard', async () => {
     server.etags = false
     expect(await drain([])).toMatchObject({ error: null })

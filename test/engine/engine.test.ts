@@ -241,12 +241,23 @@ describe.each(Object.keys(kinds))('C16: the engine on the %s store', kind => {
     let full = false
     let alive = 0
     const atRelease: number[] = []
+    const check = () => {
+      if (full) throw new BackoutError({ code: 'journal_failed', what: 'The disk is full', exit: 'failed' })
+    }
     const failing: Store = {
       ...store,
-      write: change =>
-        full
-          ? Promise.reject(new BackoutError({ code: 'journal_failed', what: 'The disk is full', exit: 'failed' }))
-          : store.write(change),
+      write(change) {
+        const written = Promise.resolve()
+          .then(check)
+          .then(() => store.write(change))
+        written.catch(() => {})
+        return written
+      },
+      durable: () =>
+        Promise.resolve()
+          .then(check)
+          .then(() => store.durable()),
+      check,
       lock: (name, owner) => {
         const lock = store.lock(name, owner)
         return { ...lock, release: () => (atRelease.push(alive), lock.release()) }

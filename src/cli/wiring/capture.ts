@@ -5,13 +5,15 @@ import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
-import { movedBetween, observeAll } from './observe.ts'
+import { movedBetween, observeAll, type Observed } from './observe.ts'
 import type { Targets } from './targets.ts'
 
 export interface CaptureOptions {
   readonly release: string
   readonly purpose: 'release' | 'departure'
   readonly signal: AbortSignal
+  /** What was just observed; otherwise everything is observed for this capture. */
+  readonly observed?: Observed | undefined
   readonly onProgress?: (component: string, text: string) => void
 }
 
@@ -24,7 +26,7 @@ export async function captureAll(
   targets: Targets,
   options: CaptureOptions,
 ): Promise<Capture> {
-  const before = await observeAll(environment, targets, options.signal)
+  const before = options.observed ?? (await observeAll(environment, targets, options.signal))
   refuseUnobserved(before.findings.map(f => f.what))
   refuseInFlight(
     [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),

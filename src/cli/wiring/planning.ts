@@ -11,7 +11,7 @@ import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
 import { hookSteps } from './hooks.ts'
-import { observeAll } from './observe.ts'
+import { observeAll, type Observed } from './observe.ts'
 import type { Targets } from './targets.ts'
 
 export interface PlanRequest {
@@ -22,12 +22,14 @@ export interface PlanRequest {
   readonly exclude: readonly { component: string; rung: string }[]
   readonly accepted: readonly AcceptedLoss[] | null
   readonly signal: AbortSignal
+  /** What was just observed; otherwise everything is observed for this plan. */
+  readonly observed?: Observed
 }
 
 /** Observes everything and puts the plan together. Reads only. */
 export async function makePlan(environment: Environment, targets: Targets, request: PlanRequest): Promise<Plan> {
   const { config } = environment
-  const { observations, findings } = await observeAll(environment, targets, request.signal)
+  const { observations, findings } = request.observed ?? (await observeAll(environment, targets, request.signal))
   const problems: Finding[] = [...findings]
   const candidates: Candidate[] = []
   for (const [id, component] of Object.entries(config.components)) {

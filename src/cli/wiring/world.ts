@@ -3,12 +3,17 @@ import type { World } from '../../core/executor/world.ts'
 import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
+import { observeAll, type Observed } from './observe.ts'
 import { makePlan } from './planning.ts'
 import type { Targets } from './targets.ts'
+
+/** Milliseconds for which what the plan was confirmed by is also what the run departs from. */
+const FRESH_MS = 30_000
 
 /** What the executor works with, made of the configuration, the adapters and the ledger. */
 export function worldOf(environment: Environment, targets: Targets): World {
   const { ledger, clock } = environment
+  let last: { readonly observed: Observed; readonly at: number } | null = null
   return {
     clock,
     vault: ledger.vault,
@@ -20,7 +25,11 @@ export function worldOf(environment: Environment, targets: Targets): World {
       const release = await ledger.releases.get(plan.to.release)
       const capture = release.captures.find(c => c.id === plan.to.capture)
       if (capture === undefined) throw captureGone(plan.to)
+      const at = clock.mono()
+      const observed = await observeAll(environment, targets, signal)
+      last = { observed, at }
       return makePlan(environment, targets, {
+        observed,
         release,
         capture,
         mode: plan.mode,
@@ -33,7 +42,10 @@ export function worldOf(environment: Environment, targets: Targets): World {
     async departure(runId, signal) {
       const release = `departure-${runId}`
       const known = await ledger.releases.find(release)
-      if (known === null) await captureAll(environment, targets, { release, purpose: 'departure', signal })
+      if (known !== null) return release
+      const fresh = last !== null && clock.mono() - last.at < FRESH_MS
+      const observed = fresh ? last?.observed : undefined
+      await captureAll(environment, targets, { release, purpose: 'departure', signal, observed })
       return release
     },
   }

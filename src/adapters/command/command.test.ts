@@ -325,7 +325,15 @@ describe('commands that do not print what is agreed', () => {
     const error = (await target.apply(step, stepAct(step)).catch((error: unknown) => error)) as { why: string }
     expect(from).toMatchObject({ state: '[secret]', inFlight: [{ what: 'deploy by ci', since: null }] })
     expect(captured.data).toEqual({ key: '[secret]' })
-    const rest = { rung: 'command', needs: [], dependents: [], dependencies: [], mode: 'full' as const, signal }
+    const rest = {
+      rung: 'command',
+      upgradedAt: null,
+      needs: [],
+      dependents: [],
+      dependencies: [],
+      mode: 'full' as const,
+      signal,
+    }
     const question = { ...rest, from: { ...from, state: 'other' }, to: captured, release: 'v1' }
     const { findings } = await target.propose(question)
     expect(findings).toMatchObject([{ level: 'warning', code: 'pin_hides_secret' }])

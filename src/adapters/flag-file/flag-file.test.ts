@@ -66,7 +66,16 @@ describe('C10: a flag file taken back', () => {
     const act = { ...stepAct(), purpose: 'release' as const, release: 'v1' }
     const pin: FlagFilePin = await target.capture(await target.observe(signal), act)
     await writeFile(place.file, now)
-    const question = { to: pin, release: 'v1', rung: 'write', needs: [], dependents: [], dependencies: [], signal }
+    const question = {
+      to: pin,
+      release: 'v1',
+      rung: 'write',
+      upgradedAt: null,
+      needs: [],
+      dependents: [],
+      dependencies: [],
+      signal,
+    }
     const proposal = await target.propose({
       ...question,
       from: await target.observe(signal),
@@ -166,7 +175,15 @@ describe('C10: a flag file taken back', () => {
     const propose = async (settings: object) => {
       const target = await place.open(settings)
       const from = await target.observe(signal)
-      const question = { rung: 'write', needs: [], dependents: [], dependencies: [], mode: 'full' as const, signal }
+      const question = {
+        rung: 'write',
+        upgradedAt: null,
+        needs: [],
+        dependents: [],
+        dependencies: [],
+        mode: 'full' as const,
+        signal,
+      }
       return { target, proposal: await target.propose({ ...question, from, to: pin, release: 'departure' }) }
     }
     const opened = await place.open()

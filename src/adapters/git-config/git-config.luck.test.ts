@@ -35,6 +35,7 @@ describe('C10: configuration from Git when luck is bad', () => {
       to: pin,
       release: 'v1',
       rung: 'place',
+      upgradedAt: null,
       needs: [],
       dependents: [],
       dependencies: [],

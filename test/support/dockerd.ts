@@ -53,7 +53,7 @@ mkdir "$1/etc/upper" "$1/etc/work"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/upper,workdir=$1/etc/work" /etc
 ip link set lo up
 dockerd --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid -H "unix://$1/docker.sock" \
-  --bridge none --iptables=false --ip6tables=false --cgroup-parent "/$2" &
+  --bridge none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2" &
 wait
 `
 

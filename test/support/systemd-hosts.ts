@@ -7,9 +7,9 @@ import { type Dockerd, dockerd, noDockerd } from './dockerd.ts'
 import { noRootfs, rootfs } from './systemd-rootfs.ts'
 
 const IMAGE = 'backout-systemd'
-/** What systemd needs to be the first process of a container: measured; `--privileged` fails. */
+/** What systemd needs to be the first process of a container; `--privileged` fails. */
 const AS_HOST =
-  '--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --cgroupns private --stop-signal SIGRTMIN+3'
+  '--cap-add SYS_ADMIN --cap-add NET_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --cgroupns private --stop-signal SIGRTMIN+3'
 const ADDRESSES_FROM = 10
 
 /** Why there can be no hosts with systemd on this machine, or null; for `describe.skipIf`. Throws where CI is set. */
@@ -26,9 +26,6 @@ export interface SystemdHosts {
   /** Makes a host vanish: its processes stand still, and it answers nothing. */
   pause(name: string): Promise<void>
   unpause(name: string): Promise<void>
-  /** Makes a host vanish from the network, while it works on. */
-  unplug(name: string): Promise<void>
-  plug(name: string): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -51,7 +48,7 @@ export async function systemdHosts(
     await Promise.all(hosts.map(host => boot(engine, dir, host, files)))
     await writeFile(join(dir, 'ssh_config'), hosts.map(host => clientConfig(dir, host)).join('\n'), { mode: 0o600 })
     await Promise.all(hosts.map(host => answers(engine, host)))
-    return { ...acts(engine, hosts), config: join(dir, 'ssh_config'), dispose }
+    return { ...acts(engine), config: join(dir, 'ssh_config'), dispose }
   } catch (error) {
     await dispose()
     throw error
@@ -63,17 +60,13 @@ interface Host {
   readonly address: string
 }
 
-function acts(engine: Dockerd, hosts: readonly Host[]) {
-  const { docker, network } = engine
-  const addressOf = (name: string) => hosts.find(h => h.name === name)?.address ?? ''
+function acts({ docker }: Dockerd) {
   const quietly = async (...words: string[]) => void (await docker(...words))
   return {
     docker,
     root: (name: string, script: string) => docker('exec', name, 'sh', '-ec', script),
     pause: (name: string) => quietly('pause', name),
     unpause: (name: string) => quietly('unpause', name),
-    unplug: (name: string) => quietly('network', 'disconnect', network, name),
-    plug: (name: string) => quietly('network', 'connect', '--ip', addressOf(name), network, name),
   }
 }
 

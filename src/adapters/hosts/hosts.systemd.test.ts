@@ -23,7 +23,8 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
 
   beforeAll(async () => {
     fleet = await systemdHosts(NAMES, FILES)
-  })
+    // The root file system is made the first time.
+  }, 400_000)
   afterAll(() => fleet.dispose())
   beforeEach(async () => {
     dir = await mkdtemp(join(tmpdir(), 'backout-systemd-'))
@@ -87,7 +88,7 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
   })
 
   it('does not believe a unit that dies two seconds after its start, nor one that systemd starts again and again', async () => {
-    await using target = await open({ limits: LIMITS })
+    await using target = await open({ limits: { ...LIMITS, start: '2s' } })
     const good = await captured(target)
     await upgrade(fleet, 'web-1', BAD)
     const [change, restart] = ordered(await proposed(target, good))

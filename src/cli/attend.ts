@@ -52,7 +52,7 @@ async function untilSettled(session: Session, engine: Engine, runId: string, vie
     const { asked } = view.standing
     if (asked === null) continue
     view.close()
-    const answered = await prompt(asked, async () => (await engine.get(runId))?.state !== 'waiting')
+    const answered = await prompt(session.out, asked, async () => (await engine.get(runId))?.state !== 'waiting')
     if (answered === 'left') return run
     if (answered === null) continue
     if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${asked.token}`)
@@ -92,12 +92,14 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
   const { out } = session
   if (run.state === 'paused') {
     out.line(`\nPaused. Go on with: backout resume`)
+    out.data({ type: 'result', run: run.id, state: run.state })
     return EXIT.paused
   }
   if (run.state === 'waiting') {
     const { asked } = view.standing
+    out.data({ type: 'result', run: run.id, state: run.state, asked })
     out.line('\nThe run waits for your word:')
-    for (const line of asked === null ? [] : askedLines(asked)) out.line(line)
+    for (const line of asked === null ? [] : askedLines(asked, out.width)) out.line(line)
     out.line('and where this command has ended by then, afterwards: backout resume')
     return EXIT.waiting
   }
@@ -113,6 +115,7 @@ export async function tellEnd(session: Session, engine: Engine, run: RunInfo): P
   out.line(`\n${headline(run, output)} (${took})`)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   out.line(`Report: ${report}`)
+  out.data({ type: 'result', run: run.id, state: run.state, ...output, error: run.error, report })
   return exitOf(run, output)
 }
 

@@ -103,7 +103,8 @@ export async function follow(session: Session, engine: Engine, runId: string, qu
       if (now?.state !== state) continue
       view.close()
       const { asked } = view.standing
-      if (asked !== null) for (const line of askedLines(asked)) session.out.line(line)
+      session.out.data({ type: 'result', run: runId, state, asked })
+      if (asked !== null) for (const line of askedLines(asked, session.out.width)) session.out.line(line)
       return state === 'paused' ? EXIT.paused : EXIT.waiting
     }
   } finally {
@@ -114,8 +115,10 @@ export async function follow(session: Session, engine: Engine, runId: string, qu
   if (ended !== null && ENDED.has(ended.state)) return tellEnd(session, engine, ended)
   if ((await over.when) === 'gone') {
     session.out.warn(`\nThe process of run ${runId} is gone. Nothing is lost: backout resume`)
+    session.out.data({ type: 'result', run: runId, state: 'interrupted' })
     return EXIT.paused
   }
+  session.out.data({ type: 'result', run: runId, state: 'running' })
   session.out.warn(`\nNo longer watching. Run ${runId} goes on by itself: backout status --follow`)
   return LEFT
 }

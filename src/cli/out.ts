@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
 import { redact, redactJson } from '../core/secret.ts'
+import { wrap } from './text.ts'
 
 /** Where a command writes: text for people, or JSON for machines, never both on one stream. */
 export interface Out {
@@ -7,8 +8,10 @@ export interface Out {
   /** Standard output is a terminal that can be drawn on. */
   readonly terminal: boolean
   readonly width: number
-  /** A line for people; nothing with --json. */
+  /** A line for people, broken at words where the terminal is narrower; nothing with --json. */
   line(text?: string): void
+  /** Text for people as it is: a document, a line to be copied; nothing with --json. */
+  raw(text: string): void
   /** The command's answer with --json; nothing without. */
   data(value: unknown): void
   /** Always to standard error. */
@@ -26,13 +29,17 @@ export function openOut(options: { json: boolean }): Out {
   outliveReaders()
   const terminal = process.stdout.isTTY && !options.json && process.env['TERM'] !== 'dumb'
   const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
+  const width = () => Math.max(40, Math.min(process.stdout.columns ?? 80, 120))
   return {
     json: options.json,
     terminal,
     get width() {
-      return Math.max(40, Math.min(process.stdout.columns ?? 80, 120))
+      return width()
     },
     line: (text = '') => {
+      if (!options.json) write(terminal ? wrap(text, width(), '', '  ').join('\n') : text)
+    },
+    raw: text => {
       if (!options.json) write(text)
     },
     data: value => {

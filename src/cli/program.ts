@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
+import { EXAMPLES } from './examples.ts'
 import { forward } from './remote.ts'
 import { VERSION } from './version.ts'
 
@@ -26,9 +27,37 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv, { from: 'user' })
     return code
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-    return failed(argv)(error)
+    if (!(error instanceof CommanderError)) return failed(argv)(error)
+    // The help itself was asked for, or shown where no command was named.
+    if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    return failed(argv)(wrongArguments(error, program, argv))
   }
+}
+
+/** What the parser says, as an error like every other. */
+function wrongArguments(error: CommanderError, program: Command, argv: readonly string[]): BackoutError {
+  const words = argv.slice(
+    Math.max(
+      0,
+      argv.findIndex(word => program.commands.some(c => c.name() === word)),
+    ),
+  )
+  const path: string[] = []
+  let at: Command | undefined = program
+  for (const word of words) {
+    at = at?.commands.find(c => c.name() === word)
+    if (at === undefined) break
+    path.push(word)
+  }
+  const [what = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+  const meant = more.map(line => line.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?'))
+  const next = [...meant, `${['backout', ...path].join(' ')} --help`].join('\n')
+  return new BackoutError({
+    code: 'arguments_invalid',
+    what: `${what[0]?.toUpperCase()}${what.slice(1)}`,
+    next,
+    exit: 'usage',
+  })
 }
 
 /** Prints an error and answers its exit code. */
@@ -72,7 +101,9 @@ export function build(run: Run): Command {
     .helpOption('-h, --help', 'show this help')
     .helpCommand(false)
     .exitOverride()
-    .showHelpAfterError('(backout --help lists the commands)')
+    .configureHelp({ showGlobalOptions: true, optionDescription: option => option.description })
+    .configureOutput({ outputError: () => {} })
+    .addHelpText('after', ENDS)
   const action =
     (load: () => Promise<unknown>) =>
     async (...given: unknown[]) => {
@@ -84,7 +115,23 @@ export function build(run: Run): Command {
   decide(program, action)
   execute(program, action)
   learn(program, action)
+  for (const command of program.commands) finishHelp(command, command.name())
   return program
+}
+
+const CODES = Object.entries(EXIT).map(([name, code]) => `${code} ${name}`)
+
+const ENDS = `
+Exit codes:
+  ${CODES.slice(0, 7).join(', ')},
+  ${CODES.slice(7).join(', ')}
+docs/cli.md says what each means; docs/recovery.md what to do when a run stops.`
+
+function finishHelp(command: Command, path: string): void {
+  command.helpCommand(false)
+  for (const inner of command.commands) finishHelp(inner, `${path} ${inner.name()}`)
+  const examples = EXAMPLES[path] ?? []
+  if (examples.length > 0) command.addHelpText('after', ['', 'Examples:', ...examples.map(e => `  ${e}`)].join('\n'))
 }
 
 type Action = (load: () => Promise<unknown>) => (...given: unknown[]) => Promise<void>
@@ -180,7 +227,7 @@ function decide(program: Command, action: Action): void {
   program
     .command('plan')
     .description('what going back would do, cost and lose; touches nothing')
-    .option('--to <release>', 'the newest known-good one by default')
+    .option('--to <release>', 'the release to go back to; by default the newest known-good one that does not run now')
     .option('--out <file>', 'keep the plan for `backout run FILE`')
     .option('--emergency', 'the shortest safe path', false)
     .action(action(async () => (await import('./commands/plan.ts')).plan))
@@ -191,7 +238,7 @@ function execute(program: Command, action: Action): void {
   program
     .command('run [plan]')
     .description('go back: by a kept plan, or by a new one that is shown first')
-    .option('--to <release>', 'the newest known-good one by default')
+    .option('--to <release>', 'the release to go back to; by default the newest known-good one that does not run now')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
     .option('--emergency', 'one confirmation, the shortest safe path', false)
     .option('--reason <text>', 'why, for the journal and the report')
@@ -246,7 +293,7 @@ function learn(program: Command, action: Action): void {
   program
     .command('report [run]')
     .description('what happened, from the journal: Markdown, or JSON with --json')
-    .option('--out <file>', 'write it there')
+    .option('--out <file>', 'write it there instead')
     .action(action(async () => (await import('./commands/report.ts')).report))
   const audit = program.command('audit').description('the chain of events')
   audit

@@ -1,5 +1,6 @@
-import { createInterface } from 'node:readline/promises'
-import type { Asked } from './render/progress.ts'
+import { createInterface, type Interface } from 'node:readline/promises'
+import type { Out } from './out.ts'
+import { type Asked, askedLines, choices } from './render/progress.ts'
 
 export interface Answer {
   readonly do: string
@@ -10,37 +11,68 @@ export interface Answer {
  * Asks at the terminal. Null when somebody else answered meanwhile; `left` when the terminal was closed.
  * @param gone Says whether the question is still open.
  */
-export async function prompt(asked: Asked, gone: () => Promise<boolean>): Promise<Answer | 'left' | null> {
+export async function prompt(out: Out, asked: Asked, gone: () => Promise<boolean>): Promise<Answer | 'left' | null> {
   const over = new AbortController()
   const timer = setInterval(() => {
     void gone().then(yes => (yes ? over.abort() : undefined))
   }, 300)
   const lines = createInterface({ input: process.stdin, output: process.stdout })
+  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   const left = new Promise<'left'>(resolve => lines.once('close', () => resolve('left')))
-  lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-  const answers = [...new Set([...asked.answers, 'stop'])]
+  const ask = async (question: string) => {
+    const asking = lines.question(question, { signal: over.signal }).catch(() => null)
+    const said = await Promise.race([asking, left])
+    if (said === null || over.signal.aborted) return null
+    return said === 'left' ? said : { typed: said.trim() }
+  }
+  out.line('Answer here with a word, or anywhere with its command:')
+  for (const line of askedLines(asked, out.width, true)) out.line(line)
   try {
-    for (;;) {
-      const asking = lines.question(`Your answer (${answers.join(', ')}): `, { signal: over.signal }).catch(() => null)
-      const said = await Promise.race([asking, left])
-      if (said === 'left' && !over.signal.aborted) return 'left'
-      if (said === null || over.signal.aborted) return null
-      const word = said.trim()
-      if (!answers.includes(word)) continue
-      const reason = word === 'skip' ? await lines.question('Why: ') : null
-      return { do: word, reason }
-    }
+    return await answered(ask, asked)
   } finally {
     clearInterval(timer)
     lines.close()
   }
 }
 
-/** Asks for a text to be typed exactly. */
-export async function typed(question: string): Promise<string> {
+type Ask = (question: string) => Promise<{ readonly typed: string } | 'left' | null>
+
+async function answered(ask: Ask, asked: Asked): Promise<Answer | 'left' | null> {
+  const known = choices(asked)
+  const words = known.map(c => c.word).join(', ')
+  for (let question = 'Your answer: '; ; question = `Your answer, one of ${words}: `) {
+    const said = await ask(question)
+    if (said === null || said === 'left') return said
+    const choice = known.find(c => c.word === said.typed)
+    if (choice === undefined) continue
+    if (choice.answer === 'stop' || choice.answer === 'retry') return { do: choice.answer, reason: null }
+    const why = await reasonFor(ask, choice.answer === 'skip')
+    return why === null || why === 'left' ? why : { do: choice.answer, reason: why.typed === '' ? null : why.typed }
+  }
+}
+
+/** Going on without something takes a reason; for the rest it may be left empty. */
+async function reasonFor(ask: Ask, needed: boolean) {
+  for (;;) {
+    const said = await ask(needed ? 'Why: ' : 'Why (Enter for none): ')
+    if (said === null || said === 'left' || !needed || said.typed !== '') return said
+  }
+}
+
+/** Asks for a text to be typed exactly. Null: nothing was typed, but Ctrl-C or Ctrl-D. */
+export async function typed(question: string): Promise<string | null> {
   const lines = createInterface({ input: process.stdin, output: process.stdout })
+  const said = await orGone(lines, question)
+  if (said === null) process.stdout.write('\n')
+  return said
+}
+
+async function orGone(lines: Interface, question: string): Promise<string | null> {
   try {
     return (await lines.question(question)).trim()
+  } catch (error) {
+    if ((error as Error).name === 'AbortError') return null
+    throw error
   } finally {
     lines.close()
   }

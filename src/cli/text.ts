@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util'
+
 export function bytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let value = n
@@ -9,34 +11,61 @@ export function bytes(n: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
 }
 
-/** The text broken at spaces into lines of at most `width`; longer words stand alone. */
-export function wrap(text: string, width: number, indent = ''): string[] {
-  const out: string[] = []
-  for (const paragraph of text.split('\n')) {
-    let line = ''
-    for (const word of paragraph.split(' ')) {
-      if (line !== '' && line.length + 1 + word.length > width - indent.length) {
-        out.push(indent + line)
-        line = word
-      } else line = line === '' ? word : `${line} ${word}`
-    }
-    out.push(indent + line)
-  }
-  return out
+/**
+ * The text broken at spaces into lines of at most `width`; longer words stand alone. Blanks that a line begins with stay
+ * in front of its parts too, behind `indent`; `hang` goes in front of all but the first.
+ */
+export function wrap(text: string, width: number, indent = '', hang = ''): string[] {
+  return text.split('\n').flatMap(line => {
+    const own = /^ */.exec(line)?.[0] ?? ''
+    return broken(line.slice(own.length), { width, first: indent + own, rest: indent + own + hang })
+  })
 }
 
-/** Cut to `width` with an ellipsis. */
+function broken(text: string, { width, first, rest }: { width: number; first: string; rest: string }): string[] {
+  const out: string[] = []
+  let [line, bare] = [first, true]
+  for (const word of text.split(' ')) {
+    if (!bare && wide(line) + 1 + wide(word) > width) {
+      out.push(line)
+      line = rest + word
+    } else line = bare ? line + word : `${line} ${word}`
+    bare = false
+  }
+  return [...out, line]
+}
+
+/** Columns that a text takes; colours take none. */
+function wide(text: string): number {
+  return stripVTControlCharacters(text).length
+}
+
+/** Cut to `width` with an ellipsis: only for what is drawn again and again. */
 export function cut(text: string, width: number): string {
   const one = text.replaceAll(/\s*\n\s*/g, ' ')
   return one.length <= width ? one : `${one.slice(0, Math.max(0, width - 1))}…`
 }
 
-/** Columns as wide as their widest cell, the last one cut to the terminal. */
+/** The least that a last column is given beside the others; with less it goes below them. */
+const LEAST = 20
+
+/** Columns as wide as their widest cell; the last one is broken into lines, nothing is ever cut off. */
 export function table(rows: readonly (readonly string[])[], width: number, indent = ''): string[] {
   const columns = Math.max(0, ...rows.map(r => r.length))
   const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map(r => (r[i] ?? '').length)))
-  return rows.map(row => {
-    const cells = row.map((cell, i) => (i === columns - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
-    return cut(indent + cells.join('  '), width).trimEnd()
+  const before = widths.slice(0, -1).reduce((sum, w) => sum + w + 2, indent.length)
+  const needed = Math.min(LEAST, widths.at(-1) ?? 0)
+  if (before + needed > width) return rows.flatMap(row => stacked(row, width, indent))
+  return rows.flatMap(row => {
+    const cells = row.slice(0, columns - 1).map((cell, i) => cell.padEnd((widths[i] ?? 0) + 2))
+    const lead = (indent + cells.join('')).padEnd(row.length < columns ? 0 : before)
+    const [first = '', ...more] = wrap(row[columns - 1] ?? '', width - before)
+    return [`${lead}${first}`.trimEnd(), ...more.map(line => ' '.repeat(before) + line)]
   })
+}
+
+/** A row that is too wide: its first cell, and the others below it. */
+function stacked([head = '', ...rest]: readonly string[], width: number, indent: string): string[] {
+  const below = rest.filter(cell => cell !== '').join('  ')
+  return [...wrap(head, width, indent), ...(below === '' ? [] : wrap(below, width, `${indent}    `))]
 }

@@ -59,7 +59,8 @@ export type Judgement = Omit<Assessment, 'format' | 'decision' | 'overruled'>
 
 /** Decides on what was judged. `matrix` null: the shipped one. Throws `assessment_invalid`. */
 export function assess(judgement: Judgement, matrix: readonly MatrixRow[] | null): Assessment {
-  if (judgement.by.trim() === '') throw invalid('An assessment needs somebody who made it', 'say who: --by NAME')
+  if (judgement.by.trim() === '')
+    throw invalid('An assessment needs somebody who made it', 'say who: BACKOUT_USER=NAME')
   for (const [name, value] of Object.entries({
     'time to fix': judgement.timeToFixMs,
     'rollback time': judgement.rollbackMs,
@@ -101,10 +102,10 @@ export function overrule(assessment: Assessment, overruling: Overruling): Assess
   const { by, why, answer } = overruling
   if (by.trim() === '' || why.trim() === '') {
     const what = 'The decision can be overruled only by somebody, for a reason'
-    throw invalid(what, 'say who and why: --by NAME --why "…"', 'overrule_invalid')
+    throw invalid(what, 'say why: --why "…"; and who: BACKOUT_USER=NAME', 'overrule_invalid')
   }
   if (answer === answerOf(assessment)) {
-    throw invalid(`The decision is "${ANSWERS[answer]}" already`, 'nothing is to be overruled', 'overrule_invalid')
+    throw invalid(`The decision is "${ANSWERS[answer]}" already`, 'leave --overrule out', 'overrule_invalid')
   }
   return { ...assessment, overruled: overruling }
 }

@@ -112,7 +112,7 @@ function checklist(input: FixForwardInput, backups: readonly RepairBackup[], how
     },
     {
       id: 'capture',
-      text: `Capture ${released.release} (\`backout capture ${released.release}\`) before the fix goes out: it is what you come back to if the fix is worse`,
+      text: `Capture ${released.release} (\`backout capture ${/\s/.test(released.release) ? 'RELEASE' : released.release}\`) before the fix goes out: it is what you come back to if the fix is worse`,
     },
     { id: 'release', text: 'Release the fix the usual way, to a part of the users first where that is possible' },
     {

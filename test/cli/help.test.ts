@@ -4,9 +4,13 @@ import { expect, it } from 'vitest'
 import { build } from '../../src/cli/program.ts'
 
 function helpOf(command: Command, path: string): string[] {
-  command.configureHelp({ helpWidth: 80 }).configureOutput({ getOutHasColors: () => false })
+  let shown = ''
+  const writeOut = (text: string) => void (shown += text)
+  command.configureHelp({ ...command.configureHelp(), helpWidth: 80 })
+  command.configureOutput({ getOutHasColors: () => false, writeOut })
+  command.outputHelp()
   const inner = command.commands.flatMap(c => helpOf(c, `${path} ${c.name()}`))
-  return [`$ ${path} --help\n${command.helpInformation()}`, ...inner]
+  return [`$ ${path} --help\n${shown}`, ...inner]
 }
 
 it('says what it said before: every change of the command line is seen and committed', async () => {

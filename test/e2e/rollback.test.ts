@@ -97,7 +97,10 @@ describe('from a bad release to a verified rollback, through the command line', 
     const types = lines.map(l => l.type)
     expect(types).toContain('run-started')
     expect(types).toContain('step-done')
-    expect(types.at(-1)).toBe('run-ended')
+    expect(types[0]).toBe('plan')
+    expect(types.slice(-2)).toEqual(['run-ended', 'result'])
+    expect(types).not.toContain(undefined)
+    expect(lines.at(-1)).toMatchObject({ state: 'succeeded', report: expect.stringContaining('.md') as string })
   })
 
   it('goes detached, and is followed from another terminal', async () => {
@@ -140,7 +143,7 @@ describe('from a bad release to a verified rollback, through the command line', 
     expect(decided.decision.answer).toBe('roll-back')
     expect(decided.evidence.some(e => !e.ok)).toBe(true)
     const over = await toy.backout([...assess, '--overrule', 'fix-forward', '--why', 'the fix is there'])
-    expect(over.stdout.replaceAll('\n', ' ')).toContain('fix forward, because the fix is there')
+    expect(over.stdout.replaceAll(/\s+/g, ' ')).toContain('fix forward, because the fix is there')
     const without = await toy.backout([...assess, '--overrule', 'fix-forward'])
     expect(without.code).not.toBe(0)
   })

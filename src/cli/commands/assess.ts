@@ -12,13 +12,14 @@ import {
   overrule,
   weighedBy,
 } from '../../decide/assessment.ts'
-import { fixForward, fixForwardLines } from '../../decide/fix-forward.ts'
+import { type FixForward, fixForward, fixForwardLines } from '../../decide/fix-forward.ts'
 import type { Answer, DataImpact, Severity } from '../../decide/matrix.ts'
 import { hex, stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
+import { migrationsIn } from '../wiring/migrations.ts'
 import { current } from '../wiring/planning.ts'
 import { askAll } from './gates.ts'
 import { newPlan } from './plan.ts'
@@ -40,6 +41,7 @@ export function assess(globals: Globals, options: Options): Promise<number> {
   return withSession(globals, async session => {
     const severity = oneOf<Severity>('--severity', options.severity, ['critical', 'high', 'medium', 'low'])
     const dataImpact = oneOf<DataImpact>('--data-impact', options.dataImpact, ['none', 'minor', 'major', 'corruption'])
+    refuseUnreasoned(options)
     const { environment, out } = session
     const results = await askAll(session, Object.keys(environment.config.gates))
     const made = await planFor(session, options.to)
@@ -62,9 +64,10 @@ export function assess(globals: Globals, options: Options): Promise<number> {
     )
     const final = overruled(decided, options)
     await (await environment.engine({ worker: false })).record('assessment', toJson(final))
-    out.data(final)
-    for (const line of assessmentLines(final)) for (const l of wrap(line, out.width)) out.line(l)
-    await next(session, final)
+    const fix = answerOf(final) === 'fix-forward' ? await fixOf(session, final) : null
+    out.data({ ...final, fixForward: fix })
+    for (const line of assessmentLines(final)) for (const l of wrap(line, out.width, '', '  ')) out.line(l)
+    next(session, final, fix)
     return EXIT.ok
   })
 }
@@ -93,30 +96,45 @@ async function planFor(session: Session, to: string | undefined): Promise<{ plan
   }
 }
 
-/** Known only where the plan undoes them one by one: a schema that stays, or a restore, says nothing of their number. */
-function migrationsIn(plan: Plan): number | null {
-  return Object.keys(plan.steps).filter(id => id.includes('/migrate-down/')).length || null
+/** Before gates are asked, which takes its time. */
+function refuseUnreasoned({ overrule: answer, why }: Options): void {
+  if (answer === undefined) {
+    if (why === undefined) return
+    const next = 'say what counts instead: --overrule roll-back|consider|fix-forward; or put it into --note'
+    throw new BackoutError({ code: 'option_invalid', what: '--why is about an overruling', next, exit: 'usage' })
+  }
+  oneOf<Answer>('--overrule', answer, ANSWERS)
+  if (why !== undefined && why.trim() !== '') return
+  const next = 'say why: --why "…"'
+  const what = 'The decision can be overruled only for a reason'
+  throw new BackoutError({ code: 'overrule_invalid', what, next, exit: 'usage' })
 }
+
+const ANSWERS = ['roll-back', 'consider', 'fix-forward'] as const
 
 function overruled(assessment: Assessment, options: Options): Assessment {
   if (options.overrule === undefined) return assessment
-  const answer = oneOf<Answer>('--overrule', options.overrule, ['roll-back', 'consider', 'fix-forward'])
+  const answer = oneOf<Answer>('--overrule', options.overrule, ANSWERS)
   return overrule(assessment, { at: assessment.at, by: person(), why: options.why ?? '', answer })
 }
 
-async function next(session: Session, assessment: Assessment): Promise<void> {
-  const { environment, out } = session
-  const answer = answerOf(assessment)
-  if (answer !== 'fix-forward') {
-    out.line(answer === 'offline-first' ? '\nnext: take it offline, then: backout plan' : '\nnext: backout plan')
+function next({ out }: Session, assessment: Assessment, fix: FixForward | null): void {
+  out.line()
+  if (fix === null) {
+    const offline = answerOf(assessment) === 'offline-first'
+    out.line(offline ? 'next: take it offline, then: backout plan' : 'next: backout plan')
     return
   }
+  for (const line of fixForwardLines(fix)) for (const l of wrap(line, out.width, '', '  ')) out.line(l)
+}
+
+async function fixOf({ environment }: Session, assessment: Assessment): Promise<FixForward> {
   const { config, ledger } = environment
   const release = (await current(environment)) ?? 'the running release'
   const known = await ledger.releases.find(release)
   const upgrade = (await ledger.releases.upgrades()).findLast(u => u.to === release)
   const backups = await Promise.all(Object.keys(config.components).map(id => ledger.backups.list(id)))
-  const fix = fixForward({
+  return fixForward({
     environment: config.environment,
     released: { release, commit: known?.captures[0]?.commit ?? null },
     left: upgrade?.from ?? null,
@@ -127,6 +145,4 @@ async function next(session: Session, assessment: Assessment): Promise<void> {
     evidence: assessment.evidence,
     gates: Object.keys(config.gates),
   })
-  out.line()
-  for (const line of fixForwardLines(fix)) for (const l of wrap(line, out.width)) out.line(l)
 }

@@ -1,6 +1,6 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import type { Capture } from '../../ledger/releases.ts'
+import type { Capture, Mark } from '../../ledger/releases.ts'
 import { hashOf } from '../../core/json.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -9,8 +9,9 @@ import { captureAll } from '../wiring/capture.ts'
 
 export function capture(globals: Globals, options: { knownGood: boolean }, release = ''): Promise<number> {
   return withSession(globals, async session => {
-    await captureRelease(session, release)
+    const made = await captureRelease(session, release)
     if (options.knownGood) await markRelease(session, release, 'known-good', 'said so at its capture')
+    session.out.data(made)
     return EXIT.ok
   })
 }
@@ -30,7 +31,6 @@ export async function captureRelease(session: Session, release: string): Promise
     'captured',
     toJson({ release, capture: id, by, sha256: hashOf(made), components: Object.keys(components) }),
   )
-  out.data(made)
   out.line(`${release} is captured (${made.id})`)
   const rows = Object.entries(components).map(([name, c]) => [name, c.adapter, c.summary])
   for (const line of table(rows, out.width, '  ')) out.line(line)
@@ -58,7 +58,7 @@ export async function markRelease(
   release: string,
   state: 'captured' | 'known-good' | 'bad',
   why: string | null,
-): Promise<void> {
+): Promise<Mark> {
   const { releases } = environment.ledger
   // One whose marks were altered can be marked again, and only so counts again.
   if (!(await releases.exists(release))) await releases.get(release)
@@ -66,4 +66,5 @@ export async function markRelease(
   const engine = await environment.engine({ worker: false })
   await engine.record('marked', toJson({ release, ...mark }))
   out.line(`${release} is now ${state}${why === null ? '' : ` (${why})`}`)
+  return mark
 }

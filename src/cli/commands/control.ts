@@ -13,10 +13,12 @@ export function pause(globals: Globals, _options: unknown, id?: string): Promise
     const run = await findOpenRun(engine, session.environment, id)
     if (ownerOf(session) === null) {
       session.out.line(`No process is at work on run ${run.id}; it goes on with: backout resume`)
+      session.out.data({ run: run.id, state: run.state, pausing: false })
       return EXIT.ok
     }
     await engine.signal(run.id, '$pause', { by: person() }, unique('pause'))
     session.out.line(`Run ${run.id} pauses after the step in progress. Go on with: backout resume`)
+    session.out.data({ run: run.id, state: run.state, pausing: true })
     return EXIT.ok
   })
 }

@@ -2,7 +2,7 @@ import type { Target } from '../../core/contract.ts'
 import { EXIT } from '../../core/errors.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import type { World } from '../../core/executor/world.ts'
-import { toJson } from '../../core/json.ts'
+import { type Json, toJson } from '../../core/json.ts'
 import type { Plan } from '../../core/plan.ts'
 import { memoryStore } from '../../engine/memory/store.ts'
 import { Runtime } from '../../engine/runtime.ts'
@@ -21,7 +21,10 @@ export async function dryRun(session: Session, plan: Plan): Promise<number> {
   const input = { plan, by: 'dry run', reason: null, confirmed: 'dry run' }
   await engine.start(ROLLBACK, 'dry', toJson(input))
   const run = await engine.settled('dry')
-  for await (const event of engine.events('dry')) view.event(event)
+  for await (const event of engine.events('dry')) {
+    // Nothing was kept, and what a step that does nothing took says nothing.
+    if (event.type !== 'departure') view.event({ ...event, data: without(event.data, 'ms') })
+  }
   view.close()
   await engine.close()
   out.line(
@@ -29,7 +32,13 @@ export async function dryRun(session: Session, plan: Plan): Promise<number> {
       ? '\nNothing was touched.'
       : `\nNothing was touched; it would have ended: ${run.error ?? run.state}`,
   )
+  out.data({ type: 'result', run: null, dryRun: true, state: run.state, error: run.error })
   return run.state === 'succeeded' ? EXIT.ok : EXIT.failed
+}
+
+function without(data: Json, key: string): Json {
+  if (data === null || typeof data !== 'object' || Array.isArray(data)) return data
+  return Object.fromEntries(Object.entries(data).filter(([name]) => name !== key))
 }
 
 function dryWorld(world: World): World {

@@ -3,7 +3,7 @@ import { askGate, type GateResult } from '../../core/gate.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
-import { cut } from '../text.ts'
+import { wrap } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
 
 export function gates(globals: Globals, _options: unknown, name?: string): Promise<number> {
@@ -27,11 +27,13 @@ export async function askAll({ environment }: Session, names: readonly string[])
   return results
 }
 
+const GAP = ' '.repeat(13)
+
 function show({ out }: Session, result: GateResult): void {
   const style = result.outcome === 'pass' ? 'green' : result.outcome === 'fail' ? 'red' : 'yellow'
   out.line(`${paint(style, result.outcome.padEnd(12))} ${result.gate}`)
   for (const [name, s] of Object.entries(result.samples)) {
     const mark = s.ok === true ? '✓' : s.ok === false ? '✗' : '?'
-    out.line(cut(`             ${mark} ${name}: ${s.text}`, out.width))
+    for (const line of wrap(`${mark} ${name}: ${s.text}`, out.width, GAP, '  ')) out.line(line)
   }
 }

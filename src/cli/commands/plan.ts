@@ -1,6 +1,7 @@
 import { open, readFile, rename } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { BackoutError, EXIT } from '../../core/errors.ts'
+import { ENDED } from '../../core/words.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
 import type { Globals } from '../program.ts'
 import { planLines } from '../render/plan.ts'
@@ -18,12 +19,23 @@ export function plan(globals: Globals, options: Options): Promise<number> {
   return withSession(globals, async session => {
     const made = await newPlan(session, options.to, options.emergency)
     showPlan(session, made)
+    await tellOpenRun(session)
     if (options.out !== undefined) {
       await keepPlan(resolve(options.out), made)
-      session.out.line(`Kept in ${options.out}: backout run ${options.out}`)
+      session.out.line('Kept. To go back by it:')
+      session.out.raw(`  backout run ${options.out}`)
     }
     return blockersOf(made).length > 0 ? EXIT.blocked : EXIT.ok
   })
+}
+
+/** A plan shows the world as it is, and a run may be about to change it. */
+async function tellOpenRun({ environment, out }: Session): Promise<void> {
+  const engine = await environment.engine({ worker: false })
+  const runs = await engine.list({ exclusive: environment.config.environment })
+  for (const run of runs.filter(r => !ENDED.has(r.state))) {
+    out.warn(`Run ${run.id} has not ended: ${run.state}. Look at it before you run this plan: backout status`)
+  }
 }
 
 export async function newPlan(session: Session, to: string | undefined, emergency: boolean): Promise<Plan> {
@@ -38,8 +50,9 @@ export async function newPlan(session: Session, to: string | undefined, emergenc
   })
 }
 
-export function showPlan({ out }: Session, made: Plan): void {
-  out.data(made)
+/** `among`: it is one line of several that a machine reads, and says what it is. */
+export function showPlan({ out }: Session, made: Plan, { among = false } = {}): void {
+  out.data(among ? { type: 'plan', plan: made } : made)
   for (const line of planLines(made, out.width)) out.line(line)
 }
 

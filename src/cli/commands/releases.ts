@@ -118,7 +118,7 @@ export function mark(globals: Globals, options: { why?: string }, name = '', sta
     throw new BackoutError({ code: 'state_unknown', what: `"${state}" is no state of a release`, next, exit: 'usage' })
   }
   return withSession(globals, async session => {
-    await markRelease(session, name, wanted, options.why ?? null)
+    session.out.data({ release: name, ...(await markRelease(session, name, wanted, options.why ?? null)) })
     return EXIT.ok
   })
 }

@@ -14,10 +14,11 @@ export function report(globals: Globals, options: { out?: string }, id?: string)
       const text = globals.json ? `${JSON.stringify(made.report, null, 2)}\n` : made.markdown
       await writeWhole(resolve(options.out), text, 0o644)
       out.line(`Written to ${options.out}`)
+      out.data({ run: run.id, file: resolve(options.out) })
       return EXIT.ok
     }
     out.data(made.report)
-    out.line(made.markdown)
+    out.raw(made.markdown.trimEnd())
     return EXIT.ok
   })
 }

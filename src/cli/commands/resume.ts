@@ -24,7 +24,7 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
       const answer = options.nextRung ? 'next-rung' : 'retry'
       if (!asked.answers.includes(answer)) {
         session.out.line(`Run ${run.id} waits for your word on ${asked.step ?? 'a successor plan'}: ${asked.why}`)
-        for (const line of askedLines(asked)) session.out.line(line)
+        for (const line of askedLines(asked, session.out.width)) session.out.line(line)
         return EXIT.waiting
       }
       await engine.signal(

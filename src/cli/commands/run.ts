@@ -7,6 +7,7 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
 import { lockOwner } from '../../engine/sqlite/lock.ts'
+import { ENDED } from '../../core/words.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend } from '../attend.ts'
@@ -46,7 +47,7 @@ export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason'
 
 function departureOf(run: RunInfo): string {
   const departure = (run.output as unknown as RunOutput | null)?.departure ?? `departure-${run.id}`
-  if (run.state === 'running' || run.state === 'paused' || run.state === 'waiting') {
+  if (!ENDED.has(run.state)) {
     throw new BackoutError({
       code: 'run_open',
       what: `Run ${run.id} has not ended (${run.state}), and an environment has one run at a time`,
@@ -59,14 +60,17 @@ function departureOf(run: RunInfo): string {
 
 async function go(session: Session, made: Plan, options: Options): Promise<number> {
   if (!options.dryRun) refuseOther(session, made)
-  showPlan(session, made)
+  showPlan(session, made, { among: true })
   const blockers = blockersOf(made)
   if (blockers.length > 0) {
     session.out.line(`\nNot run: ${blockers.map(b => b.code).join(', ')}`)
     return EXIT.blocked
   }
+  if (options.dryRun) return isEmpty(made) ? EXIT.ok : dryRun(session, made)
+  // Before anybody is told that there is nothing to do, or asked to confirm what could not be begun.
+  const engine = await session.environment.engine({ worker: true })
+  for (const open of await openRuns(engine, session)) if (!(await watching(engine, open))) throw runOpen(session, open)
   if (isEmpty(made)) return EXIT.ok
-  if (options.dryRun) return dryRun(session, made)
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
   const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed }
@@ -108,8 +112,9 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
   if (options.detach) {
     await detach(session, runId, input)
     out.line(`Run ${runId} goes on by itself. Look at it: backout status --follow`)
-    out.data({ run: runId, detached: true })
-    return isWatchedFromAfar() ? follow(session, engine, runId) : EXIT.ok
+    if (isWatchedFromAfar()) return follow(session, engine, runId)
+    out.data({ type: 'result', run: runId, state: 'running', detached: true })
+    return EXIT.ok
   }
   defineRollback(engine, worldOf(environment, targets))
   out.line(`\nRun ${runId}`)
@@ -121,21 +126,26 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
  * A run that has not ended must end first; one that only watches gives way. Answers those whose process is gone: the new
  * run takes their place.
  */
-export async function refuseOpen(engine: Engine, { environment }: Session): Promise<string[]> {
+export async function refuseOpen(engine: Engine, session: Session): Promise<string[]> {
   const over: string[] = []
-  const open = (await engine.list({ exclusive: environment.config.environment })).filter(
-    r => r.state === 'running' || r.state === 'paused' || r.state === 'waiting',
-  )
-  for (const run of open) {
-    const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
-    if (!(await watching(engine, run))) throw runOpen(run, owner?.pid)
-    if (owner === null) over.push(run.id)
-    else await supersede(engine, run)
+  for (const run of await openRuns(engine, session)) {
+    if (!(await watching(engine, run))) throw runOpen(session, run)
+    if (ownerOf(session) === null) over.push(run.id)
+    else await supersede(engine, session, run)
   }
   return over
 }
 
-function runOpen(run: RunInfo, pid: number | undefined): BackoutError {
+async function openRuns(engine: Engine, { environment }: Session): Promise<RunInfo[]> {
+  return (await engine.list({ exclusive: environment.config.environment })).filter(r => !ENDED.has(r.state))
+}
+
+function ownerOf({ environment }: Session): ReturnType<typeof lockOwner> {
+  return lockOwner(`${environment.home}/locks`, environment.config.environment)
+}
+
+function runOpen(session: Session, run: RunInfo): BackoutError {
+  const pid = ownerOf(session)?.pid
   const alive = pid === undefined ? 'no process is at work on it' : `process ${pid} is at work on it`
   return new BackoutError({
     code: 'run_open',
@@ -153,12 +163,12 @@ async function watching(engine: Engine, run: RunInfo): Promise<boolean> {
   return phase === 'watch' && run.state === 'running'
 }
 
-async function supersede(engine: Engine, run: RunInfo): Promise<void> {
+async function supersede(engine: Engine, session: Session, run: RunInfo): Promise<void> {
   await engine.signal(run.id, '$supersede', { by: person() }, `supersede-${process.pid}`)
   for (let i = 0; i < 300; i++) {
     const now = await engine.get(run.id)
     if (now === null || now.state === 'succeeded') return
     await new Promise(done => setTimeout(done, 100))
   }
-  throw runOpen(run, undefined)
+  throw runOpen(session, run)
 }

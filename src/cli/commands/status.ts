@@ -44,7 +44,10 @@ async function show({ environment, out }: Session, engine: Engine, run: RunInfo)
     out.line(
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
-  for (const line of details(run, standing, state, ended)) for (const l of wrap(line, out.width, '  ')) out.line(l)
+  for (const line of details(run, standing, state, ended))
+    for (const l of wrap(line, out.width, '  ', '  ')) out.line(l)
+  if (ended || standing.asked === null) return
+  for (const line of askedLines(standing.asked, out.width)) out.line(line)
 }
 
 /** A run that the journal calls running, and that no process holds, was interrupted. */
@@ -61,8 +64,7 @@ function details(run: RunInfo, standing: Standing, state: string, ended: boolean
   }
   const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)
   if (standing.asked !== null)
-    lines.push(`waits for your word on ${standing.asked.step ?? 'a plan'}: ${standing.asked.why}`)
-  if (standing.asked !== null) return [...lines, ...askedLines(standing.asked)]
+    return [...lines, `waits for your word on ${standing.asked.step ?? 'a plan'}: ${standing.asked.why}`]
   if (state === 'interrupted') return [...lines, 'its process is gone; nothing is lost: backout resume']
   return state === 'paused' ? [...lines, 'go on with: backout resume'] : lines
 }

@@ -1,6 +1,6 @@
 import { iso } from '../../core/clock.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
-import { askGate, whyNot } from '../../core/gate.ts'
+import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
 import { hex, stamp } from '../../ledger/files.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
@@ -16,7 +16,7 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     const { environment, out } = session
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
-    await captureRelease(session, from)
+    const capture = await captureRelease(session, from)
     const now = environment.clock.now()
     const upgrade: Upgrade = {
       id: `${stamp(now)}-${hex(2)}`,
@@ -28,6 +28,7 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
       undoneAt: null,
     }
     await keep(session, upgrade, 'upgrade-begun')
+    out.data({ ...upgrade, capture: capture.id })
     out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
     return EXIT.ok
   })
@@ -52,8 +53,9 @@ function sameRelease(to: string): BackoutError {
 /** Right after migrating, before traffic: what the migration itself changed is told apart from what users write later. */
 export function migrated(globals: Globals, _options: unknown, to = ''): Promise<number> {
   return withSession(globals, async session => {
-    const upgrade = await openUpgrade(session, to)
-    await keep(session, { ...upgrade, migratedAt: iso(session.environment.clock.now()) }, 'upgrade-migrated')
+    const upgrade = { ...(await openUpgrade(session, to)), migratedAt: iso(session.environment.clock.now()) }
+    await keep(session, upgrade, 'upgrade-migrated')
+    session.out.data(upgrade)
     session.out.line(`Noted: the migrations to ${to} are done.`)
     return EXIT.ok
   })
@@ -62,10 +64,14 @@ export function migrated(globals: Globals, _options: unknown, to = ''): Promise<
 /** The new release is captured, and known to be good once its gates have held for the bake time. */
 export function end(globals: Globals, _options: unknown, to = ''): Promise<number> {
   return withSession(globals, async session => {
-    const upgrade = await openUpgrade(session, to)
-    await captureRelease(session, to)
-    await keep(session, { ...upgrade, endedAt: iso(session.environment.clock.now()) }, 'upgrade-ended')
-    return bake(session, to)
+    const open = await openUpgrade(session, to)
+    const capture = await captureRelease(session, to)
+    const upgrade = { ...open, endedAt: iso(session.environment.clock.now()) }
+    await keep(session, upgrade, 'upgrade-ended')
+    const failed = await bake(session, to)
+    const state = (await session.environment.ledger.releases.get(to)).state
+    session.out.data({ ...upgrade, capture: capture.id, state, gate: failed })
+    return failed === null ? EXIT.ok : EXIT.gate
   })
 }
 
@@ -85,12 +91,13 @@ async function keep({ environment }: Session, upgrade: Upgrade, type: string): P
   await (await environment.engine({ worker: false })).record(type, toJson(upgrade))
 }
 
-async function bake(session: Session, to: string): Promise<number> {
+/** Answers the gate that did not hold; null where all did, or none is asked. */
+async function bake(session: Session, to: string): Promise<GateResult | null> {
   const { environment, out } = session
   const { bake: rule } = environment.config.policy
   if (rule === undefined) {
     out.line(`Without policy.bake no gate can make it known-good: backout release mark ${to} known-good`)
-    return EXIT.ok
+    return null
   }
   const until = environment.clock.mono() + rule.for
   out.line(`Baking: ${rule.gates.join(', ')} must hold for ${Math.round(rule.for / 1000)} s`)
@@ -100,11 +107,11 @@ async function bake(session: Session, to: string): Promise<number> {
       const result = await askGate(gate, probes, environment.clock, new AbortController().signal)
       if (result.outcome === 'pass') continue
       out.line(`${to} stays "captured": gate ${name} ${result.outcome}: ${whyNot(result)}`)
-      return EXIT.gate
+      return result
     }
     const left = until - environment.clock.mono()
     if (left > 0) await environment.clock.sleep(Math.min(left, Math.max(1_000, rule.for / 20)))
   } while (environment.clock.mono() < until)
   await markRelease(session, to, 'known-good', `its gates held for ${Math.round(rule.for / 1000)} s`)
-  return EXIT.ok
+  return null
 }

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import type { Event } from '../../core/engine.ts'
 import { span } from '../../core/impact-text.ts'
 
@@ -10,7 +11,14 @@ interface Data {
 /** What an event says to a person who watches, or null where it says nothing new. */
 export function tell(event: Event): { mark: Mark; text: string } | null {
   const data = (event.data ?? {}) as Data
-  return TELL[event.type]?.(data) ?? null
+  const told = TELL[event.type]?.(data) ?? null
+  return told === null ? null : { ...told, text: harmless(told.text) }
+}
+
+/** Texts of other systems move no cursor and colour nothing. */
+function harmless(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return stripVTControlCharacters(text).replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '')
 }
 
 const str = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? ''))
@@ -27,7 +35,7 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
   }),
   'step-done': d => ({
     mark: 'good',
-    text: `${str(d['step'])} ${d['found'] === true ? 'was done already' : ms(d['ms'])}`,
+    text: `${str(d['step'])} ${d['found'] === true ? 'was done already' : ms(d['ms'])}`.trimEnd(),
   }),
   'step-retry': d => ({ mark: 'note', text: `${str(d['step'])}: once more, for ${str(d['why'])}` }),
   'step-failed': d => ({ mark: 'bad', text: `${str(d['step'])}: ${str(d['why'])}` }),
@@ -45,9 +53,15 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
     mark: 'note',
     text: `${str(d['by'])} says: ${str(d['do'])}${d['reason'] ? ` (${str(d['reason'])})` : ''}`,
   }),
-  signal: d => (str(d['name']) === '$pause' ? { mark: 'note', text: 'pausing after the step in progress' } : null),
+  signal: d =>
+    str(d['name']) === '$pause' ? { mark: 'note', text: `${askedBy(d['value'])} asked for a pause` } : null,
   'run-state': d => (d['state'] === 'paused' ? { mark: 'note', text: 'paused' } : null),
   'run-ended': d => ended(d),
+}
+
+function askedBy(value: unknown): string {
+  const by = (value as Data | null)?.['by']
+  return typeof by === 'string' ? by : 'somebody'
 }
 
 function ended(d: Data): { mark: Mark; text: string } {

@@ -2,9 +2,9 @@ import type { Event } from '../../core/engine.ts'
 import type { Json } from '../../core/json.ts'
 import type { Plan } from '../../core/plan.ts'
 import { type Out, paint } from '../out.ts'
-import { cut } from '../text.ts'
+import { cut, wrap } from '../text.ts'
 import { type Mark, tell } from './events.ts'
-import { askedLines, Progress, standingLine } from './progress.ts'
+import { Progress, standingLine } from './progress.ts'
 
 /** Shows a run while it goes on. */
 export interface View {
@@ -18,7 +18,7 @@ export interface View {
 /** NDJSON with --json; on a terminal finished lines above a few that are redrawn; elsewhere one line an event. */
 export function openView(out: Out, plan: Plan, quietUntil = 0): View {
   const progress = new Progress(plan)
-  const show = out.json ? json(out) : out.terminal ? new Screen(out, progress) : plain(out)
+  const show = out.json ? json(out) : out.terminal ? new Screen(out, progress) : new Lines(out, progress)
   return {
     event(event) {
       progress.see(event)
@@ -42,16 +42,48 @@ function json(out: Out): Show {
   }
 }
 
-function plain(out: Out): Show {
-  const fresh = changes()
-  return {
-    event(event) {
-      const said = fresh(tell(event))
-      if (said === null) return
-      out.line(`${event.at.slice(11, 19)} ${WORD[said.mark]}${said.text}`)
-    },
-    progress: () => {},
-    close: () => {},
+/** After so long without a line one says that it still goes on: CI ends jobs that are silent. Milliseconds. */
+const SILENCE_MS = 30_000
+
+/** One line an event, with its time in UTC. */
+class Lines implements Show {
+  readonly #out: Out
+  readonly #progress: Progress
+  readonly #fresh = changes()
+  readonly #timer: NodeJS.Timeout
+  #lastMs = Date.now()
+
+  constructor(out: Out, progress: Progress) {
+    this.#out = out
+    this.#progress = progress
+    this.#timer = setInterval(() => this.#beat(), 1000)
+    this.#timer.unref()
+  }
+
+  event(event: Event): void {
+    const said = this.#fresh(tell(event))
+    if (said !== null) this.#line(event.at, `${WORD[said.mark]}${said.text}`)
+  }
+
+  progress(): void {}
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #beat(): void {
+    const now = Date.now()
+    const { standing } = this.#progress
+    if (now - this.#lastMs < SILENCE_MS || standing.running.length === 0) return
+    const names = standing.running.slice(0, MOST_RUNNING).map(r => r.title)
+    const more = standing.running.length - names.length
+    const running = `${names.join('; ')}${more > 0 ? `; and ${more} more` : ''}`
+    this.#line(new Date(now).toISOString(), `.. ${standingLine(standing, now)} · ${running}`)
+  }
+
+  #line(at: string, text: string): void {
+    this.#lastMs = Date.now()
+    this.#out.line(`${at.slice(11, 19)}Z ${text}`)
   }
 }
 
@@ -99,9 +131,9 @@ class Screen implements Show {
     if (said !== null) {
       this.#erase()
       const indent = said.mark === 'phase' ? '' : '  '
-      const room = this.#out.width - indent.length - 2
-      this.#out.line(`${indent}${paint(STYLE[said.mark], SIGN[said.mark])} ${cut(said.text, room)}`)
-      if (event.type === 'asked') for (const line of askedLines(event.data as never)) this.#out.line(`    ${line}`)
+      const [first = '', ...more] = wrap(said.text.replaceAll(/\s*\n\s*/g, ' '), this.#out.width - indent.length - 2)
+      this.#out.line(`${indent}${paint(STYLE[said.mark], SIGN[said.mark])} ${first}`)
+      for (const line of more) this.#out.line(`${indent}  ${line}`)
     }
     this.#draw()
   }

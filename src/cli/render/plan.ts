@@ -1,17 +1,17 @@
 import type { Finding, Node } from '../../core/contract.ts'
-import { impactPoints, span } from '../../core/impact-text.ts'
+import { type ImpactPoint, impactPoints, span } from '../../core/impact-text.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
 import { paint } from '../out.ts'
-import { cut, table, wrap } from '../text.ts'
+import { table, wrap } from '../text.ts'
 
 /** The plan as it is shown before anything is touched. */
 export function planLines(plan: Plan, width: number): string[] {
-  const from = plan.from === null ? '' : `${plan.from} -> `
-  const title = `Plan for ${plan.environment}: ${from}${plan.to.release}${plan.mode === 'emergency' ? ', emergency' : ''}`
+  const title = `Plan for ${plan.environment}: ${plan.from ?? 'what runs'} -> ${plan.to.release}${plan.mode === 'emergency' ? ', emergency' : ''}`
   const lines = [paint('bold', title), ...changes(plan, width)]
   const blockers = blockersOf(plan)
   if (isEmpty(plan) && blockers.length === 0) {
-    return [...lines, '', `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured.`]
+    const nothing = `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured.`
+    return [...lines, '', ...wrap(nothing, width)]
   }
   if (!isEmpty(plan)) lines.push('', ...steps(plan, width), '', ...impact(plan, width))
   lines.push(...findings(plan.findings, width), '', ...foot(plan, width))
@@ -33,8 +33,8 @@ function changes(plan: Plan, width: number): string[] {
 function steps(plan: Plan, width: number): string[] {
   const lines = [paint('bold', `Steps, about ${span(plan.estimateMs)}`)]
   for (const { phase, node, estimateMs } of plan.phases) {
-    lines.push(cut(`  ${phase.padEnd(10)} ${estimateMs > 0 ? `~${span(estimateMs)}` : ''}`.trimEnd(), width))
-    for (const text of nodeLines(plan, node)) lines.push(cut(`    ${text}`, width))
+    lines.push(`  ${phase.padEnd(10)} ${estimateMs > 0 ? `~${span(estimateMs)}` : ''}`.trimEnd())
+    for (const text of nodeLines(plan, node)) lines.push(...wrap(text, width, '    ', '  '))
   }
   return [...lines, ...wrap(timesFrom(plan), width, '  ')]
 }
@@ -68,7 +68,9 @@ function nodeLines(plan: Plan, node: Node, indent = ''): string[] {
 
 function impact(plan: Plan, width: number): string[] {
   const lines = [paint('bold', 'What it costs')]
-  for (const { topic, text } of impactPoints(plan)) {
+  const points: ImpactPoint[] = impactPoints(plan)
+  if (plan.mode === 'emergency' && plan.omitted.length === 0) points.push({ topic: 'Left out', text: 'nothing' })
+  for (const { topic, text } of points) {
     const [first = '', ...rest] = wrap(text, width - 19)
     const grave = topic === 'Data lost' && text !== 'none'
     lines.push(`  ${grave ? paint('yellow', topic.padEnd(16)) : topic.padEnd(16)} ${first}`)

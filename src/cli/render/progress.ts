@@ -1,7 +1,7 @@
 import type { Event } from '../../core/engine.ts'
-import { span } from '../../core/impact-text.ts'
+import { amount, span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
-import { table } from '../text.ts'
+import { table, wrap } from '../text.ts'
 
 /** Where a run stands, worked out from its events alone. */
 export interface Standing {
@@ -82,30 +82,55 @@ export class Progress {
 export function standingLine(s: Standing, nowMs: number): string {
   const parts = [
     s.phase === null ? 'getting ready' : `${s.phase} (${s.phaseAt} of ${s.phases})`,
-    `${s.steps.done} of ${s.steps.all} steps`,
+    `${s.steps.done} of ${amount(s.steps.all, 'steps')}`,
     s.begunAt === null ? '' : `${span(Math.max(0, nowMs - Date.parse(s.begunAt)))} of about ${span(s.estimateMs)}`,
     s.next === null ? '' : `next: ${s.next}`,
   ]
   return parts.filter(p => p !== '').join(' · ')
 }
 
-/** What the run waits for, and the commands that answer. */
-export function askedLines(asked: Asked): string[] {
+interface Choice {
+  /** What is sent. */
+  readonly answer: string
+  /** What is typed at the question itself. */
+  readonly word: string
+  /** What is typed anywhere else. */
+  readonly command: string
+  readonly effect: string
+}
+
+/** What can be answered; to stop is always among it. */
+export function choices(asked: Asked): Choice[] {
   const subject = asked.step ?? 'this'
-  const how: Record<string, [command: string, effect: string]> = {
-    done: [`backout resolve ${subject} --done`, 'it took effect'],
-    'not-done': [`backout resolve ${subject} --not-done`, 'it did not; apply it again'],
-    skip: [`backout skip ${subject} --reason "…"`, 'go on without it'],
-    retry: ['backout resume', 'try again'],
-    'next-rung': ['backout resume --next-rung', 'take the next way back'],
-    stop: ['backout abort', 'stop here, users left served or told'],
-    approve: ['backout approve', 'allow it'],
-    accept: ['backout approve', 'accept this loss'],
-  }
-  const rows = [...new Set([...asked.answers, 'stop'])].flatMap(answer => {
-    const row = how[answer]
-    return row === undefined ? [] : [row]
-  })
+  const all: Choice[] = [
+    { answer: 'done', word: 'done', command: `backout resolve ${subject} --done`, effect: 'it took effect' },
+    {
+      answer: 'not-done',
+      word: 'not-done',
+      command: `backout resolve ${subject} --not-done`,
+      effect: 'it did not; apply it again',
+    },
+    { answer: 'retry', word: 'retry', command: 'backout resume', effect: 'try again' },
+    {
+      answer: 'next-rung',
+      word: 'next-rung',
+      command: 'backout resume --next-rung',
+      effect: 'take the next way back',
+    },
+    { answer: 'approve', word: 'approve', command: 'backout approve', effect: 'allow it' },
+    { answer: 'accept', word: 'accept', command: 'backout approve', effect: 'accept this loss' },
+    { answer: 'skip', word: 'skip', command: `backout skip ${subject} --reason "…"`, effect: 'go on without it' },
+    { answer: 'stop', word: 'abort', command: 'backout abort', effect: 'stop here, users left served or told' },
+  ]
+  return all.filter(c => c.answer === 'stop' || asked.answers.includes(c.answer))
+}
+
+/** What the run waits for, and the commands that answer. `typed`: with the words for those who sit at the question. */
+export function askedLines(asked: Asked, width: number, typed = false): string[] {
   const unclear = asked.about === 'step' && asked.answers.includes('done')
-  return [...(unclear ? ['It was begun, and nothing can tell whether it took effect.'] : []), ...table(rows, 120, '  ')]
+  const rows = choices(asked).map(c => [...(typed ? [c.word] : []), c.command, c.effect])
+  return [
+    ...(unclear ? wrap('It was begun, and nothing can tell whether it took effect.', width) : []),
+    ...table(rows, width, '  '),
+  ]
 }

@@ -1,6 +1,7 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import type { Capture, Mark } from '../../ledger/releases.ts'
+import type { Mark } from '../../ledger/marks.ts'
+import type { Capture } from '../../ledger/releases.ts'
 import { hashOf } from '../../core/json.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'

@@ -56,7 +56,7 @@ describe('what is missing', () => {
     expect(answer).toMatchObject({ code: 3, accepted: false })
     const secrets = answer.checks.filter(c => c.code === 'secret_missing')
     expect(secrets.map(c => c.what)).toEqual([
-      'the environment variable SHOP_TOKEN is not set',
+      'backout.yaml:15:21 components.app.settings.env.TOKEN: the environment variable SHOP_TOKEN is not set',
       expect.stringContaining('secret.txt'),
     ])
     expect(codes(answer, 'note')).toContain('not_asked')

@@ -30,6 +30,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   status: ['backout status', 'backout status --follow'],
   resume: ['backout resume', 'backout resume --next-rung'],
+  abort: ['backout abort --reason "the wrong release"'],
   revert: ['backout revert'],
   resolve: ['backout resolve app/switch/web-3 --done --reason "I looked: the link is there"'],
   skip: ['backout skip healthy --reason "the probe itself is broken"'],

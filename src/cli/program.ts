@@ -262,6 +262,7 @@ function execute(program: Command, action: Action): void {
   program
     .command('abort [run]')
     .description('start nothing new, and leave users served or told')
+    .option('--reason <text>', 'why, for the journal and the report')
     .action(action(async () => (await import('./commands/resume.ts')).abort))
   program
     .command('revert [run]')

@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util'
+import { widthOf } from '../report/text.ts'
 
 export function bytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
@@ -36,8 +37,8 @@ function broken(text: string, { width, first, rest }: { width: number; first: st
 }
 
 /** Columns that a text takes; colours take none. */
-function wide(text: string): number {
-  return stripVTControlCharacters(text).length
+export function wide(text: string): number {
+  return widthOf(stripVTControlCharacters(text))
 }
 
 /** Cut to `width` with an ellipsis: only for what is drawn again and again. */

@@ -128,7 +128,7 @@ export function assessmentLines(assessment: Assessment): string[] {
     ...(assessment.note === null ? [] : [`Note: ${assessment.note}`]),
     ...assessment.evidence.map(evidenceLine),
     `The matrix says: ${ANSWERS[decision.answer]}${then}`,
-    ...decision.reasons.map(reason => `  because ${reason}`),
+    ...decision.reasons.map(reason => `  - ${reason}`),
     ...(overruled === null ? [] : [overruledLine(overruled)]),
   ]
 }

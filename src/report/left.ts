@@ -1,6 +1,7 @@
 import type { Plan } from '../core/plan.ts'
+import type { RunState } from '../core/words.ts'
 import type { GateRow } from './gates.ts'
-import { ordered } from './plans.ts'
+import { gatesIn, ordered } from './plans.ts'
 import { type Moment, str } from './read.ts'
 import type { StepRow } from './steps.ts'
 
@@ -17,6 +18,7 @@ export interface LeftRow {
     | 'inconclusive'
     | 'unfinished'
     | 'not begun'
+    | 'not asked'
   readonly why: string | null
   readonly by: string | null
 }
@@ -29,9 +31,10 @@ interface Sources {
   readonly plan: Plan | null
   /** Of a run that goes on, what is not done may be yet to come. */
   readonly over: boolean
+  readonly state: RunState
 }
 
-export function leftOf({ moments, steps, gates, plan, over }: Sources): LeftRow[] {
+export function leftOf({ moments, steps, gates, plan, over, state }: Sources): LeftRow[] {
   const rows = new Map<string, LeftRow>()
   for (const row of [...moments.flatMap(toldIn), ...gatesLeft(gates, over)]) {
     if (!rows.has(row.what)) rows.set(row.what, row)
@@ -44,7 +47,18 @@ export function leftOf({ moments, steps, gates, plan, over }: Sources): LeftRow[
     else if (ours && (step.state === 'skipped' || (over && !rows.has(step.id)))) rows.set(step.id, stepLeft(step))
   }
   const never = plan === null || !over ? [] : ordered(plan).filter(id => !last.has(id))
-  return [...rows.values(), ...never.map((what): LeftRow => ({ what, is: 'not begun', why: null, by: null }))]
+  return [
+    ...rows.values(),
+    ...never.map((what): LeftRow => ({ what, is: 'not begun', why: null, by: null })),
+    ...(plan === null || !over || state === 'succeeded' ? [] : neverAsked(plan, gates)),
+  ]
+}
+
+/** What a run that did not succeed never measured. */
+function neverAsked(plan: Plan, gates: readonly GateRow[]): LeftRow[] {
+  const asked = new Set(gates.map(g => g.gate))
+  const never = gatesIn(plan).filter(gate => !asked.has(gate))
+  return never.map(gate => ({ what: `gate ${gate}`, is: 'not asked', why: null, by: null }))
 }
 
 function stepLeft({ id, state, why, said }: StepRow): LeftRow {

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { markdownOf } from './markdown.ts'
+import type { Step } from '../core/contract.ts'
+import { toJson } from '../core/json.ts'
 import { buildReport } from './model.ts'
 import { eventful, shop, Story } from './report.fixture.ts'
 import { md, offset, table, time } from './text.ts'
@@ -14,6 +16,51 @@ describe('E3: the report as Markdown', () => {
     const lines = markdownOf(buildReport(eventful())).split('\n')
     expect(lines[0]).toBe('# Rollback of production: v1.3.0 → v1.2.9')
     expect(lines.slice(1, 8).map(l => l.startsWith('- '))).toEqual([false, true, true, true, true, true, false])
+  })
+
+  it('says of an emergency that it was one, and what it left out', () => {
+    const text = markdownOf(
+      buildReport(new Story().tell(0, 'run-started').input('running', {}, shop({ mode: 'emergency' }))),
+    )
+    expect(text).toContain('# Rollback of production: v1.3.0 → v1.2.9 (emergency)')
+    expect(text).toMatch(/is being taken back\*\* from v1.3.0 to v1.2.9 as an emergency/)
+    expect(text).toMatch(/\| Left out +\| nothing/)
+    const omitted = shop({ mode: 'emergency', omitted: ['the watch of 1 h after the return'] })
+    const other = markdownOf(buildReport(new Story().tell(0, 'run-started').input('running', {}, omitted)))
+    expect(other).toMatch(/\| Left out +\| left out +\| the watch of 1 h after the return \|/)
+  })
+
+  it('names no release that is not known, and a departure by its run', () => {
+    const unknown = { from: null, to: { release: 'departure-r0', capture: 'c1' } }
+    const lines = markdownOf(buildReport(new Story().tell(0, 'run-started').input('running', {}, shop(unknown)))).split(
+      '\n',
+    )
+    expect(lines[0]).toBe('# Rollback of production: to departure-r0')
+    expect(lines[2]).toContain('to where run r0 had begun (departure-r0)')
+    expect(lines.slice(0, 8).join('\n')).not.toMatch(/\?|not known to/)
+  })
+
+  it('says what became of each component, over all plans that were followed', () => {
+    const first = shop()
+    const next = shop({
+      hash: 'plan-2',
+      parent: 'plan-1',
+      components: first.components.map(c => (c.id === 'app' ? { ...c, change: null } : { ...c, rung: 'restore' })),
+      steps: { ...first.steps, 'db/restore': { ...(first.steps['db/down'] as Step), id: 'db/restore' } },
+      phases: [{ phase: 'data', node: { step: 'db/restore' }, estimateMs: 1 }],
+    })
+    const input = new Story()
+      .tell(0, 'run-started')
+      .tell(1, 'phase-begun', { phase: 'code', plan: 'plan-1', estimateMs: 1 })
+      .step(1, 2, 'app/switch')
+      .tell(3, 'plan-successor', { next: toJson(next), exclude: [] })
+      .tell(4, 'phase-begun', { phase: 'data', plan: 'plan-2', estimateMs: 1 })
+      .tell(4, 'step-begun', { step: 'db/restore', title: 'restore', estimateMs: 1 })
+      .input('running', {}, first)
+    expect(buildReport(input).components).toEqual([
+      { component: 'db', from: 'v1.3.0', to: 'v1.2.9', rung: 'restore', is: 'partly done' },
+      { component: 'app', from: 'v1.3.0', to: 'v1.2.9', rung: 'switch', is: 'done' },
+    ])
   })
 
   it('keeps every table whole, whatever the texts hold', () => {

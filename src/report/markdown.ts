@@ -1,15 +1,17 @@
 import { amount } from '../core/impact-text.ts'
 import type { Report } from './model.ts'
 import { answerText } from './people.ts'
-import { effects, falls, gates, interruptions, phases, steps } from './sections.ts'
+import { components, effects, falls, gates, interruptions, phases, steps } from './sections.ts'
 import { count, summaryOf } from './summary.ts'
-import { bullets, md, offset, table, time, took } from './text.ts'
+import { bullets, inline, md, offset, table, time, took } from './text.ts'
 
 /** The report for people, as Markdown that reads well in a terminal too. Ends with a line break. */
 export function markdownOf(report: Report): string {
-  const { environment, from, to, run } = report
-  const title = `# Rollback of ${md(environment ?? run)}: ${md(from ?? '?')} → ${md(to ?? '?')}`
+  const { environment, from, to, run, mode } = report
+  const way = from === null ? `to ${inline(to ?? '?')}` : `${inline(from)} → ${inline(to ?? '?')}`
+  const title = `# Rollback of ${md(environment ?? run)}: ${way}${mode === 'emergency' ? ' (emergency)' : ''}`
   const sections = [
+    section('What was taken back', components(report)),
     section('What it cost', cost(report)),
     section('Not as planned', left(report)),
     section('What stays, and what it means for the next roll-forward', effects(report)),
@@ -35,7 +37,8 @@ function section(title: string, lines: readonly string[]): string[] {
   return ['', `## ${title}`, '', ...(lines.length === 0 ? ['none'] : lines)]
 }
 
-function cost({ plans, downtime, facts, moved, steps: all }: Report): string[] {
+function cost(report: Report): string[] {
+  const { plans, downtime, facts, moved, steps: all } = report
   const followed = plans.findLast(p => p.run) ?? plans[0]
   const points = followed?.points ?? []
   const planned = (topic: string) => points.filter(p => p.topic === topic).map(p => md(p.text))
@@ -44,6 +47,7 @@ function cost({ plans, downtime, facts, moved, steps: all }: Report): string[] {
   const happened: Record<string, string> = {
     Downtime: `traffic steps: ${took(downtime.traffic.ms)}; gates: ${took(downtime.gates.ms)}`,
     'Cannot be undone': final.length > 0 ? `done: ${final.join('; ')}` : 'not done',
+    'Left out': 'left out',
     'Data lost': lost.length > 0 ? lost.join('; ') : 'no step told of a loss',
   }
   const topics = [...new Set(points.map(p => p.topic))]
@@ -58,10 +62,18 @@ function cost({ plans, downtime, facts, moved, steps: all }: Report): string[] {
       : ['Nothing was touched. What had changed since the plan:', '', ...bullets(moved.map(md)), '']
   return [
     ...untouched,
-    ...(rows.length === 0 ? ['The plan is not known.'] : table(['', 'happened', 'planned'], rows)),
+    ...(rows.length === 0
+      ? ['The plan is not known.']
+      : table(['', 'happened', 'planned'], [...rows, ...skippedBy(report)])),
     '',
     ...bullets(how),
   ]
+}
+
+/** What an emergency leaves out is told, nothing included. */
+function skippedBy({ mode, omitted }: Report): string[][] {
+  if (mode !== 'emergency' || omitted.length > 0) return []
+  return [['Left out', 'nothing', 'nothing']]
 }
 
 function left(report: Report): string[] {
@@ -71,7 +83,7 @@ function left(report: Report): string[] {
 }
 
 function decisions(report: Report): string[] {
-  const rows = report.decisions.map(d => [time(d.at), md(d.who), md(d.why ?? ''), md(d.what)])
+  const rows = report.decisions.map(d => [time(d.at), inline(d.who), inline(d.why ?? ''), inline(d.what)])
   return rows.length === 0 ? [] : table(['time', 'who', 'why', 'what'], rows)
 }
 
@@ -98,9 +110,9 @@ function assessments(report: Report): string[] {
         ...who('Users', a.affected.users),
         ...who('Functions', a.affected.functions),
         ...who('Note', a.note === null ? [] : [a.note]),
-        ...a.reasons.map(r => `because ${md(r)}`),
         ...over,
       ]),
+      ...(a.reasons.length === 0 ? [] : ['', 'Reasons:', '', ...bullets(a.reasons.map(md))]),
       ...(evidence.length === 0 ? [] : ['', ...table(['time', 'evidence', 'is', 'by', 'text'], evidence)]),
     ]
   })

@@ -1,6 +1,7 @@
 import { iso } from '../core/clock.ts'
 import type { Event, Head, RunInfo } from '../core/engine.ts'
 import { ENDED, type RunState } from '../core/words.ts'
+import { type ComponentRow, componentsOf } from './components.ts'
 import { byGates, byTraffic, type Downtime } from './downtime.ts'
 import { type FactRow, factsOf, type SideEffect, sideEffectsOf } from './effects.ts'
 import { type FallRow, fallsOf } from './falls.ts'
@@ -36,6 +37,9 @@ export interface Report {
   readonly estimateMs: number | null
   readonly startedBy: { readonly by: string | null; readonly confirmed: string | null; readonly reason: string | null }
   readonly plans: readonly PlanRow[]
+  /** What an emergency left out. */
+  readonly omitted: readonly string[]
+  readonly components: readonly ComponentRow[]
   /** What had changed since the plan; the run then touched nothing. */
   readonly moved: readonly string[]
   readonly downtime: {
@@ -109,6 +113,8 @@ export function buildReport({ run, events, extra, head, now }: ReportInput): Rep
     estimateMs: first?.estimateMs ?? null,
     startedBy: { by: str(input['by']), confirmed: str(input['confirmed']), reason: str(input['reason']) },
     plans: planRows(plans, moments),
+    omitted: (last ?? first)?.omitted ?? [],
+    components: componentsOf(plans, last, steps),
     moved: moments.filter(m => m.type === 'plan-moved').flatMap(m => strs(m.data['differences'])),
     downtime: {
       plannedMs: first?.impact.downtimeMs ?? null,
@@ -116,7 +122,7 @@ export function buildReport({ run, events, extra, head, now }: ReportInput): Rep
       gates: byGates(moments, extra),
     },
     facts,
-    left: leftOf({ moments, steps, gates, plan: last, over: times.ended !== null }),
+    left: leftOf({ moments, steps, gates, plan: last, over: times.ended !== null, state: run.state }),
     sideEffects: sideEffectsOf(last, facts, assessments.at(-1)),
     decisions: decisionsOf({ run, started: times.started, moments, questions, assessments, extra }),
     assessments,

@@ -64,6 +64,16 @@ export function ordered(plan: Plan): string[] {
   return plan.phases.flatMap(({ node }) => stepsIn(node))
 }
 
+/** Gates in the plan's own order, each once. */
+export function gatesIn(plan: Plan): string[] {
+  const walk = (node: Node): string[] => {
+    if ('step' in node) return []
+    if ('gate' in node) return [node.gate, ...(node.with ?? [])]
+    return ('seq' in node ? node.seq : node.par.map(p => p.node)).flatMap(walk)
+  }
+  return [...new Set(plan.phases.flatMap(({ node }) => walk(node)))]
+}
+
 function stepsIn(node: Node): string[] {
   if ('step' in node) return [node.step]
   if ('gate' in node) return []

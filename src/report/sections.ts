@@ -1,6 +1,6 @@
 import { span } from '../core/impact-text.ts'
 import type { Report } from './model.ts'
-import { bullets, md, table, time, took } from './text.ts'
+import { bullets, inline, md, table, time, took } from './text.ts'
 
 export function effects({ sideEffects }: Report): string[] {
   return sideEffects.length === 0 ? [] : bullets(sideEffects.map(s => `${md(s.text)}: ${md(s.means)} (${s.from})`))
@@ -12,7 +12,7 @@ export function phases({ phases: all }: Report): string[] {
     md(p.phase),
     p.state,
     took(p.tookMs, 'not ended'),
-    took(p.estimateMs, 'not known'),
+    p.estimateMs === 0 ? 'no step' : took(p.estimateMs, 'not known'),
     p.idleMs > 0 ? span(p.idleMs) : '',
     p.failures.map(f => `${md(f.what)}: ${md(f.why)}`).join('; '),
   ])
@@ -39,6 +39,18 @@ function stepNote({ said, why, state }: Report['steps'][number]): string {
   return state === 'done' || why === null ? '' : md(why)
 }
 
+export function components({ components: all }: Report): string[] {
+  if (all.length === 0) return []
+  const rows = all.map(c => [
+    inline(c.component),
+    inline(c.from),
+    c.to === null ? 'stays' : inline(c.to),
+    inline(c.rung),
+    c.is,
+  ])
+  return table(['component', 'was', 'to', 'way back', 'is'], rows)
+}
+
 export function gates({ gates: all }: Report): string[] {
   if (all.length === 0) return ['not measured: no gate was asked']
   const rows = all.map(g => [
@@ -48,9 +60,30 @@ export function gates({ gates: all }: Report): string[] {
     time(g.last, ''),
     g.measured === 1 ? 'once' : `${g.measured} times`,
     g.forMs > 0 ? span(g.forMs) : '',
-    g.samples.map(s => `${md(s.probe)}: ${s.ok === null ? 'inconclusive, ' : ''}${md(s.text)}`).join('; '),
+    g.samples
+      .filter(s => s.ok !== true)
+      .map(sample)
+      .join('; ') || wellOf(g.samples.length),
   ])
-  return table(['gate', 'phase', 'outcome', 'last', 'measured', 'to hold', 'last measurement'], rows)
+  const last = new Map(all.filter(g => g.samples.length > 0).map(g => [g.gate, g]))
+  return [
+    ...table(['gate', 'phase', 'outcome', 'last', 'measured', 'to hold', 'last measurement'], rows),
+    ...[...last.values()].flatMap(g => [
+      '',
+      `Gate ${md(g.gate)}, ${time(g.last, '')}:`,
+      '',
+      ...bullets(g.samples.map(sample)),
+    ]),
+  ]
+}
+
+function sample({ probe, ok, text }: Report['gates'][number]['samples'][number]): string {
+  return `${md(probe)}: ${ok === null ? 'inconclusive, ' : ''}${inline(text)}`
+}
+
+function wellOf(probes: number): string {
+  if (probes === 0) return ''
+  return probes === 1 ? 'its probe is well' : `all ${probes} probes are well`
 }
 
 export function falls({ falls: all }: Report): string[] {

@@ -1,6 +1,7 @@
 import { span } from '../core/impact-text.ts'
 import type { Report } from './model.ts'
-import { md, time, took } from './text.ts'
+import type { Downtime } from './downtime.ts'
+import { inline, md, time, took } from './text.ts'
 
 /** The run in five lines, for those who read no further. */
 export function summaryOf(report: Report): string[] {
@@ -9,7 +10,9 @@ export function summaryOf(report: Report): string[] {
 
 function outcome(report: Report): string {
   const name = md(report.environment ?? report.run)
-  const way = `from ${md(report.from ?? 'a release that is not known')} to ${md(report.to ?? 'a release that is not known')}`
+  const from = report.from === null ? '' : `from ${inline(report.from)} `
+  const hurry = report.mode === 'emergency' ? ' as an emergency' : ''
+  const way = `${from}to ${destination(report.to)}${hurry}`
   const why = report.why === null ? '' : `: ${md(report.why)}`
   const names = report.left.slice(0, 3).map(l => `${md(l.what)} ${l.is}`)
   const more = report.left.length > 3 ? `, and ${report.left.length - 3} more` : ''
@@ -20,8 +23,21 @@ function outcome(report: Report): string {
     return `**${name} was taken back** ${way}.${left}`
   }
   if (report.state === 'failed') return `**${name} was NOT taken back** ${way}${why}.${left}`
-  if (report.state === 'aborted') return `**Taking ${name} back** ${way} **was aborted**${why}.${left}`
+  if (report.state === 'aborted') return `**Taking ${name} back** ${way} **was aborted**${aborted(report)}.${left}`
   return `**${name} is being taken back** ${way}: the run is ${report.state}.${left}`
+}
+
+/** A departure is named after its run, which people know by what it did. */
+function destination(to: string | null): string {
+  if (to === null) return 'a release that is not known'
+  const run = /^departure-(.+)$/.exec(to)?.[1]
+  return run === undefined ? inline(to) : `where run ${inline(run)} had begun (${inline(to)})`
+}
+
+function aborted({ why, decisions }: Report): string {
+  const by = decisions.findLast(d => d.kind === 'abort')
+  const said = by?.why ?? (why === 'it was aborted' ? null : why)
+  return `${by === undefined ? '' : ` by ${inline(by.who)}`}${said === null ? '' : `: ${inline(said)}`}`
 }
 
 function times({ started, ended, durationMs, estimateMs }: Report): string {
@@ -32,10 +48,14 @@ function times({ started, ended, durationMs, estimateMs }: Report): string {
 
 function users({ downtime }: Report): string {
   const { plannedMs, traffic, gates } = downtime
-  const away = traffic.from !== null && traffic.ms === null ? `since ${time(traffic.from)}, not back` : took(traffic.ms)
-  const seen =
-    gates.from !== null && gates.ms === null ? `since ${time(gates.from)}, not seen well again` : took(gates.ms)
+  const away = stretch(traffic, 'not back')
+  const seen = stretch(gates, 'not seen well again')
   return `Users away by the traffic steps: ${away}; failing as the gates saw it: ${seen}; planned: ${took(plannedMs, 'not known')}.`
+}
+
+function stretch({ from, ms, how }: Downtime, open: string): string {
+  if (ms !== null) return took(ms)
+  return from === null ? how.replace(/^not measured: (.*)$/, 'not measured ($1)') : `since ${time(from)}, ${open}`
 }
 
 function data({ facts, plans, sideEffects }: Report): string {
@@ -51,7 +71,7 @@ function people({ startedBy, decisions, pauses, resumes, falls }: Report): strin
   const why = reason === null ? ', no reason given' : `, because ${md(reason)}`
   const crashed = resumes.filter(r => r.after === 'interrupted').length
   const rest = [count(decisions.length, 'decision'), count(pauses.length, 'pause'), count(crashed, 'interruption')]
-  const how = confirmed === null ? 'confirmation not recorded' : `confirmed: ${md(confirmed)}`
+  const how = confirmed === null ? 'confirmation not recorded' : `confirmed: ${inline(confirmed)}`
   return `Started by ${md(by ?? 'somebody unnamed')} (${how})${why}; ${rest.join(', ')}, ${count(falls.length, 'fall')} to another rung.`
 }
 

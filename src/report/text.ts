@@ -22,9 +22,15 @@ export function md(text: string): string {
     )
 }
 
+/** The same within a sentence or a cell, where nothing begins a list or a heading. */
+export function inline(text: string): string {
+  return md(`.${text.trimStart()}`).slice(1)
+}
+
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/u
 
-function widthOf(text: string): number {
+/** Columns that a text takes at a terminal. */
+export function widthOf(text: string): number {
   return Array.from(text).reduce((sum, c) => sum + (WIDE.test(c) ? 2 : 1), 0)
 }
 

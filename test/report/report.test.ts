@@ -199,9 +199,16 @@ describe('E3: reports of real runs', () => {
     const report = await run.report()
     expect(report.decisions.at(-1)).toMatchObject({ kind: 'abort', who: 'ann', why: 'wrong release' })
     expect(report.downtime.traffic).toMatchObject({ ms: null, until: null })
-    expect(report.left.map(l => [l.what, l.is])).toEqual(
-      ['app/set', 'traffic/return/50', 'traffic/return/100'].map(s => [s, 'not begun']),
-    )
+    expect(report.left.map(l => [l.what, l.is])).toEqual([
+      ...['app/set', 'traffic/return/50', 'traffic/return/100'].map(s => [s, 'not begun']),
+      ['gate healthy', 'not asked'],
+    ])
+    expect(report.components.map(c => [c.component, c.is])).toEqual([
+      ['db', 'done'],
+      ['app', 'not begun'],
+      ['traffic', 'partly done'],
+    ])
+    expect(report.text).toContain('**was aborted** by ann: wrong release')
     expect(report.text).toContain('**was aborted**')
   })
 

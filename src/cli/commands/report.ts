@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { EXIT } from '../../core/errors.ts'
 import { writeWhole } from '../../ledger/files.ts'
 import type { Globals } from '../program.ts'
+import { markdownLines } from '../render/markdown.ts'
 import { reportOf } from '../reporting.ts'
 import { findRun, withSession } from '../session.ts'
 
@@ -18,7 +19,8 @@ export function report(globals: Globals, options: { out?: string }, id?: string)
       return EXIT.ok
     }
     out.data(made.report)
-    out.raw(made.markdown.trimEnd())
+    if (out.terminal) for (const line of markdownLines(made.markdown, out.width)) out.raw(line)
+    else out.raw(made.markdown.trimEnd())
     return EXIT.ok
   })
 }

@@ -40,11 +40,11 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
 }
 
 /** Aborting works on a dead run too: this process takes it over to leave users safe. */
-export function abort(globals: Globals, _options: unknown, id?: string): Promise<number> {
+export function abort(globals: Globals, { reason }: { reason?: string }, id?: string): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const run = await findOpenRun(engine, session.environment, id)
-    await engine.signal(run.id, '$cancel', { by: person() }, 'cancel')
+    await engine.signal(run.id, '$cancel', { by: person(), reason: reason ?? null }, 'cancel')
     return goOn(session, engine, run)
   })
 }

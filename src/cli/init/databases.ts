@@ -1,3 +1,4 @@
+import { access, constants } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import type { Observation } from '../../core/contract.ts'
 import { BOOKKEEPING } from '../../data/bookkeeping.ts'
@@ -16,18 +17,35 @@ export async function databases(site: Site, runIn: string | null): Promise<Finds
   for (const path of named) {
     if ((await startOf(join(site.dir, path), HEADER.length)).toString('latin1') === HEADER) files.push(path)
   }
-  const live = files.filter(path => !isAside(path)).slice(0, MOST)
-  const aside = files.filter(path => !live.includes(path))
+  const { live, seen } = chosen(files)
   const candidates = await Promise.all(live.map(path => candidateOf(site, path, live.length === 1, runIn)))
-  const seen = aside.map(path => ({ what: `SQLite database ${path}`, then: 'looks like a test or a copy: left out' }))
   return { seen, candidates, paragraphs: [] }
+}
+
+/** Which are written, and why the others are not. One for development counts where there is no other. */
+function chosen(files: readonly string[]): { live: readonly string[]; seen: Seen[] } {
+  const whole = files.filter(path => !isAside(path))
+  const serious = whole.filter(path => !isForDevelopment(path))
+  const wanted = serious.length > 0 ? serious : whole
+  const live = wanted.slice(0, MOST)
+  const why = (path: string) => {
+    if (isAside(path)) return 'looks like a test or a copy: left out'
+    if (isForDevelopment(path)) return 'is for development: left out'
+    return `left out, for there are more than ${MOST}: write it like the others if it belongs in`
+  }
+  const rest = files.filter(path => !live.includes(path))
+  return { live, seen: rest.map(path => ({ what: `SQLite database ${path}`, then: why(path) })) }
+}
+
+function isForDevelopment(path: string): boolean {
+  return /(^|[/._-])dev(elopment)?([/._-]|$)/i.test(path)
 }
 
 async function candidateOf(site: Site, path: string, only: boolean, runIn: string | null): Promise<Candidate> {
   const id = only ? 'db' : nameFrom(`db-${basename(path, extname(path))}`, 'db')
   const observed = await tryOut({ id, adapter: 'sqlite', settings: { path } }, site.dir)
   const tool = typeof observed === 'string' ? null : toolIn(observed)
-  const down = downOf(site, tool)
+  const down = await downOf(site, tool)
   const migrations =
     tool === null ? null : { tool, ...(down.sure ? { down: down.line } : {}), ...inside(down.sure, runIn) }
   const about = [
@@ -60,12 +78,23 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'node-pg-migrate': 'node-pg-migrate',
 }
 
+/** Files of the project that are the tool. */
+const COMMANDS: Readonly<Record<string, string>> = { rails: 'bin/rails' }
+
 /** The command is only taken where the project has the tool and nothing in the command is left to fill in. */
-function downOf(site: Site, tool: string | null): { line: string; sure: boolean } {
+async function downOf(site: Site, tool: string | null): Promise<{ line: string; sure: boolean }> {
   const line = BOOKKEEPING.find(b => b.tool === tool)?.down ?? null
   if (tool === null || line === null) return { line: './undo-one-migration', sure: false }
-  const own = PACKAGES[tool]
-  return { line, sure: own !== undefined && site.packages.has(own) }
+  const [own, file] = [PACKAGES[tool], COMMANDS[tool]]
+  const installed = own !== undefined && site.packages.has(own)
+  return { line, sure: installed || (file !== undefined && (await isExecutable(join(site.dir, file)))) }
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  )
 }
 
 function inside(sure: boolean, runIn: string | null): { runIn?: string } {

@@ -51,6 +51,7 @@ export function readSchema(db: DatabaseSync, tool: Bookkeeping | null, own: read
     tables: Object.fromEntries(tables.map(name => [name, tableShape(db, name)])),
     views: { ...texts(db, 'view'), ...virtuals(db) },
     triggers: texts(db, 'trigger'),
+    others: {},
   }
 }
 

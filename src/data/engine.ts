@@ -222,7 +222,7 @@ export interface Dialect {
   differs(a: string, b: string): string
   /** The exact text of a value, for people and for files; NULL stays NULL. `type`: as in `ColumnShape`. */
   text(value: string, type: string): string
-  /** A value of the column from its exact text in `text`. The other way round of `text`. */
+  /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
   value(text: string, type: string): string
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
   fixedDefault(sql: string | null, type: string): string | null
@@ -234,7 +234,7 @@ export interface Dialect {
   readonly longestName: number
   /** Whether two columns could be the same one under two names, by their types; the same type where this is left out. */
   alike?(a: ColumnShape, b: ColumnShape): boolean
-  /** The system's own number of a row, as SQL: survives a dump, and orders rows without a key. null: this table has none. */
+  /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
   rowNumber?(name: string, shape: TableShape): string | null
   /** True for values of a column that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null

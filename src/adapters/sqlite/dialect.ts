@@ -30,13 +30,13 @@ function exactText(c: string): string {
   return `CASE WHEN ${c} IS NULL THEN NULL ELSE ${quotedText} END`
 }
 
-function fromText(t: string): string {
-  const bytes = (from: number) => `unhex(substr(${t}, ${from}, length(${t}) - ${from}))`
-  return `CASE WHEN ${t} LIKE 'X''%' THEN ${bytes(3)}
-    WHEN substr(${t}, 1, 1) = 'T' THEN CAST(unhex(substr(${t}, 2)) AS TEXT)
-    WHEN substr(${t}, 1, 1) = '''' THEN replace(substr(${t}, 2, length(${t}) - 2), '''''', '''')
-    WHEN ${t} GLOB '*[.eEnN]*' THEN CAST(${t} AS REAL)
-    ELSE CAST(${t} AS INTEGER) END`
+function fromText(text: string): string {
+  const bytes = (from: number) => `unhex(substr(t, ${from}, length(t) - ${from}))`
+  return `(SELECT CASE WHEN t LIKE 'X''%' THEN ${bytes(3)}
+    WHEN substr(t, 1, 1) = 'T' THEN CAST(unhex(substr(t, 2)) AS TEXT)
+    WHEN substr(t, 1, 1) = '''' THEN replace(substr(t, 2, length(t) - 2), '''''', '''')
+    WHEN t GLOB '*[.eEnN]*' THEN CAST(t AS REAL)
+    ELSE CAST(t AS INTEGER) END FROM (SELECT ${text} AS t))`
 }
 
 /** As the column keeps it: a default of '0' is the number 0 in a column of numbers. */

@@ -2,7 +2,7 @@ import type { Backup } from '../core/contract.ts'
 import type { Json } from '../core/json.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import type { Rename } from './renames.ts'
-import type { ColumnShape, SchemaShape, TableShape } from './schema.ts'
+import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
 
 /**
  * What a database system is to Backout. An adapter describes one database by it; what all databases share (the rungs,
@@ -236,6 +236,11 @@ export interface Dialect {
   alike?(a: ColumnShape, b: ColumnShape): boolean
   /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
   rowNumber?(name: string, shape: TableShape): string | null
-  /** True for values of a column that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null
+  /**
+   * Whether undoing a difference rewrites the whole table, or only reads it, while others wait; null: neither. Where this is
+   * left out, another type rewrites, and what must be checked or built again reads.
+   */
+  toil?(difference: SchemaDifference): 'rewrites' | 'reads' | null
 }

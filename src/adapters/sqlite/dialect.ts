@@ -1,5 +1,5 @@
 import type { Dialect } from '../../data/engine.ts'
-import type { TableShape } from '../../data/schema.ts'
+import type { ColumnShape, SchemaDifference, TableShape } from '../../data/schema.ts'
 import { quoted } from './database.ts'
 import { hasRowId, orderOf } from './fingerprint.ts'
 
@@ -22,6 +22,7 @@ export const sqliteDialect: Dialect = {
   alike: (a, b) => affinityOf(a.type) === affinityOf(b.type),
   rowNumber,
   misfit,
+  toil,
 }
 
 /** A literal that tells its type. quote() cuts a text at a NUL character, so that such ones go as hex. */
@@ -51,9 +52,20 @@ function rowNumber(name: string, shape: TableShape): string | null {
   return hasRowId(shape) ? (orderOf(name, shape)[0] ?? null) : null
 }
 
-/** SQLite keeps any value in any column, but for tables that are STRICT; those refuse the whole down-script. */
-function misfit(): null {
-  return null
+const NUMBERS = ['INTEGER', 'REAL', 'NUMERIC']
+
+/** SQLite keeps any value in any column, but turns a text into a number where the column is for numbers: '007' becomes 7. */
+function misfit(value: string, now: ColumnShape, then: ColumnShape): string | null {
+  if (!NUMBERS.includes(affinityOf(then.type)) || NUMBERS.includes(affinityOf(now.type))) return null
+  const text = `typeof(${value}) = 'text' AND CAST(CAST(${value} AS NUMERIC) AS TEXT) IS NOT ${value}`
+  return `(typeof(${value}) = 'blob' OR (${text}))`
+}
+
+/** Dropping a column, or building a table anew, which any other change takes, writes every row again. */
+function toil(difference: SchemaDifference): 'rewrites' | 'reads' | null {
+  if (difference.object === 'index') return difference.is === 'added' ? null : 'reads'
+  if (difference.object === 'column') return difference.is === 'gone' ? null : 'rewrites'
+  return difference.object === 'constraint' ? 'rewrites' : null
 }
 
 /** ISO text, or seconds or milliseconds since 1970. Anything else is no time: numbers would be taken for Julian days. */

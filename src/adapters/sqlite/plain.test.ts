@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Fact, Loss, Step, Target } from '../../core/contract.ts'
 import { changesOf, pairOf } from '../../data/flow/since.ts'
@@ -16,11 +16,20 @@ import { ask, makeShop, type Shop } from './test/shop.ts'
 
 const signal = new AbortController().signal
 
+const ONLY_SOME = ['peek', 'both', 'stamp', 'copyAsIs', 'mending', 'rowNumber']
+
 /** What is left of an engine that can do nothing that not every system can. */
 function plain(engine: Base): Base {
-  const { peek: _peek, both: _both, stamp: _stamp, copyAsIs: _copy, mending: _mending, dialect, ...rest } = engine
-  const { rowNumber: _number, ...said } = dialect
-  return { ...rest, dialect: said }
+  return { ...without(engine), dialect: without(engine.dialect) }
+}
+
+function without<T extends object>(all: T): T {
+  const left = Object.entries(all).filter(([name]) => !ONLY_SOME.includes(name))
+  return { ...Object.fromEntries(left), ...symbols(all) } as T
+}
+
+function symbols(all: object): object {
+  return Symbol.asyncDispose in all ? { [Symbol.asyncDispose]: all[Symbol.asyncDispose] } : {}
 }
 
 function engineAt(dir: string, path: string): Base {

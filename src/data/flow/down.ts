@@ -11,7 +11,7 @@ import { type Kept, keptBackup, type NotBack, notBack, refuseWritten, shortfall 
 import { begun, checked, handleOf, runDown, stillAtIt } from './down-command.ts'
 import { factsIn } from './facts.ts'
 import { type Live, readLive } from './level.ts'
-import { lostByGoingDown } from './lost.ts'
+import { lostByUndoing } from './lost.ts'
 import { notBackError } from './mend.ts'
 import type { Site } from './site.ts'
 
@@ -66,7 +66,7 @@ function measured(site: Site, args: DownArgs, kept: Kept | null, act: StepAct) {
     const declared = site.settings.loses.filter(l => l.migration === args.migration)
     // What the backup does not vouch for is counted as lost.
     const way = { base: args.schema, live: live.schema, declared, renames: kept?.facts.renames ?? [] }
-    return { live, loss: await lostByGoingDown(site, db, way) }
+    return { live, loss: await lostByUndoing(site, db, way) }
   })
 }
 

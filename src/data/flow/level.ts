@@ -1,4 +1,4 @@
-import { type Bookkeeping, isBookkeeping, isNamed, type Recognised, recogniseAll } from '../bookkeeping.ts'
+import { between, type Bookkeeping, isBookkeeping, isNamed, type Recognised, recogniseAll } from '../bookkeeping.ts'
 import type { Dialect, Reader } from '../engine.ts'
 import type { SchemaShape } from '../schema.ts'
 import type { DatabaseSettings, Level } from './settings.ts'
@@ -81,4 +81,17 @@ function spelt(sql: string, dialect: Dialect, { table }: Recognised): string {
 
 async function firstColumn(db: Reader, sql: string): Promise<string[]> {
   return (await db.query(sql)).map(row => shownValue(Object.values(row)[0]) ?? '')
+}
+
+/** Further tools whose level is not that of the release: nothing here undoes what they applied. For people. */
+export function othersMoved(then: Level, now: Level): string[] {
+  const tools = new Set([...Object.keys(then.others ?? {}), ...Object.keys(now.others ?? {})])
+  return [...tools].flatMap(tool => {
+    const { extra, missing } = between(then.others?.[tool] ?? [], now.others?.[tool] ?? [], false)
+    const said = [
+      ...(extra.length === 0 ? [] : [`${tool} applied ${extra.toReversed().join(', ')} since`]),
+      ...(missing.length === 0 ? [] : [`${tool} undid ${missing.join(', ')} since`]),
+    ]
+    return said
+  })
 }

@@ -3,6 +3,7 @@ import type { Dialect, Reader } from '../engine.ts'
 import { type AtRisk, atRisk, lossOf } from '../loss.ts'
 import type { Rename } from '../renames.ts'
 import { compareSchemas, type SchemaShape } from '../schema.ts'
+import { misfitLoss, misfitsOf } from './misfits.ts'
 import type { DeclaredLoss } from './settings.ts'
 import type { Site } from './site.ts'
 import { oldest } from './times.ts'
@@ -33,6 +34,12 @@ export async function lostByGoingDown(site: Site, db: Reader, way: Way): Promise
     if (loss !== null) out.push(loss)
   }
   return out
+}
+
+/** The same, and what does not fit any more where the schema is narrower again. */
+export async function lostByUndoing(site: Site, db: Reader, way: Way): Promise<Loss[]> {
+  const misfits = await misfitsOf(site, db, way.base, way.live)
+  return [...(await lostByGoingDown(site, db, way)), ...misfitLoss(misfits)]
 }
 
 async function countOf(

@@ -8,8 +8,10 @@ import type { SchemaDifference } from '../schema.ts'
 import type { Release } from './backup.ts'
 import { backupFindings, downFindings, goneFindings, renameFindings, writerFindings, writersOf } from './checks.ts'
 import type { DownArgs } from './down.ts'
-import { type Live, shownLevel } from './level.ts'
+import { type Live, othersMoved, shownLevel } from './level.ts'
+import { lockFindings } from './locks.ts'
 import { lostByGoingDown } from './lost.ts'
+import { misfitFindings, misfitLoss, misfitsOf } from './misfits.ts'
 import { shown } from './propose-leave.ts'
 import { candidates, dataFor, findRenames } from './renames.ts'
 import { isState, measuredOnce, tellState } from './site.ts'
@@ -20,15 +22,18 @@ export async function proposeDown(look: Look, live: Live, differences: readonly 
   const { site, question, say } = look
   const { to } = question
   const gap = between(to.level.applied, live.level.applied, live.tool?.headOnly === true)
+  const others = otherFindings(look, live)
   if (gap.extra.length + gap.missing.length === 0) {
+    if (others.length > 0) return withFindings(...others)
     return differences.length === 0 ? NOTHING : withFindings(byHand(look, live, differences))
   }
   const runIn = site.settings.migrations.runIn
   const needs = writersOf(site, question)
   const { findings, whole, found } = await lookBack(look, live)
-  findings.push(...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
+  findings.push(...others, ...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
   findings.push(...goneFindings(differences, found.renames, say))
-  const { loss, bytes } = await measured(look, live, gap, found)
+  const { loss, bytes, more } = await measured(look, live, differences, gap, found)
+  findings.push(...more)
   const by = whole ? 'the backup' : 'the fingerprint in the release'
   findings.push(...renameFindings(found, new Set(loss.map(l => l.what)), by, say))
   const backup = backupStep(look, bytes, toJson(releaseOf(look, live)))
@@ -54,13 +59,24 @@ async function lookBack(look: Look, live: Live): Promise<{ findings: Finding[]; 
   return { findings, whole: image !== null, found: await renamesSince(look, live, image) }
 }
 
-async function measured({ site, question }: Look, live: Live, gap: Between, found: Renames) {
+function measured(
+  { site, question, say }: Look,
+  live: Live,
+  differences: readonly SchemaDifference[],
+  gap: Between,
+  found: Renames,
+) {
   const declared = site.settings.loses.filter(l => gap.extra.includes(l.migration))
-  const way = { base: question.to.schema, live: live.schema, declared, renames: found.renames }
-  return site.engine.reading(question.signal, async db => ({
-    loss: await lostByGoingDown(site, db, way),
-    bytes: await db.bytes(),
-  }))
+  const base = question.to.schema
+  const way = { base, live: live.schema, declared, renames: found.renames }
+  return site.engine.reading(question.signal, async db => {
+    const misfits = await misfitsOf(site, db, base, live.schema)
+    return {
+      loss: [...(await lostByGoingDown(site, db, way)), ...misfitLoss(misfits)],
+      bytes: await db.bytes(),
+      more: [...misfitFindings(misfits, say), ...(await lockFindings(site, db, differences, way, say))],
+    }
+  })
 }
 
 /** What the backup step needs to find out by itself what was renamed. */
@@ -78,6 +94,15 @@ async function renamesSince(look: Look, live: Live, image: Image | null): Promis
     const found = await tellState(() => findRenames(site, then, signal))
     return isState(found) ? NO_RENAMES : found
   })
+}
+
+/** One database, several tools: only one of them is asked to undo. */
+function otherFindings({ question, say }: Look, live: Live): Finding[] {
+  const moved = othersMoved(question.to.level, live.level)
+  if (moved.length === 0) return []
+  const what = `${moved.join('; ')}, and \`migrations.down\` undoes what ${live.level.tool} applied`
+  const remedy = 'name the tool that is to be undone in `migrations.tool`, undo the rest by hand, or take `restore`'
+  return [say('blocker', 'other_tool_between', what, remedy)]
 }
 
 function byHand({ say }: Look, live: Live, differences: readonly SchemaDifference[]): Finding {

@@ -101,7 +101,7 @@ describe('C11: the bookkeeping of migration tools', () => {
 describe('C11: what going back destroys', () => {
   const column = { type: 'TEXT', nullable: true, default: null, generated: false }
   const table = (columns: TableShape['columns']): TableShape => ({ columns, key: [], indexes: {}, constraints: [] })
-  const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {} })
+  const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {}, others: {} })
   const base = schema({ orders: table({ id: column, note: column }), old: table({}) })
   const now = schema({ 'big.orders': table({}), orders: table({ id: column, 'a.b': { ...column, nullable: false } }) })
 
@@ -164,7 +164,7 @@ describe('C11: what is taken for a rename', () => {
   it('looks at pairs of one table that could be one by their shape, and at tables of one shape', () => {
     const column = { type: 'TEXT', nullable: true, default: null, generated: false }
     const table = (columns: TableShape['columns']): TableShape => ({ columns, key: [], indexes: {}, constraints: [] })
-    const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {} })
+    const schema = (tables: SchemaShape['tables']): SchemaShape => ({ tables, views: {}, triggers: {}, others: {} })
     const number = { ...column, type: 'INTEGER' }
     const base = schema({ t: table({ a: column, n: number }), old: table({ a: column }), other: table({}) })
     const now = schema({

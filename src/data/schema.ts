@@ -8,6 +8,8 @@ const columnShape = z.object({
   /** The default as SQL. */
   default: z.string().nullable(),
   generated: z.boolean(),
+  /** The database's own number of it, which survives a rename; of this database only. */
+  id: z.string().optional(),
 })
 export type ColumnShape = z.infer<typeof columnShape>
 
@@ -18,6 +20,8 @@ const tableShape = z.object({
   indexes: z.record(z.string(), z.object({ unique: z.boolean(), on: z.string() })),
   /** Keys, uniqueness, checks and whatever else binds the rows, one text each, sorted. */
   constraints: z.array(z.string()),
+  /** As for columns. */
+  id: z.string().optional(),
 })
 export type TableShape = z.infer<typeof tableShape>
 
@@ -25,11 +29,13 @@ export const schemaShape = z.object({
   tables: z.record(z.string(), tableShape),
   views: z.record(z.string(), z.string()),
   triggers: z.record(z.string(), z.string()),
+  /** Whatever else binds an application: "function slug(text)", "type mood", "sequence order_no" -> its definition. */
+  others: z.record(z.string(), z.string()).default({}),
 })
 export type SchemaShape = z.infer<typeof schemaShape>
 
 export interface SchemaDifference {
-  readonly object: 'table' | 'column' | 'index' | 'constraint' | 'view' | 'trigger'
+  readonly object: 'table' | 'column' | 'index' | 'constraint' | 'view' | 'trigger' | 'other'
   /** Seen from the baseline: `added` since, `gone` since. */
   readonly is: 'added' | 'gone' | 'changed'
   /** "orders", "orders.discount". */
@@ -43,9 +49,18 @@ export interface SchemaDifference {
   readonly additive: boolean
 }
 
-/** One hash for one schema. The order of columns does not count: undoing a migration may change it. */
-export function schemaHash(schema: SchemaShape): string {
-  return hashOf(schema)
+/** One hash for one schema. The order of columns does not count: undoing a migration may change it; ids neither. */
+export function schemaHash({ tables, views, triggers, others }: SchemaShape): string {
+  const plain = Object.entries(tables).map(([name, { id: _id, ...table }]) => [
+    name,
+    { ...table, columns: withoutIds(table) },
+  ])
+  const known = { tables: Object.fromEntries(plain), views, triggers }
+  return hashOf(Object.keys(others).length === 0 ? known : { ...known, others })
+}
+
+function withoutIds({ columns }: TableShape): Record<string, ColumnShape> {
+  return Object.fromEntries(Object.entries(columns).map(([name, { id: _id, ...column }]) => [name, column]))
 }
 
 /** Everything in which `now` differs from the baseline, tables first, by name. */
@@ -59,6 +74,7 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
   }
   out.push(...compareTexts('view', base.views, now.views, true))
   out.push(...compareTexts('trigger', base.triggers, now.triggers, false))
+  out.push(...compareTexts('other', base.others, now.others, true))
   return out
 }
 
@@ -92,7 +108,7 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
 }
 
 function compareTexts(
-  object: 'view' | 'trigger',
+  object: 'view' | 'trigger' | 'other',
   base: Record<string, string>,
   now: Record<string, string>,
   additive: boolean,
@@ -120,7 +136,7 @@ function difference(
     table,
     member: member ?? null,
     additive,
-    text: `${object} ${name} ${verb}${detail && ` (${detail})`}`,
+    text: `${object === 'other' ? '' : `${object} `}${name} ${verb}${detail && ` (${detail})`}`,
   }
 }
 

@@ -1,0 +1,246 @@
+import type { Backup } from '../core/contract.ts'
+import type { Json } from '../core/json.ts'
+import type { Fingerprint } from './fingerprint.ts'
+import type { Rename } from './renames.ts'
+import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
+
+/**
+ * What a database system is to Backout. An adapter describes one database by it; what all databases share (the rungs,
+ * proofs, losses, carry-forward) is built on nothing else. Tables are named as in `SchemaShape`: `orders` in the schema
+ * that the connection looks in first, else `sales.orders`, with parts quoted where they hold a dot or a quote.
+ */
+export interface Engine extends AsyncDisposable {
+  readonly dialect: Dialect
+  /** For people: "shop on db1:5432". Holds no secret. */
+  readonly name: string
+  /** Which database this is. Stays the same over restores by `swap`. Throws `database_unreachable` where it cannot be asked. */
+  identity(signal: AbortSignal): Promise<string>
+  /**
+   * Runs `work` in one snapshot: everything it reads is of the same instant. Writes are refused.
+   * Throws `database_missing` where there is none, `database_damaged` where it cannot be read, `database_unreachable`,
+   * `database_denied`, `database_busy`.
+   */
+  reading<T>(signal: AbortSignal, work: (db: Reader) => Promise<T>): Promise<T>
+  /** Who has it open, Backout itself left out. */
+  holders(signal: AbortSignal): Promise<Holder[]>
+  /** Variables by which the project's own tools find the database: DATABASE_URL and the like. May hold secrets. */
+  toolEnv(): Readonly<Record<string, string>>
+  /**
+   * Dumps the database into the empty folder `dir` while others go on using it. `work` reads in the snapshot of the dump,
+   * and may do so while the dump is written. Memory stays flat whatever the size.
+   * Throws `tool_missing`, `tool_too_old`, `backup_failed`; what was written then is the caller's to remove.
+   */
+  dump<T>(dir: string, job: Job, work: (db: Reader) => Promise<T>): Promise<{ dumped: Dumped; read: T }>
+  /**
+   * Loads a backup beside the database, under a name made of `mark`; one of an earlier try under that name is replaced.
+   * `scratch`: to look at, on the server given for that, where there is one; else to be swapped in.
+   * Throws `backup_damaged` where the dump cannot be loaded.
+   */
+  beside(backup: Backup, use: 'scratch' | 'swap', mark: string, job: Job): Promise<Beside>
+  /** The database that `beside` made under this mark and that is still there; null: there is none. */
+  found(use: 'scratch' | 'swap', mark: string, signal: AbortSignal): Promise<Beside | null>
+  /**
+   * Puts what `beside(…, 'swap', mark)` loaded in the database's place, and keeps the one that was there under a name of
+   * its own. Numbers that were issued once are not issued again. Ends the sessions of others, or throws `database_open`.
+   * Calls `guard` right before each write. A swap that fails leaves the old one in place.
+   */
+  swap(mark: string, job: Job): Promise<void>
+  /** What `swap` kept under this mark: the database as it was before; null: there is none, so nothing was swapped. */
+  kept(mark: string, signal: AbortSignal): Promise<Image | null>
+  /** Bytes that the disk of the database has free, as far as they can be asked; null: nobody can tell. */
+  freeBytes(signal: AbortSignal): Promise<number | null>
+  /** Opens the live database for carrying data forward into it. */
+  merging(images: Images, job: Job): Promise<Merger>
+  /** The content of a backup where it lies, for a system that can read it without loading it. Not where it was altered. */
+  peek?(backup: Backup): Promise<Image>
+  /**
+   * Runs `work` in one session and one snapshot of the live database, from which SQL reaches the image too. Only where the
+   * system can: without it, both are read side by side.
+   */
+  both?<T>(image: Image, signal: AbortSignal, work: (db: Both) => Promise<T>): Promise<T>
+  /** A text that is another one whenever the content may be. Cheap. Without it nothing measured outlives an observation. */
+  stamp?(signal: AbortSignal): Promise<string>
+  /** Copies what cannot be read as a database into `dir` as it lies. Without it, or where nothing is there: nothing is kept. */
+  copyAsIs?(dir: string, job: Job): Promise<void>
+  /** Statements for people that bring one column back from a backup, and where they are to be run. */
+  mending?(
+    backup: Backup,
+    column: Mended,
+  ): { readonly where: string; readonly copy: string; readonly sql: readonly string[] }
+}
+
+/** A column whose content is to be taken from a backup, where it has another name. */
+export interface Mended {
+  readonly now: { readonly table: string; readonly column: string; readonly key: readonly string[] }
+  readonly kept: { readonly table: string; readonly column: string; readonly key: readonly string[] }
+}
+
+/** The live database, and an image that SQL reaches in the same session. */
+export interface Both extends Reader {
+  /** The SQL name of a table: `now` of the live database, `base` of the image. */
+  table(side: 'now' | 'base', name: string): string
+}
+
+/** What a long piece of work is given. */
+export interface Job {
+  readonly signal: AbortSignal
+  /** Throws when this process may no longer own the run. */
+  guard(): void
+  progress(p: { text: string; done?: number; total?: number }): void
+}
+
+export interface Holder {
+  /** Process or connection id of the database's own. */
+  readonly id: string
+  /** For people: "app (shop_api) from 10.0.0.7, idle in transaction since 15:02". */
+  readonly text: string
+  /** It holds locks on tables or has a transaction open. */
+  readonly busy: boolean
+}
+
+/** A database at one instant. */
+export interface Reader {
+  /** Values come as the driver gives them; whole numbers beyond 2^53 as bigint or text, never rounded. */
+  query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  /** The same, row by row: memory stays flat. Nothing else is asked of this reader meanwhile. */
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
+  /** Everything that binds an application, objects of Backout's own (`backout…`) left out. */
+  schema(): Promise<SchemaShape>
+  /** Exact, in the server where it can be. `part`: of these tables, these columns only. `schema` may leave tables out. */
+  fingerprint(schema: SchemaShape, part?: FingerprintPart): Promise<Fingerprint>
+  /** About how many rows each table has. Cheap. */
+  rowCounts(schema: SchemaShape): Promise<Record<string, number>>
+  /** Size of the database on disk. Bytes. */
+  bytes(): Promise<number>
+  /**
+   * What has another name than in `base`, as far as the database knows it for certain, by ids of its own (`id` in
+   * `SchemaShape`): none where it has no ids, or `base` is of another database. What is left is looked for by content.
+   * `data`: the fingerprint of `base`.
+   */
+  renames(base: SchemaShape, data: Fingerprint, now: SchemaShape): Promise<Rename[]>
+}
+
+export interface FingerprintPart {
+  readonly tables: readonly string[]
+  /** Columns of each table; all where it is not named. */
+  readonly columns?: Readonly<Record<string, readonly string[]>>
+  /** The oldest so many rows of each table only, for a system that keeps rows in order; others read all and say so in `rows`. */
+  readonly rows?: number
+}
+
+export type Row = Record<string, unknown>
+
+/** What a dump says of itself. Stands in the backup's facts as `dump`: `beside` and `peek` find it there (`dumpedIn`). */
+export interface Dumped {
+  /** Tool, its version and the server's: "pg_dump 15.8 of PostgreSQL 15.8". */
+  readonly made: string
+  /** What a restore brings back, and what it does not (roles, large objects, extensions' own data). For people. */
+  readonly covers: readonly string[]
+  readonly leaves: readonly string[]
+  /** All else that loading it needs. */
+  readonly facts: Json
+}
+
+/** A database that lies beside the one that is used: a restored backup, or what was there before. */
+export interface Image extends AsyncDisposable {
+  /** For people: the database's or the file's name. */
+  readonly name: string
+  reading<T>(signal: AbortSignal, work: (db: Reader) => Promise<T>): Promise<T>
+}
+
+export interface Beside extends Image {
+  /** Removes it. */
+  drop(): Promise<void>
+}
+
+/** The databases of a three-way merge, all of them beside the live one (which is `ours`). */
+export interface Images {
+  /** As it was at the release. */
+  readonly base: Image
+  /** As it was right before the restore. */
+  readonly theirs: Image
+  /** As it was right after migrating, before users wrote: tells what the migration rewrote; null: nobody took it. */
+  readonly migrated: Image | null
+}
+
+export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
+
+/** One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts. */
+export interface Merger extends AsyncDisposable {
+  /**
+   * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
+   * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
+   */
+  stage(table: Staged): Promise<void>
+  /** The SQL name of a table in one of the images; the columns have the names of that image. */
+  table(image: ImageName, name: string): string
+  query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  /** Returns how many rows it touched. */
+  run(sql: string, values?: readonly unknown[]): Promise<number>
+  /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
+  transaction<T>(work: () => Promise<T>): Promise<T>
+  /** Part of a transaction that may fail and be taken back alone. Resolves with the error instead of throwing it. */
+  savepoint(work: () => Promise<void>): Promise<unknown>
+  /** Kind of misfit that the database refused a row for; null: another error. */
+  refusal(error: unknown): Refusal | null
+  /** Lets numbers be issued beyond every one of ours and theirs only. */
+  sequences(): Promise<void>
+}
+
+export interface Staged {
+  /** The table's name in each image; null where the image has no such table. */
+  readonly names: {
+    readonly ours: string
+    readonly theirs: string
+    readonly base: string
+    readonly migrated: string | null
+  }
+  /** Columns of the key, by which rows are the same; their names in ours. */
+  readonly key: readonly string[]
+  readonly columns: readonly StagedColumn[]
+}
+
+/** One column by its name in each image. */
+export interface StagedColumn {
+  readonly ours: string
+  readonly theirs: string
+  readonly base: string
+  readonly migrated: string | null
+}
+
+export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' | 'row-missing'
+
+/** How SQL is said. Whatever is not asked here is standard SQL. */
+export interface Dialect {
+  readonly kind: 'postgres' | 'mysql' | 'sqlite'
+  quote(name: string): string
+  /** Stands for the nth of the values given to a query, from 1: "$1", "?". */
+  parameter(n: number): string
+  /** A table's name of `SchemaShape` as SQL. */
+  table(name: string): string
+  /** True where two values are not the same to the last bit: NULL equals NULL; type, letter case, scale and sign of zero count. */
+  differs(a: string, b: string): string
+  /** The exact text of a value, for people and for files; NULL stays NULL. `type`: as in `ColumnShape`. */
+  text(value: string, type: string): string
+  /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
+  value(text: string, type: string): string
+  /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
+  fixedDefault(sql: string | null, type: string): string | null
+  /** The time in a column as ISO text in UTC; null where the type is no time. */
+  iso(column: string, type: string): string | null
+  /** What cannot be said otherwise: statements that keep triggers and checks of foreign keys quiet, and the way back. */
+  readonly quiet: { readonly on: readonly string[]; readonly off: readonly string[]; readonly triggersFire: boolean }
+  /** How long a name may be. Bytes. */
+  readonly longestName: number
+  /** Whether two columns could be the same one under two names, by their types; the same type where this is left out. */
+  alike?(a: ColumnShape, b: ColumnShape): boolean
+  /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
+  rowNumber?(name: string, shape: TableShape): string | null
+  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null
+  /**
+   * Whether undoing a difference rewrites the whole table, or only reads it, while others wait; null: neither. Where this is
+   * left out, another type rewrites, and what must be checked or built again reads.
+   */
+  toil?(difference: SchemaDifference): 'rewrites' | 'reads' | null
+}

@@ -29,14 +29,23 @@ export interface HostView {
   readonly alive: readonly { scope: string; idem: string; pid: string }[]
   readonly inFlight: string | null
   readonly from: { from: string; to: string } | null
+  /** Of the release that the link leads to, without its files being read; null where nobody asked, or it is gone. */
+  readonly sums: Sums | null
 }
 
 const STATES: Readonly<Record<number, UnitState>> = { 0: 'running', 3: 'stopped', 5: 'busy' }
 
 /** Asks one host, in one command. A host that cannot be asked is `silent`, never thrown. */
-export async function look(fleet: Fleet, host: Host, signal: AbortSignal, units = host.units): Promise<HostView> {
+export async function look(
+  fleet: Fleet,
+  host: Host,
+  signal: AbortSignal,
+  units = host.units,
+  sums = false,
+): Promise<HostView> {
   try {
-    return parseLook(host, units, await ask(host, lookScript(fleet, host, units), fleet.config.limits.status, signal))
+    const script = lookScript(fleet, host, units, sums)
+    return parseLook(host, units, await ask(host, script, fleet.config.limits.status, signal))
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof BackoutError ? error.code : 'host_unreachable'
@@ -53,6 +62,7 @@ const NOTHING_SEEN: Omit<HostView, 'host' | 'silent'> = {
   alive: [],
   inFlight: null,
   from: null,
+  sums: null,
 }
 
 /** The facts of a script, as "word rest". Throws where it did not come to its end: half a truth is none. */
@@ -118,6 +128,7 @@ export function parseLook(host: Host, units: readonly Unit[], found: [string, st
     alive: found.filter(([w]) => w === 'alive').map(([, rest]) => markOf(rest)),
     inFlight: one('inflight') === undefined ? null : one('inflight') || 'a deployment',
     from: from?.length === 2 ? { from: from[0] ?? '', to: from[1] ?? '' } : null,
+    sums: sumsIn(found),
   }
 }
 
@@ -155,13 +166,17 @@ export interface SumsView {
   readonly refused: readonly string[]
 }
 
+function sumsIn(found: readonly [string, string][]): Sums | null {
+  const [how = '', sha256 = '', files = '0'] = found.find(([w]) => w === 'sums')?.[1].split(' ') ?? []
+  const known = how === 'manifest' || how === 'own' || how === 'none'
+  return known ? { how, sha256: how === 'none' ? '' : sha256, files: Number(files) } : null
+}
+
 /** Reads the checksums of a folder. Throws where the host cannot be asked. */
 export async function readSums(fleet: Fleet, host: Host, q: SumsQuestion, signal: AbortSignal): Promise<SumsView> {
   const found = await ask(host, sumsScript(fleet, host, q), fleet.config.limits.switch, signal)
-  const [how = '', sha256 = '', files = '0'] = found.find(([w]) => w === 'sums')?.[1].split(' ') ?? []
-  const known = how === 'manifest' || how === 'own' || how === 'none'
   return {
-    sums: known ? { how, sha256: how === 'none' ? '' : sha256, files: Number(files) } : null,
+    sums: sumsIn(found),
     noManifest: found.some(([w]) => w === 'nomanifest'),
     bad: found.filter(([w]) => w === 'bad').map(([, rest]) => rest),
     refused: found.filter(([w]) => w === 'refused').map(([, rest]) => rest),

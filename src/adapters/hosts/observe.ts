@@ -4,7 +4,7 @@ import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import type { Fleet, Host } from './fleet.ts'
 import { type HostView, look, readSums, releaseOf } from './look.ts'
-import type { HostsPin, PinnedHost } from './pin.ts'
+import { type HostsPin, type PinnedHost, type Sums, sums } from './pin.ts'
 import { SAFE_NAME } from './scripts.ts'
 
 const unitState = z.object({ is: z.string(), version: z.string().nullable(), stale: z.boolean().optional() })
@@ -17,6 +17,7 @@ const hostState = z.union([
     units: z.record(z.string(), unitState),
   }),
 ])
+const seen = z.object({ sums: z.record(z.string(), sums.nullable()) })
 const observed = z.object({ hosts: z.record(z.string(), hostState) })
 
 /** What is covered by the plan's hash, read back from an observation. */
@@ -42,7 +43,9 @@ export async function eachHost<T>(
 }
 
 export async function observe(fleet: Fleet, signal: AbortSignal): Promise<Observation> {
-  const views = await eachHost(fleet.hosts, fleet.config.concurrency, host => look(fleet, host, signal))
+  const views = await eachHost(fleet.hosts, fleet.config.concurrency, host =>
+    look(fleet, host, signal, host.units, true),
+  )
   return {
     identity: fleet.identity,
     state: { hosts: Object.fromEntries(views.map(view => [view.host, stateOf(fleet, view)])) },
@@ -66,8 +69,10 @@ function stateOf(fleet: Fleet, view: HostView): Json {
 
 function detailOf(fleet: Fleet, views: readonly HostView[]): Json {
   const silent = views.filter(v => v.silent !== null).map(v => [v.host, `${v.silent?.code}: ${v.silent?.why}`])
-  if (fleet.config.strategy === 'symlink') return { silent: Object.fromEntries(silent) }
-  return { silent: Object.fromEntries(silent), slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
+  const sums = views.map(v => [v.host, v.sums && { ...v.sums }])
+  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums) }
+  if (fleet.config.strategy === 'symlink') return detail
+  return { ...detail, slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
 }
 
 function flights(view: HostView): { what: string; since: null }[] {
@@ -133,7 +138,7 @@ export async function capture(fleet: Fleet, observation: Observation, act: Captu
   if (act.purpose === 'release') refuseUnclear(fleet, observation, releases, running)
   const entries = await eachHost(fleet.hosts, fleet.config.concurrency, async host => {
     const state = states[host.name]
-    return [host.name, await pinHost(fleet, host, state, act)] as const
+    return [host.name, await pinHost(fleet, host, state, seenSums(observation, host), act)] as const
   })
   const only = releases.length === 1 && releases[0] !== 'no release' ? releases[0] : null
   return {
@@ -157,16 +162,25 @@ function refuseUnclear(fleet: Fleet, observation: Observation, releases: string[
   })
 }
 
+/** A departure needs no more than what the look has seen already. */
+function seenSums({ detail }: Observation, host: Host): Sums | null {
+  return seen.safeParse(detail).data?.sums[host.name] ?? null
+}
+
 async function pinHost(
   fleet: Fleet,
   host: Host,
   state: HostState | undefined,
+  known: Sums | null,
   act: CaptureAct,
 ): Promise<PinnedHost | null> {
   if (state === undefined || 'unreachable' in state || state.release === null || state.link === null) return null
   if (!SAFE_NAME.test(state.release)) return null
   const dir = fleet.config.strategy === 'symlink' ? `releases/${state.release}` : state.link
-  const read = await readSums(fleet, host, { dir, how: 'any', quick: act.purpose === 'departure' }, act.signal)
+  const read =
+    act.purpose === 'departure' && known !== null
+      ? { sums: known, bad: [] }
+      : await readSums(fleet, host, { dir, how: 'any', quick: act.purpose === 'departure' }, act.signal)
   if (read.sums === null) return null
   if (read.bad.length > 0 && act.purpose === 'release') {
     throw new BackoutError({

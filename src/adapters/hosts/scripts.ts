@@ -49,14 +49,15 @@ function enter(fleet: Fleet, host: Host, unit: Unit): string {
   return assign({ instance: unit.instance, slot: unit.slot ?? '', ...serviceLines(fleet, host, unit) })
 }
 
-/** Reads what a host is. */
-export function lookScript(fleet: Fleet, host: Host, units: readonly Unit[]): string {
+/** Reads what a host is; `sums`: with the checksum of the manifest of the release that its link leads to. */
+export function lookScript(fleet: Fleet, host: Host, units: readonly Unit[], sums = false): string {
   const { config } = fleet
   const inFlight = config.inFlight === undefined ? '' : lineOf(config.inFlight, host, null)
   return whole(
     ground(fleet, host, 'look'),
     PRELUDE,
     WATCH,
+    sums ? SUMS : '',
     String.raw`
 [ -d "$root/" ] || { say noroot; say end; exit 0; }
 [ ! -d "$box" ] || { [ -r "$box" ] && [ -x "$box" ]; } || fail not_readable "$box"
@@ -82,6 +83,9 @@ set -f
           'if [ $code -eq 0 ]; then say "inflight $(say "$what" | clean)"',
           `elif [ $code -gt 125 ]; then say "inflight something that nobody can tell of (inFlight ended with $code)"; fi`,
         ]),
+    sums
+      ? `[ -z "$release" ] || sums "$root/${config.strategy === 'symlink' ? '$folder$release' : '$live'}" any quick`
+      : '',
     // All units at the same time: each asks a status and a version command of its own.
     ...units.map(unit => `(\n${lookUnit(fleet, host, unit)}\n) &`),
     'wait',

@@ -21,12 +21,15 @@ export async function attend(session: Session, engine: Engine, runId: string, qu
   const view = openView(out, (started.input as unknown as RunInput).plan, quietUntil)
   const stopProgress = engine.onProgress((_, data) => view.progress(data))
   const showing = show(engine, runId, view)
-  const release = onSignals(engine, runId, text => {
-    view.close()
+  const asking: Asking = { leave: null }
+  const say = (text: string) => {
+    view.hold()
     out.warn(text)
-  })
+    view.release()
+  }
+  const release = onSignals(engine, runId, say, asking)
   try {
-    const run = await untilSettled(session, engine, runId, view)
+    const run = await untilSettled(session, engine, runId, { view, asking })
     if (ENDED.has(run.state)) await showing
     else await new Promise(resolve => setTimeout(resolve, 250))
     view.close()
@@ -42,8 +45,18 @@ async function show(engine: Engine, runId: string, view: View): Promise<void> {
   for await (const event of engine.events(runId, { follow: true })) view.event(event)
 }
 
+/** A question that is open at this terminal, and how to walk away from it. */
+interface Asking {
+  leave: (() => void) | null
+}
+
 /** At a terminal a question is asked there, while other terminals may answer it too. */
-async function untilSettled(session: Session, engine: Engine, runId: string, view: View): Promise<RunInfo> {
+async function untilSettled(
+  session: Session,
+  engine: Engine,
+  runId: string,
+  { view, asking }: { view: View; asking: Asking },
+): Promise<RunInfo> {
   for (;;) {
     const run = await engine.settled(runId)
     const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
@@ -51,8 +64,11 @@ async function untilSettled(session: Session, engine: Engine, runId: string, vie
     await new Promise(resolve => setTimeout(resolve, 250))
     const { asked } = view.standing
     if (asked === null) continue
-    view.close()
-    const answered = await prompt(session.out, asked, async () => (await engine.get(runId))?.state !== 'waiting')
+    view.hold()
+    const gone = async () => (await engine.get(runId))?.state !== 'waiting'
+    const answered = await prompt(session.out, asked, { gone, left: leave => (asking.leave = leave) })
+    asking.leave = null
+    view.release()
     if (answered === 'left') return run
     if (answered === null) continue
     if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${asked.token}`)
@@ -64,9 +80,11 @@ async function untilSettled(session: Session, engine: Engine, runId: string, vie
 }
 
 /** What Ctrl-C and the like do. Answers how to stop listening. */
-function onSignals(engine: Engine, runId: string, say: (text: string) => void): () => void {
+function onSignals(engine: Engine, runId: string, say: (text: string) => void, asking: Asking): () => void {
   let asked = false
   const pause = (name: NodeJS.Signals) => {
+    // A run that waits for an answer stands still already.
+    if (asking.leave !== null) return asking.leave()
     if (asked && name === 'SIGINT') {
       say('Letting go at once. Nothing is lost: backout resume')
       process.off('SIGINT', pause)

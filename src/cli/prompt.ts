@@ -7,18 +7,23 @@ export interface Answer {
   readonly reason: string | null
 }
 
-/**
- * Asks at the terminal. Null when somebody else answered meanwhile; `left` when the terminal was closed.
- * @param gone Says whether the question is still open.
- */
-export async function prompt(out: Out, asked: Asked, gone: () => Promise<boolean>): Promise<Answer | 'left' | null> {
+interface Asker {
+  /** Says whether somebody else answered meanwhile. */
+  gone(): Promise<boolean>
+  /** Is given what walks away from the question, for signals to call. */
+  left(leave: () => void): void
+}
+
+/** Asks at the terminal. Null when somebody else answered meanwhile; `left` after Ctrl-C, Ctrl-D or a closed terminal. */
+export async function prompt(out: Out, asked: Asked, asker: Asker): Promise<Answer | 'left' | null> {
   const over = new AbortController()
   const timer = setInterval(() => {
-    void gone().then(yes => (yes ? over.abort() : undefined))
+    void asker.gone().then(yes => (yes ? over.abort() : undefined))
   }, 300)
   const lines = createInterface({ input: process.stdin, output: process.stdout })
-  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   const left = new Promise<'left'>(resolve => lines.once('close', () => resolve('left')))
+  asker.left(() => lines.close())
+  lines.on('SIGINT', () => lines.close())
   const ask = async (question: string) => {
     const asking = lines.question(question, { signal: over.signal }).catch(() => null)
     const said = await Promise.race([asking, left])

@@ -62,19 +62,19 @@ async function untilSettled(
     const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
     if (!canAsk) return run
     await new Promise(resolve => setTimeout(resolve, 250))
-    const { asked } = view.standing
-    if (asked === null) continue
+    if (view.standing.asked === null) continue
+    const { token } = view.standing.asked
     view.hold()
     const gone = async () => (await engine.get(runId))?.state !== 'waiting'
-    const answered = await prompt(session.out, asked, { gone, left: leave => (asking.leave = leave) })
+    const answered = await prompt(session.out, view, { gone, left: leave => (asking.leave = leave) })
     asking.leave = null
     view.release()
     if (answered === 'left') return run
     if (answered === null) continue
-    if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${asked.token}`)
+    if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${token}`)
     else {
       const value = { ...answered, by: person() }
-      await engine.signal(runId, `answer:${asked.token}`, value, `${asked.token}-${Date.now()}`)
+      await engine.signal(runId, `answer:${token}`, value, `${token}-${Date.now()}`)
     }
   }
 }
@@ -117,8 +117,8 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
     const { asked } = view.standing
     out.data({ type: 'result', run: run.id, state: run.state, asked })
     out.line('\nThe run waits for your word:')
-    for (const line of asked === null ? [] : askedLines(asked, out.width)) out.line(line)
-    out.line('and where this command has ended by then, afterwards: backout resume')
+    for (const line of asked === null ? [] : askedLines(asked, view.plan, out.width)) out.line(line)
+    out.line('After resolve, skip or approve: backout resume')
     return EXIT.waiting
   }
   return tellEnd(session, engine, run)

@@ -1,11 +1,14 @@
 import { createInterface, type Interface } from 'node:readline/promises'
 import type { Out } from './out.ts'
+import type { View } from './render/live.ts'
 import { type Asked, askedLines, choices } from './render/progress.ts'
 
 export interface Answer {
   readonly do: string
   readonly reason: string | null
 }
+
+type Shown = Pick<View, 'standing' | 'plan'>
 
 interface Asker {
   /** Says whether somebody else answered meanwhile. */
@@ -15,7 +18,9 @@ interface Asker {
 }
 
 /** Asks at the terminal. Null when somebody else answered meanwhile; `left` after Ctrl-C, Ctrl-D or a closed terminal. */
-export async function prompt(out: Out, asked: Asked, asker: Asker): Promise<Answer | 'left' | null> {
+export async function prompt(out: Out, { standing, plan }: Shown, asker: Asker): Promise<Answer | 'left' | null> {
+  const { asked } = standing
+  if (asked === null) return null
   const over = new AbortController()
   const timer = setInterval(() => {
     void asker.gone().then(yes => (yes ? over.abort() : undefined))
@@ -31,7 +36,7 @@ export async function prompt(out: Out, asked: Asked, asker: Asker): Promise<Answ
     return said === 'left' ? said : { typed: said.trim() }
   }
   out.line('Answer here with a word, or anywhere with its command:')
-  for (const line of askedLines(asked, out.width, true)) out.line(line)
+  for (const line of askedLines(asked, plan, out.width, true)) out.line(line)
   try {
     return await answered(ask, asked)
   } finally {

@@ -16,6 +16,7 @@ export interface View {
   /** Clears what is redrawn, for good. */
   close(): void
   readonly standing: Progress['standing']
+  readonly plan: Plan
 }
 
 /** NDJSON with --json; on a terminal finished lines above a few that are redrawn; elsewhere one line an event. */
@@ -34,10 +35,13 @@ export function openView(out: Out, plan: Plan, quietUntil = 0): View {
     get standing() {
       return progress.standing
     },
+    get plan() {
+      return progress.plan
+    },
   }
 }
 
-type Show = Omit<View, 'standing'>
+type Show = Omit<View, 'standing' | 'plan'>
 
 function json(out: Out): Show {
   return {

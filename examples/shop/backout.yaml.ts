@@ -86,7 +86,7 @@ function checksOf({ instances }: World): object {
   return {
     probes: {
       ...health,
-      'quote-fast': { kind: 'http', url: quote(1), samples: 10, concurrency: 2, latency: { p95: '60ms' } },
+      'quote-fast': { kind: 'http', url: quote(1), samples: 10, concurrency: 2, latency: { p95: '150ms' } },
       'totals-right': { kind: 'http', url: quote(3), expect: { json: { '/total': TEA_FOR_THREE } } },
     },
     gates: {

@@ -74,6 +74,8 @@ export interface Holder {
 export interface Reader {
   /** Values come as the driver gives them; whole numbers beyond 2^53 as bigint or text, never rounded. */
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  /** The same a few thousand rows at a time, so that memory stays flat. One at a time of one reader. */
+  pages(sql: string, values?: readonly unknown[]): AsyncIterable<Row[]>
   /** Everything that binds an application, objects of Backout's own (`backout…`) left out. */
   schema(): Promise<SchemaShape>
   /** Exact, in the server where it can be. `part`: of these tables, these columns only. */
@@ -135,11 +137,26 @@ export interface Merger extends AsyncDisposable {
   /**
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
+   * Without a key rows are the same that are equal in all columns: those that one side has more often come with all copies.
    */
   stage(table: Staged): Promise<void>
+  /** Keys and references that bind the rows of ours, by table. */
+  bonds(): Promise<Readonly<Record<string, Bonds>>>
+  /**
+   * How many rows of ours that the query `touched` does not name are not exactly as in base; 0: none. Where only sums can
+   * be compared, 1 stands for any number. `touched` gives the columns of the key; for a table without one it gives
+   * `Dialect.key` of the exact texts of all columns.
+   */
+  untouched(table: Staged, touched: string): Promise<number>
+  /**
+   * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
+   * named several times in one statement and be written to. `indexes`: lists of its columns.
+   */
+  work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string>
   /** The SQL name of a table in one of the images; the columns have the names of that image. */
   table(image: ImageName, name: string): string
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  pages(sql: string, values?: readonly unknown[]): AsyncIterable<Row[]>
   /** Returns how many rows it touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
   /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
@@ -160,8 +177,9 @@ export interface Staged {
     readonly base: string
     readonly migrated: string | null
   }
-  /** Columns of the key, by which rows are the same; their names in ours. */
+  /** Columns of the key, by which rows are the same; their names in ours. Empty: there is none. */
   readonly key: readonly string[]
+  /** Those of the key are among them. */
   readonly columns: readonly StagedColumn[]
 }
 
@@ -171,6 +189,28 @@ export interface StagedColumn {
   readonly theirs: string
   readonly base: string
   readonly migrated: string | null
+}
+
+/** What binds the rows of one table. */
+export interface Bonds {
+  readonly uniques: readonly Unique[]
+  readonly references: readonly Reference[]
+}
+
+/** A primary key, a unique constraint or a unique index. */
+export interface Unique {
+  readonly name: string
+  /** null: over an expression, over a part of the rows only, or by another collation than the columns have. */
+  readonly columns: readonly string[] | null
+}
+
+/** A foreign key. */
+export interface Reference {
+  readonly name: string
+  readonly columns: readonly string[]
+  readonly table: string
+  readonly to: readonly string[]
+  readonly onDelete: 'refuse' | 'cascade' | 'set-null' | 'set-default'
 }
 
 export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' | 'row-missing'
@@ -187,6 +227,25 @@ export interface Dialect {
   text(value: string, type: string): string
   /** A value of the column from its exact text in `text`. The other way round of `text`. */
   value(text: string, type: string): string
+  /**
+   * How a value of one type is said in another, and a condition that is true where nothing of it is lost by that; `value`
+   * fails for no value that fits. null: nobody can tell ahead. Not asked where the types are the same.
+   */
+  convert(value: string, from: string, to: string): { readonly value: string; readonly fits: string } | null
+  /** The n-th value that a statement is given, counted from 1: `?` or `$1`. */
+  parameter(n: number): string
+  /**
+   * One text for several exact texts, of which any may be NULL: another one for every other combination, and short enough
+   * to be a primary key in a column of `keyType`, which compares byte by byte.
+   */
+  key(texts: readonly string[]): string
+  readonly keyType: string
+  /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. */
+  update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
+  /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */
+  remove(table: string, of: readonly string[], keys: string): string
+  /** Stands in an INSERT between columns and query, so that numbers of one's own are taken. */
+  readonly overriding: string
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
   fixedDefault(sql: string | null, type: string): string | null
   /** The time in a column as ISO text in UTC; null where the type is no time. */

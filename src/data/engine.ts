@@ -180,10 +180,10 @@ export interface Merger extends AsyncDisposable {
   bonds(): Promise<Readonly<Record<string, Bonds>>>
   /**
    * How many rows that the query `touched` does not name are not in ours exactly as in base, those on one side only among
-   * them; 0: none. Where only sums can be compared, 1 stands for any number. `touched` gives the columns of the key; for a table without one it gives
-   * `Dialect.key` of the exact texts of all columns.
+   * them; 0: none. Where only sums can be compared, 1 stands for any number. `touched` gives the columns of the key; for a
+   * table without one it gives `Dialect.key` of the exact texts of all columns. `types`: those of the columns, in their order.
    */
-  untouched(table: Staged, touched: string): Promise<number>
+  untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
   /**
    * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
    * named several times in one statement and be written to. `indexes`: lists of its columns.
@@ -277,7 +277,7 @@ export interface Dialect {
    */
   key(texts: readonly string[]): string
   readonly keyType: string
-  /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. */
+  /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */
   update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
   /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */
   remove(table: string, of: readonly string[], keys: string): string

@@ -170,6 +170,8 @@ export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
  * A backslash in a literal is a backslash, `substr` and `CONCAT` are known, and a name in quotes is a name.
  */
 export interface Merger extends AsyncDisposable {
+  /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
+  readonly quiet: boolean
   /**
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.

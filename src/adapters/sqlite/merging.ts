@@ -20,7 +20,7 @@ const REFUSALS: Readonly<Record<number, Refusal>> = {
 }
 
 /** Memory that each of the files may take for pages. KiB. */
-const CACHE = 16_000
+const CACHE = 8_000
 
 /** Opens the live file with the images attached beside it, so that every statement sees all of them. */
 export async function openMerging(file: string, busyMs: number, images: Images, job: Job): Promise<Merger> {
@@ -46,6 +46,7 @@ interface Access {
 }
 
 class SqliteMerger implements Merger {
+  readonly quiet = true
   readonly #db: DatabaseSync
   readonly #access: Access
   readonly #job: Job

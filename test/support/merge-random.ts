@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { Rename } from '../../src/data/renames.ts'
 
 /** A random schema, its release and what was written when, as statements that each may fail. */

@@ -250,6 +250,7 @@ function carry(program: Command, action: Action): void {
       .option('--run <run>', 'the run that restored; the newest one that did by default')
       .option('--mode <mode>', 'cell (default), row, or report')
       .option('--settle <word...>', 'ours, theirs, KIND=theirs, TABLE:KIND=ours, or a file of decisions')
+      .option('--renamed <old=new...>', 'what was renamed: orders.total=orders.cents, or a table')
       .option('--corruption', 'the data may be corrupt: nothing is carried that nobody releases')
       .option('--suspect <table=sql...>', 'rows of the new schema that are suspect')
       .option('--since <time>', 'rows made or changed since are suspect')

@@ -152,7 +152,8 @@ class SqliteMerger implements Merger {
   /** AUTOINCREMENT goes on behind the highest number of all; the others take the highest that is there. */
   async sequences(): Promise<void> {
     if (!this.#counts('main')) return
-    const issued = ['main', 'theirs'].filter(image => this.#counts(image))
+    const there = all(this.#db, 'PRAGMA database_list').map(row => String(row['name']))
+    const issued = ['main', 'theirs'].filter(image => there.includes(image) && this.#counts(image))
     const highest = issued.map(image => `SELECT name, seq FROM ${image}.sqlite_sequence`).join(' UNION ALL ')
     const counting = `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%autoincrement%'`
     const sql = `SELECT name, max(seq) AS seq FROM (${highest}) WHERE name IN (${counting}) GROUP BY name`

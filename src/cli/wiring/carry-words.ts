@@ -2,12 +2,15 @@ import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { type CarryOptions, type Decision, decisions } from '../../data/carry/options.ts'
+import type { Rename } from '../../data/renames.ts'
 import { MODES } from '../../data/carry/words.ts'
 
 /** What a person may say on the command line. It is kept and holds until something else is said. */
 export interface Words {
   readonly mode?: string
   readonly settle?: readonly string[]
+  /** OLD=NEW: a table, or TABLE.COLUMN. */
+  readonly renamed?: readonly string[]
   readonly corruption?: boolean
   readonly suspect?: readonly string[]
   readonly since?: string
@@ -26,6 +29,7 @@ export async function saidWith(said: CarryOptions, words: Words): Promise<CarryO
   return {
     ...said,
     mode,
+    renames: words.renamed === undefined ? said.renames : words.renamed.map(renameIn),
     decisions: words.settle === undefined ? said.decisions : settled,
     suspicion: suspects
       ? { where: wheres(words.suspect ?? []), since: time(words.since), until: time(words.until) }
@@ -56,6 +60,16 @@ function checked(word: string, value: unknown): Decision[] {
     `${word} holds no decisions: ${found.error.issues.map(i => `${i.path.join('.')} ${i.message}`).join('; ')}`,
     'see docs/carry-forward.md',
   )
+}
+
+/** `orders.total=purchases.cents`, `orders=purchases`. Names with a dot in them cannot be said like this. */
+function renameIn(word: string): Rename {
+  const found = /^([^.=]+)(?:\.([^.=]+))?=([^.=]+)(?:\.([^.=]+))?$/.exec(word)
+  const [, table, column = null, newTable, newColumn = null] = found ?? []
+  if (table !== undefined && newTable !== undefined && (column === null) === (newColumn === null)) {
+    return { was: { table, column }, now: { table: newTable, column: newColumn } }
+  }
+  throw unknown(`"${word}" does not say what was renamed`, 'say it like this: --renamed orders.total=orders.cents')
 }
 
 function wheres(list: readonly string[]): Record<string, string> {

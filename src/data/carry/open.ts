@@ -8,7 +8,7 @@ import { readLive } from '../flow/level.ts'
 import { renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Base, Site } from '../flow/site.ts'
-import type { Rename } from '../renames.ts'
+import { nameOf } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
 import type { Schemas } from './mapping.ts'
 import type { ReplaySource } from './replay.ts'
@@ -64,7 +64,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
-      renames: await renamesOf(site, images, schemas, base.facts, job),
+      ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),
     }
     return { ...source, [Symbol.asyncDispose]: close }
@@ -179,13 +179,19 @@ async function renamesOf(
   schemas: Schemas,
   facts: BackupFacts,
   { signal }: Job,
-): Promise<Rename[]> {
+): Promise<Pick<CarrySource, 'renames' | 'doubts'>> {
   const live = schemas.migrated ?? schemas.theirs
-  const { renames } = await (migrated ?? theirs).reading(signal, now =>
+  const { renames, doubts } = await (migrated ?? theirs).reading(signal, now =>
     base.reading(signal, was => {
       const then = { schema: facts.schema, data: facts.fingerprint }
       return renamesOver(site, { now, base: was, both: null }, then, live, signal)
     }),
   )
-  return renames.map(({ was, now }) => ({ was, now }))
+  return {
+    renames: renames.map(({ was, now }) => ({ was, now })),
+    doubts: doubts.map(({ was, now }) => {
+      const [old, name] = [nameOf(was), nameOf(now)]
+      return `${name} may be what ${old} was, and nothing proves it; if so: --renamed ${old}=${name}`
+    }),
+  }
 }

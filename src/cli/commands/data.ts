@@ -3,6 +3,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import { OPEN } from '../../data/carry/archive.ts'
 import { planCarry } from '../../data/carry/index.ts'
+import type { CarryPlan } from '../../data/carry/plan.ts'
 import type { CarryOptions, Release } from '../../data/carry/options.ts'
 import { replay as putBack } from '../../data/carry/replay.ts'
 import { eachRow, type ListedRow } from '../../data/carry/rows.ts'
@@ -73,16 +74,18 @@ export function apply(
       await using source = await opened(restored, job)
       const said = await saidWith(await readSaid(source.dir), options)
       await keepSaid(source.dir, said)
-      const made = await planCarry(source, said, job)
-      if (options.plan !== undefined && !made.hash.startsWith(options.plan)) throw otherPlan(options.plan, made.hash)
-      if (options.plan === undefined && !options.yes) {
+      const confirm = async (made: CarryPlan) => {
+        if (options.plan !== undefined || options.yes) return
         for (const line of planLines(made, session.out.width)) session.out.line(line)
         await confirmed(session, source.component)
       }
-      const outcome = await carryForward(source, said, job, { hash: made.hash })
+      const outcome = await carryForward(source, said, job, {
+        ...(options.plan === undefined ? {} : { hash: options.plan }),
+        confirm,
+      })
       await record(session, 'data-carried', source, {
         carried: outcome.carried,
-        plan: made.hash,
+        plan: outcome.plan.hash,
         proven: outcome.proof.ok,
       })
       session.out.data({ carried: outcome.carried, left: outcome.left, proof: outcome.proof })
@@ -210,16 +213,6 @@ async function confirmed({ environment }: Session, component: string): Promise<v
     what: `Nothing was carried in ${environment.config.environment}`,
     next: 'type the name of the component, or give --yes',
     exit: 'aborted',
-  })
-}
-
-function otherPlan(then: string, now: string): BackoutError {
-  return new BackoutError({
-    code: 'plan_moved',
-    what: 'What carrying forward would do is not what the plan said',
-    cause: `plan ${then}, now ${now.slice(0, 12)}`,
-    next: 'backout data plan',
-    exit: 'moved',
   })
 }
 

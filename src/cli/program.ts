@@ -185,6 +185,17 @@ function decide(program: Command, action: Action): void {
     .option('--out <file>', 'keep the plan for `backout run FILE`')
     .option('--emergency', 'the shortest safe path', false)
     .action(action(async () => (await import('./commands/plan.ts')).plan))
+  database(program, action)
+}
+
+function database(program: Command, action: Action): void {
+  const db = program.command('db').description('databases beside what was captured of them')
+  db.command('check [component]')
+    .description('what differs from a release as it was captured: schema, and data by table and column')
+    .option('--release <release>', 'the one that runs by default')
+    .option('--rows <n>', 'show so many of the rows that differ, of each table')
+    .option('--show-values', 'show what is in them; masked otherwise', false)
+    .action(action(async () => (await import('./commands/db.ts')).check))
 }
 
 function execute(program: Command, action: Action): void {

@@ -17,6 +17,8 @@ import { downVerdict, migrateDown } from './down.ts'
 import { begun } from './down-command.ts'
 import { factsIn, pinOf } from './facts.ts'
 import { readLive } from './level.ts'
+import { compareWith } from './compare-release.ts'
+import { keepMigrated } from './migrated.ts'
 import { observe } from './observe.ts'
 import { propose } from './propose.ts'
 import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
@@ -60,6 +62,8 @@ export function databaseTarget(
       await verbOf(step).apply(site, step, act)
     },
     verify: (step, act) => verify(site, step, act),
+    migrated: act => keepMigrated(site, act),
+    compare: question => compareWith(site, question),
     remembered: () => remembered(site),
     ...carryTarget(site),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
@@ -103,7 +107,8 @@ function verbOf(step: Step): Verb {
 
 async function remembered(site: Site): Promise<Remembered<DatabasePin>[]> {
   const backups = await site.ctx.backups.list(site.ctx.component)
-  const found = backups.flatMap(backup => {
+  const ways = backups.filter(b => b.reason !== 'migrated')
+  const found = ways.flatMap(backup => {
     const facts = factsIn(backup, site.engine.dialect.kind)
     return facts === null ? [] : [{ release: backup.release ?? backup.id, pin: pinOf(backup, facts), at: facts.at }]
   })

@@ -2,7 +2,7 @@
 // Node from 16 on, because the Node that the repository brings is only there once this has run.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const root = new URL('..', import.meta.url).pathname
@@ -37,7 +37,14 @@ function bundledNode() {
 
 /** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */
 function servers() {
-  const wanted = { sshd: 'openssh-server', ssh: 'openssh-client', haproxy: 'haproxy', nginx: 'nginx-light', git: 'git' }
+  const wanted = {
+    sshd: 'openssh-server',
+    ssh: 'openssh-client',
+    haproxy: 'haproxy',
+    nginx: 'nginx-light',
+    git: 'git',
+    initdb: 'postgresql',
+  }
   const missing = Object.keys(wanted).filter(tool => !found(tool))
   if (missing.length === 0 || !found('apt-get')) return
   const admin = process.getuid() === 0 ? [] : found('sudo') && works('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null
@@ -51,15 +58,26 @@ function servers() {
   }
   console.log(`Installing ${missing.join(', ')} ...`)
   apt('update')
-  // A service that Debian would start by itself is not wanted: the tests start their own.
+  // A service that Debian would start by itself is not wanted: the tests start their own. PostgreSQL's would be made of
+  // a cluster, which this keeps from being made.
+  if (missing.includes('initdb') && apt('install', '-y', '--no-install-recommends', 'postgresql-common')) {
+    const [command, ...rest] = [...admin, 'sed', '-i', 's/^#*create_main_cluster.*/create_main_cluster = false/']
+    works(command, [...rest, '/etc/postgresql-common/createcluster.conf'])
+  }
   if (!apt('install', '-y', '--no-install-recommends', ...missing.map(tool => wanted[tool]))) {
     console.log('apt-get could not install all of them; the tests say what they skip')
   }
 }
 
 function found(tool) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', ...postgres()]
   return folders.some(folder => existsSync(join(folder, tool)))
+}
+
+/** Debian keeps PostgreSQL's binaries of each version in a folder of their own. */
+function postgres() {
+  const base = '/usr/lib/postgresql'
+  return existsSync(base) ? readdirSync(base).map(version => join(base, version, 'bin')) : []
 }
 
 function works(command, args) {

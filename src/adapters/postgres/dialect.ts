@@ -1,0 +1,62 @@
+import type { Dialect } from '../../data/engine.ts'
+import { LONGEST_NAME, quote, sqlName } from './names.ts'
+
+/** Types of which a cast to fewer digits or characters loses the rest without a word. */
+const ROUNDED = /^(numeric|time|timestamp|interval|bit)\b.*\(/
+const CUT = /^(character varying|character|bit varying)\(/
+
+/** A type without its length or precision: "numeric" of "numeric(10,2)", "character varying[]" of "character varying(3)[]". */
+function bare(type: string): string {
+  const base = type.replace(/ COLLATE .*$/, '').replace(/\(\d+(,-?\d+)?\)/, '')
+  return /^character\b(?! varying)/.test(base)
+    ? base.replace('character', 'bpchar')
+    : base.replace(/^bit\b(?! varying)/, 'bit varying')
+}
+
+/** The value of a text that the type takes whole; what it would have to round or cut is an error of the server's. */
+function value(text: string, type: string): string {
+  const plain = `CAST(${text} AS ${bare(type)})`
+  if (CUT.test(type) || !ROUNDED.test(type) || type.endsWith(']')) return plain
+  // Assigning it would round it, so that it is tried out before.
+  const tried = `CAST(${plain} AS ${type.replace(/ COLLATE .*$/, '')})`
+  const misfit = `CAST('does not fit ${type}: ' || ${text} AS ${bare(type)})`
+  return `CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END`
+}
+
+const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`
+const FIXED = new RegExp(String.raw`^${LITERAL}(?:::[\w ."]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?$`, 'i')
+
+function fixedDefault(sql: string | null): string | null {
+  return sql !== null && FIXED.test(sql) && !/^NULL\b/i.test(sql) ? sql : null
+}
+
+function iso(column: string, type: string): string | null {
+  const shown = (time: string) =>
+    `CASE WHEN isfinite(${column}) THEN to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') ELSE ${column}::text END`
+  if (/^timestamp(\(\d\))? with time zone$/.test(type)) return shown(`${column} AT TIME ZONE 'UTC'`)
+  if (/^timestamp(\(\d\))? without time zone$/.test(type)) return shown(column)
+  return type === 'date'
+    ? `CASE WHEN isfinite(${column}) THEN to_char(${column}, 'YYYY-MM-DD"T00:00:00.000Z"') ELSE ${column}::text END`
+    : null
+}
+
+/** `mayBeQuiet`: whether the role may switch triggers off; asked when data is about to be carried forward. */
+export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
+  return {
+    kind: 'postgres',
+    quote,
+    table: name => sqlName(name),
+    // By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal.
+    differs: (a, b) => `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
+    text: value => `(${value})::text`,
+    value,
+    fixedDefault,
+    iso,
+    get quiet() {
+      // Ends with the transaction. Keeps checks of foreign keys quiet too: who uses it looks for orphans itself.
+      const may = mayBeQuiet()
+      return { on: may ? ['SET LOCAL session_replication_role = replica'] : [], off: [], triggersFire: !may }
+    },
+    longestName: LONGEST_NAME,
+  }
+}

@@ -48,6 +48,8 @@ export interface Access {
   readonly signal: AbortSignal
   /** A backup's copy, to be read as `base` beside it. */
   readonly beside?: string | null
+  /** The same by its URI. */
+  readonly base?: string
 }
 
 /**
@@ -59,7 +61,10 @@ export async function reading<T>(access: Access, work: (db: DatabaseSync) => T |
     const db = openToRead(access.file)
     try {
       if (access.beside != null) db.prepare('ATTACH ? AS base').run(frozenUri(access.beside))
+      if (access.base !== undefined) db.prepare('ATTACH ? AS base').run(access.base)
       db.exec('BEGIN')
+      // A transaction begins with what it reads first.
+      db.prepare('SELECT count(*) FROM sqlite_schema').get()
       return await work(db)
     } finally {
       db.close()
@@ -107,7 +112,7 @@ export function openFrozen(file: string): DatabaseSync {
   return new DatabaseSync(frozenUri(file), { readOnly: true })
 }
 
-function frozenUri(file: string): string {
+export function frozenUri(file: string): string {
   return `file:${encodeURI(file).replaceAll('?', '%3f').replaceAll('#', '%23')}?mode=ro&immutable=1`
 }
 

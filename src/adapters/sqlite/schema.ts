@@ -20,7 +20,7 @@ function tablesOf(db: DatabaseSync): string[] {
   const rows = all(db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')`)
   return rows
     .map(row => String(row['name']))
-    .filter(name => !name.startsWith('sqlite_'))
+    .filter(name => !/^(sqlite|backout)_/i.test(name))
     .sort()
 }
 
@@ -45,7 +45,11 @@ function firstColumn(db: DatabaseSync, sql: string): string[] {
 }
 
 /** The schema as far as it binds an application. The migration tool's own tables, and those named as such, are left out. */
-export function readSchema(db: DatabaseSync, tool: Bookkeeping | null, own: readonly string[]): SchemaShape {
+export function readSchema(
+  db: DatabaseSync,
+  tool: Bookkeeping | null = null,
+  own: readonly string[] = [],
+): SchemaShape {
   const tables = tablesOf(db).filter(name => !isBookkeeping(name, tool) && !own.includes(name))
   return {
     tables: Object.fromEntries(tables.map(name => [name, tableShape(db, name)])),

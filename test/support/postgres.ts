@@ -36,8 +36,8 @@ export interface PostgresServer {
   readonly port: number
   readonly socketDir: string
   readonly dir: string
-  /** Runs statements as the superuser; gives the rows of the last one. */
-  sql(text: string, database?: string): Promise<Record<string, unknown>[]>
+  /** Runs statements as the superuser, those of one text in one transaction; gives the rows of the last one. */
+  sql(text: string | readonly string[], database?: string): Promise<Record<string, unknown>[]>
   /** A connection of the superuser's, or of somebody else, that the test ends itself. */
   connect(database?: string, user?: string): Promise<Client>
   /** Settings of the adapter for one of its databases. */
@@ -133,9 +133,12 @@ export async function postgresServer(settings: readonly string[] = []): Promise<
     async sql(text, database) {
       const client = await connect(database)
       try {
-        const result = await client.query(text)
-        const last = Array.isArray(result) ? (result.at(-1) as QueryResult) : result
-        return last.rows as Record<string, unknown>[]
+        let rows: Record<string, unknown>[] = []
+        for (const each of [text].flat()) {
+          const result = await client.query(each)
+          rows = (Array.isArray(result) ? (result.at(-1) as QueryResult) : result).rows as typeof rows
+        }
+        return rows
       } finally {
         await client.end()
       }

@@ -1,17 +1,10 @@
 import type { Dialect } from '../../data/engine.ts'
+import { bare, convert, misfit } from './convert.ts'
 import { LONGEST_NAME, quote, sqlName } from './names.ts'
 
 /** Types of which a cast to fewer digits or characters loses the rest without a word. */
 const ROUNDED = /^(numeric|time|timestamp|interval|bit)\b.*\(/
 const CUT = /^(character varying|character|bit varying)\(/
-
-/** A type without its length or precision: "numeric" of "numeric(10,2)", "character varying[]" of "character varying(3)[]". */
-function bare(type: string): string {
-  const base = type.replace(/ COLLATE .*$/, '').replace(/\(\d+(,-?\d+)?\)/, '')
-  return /^character\b(?! varying)/.test(base)
-    ? base.replace('character', 'bpchar')
-    : base.replace(/^bit\b(?! varying)/, 'bit varying')
-}
 
 /** The value of a text that the type takes whole; what it would have to round or cut is an error of the server's. */
 function value(text: string, type: string): string {
@@ -45,11 +38,23 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
   return {
     kind: 'postgres',
     quote,
+    parameter: n => `$${n}`,
     table: name => sqlName(name),
     // By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal.
     differs: (a, b) => `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
     text: value => `(${value})::text`,
     value,
+    convert,
+    key: texts => {
+      const whole = texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || ')
+      return `encode(sha256(convert_to(${whole}, getdatabaseencoding())), 'hex')`
+    },
+    keyType: 'text COLLATE "C"',
+    update: (table, sets, from, on) =>
+      `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
+    remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
+    overriding: 'OVERRIDING SYSTEM VALUE',
+    misfit,
     fixedDefault,
     iso,
     get quiet() {

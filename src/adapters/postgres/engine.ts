@@ -1,24 +1,25 @@
 import type { Engine } from '../../data/engine.ts'
 import type { PostgresSettings } from './config.ts'
 import { postgresDialect } from './dialect.ts'
+import { dump } from './dump.ts'
 import { freeBytes } from './free.ts'
 import { holdersOf } from './holders.ts'
-import { libpqEnv, type Places, placesOf, shownPlace, urlOf } from './place.ts'
+import { foundCopy, load, type Loading } from './load.ts'
+import { libpqEnv, placesOf, shownPlace, urlOf } from './place.ts'
 import { inSnapshot, type Source, systemOf } from './reader.ts'
 import { openSession, type Session } from './session.ts'
-
-export type PostgresEngine = Pick<
-  Engine,
-  'dialect' | 'name' | 'identity' | 'reading' | 'holders' | 'toolEnv' | 'freeBytes' | typeof Symbol.asyncDispose
->
+import { keptUnder, swap } from './swap.ts'
 
 /** One database of one server. Connects when first asked. Throws `settings_incomplete`. */
-export function postgresEngine(settings: PostgresSettings, baseDir: string): PostgresEngine {
+export function postgresEngine(settings: PostgresSettings, baseDir: string): Engine {
   const places = placesOf(settings, baseDir)
   const { live, database } = places
-  const source = liveSource(settings, places)
+  const limits = { lockMs: settings.lockLimit, statementMs: settings.statementLimit ?? 0 }
+  const loading: Loading = { settings, places, limits }
+  const source: Source = { place: live, database, limits, parallel: settings.parallel, home: null }
+  const dumpedFrom = places.from === null ? source : { ...source, place: places.from }
   const asking = async <T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T> => {
-    await using session = await openSession(live, settings.maintenance, source.limits, signal)
+    await using session = await openSession(live, settings.maintenance, limits, signal)
     return await work(session)
   }
   return {
@@ -28,12 +29,15 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Pos
     reading: (signal, work) => inSnapshot(source, signal, work),
     holders: signal => asking(signal, session => holdersOf(session, database)),
     toolEnv: () => ({ ...libpqEnv(live, database), DATABASE_URL: urlOf(live, database) }),
+    dump: (dir, job, work) => dump(settings, dumpedFrom, source, dir, job, work),
+    beside: (backup, use, mark, job) => load(loading, backup, use, mark, job),
+    found: (use, mark, signal) => foundCopy(loading, use, mark, signal),
+    swap: (mark, job) => swap(loading, mark, job),
+    kept: (mark, signal) => keptUnder(loading, mark, signal),
     freeBytes: signal => asking(signal, session => freeBytes(session, live)),
+    merging: async () => {
+      throw new Error('soon')
+    },
     async [Symbol.asyncDispose]() {},
   }
-}
-
-function liveSource(settings: PostgresSettings, { live, database }: Places): Source {
-  const limits = { lockMs: settings.lockLimit, statementMs: settings.statementLimit ?? 0 }
-  return { place: live, database, limits, parallel: settings.parallel, home: null }
 }

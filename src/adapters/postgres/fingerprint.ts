@@ -35,7 +35,7 @@ export async function fingerprint(
 ): Promise<Fingerprint> {
   const names = Object.keys(schema.tables).filter(name => part === undefined || part.tables.includes(name))
   const [first] = sessions as readonly [Session, ...Session[]]
-  const work = await workFor(first, schema, home, names)
+  const work = await workFor(first, schema, home, names, part)
   const found = new Map<string, TableFingerprint>(names.map(name => [name, { rows: 0, columns: {} }]))
   // The longest first, so that none is left over at the end.
   const queue = [...work].sort((a, b) => b.bytes - a.bytes)
@@ -59,7 +59,13 @@ async function allOrNone(work: readonly Promise<void>[]): Promise<void> {
   if (failed !== undefined) throw failed.reason
 }
 
-async function workFor(session: Session, schema: SchemaShape, home: string, names: readonly string[]): Promise<Work[]> {
+async function workFor(
+  session: Session,
+  schema: SchemaShape,
+  home: string,
+  names: readonly string[],
+  part: FingerprintPart | undefined,
+): Promise<Work[]> {
   const sqlOf = (name: string) => sqlName(name, home)
   const known = await columnsOf(session, names.map(sqlOf))
   const keys = await keysOf(session, names.map(sqlOf))
@@ -67,14 +73,14 @@ async function workFor(session: Session, schema: SchemaShape, home: string, name
   return names.flatMap(name => {
     const shape = schema.tables[name]
     const sql = sqlOf(name)
-    const place = { from: sql, bytes: 0, ...sizes.get(sql) }
+    const place = { from: sql, bytes: 0, ...sizes.get(sql), only: part?.columns?.[name] }
     return shape === undefined ? [] : workOf(name, place, shape, known.get(sql), keys.get(sql))
   })
 }
 
 function workOf(
   table: string,
-  { from, bytes }: { from: string; bytes: number },
+  { from, bytes, only }: { from: string; bytes: number; only: readonly string[] | undefined },
   shape: TableShape,
   known: ReadonlyMap<string, Column> | undefined,
   key: readonly string[] | undefined,
@@ -90,7 +96,8 @@ function workOf(
       exit: 'failed',
     })
   }
-  const columns = Object.entries(shape.columns).flatMap(([name, c]) => (c.generated ? [] : [find(name)]))
+  const wanted = Object.keys(shape.columns).filter(name => only === undefined || only.includes(name))
+  const columns = wanted.filter(name => shape.columns[name]?.generated === false).map(find)
   const seed = key === undefined ? '0' : seedOf(key.map(find))
   const out: Work[] = []
   for (let at = 0; at === 0 || at < columns.length; at += COLUMNS_A_QUERY) {
@@ -98,7 +105,7 @@ function workOf(
     const sums = some.flatMap(c => [`count(${quote(c.name)})`, `coalesce(sum(${hashed(c, seed)}), 0)`])
     out.push({ table, bytes, columns: some, sql: `SELECT ${['count(*)', ...sums].join(', ')} FROM ${from}` })
   }
-  if (key !== undefined || columns.length < 2) return out
+  if (key !== undefined || columns.length < 2 || only !== undefined) return out
   // Nothing ties the values of a row together: the rows as wholes do, whatever their order.
   const row = `hashtextextended(ROW(${columns.map(c => quote(c.name)).join(', ')})::text COLLATE "C", 0)`
   const whole = { name: rowName(columns), type: 'record', builtin: true, cast: false }

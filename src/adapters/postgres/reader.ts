@@ -7,7 +7,7 @@ import { quote, sqlName } from './names.ts'
 import type { Place } from './place.ts'
 import { renames } from './renames.ts'
 import { lookingIn, readSchema, type Where } from './schema.ts'
-import { type Limits, one, openSession, type Session } from './session.ts'
+import { eachRow, type Limits, one, openSession, type Session } from './session.ts'
 
 /** A database to read from. */
 export interface Source {
@@ -68,11 +68,12 @@ function readerOf(source: Source, { id, where, session }: Snapshot): Reader {
     withHelpers(source, id, session, shape, part, sessions => fingerprint(sessions, shape, where.home, part))
   return {
     query: (sql, values) => session.query(sql, values),
+    each: (sql, values, row) => eachRow(session, sql, values, row),
     schema,
     fingerprint: print,
     rowCounts: shape => rowCounts(session, shape, where.home),
     bytes: async () => Number(await one(session, 'SELECT pg_database_size(current_database())')),
-    renames: (base, data, now) => renames(base, data, now, tables => print(now, { tables })),
+    renames: async (base, _data, now) => renames(base, now),
   }
 }
 

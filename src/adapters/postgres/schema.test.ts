@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPostgres, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
 import { compareSchemas } from '../../data/schema.ts'
-import { engineOf, look, never, seen, type Seen } from './test/support.ts'
+import { engineOf, look, never, type Seen } from './test/support.ts'
 import { ZOO } from './test/zoo.ts'
 
 const missing = noPostgres()
@@ -146,19 +146,15 @@ describe.skipIf(missing !== null)('A4: renames on PostgreSQL', () => {
     ])
   })
 
-  it('are told by content where the numbers are those of another database', async () => {
-    const rows = 'INSERT INTO customer VALUES (1, $$a$$, $$x$$), (2, $$b$$, NULL)'
-    await server.sql('CREATE DATABASE then_names; ')
+  it('are not guessed by the numbers of another database', async () => {
+    const made = 'CREATE TABLE customer (id int PRIMARY KEY, nick text); ALTER TABLE customer RENAME nick TO '
+    await server.sql('CREATE DATABASE then_names')
     await server.sql('CREATE DATABASE now_names')
-    await server.sql(`CREATE TABLE customer (id int PRIMARY KEY, nick text, mail text); ${rows}`, 'then_names')
-    await server.sql(`CREATE TABLE customer (id int PRIMARY KEY, alias text, post text); ${rows}`, 'now_names')
+    await server.sql(`${made} alias`, 'then_names')
+    await server.sql(`${made} post`, 'now_names')
     const base = await look(engineOf(server, 'then_names'))
-    const found = await engineOf(server, 'now_names').reading(never, async db =>
-      db.renames(base.schema, base.data, (await seen(db)).schema),
-    )
-    expect(found).toEqual([
-      { was: { table: 'customer', column: 'nick' }, now: { table: 'customer', column: 'alias' } },
-      { was: { table: 'customer', column: 'mail' }, now: { table: 'customer', column: 'post' } },
-    ])
+    const engine = engineOf(server, 'now_names')
+    const found = await engine.reading(never, async db => db.renames(base.schema, base.data, await db.schema()))
+    expect(found).toEqual([])
   })
 })

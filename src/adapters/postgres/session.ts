@@ -195,3 +195,25 @@ export function textOf(row: Row | undefined, name: string): string | null {
   const value = row?.[name] as string | number | bigint | boolean | null | undefined
   return value === null || value === undefined ? null : String(value)
 }
+
+const ROWS_AT_ONCE = 2_000
+
+/** Gives the rows one by one, so that memory stays flat. Within a transaction. */
+export async function eachRow(
+  session: Session,
+  sql: string,
+  values: readonly unknown[],
+  give: (row: Row) => void | Promise<void>,
+): Promise<void> {
+  await session.query(`DECLARE backout_rows NO SCROLL CURSOR FOR ${sql}`, values)
+  try {
+    for (;;) {
+      const rows = await session.query(`FETCH ${ROWS_AT_ONCE} FROM backout_rows`)
+      for (const row of rows) await give(row)
+      if (rows.length < ROWS_AT_ONCE) return
+    }
+  } finally {
+    // Where the transaction failed, the cursor went with it, and the error to tell is another one.
+    await session.query('CLOSE backout_rows').catch(() => {})
+  }
+}

@@ -5,6 +5,7 @@ import { dump } from './dump.ts'
 import { freeBytes } from './free.ts'
 import { holdersOf } from './holders.ts'
 import { foundCopy, load, type Loading } from './load.ts'
+import { openMerging } from './merging.ts'
 import { libpqEnv, placesOf, shownPlace, urlOf } from './place.ts'
 import { inSnapshot, type Source, systemOf } from './reader.ts'
 import { openSession, type Session } from './session.ts'
@@ -18,12 +19,14 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
   const loading: Loading = { settings, places, limits }
   const source: Source = { place: live, database, limits, parallel: settings.parallel, home: null }
   const dumpedFrom = places.from === null ? source : { ...source, place: places.from }
+  // Known once data is about to be carried forward; until then nothing is said to be quiet that may not be.
+  let quiet = false
   const asking = async <T>(signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T> => {
     await using session = await openSession(live, settings.maintenance, limits, signal)
     return await work(session)
   }
   return {
-    dialect: postgresDialect(() => false),
+    dialect: postgresDialect(() => quiet),
     name: shownPlace(live, database),
     identity: signal => asking(signal, async session => `postgres:${await systemOf(session)}/${database}`),
     reading: (signal, work) => inSnapshot(source, signal, work),
@@ -35,8 +38,10 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
     swap: (mark, job) => swap(loading, mark, job),
     kept: (mark, signal) => keptUnder(loading, mark, signal),
     freeBytes: signal => asking(signal, session => freeBytes(session, live)),
-    merging: async () => {
-      throw new Error('soon')
+    async merging(images, job) {
+      const opened = await openMerging(source, images, job)
+      quiet = opened.quiet
+      return opened.merger
     },
     async [Symbol.asyncDispose]() {},
   }

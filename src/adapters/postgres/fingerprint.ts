@@ -133,7 +133,11 @@ function digest(count: unknown, sum: unknown): string {
   return `${String(count)}:${String(sum)}`
 }
 
-async function columnsOf(session: Session, relations: string[]): Promise<Map<string, Map<string, Column>>> {
+/** What the catalogue says of the columns of relations, by their SQL names. */
+export async function columnsOf(
+  session: Session,
+  relations: readonly string[],
+): Promise<Map<string, Map<string, Column>>> {
   const out = new Map<string, Map<string, Column>>()
   for (const row of await session.query(COLUMNS_OF, [relations])) {
     const { rel, ...column } = row as unknown as Column & { rel: string }

@@ -9,8 +9,8 @@ const HOLDERS = `
       THEN to_char(coalesce(xact_start, state_change) AT TIME ZONE 'UTC', '" since "HH24:MI:SS" UTC"') ELSE '' END AS text,
     NOT shown OR xact_start IS NOT NULL OR state IS DISTINCT FROM 'idle' AS busy
   FROM (SELECT *, query IS DISTINCT FROM '<insufficient privilege>' AS shown FROM pg_stat_activity
-    WHERE datname = $1 AND backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
-      AND NOT (application_name = $2 AND usename = current_user)) a
+    WHERE datname = $1 AND coalesce(backend_type, 'client backend') IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
+      AND (application_name = $2 AND usename = current_user) IS NOT TRUE) a
   UNION ALL SELECT gid, format('prepared transaction %L of %s since %s UTC', gid, owner,
       to_char(prepared AT TIME ZONE 'UTC', 'HH24:MI:SS')), true
   FROM pg_prepared_xacts WHERE database = $1

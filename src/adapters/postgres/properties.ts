@@ -50,7 +50,9 @@ export function createSql(name: string, of: Properties, own: boolean): string {
     `CREATE DATABASE ${quote(name)} TEMPLATE template0 ENCODING ${literal(of.encoding)}`,
     `LC_COLLATE ${literal(of.collate)} LC_CTYPE ${literal(of.ctype)}`,
     ...(locale == null ? [] : [`${words} ${literal(locale)}`]),
-    ...(own ? [] : [`OWNER ${quote(of.owner)} TABLESPACE ${quote(of.tablespace)} CONNECTION LIMIT ${of.limit}`]),
+    ...(own ? [] : [`OWNER ${quote(of.owner)} CONNECTION LIMIT ${of.limit}`]),
+    // Naming the usual one takes a right that not using it does not.
+    ...(own || of.tablespace === 'pg_default' ? [] : [`TABLESPACE ${quote(of.tablespace)}`]),
   ].join(' ')
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, type CustomTypesConfig, types as known } from 'pg'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Row } from '../../data/engine.ts'
@@ -36,6 +37,8 @@ const PINNED = [
   'idle_in_transaction_session_timeout = 0',
   'jit = off',
 ]
+
+const CLOSE_MS = 2_000
 
 export interface Limits {
   readonly lockMs: number
@@ -98,7 +101,9 @@ export async function openSession(
     run: async (sql, values) => (await ask(sql, values)).rowCount ?? 0,
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', onAbort)
-      await client.end().catch(() => {})
+      // What is in the middle of a copy may never answer.
+      await Promise.race([client.end().catch(() => {}), sleep(CLOSE_MS, null, { ref: false })])
+      socketOf(client).destroy()
     },
   }
   try {
@@ -155,8 +160,11 @@ async function cancel(place: Place, client: Client, pid: number): Promise<void> 
   const other = await connect(place, client.database ?? 'postgres').catch(() => null)
   await other?.query('SELECT pg_terminate_backend($1)', [pid]).catch(() => {})
   await other?.end().catch(() => {})
-  const { stream } = (client as unknown as { connection: { stream: { destroy(): void } } }).connection
-  stream.destroy()
+  socketOf(client).destroy()
+}
+
+function socketOf(client: Client): { destroy(): void } {
+  return (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
 }
 
 const LOCKS = `
@@ -198,14 +206,15 @@ export function textOf(row: Row | undefined, name: string): string | null {
 
 const ROWS_AT_ONCE = 2_000
 
-/** Gives the rows one by one, so that memory stays flat. Within a transaction. */
+/** Gives the rows one by one, so that memory stays flat. `alone`: outside of a transaction. */
 export async function eachRow(
   session: Session,
   sql: string,
   values: readonly unknown[],
   give: (row: Row) => void | Promise<void>,
+  alone = false,
 ): Promise<void> {
-  await session.query(`DECLARE backout_rows NO SCROLL CURSOR FOR ${sql}`, values)
+  await session.query(`DECLARE backout_rows NO SCROLL CURSOR ${alone ? 'WITH HOLD' : ''} FOR ${sql}`, values)
   try {
     for (;;) {
       const rows = await session.query(`FETCH ${ROWS_AT_ONCE} FROM backout_rows`)

@@ -104,10 +104,10 @@ describe.skipIf(missing !== null)(
         ['app (no name) from 127.0.0.1, idle ', false],
         ['app (no name) from 127.0.0.1, idle in transaction ', true],
       ])
-      let stop = false
+      const stop = new AbortController()
       const [acknowledged, knocking] = [new Set<string>(), [] as Promise<void>[]]
       const knock = async (n: number) => {
-        for (let i = 0; !stop; i++) {
+        for (let i = 0; !stop.signal.aborted; i++) {
           const client = await server.connect('three', 'app').catch(() => null)
           const what = `w${n}-${i}`
           await client?.query('INSERT INTO orders (what) VALUES ($1)', [what]).then(
@@ -119,7 +119,7 @@ describe.skipIf(missing !== null)(
       }
       for (let n = 0; n < 3; n++) knocking.push(knock(n))
       await engine.swap('r3', job)
-      stop = true
+      stop.abort()
       await Promise.all(knocking)
       const kept = await engine.kept('r3', never)
       const words = async (db: { query(sql: string): Promise<Record<string, unknown>[]> }) =>
@@ -152,7 +152,6 @@ describe.skipIf(missing !== null)(
         'CREATE DATABASE five OWNER keeper',
       ])
       const engine = engineOf(server, 'five', { user: 'keeper' })
-      await using _ = { [Symbol.asyncDispose]: async () => {} }
       const own = await server.connect('five', 'keeper')
       await own.query('CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)')
       await own.end()

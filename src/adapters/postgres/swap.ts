@@ -35,7 +35,10 @@ export async function swap(loading: Loading, mark: string, job: Job): Promise<vo
   const there = await whichAre(admin, three)
   const note = there.staged ? await noteOn(admin, three.staged) : null
   if (!there.staged) {
-    if (there.live && there.kept) return finish(admin, three, job)
+    if (there.live && there.kept) {
+      await finish(admin, three, job)
+      return
+    }
     throw nothingLoaded(three)
   }
   if (note?.whole !== true) throw nothingLoaded(three)
@@ -73,6 +76,8 @@ async function whichAre(admin: Session, three: Three): Promise<Record<keyof Thre
 
 async function setAside(loading: Loading, admin: Session, { live, kept }: Three, job: Job): Promise<void> {
   await mayBeSwapped(admin, shownPlace(loading.places.live, live), live)
+  const stay = await admin.query(`SELECT pid FROM (${SESSIONS}) AS s WHERE NOT may`, [live])
+  if (stay.length > 0) throw await stillOpen(admin, live)
   job.progress({ text: `ending the sessions of ${live}` })
   await rename(loading, admin, live, kept, job)
 }
@@ -112,26 +117,26 @@ async function whileEnding(helper: Session, database: string, work: Promise<unkn
   await work
 }
 
-/** Ends every session that this role may end. */
+/** Other sessions of the database `$1`, and whether this role may end them. */
+const SESSIONS = `SELECT a.pid, me.rolsuper OR (NOT coalesce(r.rolsuper, false)
+    AND (coalesce(pg_has_role(r.oid, 'USAGE'), false) OR pg_has_role('pg_signal_backend', 'USAGE'))) AS may
+  FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
+  WHERE me.rolname = current_user AND a.datname = $1 AND a.pid <> pg_backend_pid() AND a.usesysid IS NOT NULL`
+
 async function end(helper: Session, database: string): Promise<void> {
-  await helper.query(
-    `SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid,
-       pg_roles me WHERE me.rolname = current_user AND a.datname = $1 AND a.pid <> pg_backend_pid()
-       AND (me.rolsuper OR NOT r.rolsuper AND (pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')))`,
-    [database],
-  )
+  await helper.query(`SELECT pg_terminate_backend(pid) FROM (${SESSIONS}) AS s WHERE may`, [database])
 }
 
-async function stillOpen(helper: Session, database: string, error: BackoutError): Promise<BackoutError> {
+async function stillOpen(helper: Session, database: string, error?: BackoutError): Promise<BackoutError> {
   const holders = await holdersOf(helper, database)
   const who = holders.map(h => h.text).join('\n')
   return new BackoutError({
     code: 'database_open',
     what: `The database ${database} is still in use, and this role may not end those who use it`,
-    cause: who === '' ? error.why : who,
+    cause: who === '' ? error?.why : who,
     next: 'stop them, or give the role pg_signal_backend, then resume the run',
     exit: 'failed',
-    from: error,
+    ...(error === undefined ? {} : { from: error }),
   })
 }
 

@@ -67,7 +67,7 @@ export function hashed(column: Column, seed: string, value = quote(column.name))
   return `hashtextextended(${value}::text COLLATE "C", ${seed})`
 }
 
-/** The hash of a row's key, as SQL: the seed of everything else in the row. */
-export function seedOf(key: readonly Column[]): string {
-  return key.reduce((seed, column) => hashed(column, seed), '0')
+/** The hash of a row's key, as SQL: the seed of everything else in the row. `at`: how a column is named. */
+export function seedOf(key: readonly Column[], at: (column: Column) => string = c => quote(c.name)): string {
+  return key.reduce((seed, column) => hashed(column, seed, at(column)), '0')
 }

@@ -1,12 +1,13 @@
 import type { Backup } from '../../../core/contract.ts'
 import { toJson } from '../../../core/json.ts'
-import type { Dumped, Engine, Job, Reader } from '../../../data/engine.ts'
+import type { Dumped, Engine, Image, Job, Reader } from '../../../data/engine.ts'
 import type { Fingerprint } from '../../../data/fingerprint.ts'
 import type { SchemaShape } from '../../../data/schema.ts'
 import { memoryBackups } from '../../../../test/conformance/stores.ts'
 import type { PostgresServer } from '../../../../test/support/postgres.ts'
 import { postgresConnectionShape } from '../config.ts'
 import { postgresEngine } from '../engine.ts'
+import { imageOf } from '../image.ts'
 import { placesOf } from '../place.ts'
 import { openSession, type Session } from '../session.ts'
 
@@ -51,4 +52,10 @@ export async function openOn<T>(server: PostgresServer, work: (session: Session)
   const { live } = placesOf(postgresConnectionShape.parse(server.settings('postgres')), '/')
   await using session = await openSession(live, 'postgres', { lockMs: 5_000, statementMs: 0 }, never)
   return await work(session)
+}
+
+/** A database of the server, as it lies beside the live one. */
+export function imageAt(server: PostgresServer, database: string): Image {
+  const { live } = placesOf(postgresConnectionShape.parse(server.settings(database)), '/')
+  return imageOf({ place: live, database, limits: { lockMs: 5_000, statementMs: 0 }, parallel: 1, home: null })
 }

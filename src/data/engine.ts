@@ -2,7 +2,7 @@ import type { Backup } from '../core/contract.ts'
 import type { Json } from '../core/json.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import type { Rename } from './renames.ts'
-import type { ColumnShape, SchemaShape, TableShape } from './schema.ts'
+import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
 
 /**
  * What a database system is to Backout. An adapter describes one database by it; what all databases share (the rungs,
@@ -263,7 +263,7 @@ export interface Dialect {
   differs(a: string, b: string): string
   /** The exact text of a value, for people and for files; NULL stays NULL. `type`: as in `ColumnShape`. */
   text(value: string, type: string): string
-  /** A value of the column from its exact text in `text`. The other way round of `text`. */
+  /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
   value(text: string, type: string): string
   /**
    * How a value of one type is said in another, and a condition that is true where nothing of it is lost by that; `value`
@@ -293,8 +293,13 @@ export interface Dialect {
   readonly longestName: number
   /** Whether two columns could be the same one under two names, by their types; the same type where this is left out. */
   alike?(a: ColumnShape, b: ColumnShape): boolean
-  /** The system's own number of a row, as SQL: survives a dump, and orders rows without a key. null: this table has none. */
+  /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
   rowNumber?(name: string, shape: TableShape): string | null
-  /** True for values of a column that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null
+  /**
+   * Whether undoing a difference rewrites the whole table, or only reads it, while others wait; null: neither. Where this is
+   * left out, another type rewrites, and what must be checked or built again reads.
+   */
+  toil?(difference: SchemaDifference): 'rewrites' | 'reads' | null
 }

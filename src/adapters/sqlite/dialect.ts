@@ -1,5 +1,5 @@
 import type { Dialect } from '../../data/engine.ts'
-import type { TableShape } from '../../data/schema.ts'
+import type { ColumnShape, SchemaDifference, TableShape } from '../../data/schema.ts'
 import { quoted } from './database.ts'
 import { hasRowId, orderOf } from './fingerprint.ts'
 
@@ -29,6 +29,7 @@ export const sqliteDialect: Dialect = {
   alike: (a, b) => affinityOf(a.type) === affinityOf(b.type),
   rowNumber,
   misfit,
+  toil,
 }
 
 /** A literal that tells its type. quote() cuts a text at a NUL character, so that such ones go as hex. */
@@ -37,13 +38,13 @@ function exactText(c: string): string {
   return `CASE WHEN ${c} IS NULL THEN NULL ELSE ${quotedText} END`
 }
 
-function fromText(t: string): string {
-  const bytes = (from: number) => `unhex(substr(${t}, ${from}, length(${t}) - ${from}))`
-  return `CASE WHEN ${t} LIKE 'X''%' THEN ${bytes(3)}
-    WHEN substr(${t}, 1, 1) = 'T' THEN CAST(unhex(substr(${t}, 2)) AS TEXT)
-    WHEN substr(${t}, 1, 1) = '''' THEN replace(substr(${t}, 2, length(${t}) - 2), '''''', '''')
-    WHEN ${t} GLOB '*[.eEnN]*' THEN CAST(${t} AS REAL)
-    ELSE CAST(${t} AS INTEGER) END`
+function fromText(text: string): string {
+  const bytes = (from: number) => `unhex(substr(t, ${from}, length(t) - ${from}))`
+  return `(SELECT CASE WHEN t LIKE 'X''%' THEN ${bytes(3)}
+    WHEN substr(t, 1, 1) = 'T' THEN CAST(unhex(substr(t, 2)) AS TEXT)
+    WHEN substr(t, 1, 1) = '''' THEN replace(substr(t, 2, length(t) - 2), '''''', '''')
+    WHEN t GLOB '*[.eEnN]*' THEN CAST(t AS REAL)
+    ELSE CAST(t AS INTEGER) END FROM (SELECT ${text} AS t))`
 }
 
 /** As the column keeps it: a default of '0' is the number 0 in a column of numbers. */
@@ -79,9 +80,20 @@ function rowNumber(name: string, shape: TableShape): string | null {
   return hasRowId(shape) ? (orderOf(name, shape)[0] ?? null) : null
 }
 
-/** SQLite keeps any value in any column, but for tables that are STRICT; those refuse the whole down-script. */
-function misfit(): null {
-  return null
+const NUMBERS = ['INTEGER', 'REAL', 'NUMERIC']
+
+/** SQLite keeps any value in any column, but turns a text into a number where the column is for numbers: '007' becomes 7. */
+function misfit(value: string, now: ColumnShape, then: ColumnShape): string | null {
+  if (!NUMBERS.includes(affinityOf(then.type)) || NUMBERS.includes(affinityOf(now.type))) return null
+  const text = `typeof(${value}) = 'text' AND CAST(CAST(${value} AS NUMERIC) AS TEXT) IS NOT ${value}`
+  return `(typeof(${value}) = 'blob' OR (${text}))`
+}
+
+/** Dropping a column, or building a table anew, which any other change takes, writes every row again. */
+function toil(difference: SchemaDifference): 'rewrites' | 'reads' | null {
+  if (difference.object === 'index') return difference.is === 'added' ? null : 'reads'
+  if (difference.object === 'column') return difference.is === 'gone' ? null : 'rewrites'
+  return difference.object === 'constraint' ? 'rewrites' : null
 }
 
 /** ISO text, or seconds or milliseconds since 1970. Anything else is no time: numbers would be taken for Julian days. */

@@ -1,17 +1,18 @@
-import { access, stat, statfs } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { access } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import type { Backup, Finding, Need, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
-import type { Between } from '../../data/bookkeeping.ts'
-import { type Doubt, nameOf, type Rename, type Renames } from '../../data/renames.ts'
-import type { SchemaDifference } from '../../data/schema.ts'
-import { notRestored } from '../../data/loss.ts'
-import { factsIn } from './backup.ts'
-import type { SqlitePin } from './config.ts'
-import { type Live, measuredOnce, type Place, type Site } from './site.ts'
+import type { Between } from '../bookkeeping.ts'
+import { notRestored } from '../loss.ts'
+import { type Doubt, nameOf, type Rename, type Renames } from '../renames.ts'
+import type { SchemaDifference } from '../schema.ts'
+import { factsIn } from './facts.ts'
+import type { Live } from './level.ts'
+import type { DatabasePin } from './settings.ts'
+import { backupStamp, measuredOnce, nounOf, type Site } from './site.ts'
 
-type Ask = Question<SqlitePin>
+type Ask = Question<DatabasePin>
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => Finding
 
 export function saying(component: string): Say {
@@ -20,14 +21,14 @@ export function saying(component: string): Say {
 
 /** The components that write and can be stopped, as needs. */
 export function writersOf(site: Site, question: Ask): Omit<Need, 'by'>[] {
-  if (site.config.writers === 'none') return []
+  if (site.settings.writers === 'none') return []
   const able = question.dependents.filter(d => d.serves.includes('stopped'))
   return able.map(d => ({ of: d.id, what: 'stopped' as const }))
 }
 
 export function writerFindings(site: Site, question: Ask, say: Say): Finding[] {
-  if (site.config.writers === 'none' || writersOf(site, question).length > 0) return []
-  const what = `Nobody is known who writes ${site.config.path} and could be stopped first`
+  if (site.settings.writers === 'none' || writersOf(site, question).length > 0) return []
+  const what = `Nobody is known who writes ${site.engine.name} and could be stopped first`
   const remedy = `let the components that write depend on ${site.ctx.component} (dependsOn), or set \`writers: none\` if nothing writes`
   return [say('blocker', 'writers_unknown', what, remedy)]
 }
@@ -52,12 +53,11 @@ export async function backupFindings(
     const remedy = 'bring it back from where copies are kept, or go back to another release'
     return none('backup_missing', `The backup ${to.backup} of release ${release} is gone: ${backup}`, remedy)
   }
-  const files = backup.files.map(file => join(backup.dir, file.path))
-  const altered = await measuredOnce(site, `check ${backup.id}`, files, () =>
+  const altered = await measuredOnce(site, `check ${backup.id}`, await backupStamp(backup), () =>
     site.ctx.backups.check(backup.id, question.signal),
   )
   const findings: Finding[] = []
-  if (altered.length > 0 || factsIn(backup) === null) {
+  if (altered.length > 0 || factsIn(backup, site.engine.dialect.kind) === null) {
     const what = `The backup ${backup.id} is not as it was made: ${altered.slice(0, 3).join(', ') || 'no facts'}`
     findings.push(say(level, 'backup_altered', what, 'bring a good copy back, or go back to another release'))
   }
@@ -71,7 +71,7 @@ export async function backupFindings(
 
 /** What the tool and the settings say about undoing these migrations. */
 export async function downFindings(site: Site, live: Live, between: Between, say: Say): Promise<Finding[]> {
-  const { down, downScripts } = site.config.migrations
+  const { down, downScripts } = site.settings.migrations
   const out: Finding[] = []
   const tool = live.level.tool ?? 'the migration tool'
   if (live.unfinished.length > 0) {
@@ -138,6 +138,10 @@ export function renameFindings(
   say: Say,
 ): Finding[] {
   const taken = renames.map(r => {
+    if (r.known === true) {
+      const what = `${nameOf(r.now)} is ${nameOf(r.was)} under another name, as the database itself knows; checked again after undoing`
+      return say('note', 'renamed', what, '')
+    }
     const held = `${nameOf(r.now)} holds what ${nameOf(r.was)} held in ${r.equal} of ${r.rows} rows of ${by}`
     return say('note', 'renamed', `${held}: taken for a rename; checked again after undoing`, '')
   })
@@ -160,28 +164,14 @@ function doubtText(doubt: Doubt, by: string): string {
 }
 
 /** Room for what will be written beside the database. */
-export async function roomFindings(place: Place, bytes: number, say: Say): Promise<Finding[]> {
-  const disk = await statfs(dirname(place.file)).catch(() => null)
-  if (disk === null) return []
-  const free = disk.bavail * disk.bsize
+export async function roomFindings(site: Site, bytes: number, signal: AbortSignal, say: Say): Promise<Finding[]> {
+  const free = await site.engine.freeBytes(signal)
   const needed = Math.ceil(bytes * 1.1)
-  if (free >= needed) return []
-  const what = `The disk of ${place.file} has ${megabytes(free)} free, the restore needs ${megabytes(needed)}`
+  if (free === null || free >= needed) return []
+  const what = `The disk of the ${nounOf(site)} ${site.engine.name} has ${megabytes(free)} free, the restore needs ${megabytes(needed)}`
   return [say('blocker', 'disk_full', what, 'free space there')]
 }
 
 function megabytes(bytes: number): string {
   return `${Math.ceil(bytes / 1_048_576)} MB`
-}
-
-export async function sizeOf(file: string): Promise<number> {
-  const sizes = await Promise.all(
-    [file, `${file}-wal`].map(f =>
-      stat(f).then(
-        s => s.size,
-        () => 0,
-      ),
-    ),
-  )
-  return sizes.reduce((a, b) => a + b, 0)
 }

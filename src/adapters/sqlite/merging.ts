@@ -20,15 +20,15 @@ const REFUSALS: Readonly<Record<number, Refusal>> = {
 }
 
 /** Memory that each of the files may take for pages. KiB. */
-const CACHE = 16_000
+const CACHE = 8_000
 
 /** Opens the live file with the images attached beside it, so that every statement sees all of them. */
-export async function openMerging(file: string, busyMs: number, images: Images, job: Job): Promise<Merger> {
+export async function openMerging(file: string, busyMs: number, images: Images | null, job: Job): Promise<Merger> {
   const db = new DatabaseSync(file, { timeout: busyMs, enableForeignKeyConstraints: false })
   try {
     const attach = db.prepare('ATTACH ? AS ?')
-    const beside = { theirs: images.theirs, base: images.base, migrated: images.migrated }
-    for (const [name, image] of Object.entries(beside)) if (image !== null) attach.run(uriOf(image), name)
+    const beside = { theirs: images?.theirs, base: images?.base, migrated: images?.migrated }
+    for (const [name, image] of Object.entries(beside)) if (image != null) attach.run(uriOf(image), name)
     for (const { name } of all(db, 'PRAGMA database_list'))
       db.exec(`PRAGMA ${quoted(String(name))}.cache_size = -${CACHE}`)
     db.exec(`PRAGMA temp.cache_size = -${CACHE}`)
@@ -46,6 +46,7 @@ interface Access {
 }
 
 class SqliteMerger implements Merger {
+  readonly quiet = true
   readonly #db: DatabaseSync
   readonly #access: Access
   readonly #job: Job

@@ -141,11 +141,12 @@ export async function markDeletes(whole: Whole, piece: Piece): Promise<number> {
 
 export function referredTo(whole: Whole, piece: Piece, table: string, reference: Reference): string {
   const { ground, pieces } = whole
-  const allowed = reference.onDelete === 'cascade' ? ` AND w.take <> ${TAKE.cascade}` : ''
   const fits = reference.columns.map(
     (name, j) => `${column(ground, 'c', name)} = ${piece.column('o', reference.to[j] ?? '')}`,
   )
   const child = pieces.find(p => p.table.ours === table)
+  const goesAlong = reference.onDelete === 'cascade' && child?.keyed === true
+  const allowed = goesAlong ? ` AND w.take <> ${TAKE.cascade}` : ''
   return `SELECT DISTINCT w.n AS n FROM ${piece.work} AS w JOIN ${piece.image('ours')} AS o
     ON ${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))}
     JOIN ${ground.merger.table('ours', table)} AS c ON ${fits.join(' AND ')}

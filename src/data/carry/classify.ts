@@ -6,9 +6,9 @@ import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
  * Columns of every work table: `n` numbers the rows in the order of the key; `act` what is to be done; `op` 1 where ours
  * has the row; `mask` one letter a column (see `letter`); `kind` the conflict that stops the whole row, `cell` one that
  * stops some of its cells; `take` whose word a person said counts; `held` in quarantine; `wait` a row of ours is in the way
- * that will move; `refused` the database said no; `done` nothing is left to do; `carried` said so by an earlier process.
+ * that will move; `refused` the database said no; `done` nothing is left to do: `carried` by an earlier process, `applied` by this one, or ours had it.
  */
-const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried'
+const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS applied'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
@@ -49,7 +49,7 @@ function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type:
   const { value, fits } = piece.converted(cell.column, raw, type)
   const differs = ground.dialect.differs(value, cell.base)
   if (fits === null) return differs
-  const texts = `${ground.dialect.text(raw, type)}`
+  const texts = ground.dialect.text(raw, type)
   const other = ground.dialect.differs(texts, ground.dialect.text(cell.base, cell.column.type))
   return `(CASE WHEN ${fits} THEN ${differs} ELSE ${other} END)`
 }

@@ -34,7 +34,7 @@ async function tells(
     const sure = shape !== undefined && shape.key.join('\0') === names.join('\0')
     const strict = names.every(n => shape?.columns[n]?.nullable === false)
     if (sure && strict) continue
-    const list = names.map(dialect.quote)
+    const list = names.map(n => dialect.quote(n))
     const empty = `SELECT 1 AS x FROM ${dialect.table(name)} WHERE ${list.map(c => `${c} IS NULL`).join(' OR ')} LIMIT 1`
     const twice = `SELECT 1 AS x FROM ${dialect.table(name)} GROUP BY ${list.join(', ')} HAVING count(*) > 1 LIMIT 1`
     const asked = [...(strict ? [] : [empty]), ...(sure ? [] : [twice])]

@@ -143,6 +143,7 @@ export async function tablePlan({ merger }: Ground, piece: Piece): Promise<Table
     } else {
       const open = code !== 0 ? code : cell
       if (open !== 0 && take === TAKE.ours) sums.settled += n
+      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + n
       else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + n
       if (code === 0) counts[act] = (counts[act] ?? 0) + n
     }

@@ -1,4 +1,3 @@
-import { BackoutError } from '../../core/errors.ts'
 import { mark, type Whole } from './checks.ts'
 import type { Decision } from './options.ts'
 import { type Ground, type Piece, literal } from './piece.ts'
@@ -13,7 +12,9 @@ export async function settle(ground: Ground, piece: Piece, decisions: readonly D
     if (decision.table !== undefined && decision.table !== piece.table.ours) continue
     const fits = matching(ground, piece, decision)
     if (fits === null) continue
-    if (decision.take === 'ours') await ours(ground, piece, fits)
+    if (decision.set !== undefined)
+      await set(ground, piece, { take: String(TAKE.set) }, `${fits} AND w.act <> ${DELETE}`)
+    else if (decision.take === 'ours') await ours(ground, piece, fits)
     else await theirs(ground, piece, fits, decision.kind)
   }
 }
@@ -75,10 +76,9 @@ export async function cascade(whole: Whole): Promise<void> {
   for (let found = 1; found > 0; ) {
     found = 0
     for (const piece of whole.pieces.filter(p => p.keyed)) {
-      for (const child of whole.pieces) {
+      for (const child of whole.pieces.filter(p => p.keyed)) {
         const references = whole.bonds[child.table.ours]?.references ?? []
         for (const reference of references.filter(r => r.table === piece.table.ours && r.onDelete === 'cascade')) {
-          if (!child.keyed) throw keyless(child)
           found += await drag(whole.ground, piece, child, reference)
         }
       }
@@ -116,6 +116,7 @@ async function drag(
     wait: 0,
     refused: 0,
     carried: 0,
+    applied: 0,
   }
   const into = ['n', ...names, 'mask', ...Object.keys(state)].join(', ')
   const values = [
@@ -126,13 +127,4 @@ async function drag(
   ].join(', ')
   const added = await ground.merger.run(`INSERT INTO ${child.work} (${into}) SELECT ${values} FROM (${fresh}) AS f`)
   return turned + added
-}
-
-function keyless(child: Piece): BackoutError {
-  return new BackoutError({
-    code: 'cascade_without_key',
-    what: `Deleting would take rows of ${child.table.ours} with it, and that table has no key to name them by`,
-    next: 'delete them by hand first, or leave the deletes: `take: ours`',
-    exit: 'blocked',
-  })
 }

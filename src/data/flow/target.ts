@@ -10,6 +10,7 @@ import type {
 } from '../../core/contract.ts'
 import { iso, systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { carryTarget, type CarryTarget } from '../carry/open.ts'
 import { makeBackup, prove } from './backup.ts'
 import { applyBackup, backupVerdict } from './backup-step.ts'
 import { downVerdict, migrateDown } from './down.ts'
@@ -42,7 +43,11 @@ const VERBS: Readonly<Record<string, Verb>> = {
 }
 
 /** Any database, as a target: the rungs, proofs and losses are the same for all that have an engine. */
-export function databaseTarget(engine: Base, settings: DatabaseSettings, ctx: OpenContext): Target<DatabasePin> {
+export function databaseTarget(
+  engine: Base,
+  settings: DatabaseSettings,
+  ctx: OpenContext,
+): Target<DatabasePin> & CarryTarget {
   const site: Site = { engine, settings, ctx, measured: new Map() }
   return {
     rungs: RUNGS.filter(id => settings.rungs.includes(id)).map(id => ({ id, ...RUNG_WORDS[id] })),
@@ -56,6 +61,7 @@ export function databaseTarget(engine: Base, settings: DatabaseSettings, ctx: Op
     },
     verify: (step, act) => verify(site, step, act),
     remembered: () => remembered(site),
+    ...carryTarget(site),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   }
 }

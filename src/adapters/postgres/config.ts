@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { duration, text } from '../../config/fields.ts'
+import { databaseSettings } from '../../data/flow/settings.ts'
 
 export const SSL_MODES = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 
@@ -96,4 +97,8 @@ export const postgresConnection = {
 
 export const postgresConnectionShape = z.strictObject(postgresConnection)
 export type PostgresSettings = z.output<typeof postgresConnectionShape>
+
+export const postgresConfig = z.strictObject({ ...postgresConnection, ...databaseSettings })
+export type PostgresConfig = z.output<typeof postgresConfig>
+
 export type ServerSettings = Pick<PostgresSettings, keyof typeof server>

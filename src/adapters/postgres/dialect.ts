@@ -8,12 +8,12 @@ const CUT = /^(character varying|character|bit varying)\(/
 
 /** The value of a text that the type takes whole; what it would have to round or cut is an error of the server's. */
 function value(text: string, type: string): string {
-  const plain = `CAST(${text} AS ${bare(type)})`
-  if (CUT.test(type) || !ROUNDED.test(type) || type.endsWith(']')) return plain
+  if (CUT.test(type) || !ROUNDED.test(type) || type.endsWith(']')) return `CAST(${text} AS ${bare(type)})`
   // Assigning it would round it, so that it is tried out before.
+  const plain = `CAST(v.t AS ${bare(type)})`
   const tried = `CAST(${plain} AS ${type.replace(/ COLLATE .*$/, '')})`
-  const misfit = `CAST('does not fit ${type}: ' || ${text} AS ${bare(type)})`
-  return `CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END`
+  const misfit = `CAST('does not fit ${type}: ' || v.t AS ${bare(type)})`
+  return `(SELECT CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END FROM (SELECT CAST(${text} AS text) AS t) AS v)`
 }
 
 const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`

@@ -1,4 +1,5 @@
-import type { Engine } from '../../data/engine.ts'
+import { BackoutError } from '../../core/errors.ts'
+import type { Engine, Reader } from '../../data/engine.ts'
 import type { PostgresSettings } from './config.ts'
 import { postgresDialect } from './dialect.ts'
 import { dump } from './dump.ts'
@@ -9,7 +10,7 @@ import { openMerging } from './merging.ts'
 import { libpqEnv, placesOf, shownPlace, urlOf } from './place.ts'
 import { inSnapshot, type Source, systemOf } from './reader.ts'
 import { openSession, type Session } from './session.ts'
-import { keptUnder, swap } from './swap.ts'
+import { keptUnder, setAsideBy, swap } from './swap.ts'
 
 /** One database of one server. Connects when first asked. Throws `settings_incomplete`. */
 export function postgresEngine(settings: PostgresSettings, baseDir: string): Engine {
@@ -29,7 +30,7 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
     dialect: postgresDialect(() => quiet),
     name: shownPlace(live, database),
     identity: signal => asking(signal, async session => `postgres:${await systemOf(session)}/${database}`),
-    reading: (signal, work) => inSnapshot(source, signal, work),
+    reading: (signal, work) => readLive(loading, source, signal, work),
     holders: signal => asking(signal, session => holdersOf(session, database)),
     toolEnv: () => ({ ...libpqEnv(live, database), DATABASE_URL: urlOf(live, database) }),
     dump: (dir, job, work) => dump(settings, dumpedFrom, source, dir, job, work),
@@ -39,10 +40,26 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
     kept: (mark, signal) => keptUnder(loading, mark, signal),
     freeBytes: signal => asking(signal, session => freeBytes(session, live)),
     async merging(images, job) {
-      const opened = await openMerging(source, images, job)
-      quiet = opened.quiet
-      return opened.merger
+      const merger = await openMerging(source, images, job)
+      quiet = merger.quiet
+      return merger
     },
     async [Symbol.asyncDispose]() {},
+  }
+}
+
+async function readLive<T>(
+  loading: Loading,
+  source: Source,
+  signal: AbortSignal,
+  work: (db: Reader) => Promise<T>,
+): Promise<T> {
+  try {
+    return await inSnapshot(source, signal, work)
+  } catch (error) {
+    if (!(error instanceof BackoutError) || error.code !== 'database_missing') throw error
+    const aside = await setAsideBy(loading, signal)
+    if (aside === null) throw error
+    return await inSnapshot({ ...source, database: aside }, signal, work)
   }
 }

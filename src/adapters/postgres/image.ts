@@ -24,10 +24,16 @@ const noteShape = z.object({
 })
 export type Note = z.infer<typeof noteShape>
 
+/** How many characters at the end of a name stand for the mark. */
+export const MARK = 16
+
 /** The name of a database that belongs to one mark of one database: the same in every process, at most 63 bytes. */
 export function besideName(place: Place, database: string, use: 'scratch' | 'swap' | 'kept', mark: string): string {
-  const of = createHash('sha256').update(`${place.host}:${place.port}/${database}\0${mark}`).digest('hex').slice(0, 16)
-  const told = cut(database.replaceAll(/[^\w-]/g, '_'), LONGEST_NAME - 16 - 'backout_scratch__'.length)
+  const of = createHash('sha256')
+    .update(`${place.host}:${place.port}/${database}\0${mark}`)
+    .digest('hex')
+    .slice(0, MARK)
+  const told = cut(database.replaceAll(/[^\w-]/g, '_'), LONGEST_NAME - MARK - 'backout_scratch__'.length)
   return `backout_${use}_${told}_${of}`
 }
 

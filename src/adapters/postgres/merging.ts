@@ -1,7 +1,18 @@
 import { pipeline } from 'node:stream/promises'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { BackoutError } from '../../core/errors.ts'
-import type { Bonds, ImageName, Images, Job, Merger, Refusal, Row, Staged, StagedColumn } from '../../data/engine.ts'
+import type {
+  Bonds,
+  Image,
+  ImageName,
+  Images,
+  Job,
+  Merger,
+  Refusal,
+  Row,
+  Staged,
+  StagedColumn,
+} from '../../data/engine.ts'
 import { bondsOf } from './bonds.ts'
 import { bucketing, dirtyOf, rowHash, rowsIn, type Side, type Sums, sumsOf, totalOf } from './buckets.ts'
 import { postgresDialect } from './dialect.ts'
@@ -45,11 +56,7 @@ const LOCK = `SELECT pg_try_advisory_lock(hashtext('backout merge'))`
  * One session on the live database. Images are databases of their own, so that rows are copied from them: those of the parts
  * of a table that differ. What is copied goes with the session, however it ends.
  */
-export async function openMerging(
-  source: Source,
-  images: Images,
-  job: Job,
-): Promise<{ merger: Merger; quiet: boolean }> {
+export async function openMerging(source: Source, images: Images | null, job: Job): Promise<Merger> {
   const session = await openSession(source.place, source.database, source.limits, job.signal)
   const opened: Session[] = [session]
   const close = async () => {
@@ -59,8 +66,8 @@ export async function openMerging(
     if ((await one(session, LOCK)) !== 'true') throw alreadyMerging(session.name)
     const home = await one(session, `SELECT coalesce(current_schema(), 'public')`)
     await session.query(`SELECT set_config('search_path', $1, false)`, [quote(home)])
-    const open = async (image: Images['migrated']): Promise<Session | null> => {
-      if (image === null) return null
+    const open = async (image: Image | null | undefined): Promise<Session | null> => {
+      if (image == null) return null
       const { place, database, limits } = sourceOf(image)
       const beside = await openSession(place, database, limits, job.signal)
       opened.push(beside)
@@ -69,12 +76,12 @@ export async function openMerging(
       return beside
     }
     const sessions = {
-      base: await open(images.base),
-      theirs: await open(images.theirs),
-      migrated: await open(images.migrated),
+      base: await open(images?.base),
+      theirs: await open(images?.theirs),
+      migrated: await open(images?.migrated),
     }
     const quiet = await mayBeQuiet(session)
-    return { merger: new PostgresMerger(session, sessions, home, quiet, job, close), quiet }
+    return new PostgresMerger(session, sessions, home, quiet, job, close)
   } catch (error) {
     await close()
     throw error
@@ -89,6 +96,7 @@ async function mayBeQuiet(session: Session): Promise<boolean> {
 }
 
 class PostgresMerger implements Merger {
+  readonly quiet: boolean
   readonly #session: Session
   readonly #images: Sessions
   readonly #home: string
@@ -101,6 +109,7 @@ class PostgresMerger implements Merger {
   #inTransaction = false
 
   constructor(session: Session, images: Sessions, home: string, quiet: boolean, job: Job, close: () => Promise<void>) {
+    this.quiet = quiet
     this.#session = session
     this.#images = images
     this.#home = home

@@ -187,7 +187,8 @@ describe.skipIf(missing !== null)(
       expect((await look(engine)).data.tables['orders']?.rows).toBe(10)
       const kept = (await databases()).find(name => name.startsWith('backout_swap_six'))?.replace('swap', 'kept') ?? ''
       await server.sql(`ALTER DATABASE six RENAME TO "${kept}"`)
-      await expect(look(engine)).rejects.toMatchObject({ code: 'database_missing' })
+      // Until it is finished, what was set aside is what there is.
+      expect((await look(engine)).data.tables['orders']?.rows).toBe(10)
       expect(await engine.kept('r6', never)).toBeNull()
       await engine.swap('r6', job)
       expect(compareFingerprints(read.data, (await look(engine)).data)).toEqual([])

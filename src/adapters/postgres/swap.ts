@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BackoutError } from '../../core/errors.ts'
 import type { Image, Job } from '../../data/engine.ts'
 import { holdersOf } from './holders.ts'
-import { imageOf, type Note, noteOn } from './image.ts'
+import { besideName, imageOf, MARK, type Note, noteOn } from './image.ts'
 import { type Loading, spotOf } from './load.ts'
 import { quote } from './names.ts'
 import { shownPlace } from './place.ts'
 import { commentSql } from './properties.ts'
 import { issued, keepIssued } from './sequences.ts'
-import { openSession, type Session } from './session.ts'
+import { openSession, type Session, textOf } from './session.ts'
 
 /** The three databases of one swap. */
 interface Three {
@@ -64,6 +64,23 @@ export async function keptUnder(loading: Loading, mark: string, signal: AbortSig
   const there = await whichAre(admin, three)
   if (!there.kept || !there.live) return null
   return imageOf({ place: places.live, database: three.kept, limits, parallel: settings.parallel, home: null })
+}
+
+/**
+ * The database that a swap set aside and put nothing in the place of, because its process died: until that is finished it is
+ * what there is. null: no swap is half done, or the database is there.
+ */
+export async function setAsideBy(loading: Loading, signal: AbortSignal): Promise<string | null> {
+  const { places, settings, limits } = loading
+  await using admin = await openSession(places.live, settings.maintenance, limits, signal)
+  const [swap, kept] = (['swap', 'kept'] as const).map(use => besideName(places.live, places.database, use, ''))
+  const rows = await admin.query(
+    `SELECT k.datname AS name FROM pg_database k JOIN pg_database s ON right(k.datname, ${MARK}) = right(s.datname, ${MARK})
+     WHERE left(k.datname, -${MARK}) = left($1, -${MARK}) AND left(s.datname, -${MARK}) = left($2, -${MARK})
+       AND NOT EXISTS (SELECT FROM pg_database WHERE datname = $3)`,
+    [kept, swap, places.database],
+  )
+  return rows.length === 1 ? textOf(rows[0], 'name') : null
 }
 
 async function whichAre(admin: Session, three: Three): Promise<Record<keyof Three, boolean>> {

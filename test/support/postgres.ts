@@ -92,21 +92,22 @@ export async function postgresServer(settings: readonly string[] = []): Promise<
   }
   const start = async (): Promise<void> => {
     // Ended with everything below it when this process dies, however it dies.
-    daemon = spawn('/bin/sh', ['-c', SUPERVISOR, 'postgres-of-a-test', ...argv], {
+    const started = spawn('/bin/sh', ['-c', SUPERVISOR, 'postgres-of-a-test', ...argv], {
       cwd: dir,
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       ...owner,
     })
+    daemon = started
     let log = ''
-    daemon.stderr?.on('data', (chunk: Buffer) => {
+    started.stderr?.on('data', (chunk: Buffer) => {
       log = (log + chunk.toString()).slice(-4000)
     })
-    const lifeline = daemon.stdio[3] as Writable
+    const lifeline = started.stdio[3] as Writable
     lifeline.on('error', () => {})
     lifeline.write('go\n')
     for (let i = 0; i < 400; i++) {
-      if (daemon.exitCode !== null) throw new Error(`PostgreSQL ended: ${log}`)
+      if (started.exitCode !== null) throw new Error(`PostgreSQL ended: ${log}`)
       const client = await connect().catch(() => null)
       if (client !== null) return client.end()
       await new Promise(resolve => setTimeout(resolve, 25))
@@ -116,10 +117,10 @@ export async function postgresServer(settings: readonly string[] = []): Promise<
   const crash = async (): Promise<void> => {
     if (daemon === null) return
     const exited = once(daemon, 'exit')
+    daemon = null
     const [pid] = (await readFile(join(data, 'postmaster.pid'), 'utf8')).split('\n')
     process.kill(Number(pid), 'SIGQUIT')
     await exited
-    daemon = null
   }
   await start()
   return {

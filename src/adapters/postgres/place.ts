@@ -2,17 +2,17 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { redact, reveal, type Text } from '../../core/secret.ts'
+import { redact, reveal, Secret, type Text } from '../../core/secret.ts'
 import { type PostgresSettings, type ServerSettings, SSL_MODES } from './config.ts'
 
 type SslMode = (typeof SSL_MODES)[number]
 
-/** One server, with everything that is needed to reach it. Holds a password: never shown, never made into JSON. */
+/** One server, with everything that is needed to reach it. */
 export interface Place {
   readonly host: string
   readonly port: number
   readonly user: string
-  readonly password: string | null
+  readonly password: Secret | null
   readonly ssl: {
     readonly mode: SslMode
     readonly ca: string | null
@@ -62,7 +62,8 @@ function placeOf(parts: Parts, settings: PostgresSettings, baseDir: string): Pla
     host: parts.host,
     port: parts.port ?? 5432,
     user: parts.user,
-    password: parts.password === undefined ? null : reveal(parts.password),
+    // A secret from here on, however it was written: it shows nowhere, and is hidden in what others print.
+    password: parts.password === undefined ? null : new Secret('password', reveal(parts.password)),
     ssl: { mode: parts.host.startsWith('/') ? 'disable' : mode, ca: file(ca), cert: file(cert), key: file(key) },
     connectMs: settings.connectLimit,
   }
@@ -155,7 +156,7 @@ export function libpqEnv(place: Place, database: string): Record<string, string>
     PGUSER: place.user,
     PGDATABASE: database,
     PGSSLMODE: mode,
-    ...(place.password === null ? {} : { PGPASSWORD: place.password }),
+    ...(place.password === null ? {} : { PGPASSWORD: place.password.reveal() }),
     ...(ca === null ? {} : { PGSSLROOTCERT: ca }),
     ...(cert === null ? {} : { PGSSLCERT: cert }),
     ...(key === null ? {} : { PGSSLKEY: key }),
@@ -165,7 +166,7 @@ export function libpqEnv(place: Place, database: string): Record<string, string>
 /** The same as one URL, as most migration tools want it. */
 export function urlOf(place: Place, database: string): string {
   const word = encodeURIComponent
-  const who = `${word(place.user)}${place.password === null ? '' : `:${word(place.password)}`}`
+  const who = `${word(place.user)}${place.password === null ? '' : `:${word(place.password.reveal())}`}`
   const socket = place.host.startsWith('/')
   const { mode, ca, cert, key } = place.ssl
   const asked = new URLSearchParams()

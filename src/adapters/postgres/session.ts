@@ -136,7 +136,7 @@ async function connectOnce(place: Place, database: string, ssl: Awaited<ReturnTy
     host,
     port,
     user,
-    ...(password === null ? {} : { password }),
+    ...(password === null ? {} : { password: password.reveal() }),
     database,
     ssl,
     types,

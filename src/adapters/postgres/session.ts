@@ -78,10 +78,17 @@ export async function openSession(
   const pid = (client as unknown as { processID: number }).processID
   const onAbort = () => void cancel(place, client, pid)
   signal.addEventListener('abort', onAbort, { once: true })
+  let last: Promise<unknown> = Promise.resolve()
+  // One statement after the other: who asks for several at a time need not know that they share a session.
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = last.then(work)
+    last = done.catch(() => {})
+    return done
+  }
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     signal.throwIfAborted()
     try {
-      return await work()
+      return await inTurn(work)
     } catch (error) {
       signal.throwIfAborted()
       throw sqlState(error) === '55P03'

@@ -37,7 +37,16 @@ function bundledNode() {
 
 /** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */
 function servers() {
-  const wanted = { sshd: 'openssh-server', ssh: 'openssh-client', haproxy: 'haproxy', nginx: 'nginx-light', git: 'git' }
+  const wanted = {
+    sshd: 'openssh-server',
+    ssh: 'openssh-client',
+    haproxy: 'haproxy',
+    nginx: 'nginx-light',
+    git: 'git',
+    // The server without its service.
+    mariadbd: 'mariadb-server-core',
+    'mariadb-dump': 'mariadb-client',
+  }
   const missing = Object.keys(wanted).filter(tool => !found(tool))
   if (missing.length === 0 || !found('apt-get')) return
   const admin = process.getuid() === 0 ? [] : found('sudo') && works('sudo', ['-n', 'true']) ? ['sudo', '-n'] : null

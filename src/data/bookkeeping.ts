@@ -146,24 +146,49 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
 
 export const TOOLS = BOOKKEEPING.map(b => b.tool) as [string, ...string[]]
 
+/** A tool whose bookkeeping a database holds, and the table that it keeps it in. */
+export interface Recognised {
+  readonly tool: Bookkeeping
+  readonly table: string
+}
+
 /**
- * The tool whose bookkeeping this database holds; null where none is known. `tables` maps each table to its columns.
- * A tool that was named is only looked for itself.
+ * The tools whose bookkeeping this database holds, the one with the most marks first. `tables` maps each table, as
+ * `SchemaShape` names it, to its columns. A tool that was named comes first; of several that share a table's name only one counts.
  */
+export function recogniseAll(tables: Readonly<Record<string, readonly string[]>>, named?: string): Recognised[] {
+  const there = Object.entries(tables).map(([table, columns]) => ({ table, columns: lower(columns) }))
+  const known = named === undefined ? BOOKKEEPING : BOOKKEEPING.toSorted((a, b) => rank(a, named) - rank(b, named))
+  const found = known.flatMap(tool => {
+    const at = there.find(t => isNamed(t.table, tool.table) && tool.columns.every(c => t.columns.has(c.toLowerCase())))
+    const { beside } = tool
+    const whole = beside === undefined || there.some(t => isNamed(t.table, beside))
+    return at !== undefined && whole ? [{ tool, table: at.table }] : []
+  })
+  if (named !== undefined && found[0]?.tool.tool !== named) return []
+  return found.filter((f, i) => found.findIndex(other => other.table === f.table) === i)
+}
+
+function rank(tool: Bookkeeping, named: string): number {
+  return tool.tool === named ? 0 : 1
+}
+
+/** The first of them; null where none is known. A tool that was named is only looked for itself. */
 export function recognise(tables: Readonly<Record<string, readonly string[]>>, named?: string): Bookkeeping | null {
-  const there = new Map(Object.entries(tables).map(([table, columns]) => [table.toLowerCase(), lower(columns)]))
-  const fits = (b: Bookkeeping) => {
-    const columns = there.get(b.table.toLowerCase())
-    if (columns === undefined || (b.beside !== undefined && !there.has(b.beside))) return false
-    return b.columns.every(c => columns.has(c))
-  }
-  return BOOKKEEPING.find(b => (named === undefined || b.tool === named) && fits(b)) ?? null
+  return recogniseAll(tables, named)[0]?.tool ?? null
+}
+
+/** Whether a table of `SchemaShape` has this name, in whatever schema it is. Letter case does not count. */
+export function isNamed(table: string, name: string): boolean {
+  const [at, wanted] = [table.toLowerCase(), name.toLowerCase()]
+  return at === wanted || at.endsWith(`.${wanted}`) || at === `"${wanted}"` || at.endsWith(`."${wanted}"`)
 }
 
 /** Whether a table belongs to the tool that was recognised. */
 export function isBookkeeping(table: string, tool: Bookkeeping | null): boolean {
-  const name = table.toLowerCase()
-  return tool !== null && [tool.table, tool.lock?.table, tool.beside].some(own => own?.toLowerCase() === name)
+  return (
+    tool !== null && [tool.table, tool.lock?.table, tool.beside].some(own => own !== undefined && isNamed(table, own))
+  )
 }
 
 /** What lies between two levels. */

@@ -2,7 +2,7 @@ import type { Backup } from '../core/contract.ts'
 import type { Json } from '../core/json.ts'
 import type { Fingerprint } from './fingerprint.ts'
 import type { Rename } from './renames.ts'
-import type { SchemaShape } from './schema.ts'
+import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
 
 /**
  * What a database system is to Backout. An adapter describes one database by it; what all databases share (the rungs,
@@ -51,6 +51,34 @@ export interface Engine extends AsyncDisposable {
   freeBytes(signal: AbortSignal): Promise<number | null>
   /** Opens the live database for carrying data forward into it. */
   merging(images: Images, job: Job): Promise<Merger>
+  /** The content of a backup where it lies, for a system that can read it without loading it. Not where it was altered. */
+  peek?(backup: Backup): Promise<Image>
+  /**
+   * Runs `work` in one session and one snapshot of the live database, from which SQL reaches the image too. Only where the
+   * system can: without it, both are read side by side.
+   */
+  both?<T>(image: Image, signal: AbortSignal, work: (db: Both) => Promise<T>): Promise<T>
+  /** A text that is another one whenever the content may be. Cheap. Without it nothing measured outlives an observation. */
+  stamp?(signal: AbortSignal): Promise<string>
+  /** Copies what cannot be read as a database into `dir` as it lies. Without it, or where nothing is there: nothing is kept. */
+  copyAsIs?(dir: string, job: Job): Promise<void>
+  /** Statements for people that bring one column back from a backup, and where they are to be run. */
+  mending?(
+    backup: Backup,
+    column: Mended,
+  ): { readonly where: string; readonly copy: string; readonly sql: readonly string[] }
+}
+
+/** A column whose content is to be taken from a backup, where it has another name. */
+export interface Mended {
+  readonly now: { readonly table: string; readonly column: string; readonly key: readonly string[] }
+  readonly kept: { readonly table: string; readonly column: string; readonly key: readonly string[] }
+}
+
+/** The live database, and an image that SQL reaches in the same session. */
+export interface Both extends Reader {
+  /** The SQL name of a table: `now` of the live database, `base` of the image. */
+  table(side: 'now' | 'base', name: string): string
 }
 
 /** What a long piece of work is given. */
@@ -74,16 +102,19 @@ export interface Holder {
 export interface Reader {
   /** Values come as the driver gives them; whole numbers beyond 2^53 as bigint or text, never rounded. */
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  /** The same, row by row: memory stays flat. Nothing else is asked of this reader meanwhile. */
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Everything that binds an application, objects of Backout's own (`backout…`) left out. */
   schema(): Promise<SchemaShape>
-  /** Exact, in the server where it can be. `part`: of these tables, these columns only. */
+  /** Exact, in the server where it can be. `part`: of these tables, these columns only. `schema` may leave tables out. */
   fingerprint(schema: SchemaShape, part?: FingerprintPart): Promise<Fingerprint>
   /** About how many rows each table has. Cheap. */
   rowCounts(schema: SchemaShape): Promise<Record<string, number>>
   /** Size of the database on disk. Bytes. */
   bytes(): Promise<number>
   /**
-   * What has another name than in `base`: by the database's own ids where it has them, else by content.
+   * What has another name than in `base`, as far as the database knows it for certain, by ids of its own (`id` in
+   * `SchemaShape`): none where it has no ids, or `base` is of another database. What is left is looked for by content.
    * `data`: the fingerprint of `base`.
    */
   renames(base: SchemaShape, data: Fingerprint, now: SchemaShape): Promise<Rename[]>
@@ -91,11 +122,15 @@ export interface Reader {
 
 export interface FingerprintPart {
   readonly tables: readonly string[]
+  /** Columns of each table; all where it is not named. */
+  readonly columns?: Readonly<Record<string, readonly string[]>>
+  /** The oldest so many rows of each table only, for a system that keeps rows in order; others read all and say so in `rows`. */
+  readonly rows?: number
 }
 
 export type Row = Record<string, unknown>
 
-/** What a dump says of itself. Goes into the backup's facts. */
+/** What a dump says of itself. Stands in the backup's facts as `dump`: `beside` and `peek` find it there (`dumpedIn`). */
 export interface Dumped {
   /** Tool, its version and the server's: "pg_dump 15.8 of PostgreSQL 15.8". */
   readonly made: string
@@ -130,16 +165,36 @@ export interface Images {
 
 export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
 
-/** One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts. */
+/**
+ * One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts.
+ * A backslash in a literal is a backslash, `substr` and `CONCAT` are known, and a name in quotes is a name.
+ */
 export interface Merger extends AsyncDisposable {
+  /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
+  readonly quiet: boolean
   /**
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
+   * Without a key rows are the same that are equal in all columns: those that one side has more often come with all copies.
    */
   stage(table: Staged): Promise<void>
+  /** Keys and references that bind the rows of ours, by table. */
+  bonds(): Promise<Readonly<Record<string, Bonds>>>
+  /**
+   * How many rows that the query `touched` does not name are not in ours exactly as in base, those on one side only among
+   * them; 0: none. Where only sums can be compared, 1 stands for any number. `touched` gives the columns of the key; for a
+   * table without one it gives `Dialect.key` of the exact texts of all columns. `types`: those of the columns, in their order.
+   */
+  untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
+  /**
+   * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
+   * named several times in one statement and be written to. `indexes`: lists of its columns.
+   */
+  work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string>
   /** The SQL name of a table in one of the images; the columns have the names of that image. */
   table(image: ImageName, name: string): string
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Returns how many rows it touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
   /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
@@ -160,8 +215,9 @@ export interface Staged {
     readonly base: string
     readonly migrated: string | null
   }
-  /** Columns of the key, by which rows are the same; their names in ours. */
+  /** Columns of the key, by which rows are the same; their names in ours. Empty: there is none. */
   readonly key: readonly string[]
+  /** Those of the key are among them. */
   readonly columns: readonly StagedColumn[]
 }
 
@@ -173,20 +229,62 @@ export interface StagedColumn {
   readonly migrated: string | null
 }
 
+/** What binds the rows of one table. */
+export interface Bonds {
+  readonly uniques: readonly Unique[]
+  readonly references: readonly Reference[]
+}
+
+/** A primary key, a unique constraint or a unique index. */
+export interface Unique {
+  readonly name: string
+  /** null: over an expression, over a part of the rows only, or by another collation than the columns have. */
+  readonly columns: readonly string[] | null
+}
+
+/** A foreign key. */
+export interface Reference {
+  readonly name: string
+  readonly columns: readonly string[]
+  readonly table: string
+  readonly to: readonly string[]
+  readonly onDelete: 'refuse' | 'cascade' | 'set-null' | 'set-default'
+}
+
 export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' | 'row-missing'
 
 /** How SQL is said. Whatever is not asked here is standard SQL. */
 export interface Dialect {
   readonly kind: 'postgres' | 'mysql' | 'sqlite'
   quote(name: string): string
+  /** Stands for the nth of the values given to a query, from 1: "$1", "?". */
+  parameter(n: number): string
   /** A table's name of `SchemaShape` as SQL. */
   table(name: string): string
   /** True where two values are not the same to the last bit: NULL equals NULL; type, letter case, scale and sign of zero count. */
   differs(a: string, b: string): string
   /** The exact text of a value, for people and for files; NULL stays NULL. `type`: as in `ColumnShape`. */
   text(value: string, type: string): string
-  /** A value of the column from its exact text in `text`. The other way round of `text`. */
+  /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
   value(text: string, type: string): string
+  /**
+   * How a value of one type is said in another, and a condition that is true where nothing of it is lost by that; `value`
+   * fails for no value that fits, and is what was given where both types compare as they are. null: nobody can tell ahead.
+   * Not asked where the types are the same.
+   */
+  convert(value: string, from: string, to: string): { readonly value: string; readonly fits: string } | null
+  /**
+   * One text for several exact texts, of which any may be NULL: another one for every other combination, and short enough
+   * to be a primary key in a column of `keyType`, which compares byte by byte.
+   */
+  key(texts: readonly string[]): string
+  readonly keyType: string
+  /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */
+  update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
+  /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */
+  remove(table: string, of: readonly string[], keys: string): string
+  /** Stands in an INSERT between columns and query, so that numbers of one's own are taken. */
+  readonly overriding: string
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
   fixedDefault(sql: string | null, type: string): string | null
   /** The time in a column as ISO text in UTC; null where the type is no time. */
@@ -195,4 +293,15 @@ export interface Dialect {
   readonly quiet: { readonly on: readonly string[]; readonly off: readonly string[]; readonly triggersFire: boolean }
   /** How long a name may be. Bytes. */
   readonly longestName: number
+  /** Whether two columns could be the same one under two names, by their types; the same type where this is left out. */
+  alike?(a: ColumnShape, b: ColumnShape): boolean
+  /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
+  rowNumber?(name: string, shape: TableShape): string | null
+  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null
+  /**
+   * Whether undoing a difference rewrites the whole table, or only reads it, while others wait; null: neither. Where this is
+   * left out, another type rewrites, and what must be checked or built again reads.
+   */
+  toil?(difference: SchemaDifference): 'rewrites' | 'reads' | null
 }

@@ -22,6 +22,8 @@ export interface Weighed extends Rename {
   readonly samePlace: boolean
   /** For people: why the rows could not be compared; null: they were. */
   readonly untold: string | null
+  /** The database knows it by an id of its own: no row was asked. */
+  readonly known?: boolean
 }
 
 export interface Doubt extends Weighed {

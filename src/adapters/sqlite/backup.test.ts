@@ -6,15 +6,15 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Backup, BackupStore, Fact, Step, Target } from '../../core/contract.ts'
-import { factsIn } from './backup.ts'
-import type { SqlitePin } from './config.ts'
+import { factsIn } from '../../data/flow/facts.ts'
+import type { DatabasePin } from '../../data/flow/settings.ts'
 import { ask, makeShop, type Shop } from './test/shop.ts'
 
 const signal = new AbortController().signal
 
 describe('backups of an SQLite database', () => {
   let shop: Shop
-  let target: Target<SqlitePin>
+  let target: Target<DatabasePin>
   beforeEach(async () => {
     shop = await makeShop()
     target = await shop.open()
@@ -23,8 +23,8 @@ describe('backups of an SQLite database', () => {
 
   const capture = async (purpose: 'release' | 'departure' = 'release') =>
     target.capture(await target.observe(signal), { ...shop.act(), purpose, release: 'v1' })
-  const backupOf = (pin: SqlitePin): Promise<Backup> => shop.ctx.backups.get(pin.backup ?? '')
-  async function steps(pin: SqlitePin, rung: string): Promise<Step[]> {
+  const backupOf = (pin: DatabasePin): Promise<Backup> => shop.ctx.backups.get(pin.backup ?? '')
+  async function steps(pin: DatabasePin, rung: string): Promise<Step[]> {
     const proposal = await target.propose(ask(await target.observe(signal), pin, rung))
     return [...proposal.steps]
   }
@@ -154,12 +154,14 @@ describe('backups of an SQLite database', () => {
   it('C11: restores nothing while another process has the file open, and names it', async () => {
     const pin = await capture()
     shop.upgrade()
-    const [, step] = (await steps(pin, 'restore')) as [Step, Step]
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
     const script = join(shop.dir, 'idle.cjs')
     await writeFile(script, idleScript(shop.file))
     const idle = fork(script)
     await once(idle, 'message')
     try {
+      await target.apply(load, shop.act())
+      expect((await target.verify(load, shop.act())).is).toBe('done')
       const error = { code: 'database_open', message: expect.stringContaining(`process ${idle.pid}`) }
       await expect(target.apply(step, shop.act())).rejects.toMatchObject(error)
       expect((await target.verify(step, shop.act())).is).toBe('not-done')
@@ -173,11 +175,12 @@ describe('backups of an SQLite database', () => {
   it('C11: restores nothing that was not accepted, or from a backup that was altered', async () => {
     const pin = await capture()
     shop.upgrade()
-    const [, step] = (await steps(pin, 'restore')) as [Step, Step]
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
+    await target.apply(load, shop.act())
     const refused = target.apply(step, shop.act({ accepts: () => false }))
     await expect(refused).rejects.toMatchObject({ code: 'loss_not_accepted' })
     await truncate(join((await backupOf(pin)).dir, 'database.sqlite'), 4096)
-    await expect(target.apply(step, shop.act())).rejects.toMatchObject({ code: 'backup_altered' })
+    await expect(target.apply(load, shop.act())).rejects.toMatchObject({ code: 'backup_altered' })
     expect(shop.sql('SELECT * FROM coupons')).toHaveLength(2)
   })
 
@@ -186,7 +189,8 @@ describe('backups of an SQLite database', () => {
     shop.upgrade()
     const facts: Fact[] = []
     const act = shop.act({ idem: 'numbers', tell: async fact => void facts.push(fact) })
-    const [, step] = (await steps(pin, 'restore')) as [Step, Step]
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
+    await target.apply(load, act)
     await target.apply(step, act)
     shop.sql('INSERT INTO orders (total) VALUES (5)')
     expect(shop.sql('SELECT max(id) AS id FROM orders')).toEqual([{ id: 5 }])
@@ -200,7 +204,8 @@ describe('backups of an SQLite database', () => {
   it('finishes a restore that was cut between keeping the old file and the swap', async () => {
     const pin = await capture()
     shop.upgrade()
-    const [, step] = (await steps(pin, 'restore')) as [Step, Step]
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
+    await target.apply(load, shop.act({ idem: 'cut' }))
     let writes = 0
     const dies = () => {
       if (++writes === 3) throw new Error('killed')
@@ -234,8 +239,8 @@ describe('backups of an SQLite database', () => {
 
   it('knows its own facts, and not those of others', async () => {
     const backup = await backupOf(await capture())
-    expect(factsIn(backup)?.identity).toBe(`sqlite:${shop.file}`)
-    expect(factsIn({ ...backup, facts: { kind: 'postgres' } })).toBeNull()
+    expect(factsIn(backup, 'sqlite')?.identity).toBe(`sqlite:${shop.file}`)
+    expect(factsIn({ ...backup, facts: { kind: 'postgres' } }, 'sqlite')).toBeNull()
   })
 })
 

@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Step } from '../../core/contract.ts'
 import type { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
-import { factsIn } from './backup.ts'
+import { factsIn } from '../../data/flow/facts.ts'
 import { type Between, makeBetween, type Migration, ORDERS, RENAME, RENAME_BACK } from './test/renamed.ts'
 
 const DROPPED =
@@ -39,7 +39,7 @@ describe('C11 D5: what was renamed is there again once the migrations are undone
   it('tells so, rows of the bad release included, and writes aside only what is lost', async () => {
     const [down] = await backedUp(RENAME_BACK)
     const backup = await world.own()
-    expect(factsIn(backup)?.renames).toEqual([
+    expect(factsIn(backup, 'sqlite')?.renames).toEqual([
       { was: { table: 'orders', column: 'total' }, now: { table: 'orders', column: 'total_cents' } },
     ])
     expect(await readdir(join(backup.dir, 'lost'))).toEqual(['orders.discount.ndjson'])
@@ -208,7 +208,7 @@ describe('C11 D5: what was renamed is there again once the migrations are undone
     const to = { ...world.pin, backup: 'gone' }
     const [backup, down] = (await world.propose('migrate-down', { to })).steps as [Step, Step]
     await apply(backup)
-    expect(factsIn(await world.own())?.renames).toHaveLength(1)
+    expect(factsIn(await world.own(), 'sqlite')?.renames).toHaveLength(1)
     await apply(down)
     expect((await verify(down)).is).toBe('done')
   })

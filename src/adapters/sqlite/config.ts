@@ -1,83 +1,10 @@
 import { z } from 'zod'
-import { command, duration } from '../../config/fields.ts'
-import { TOOLS } from '../../data/bookkeeping.ts'
-import { fingerprintShape } from '../../data/fingerprint.ts'
-import { schemaShape } from '../../data/schema.ts'
-
-export const RUNGS = ['leave', 'migrate-down', 'restore'] as const
-export type RungId = (typeof RUNGS)[number]
-
-const migrations = z
-  .strictObject({
-    tool: z
-      .enum(TOOLS)
-      .optional()
-      .describe('The migration tool. Recognised by its bookkeeping table where this is left out.'),
-    applied: z
-      .string()
-      .optional()
-      .describe('SQL that lists the names of the applied migrations, first applied first, for a tool of your own.'),
-    tables: z
-      .array(z.string())
-      .default([])
-      .describe("Tables of such a tool's bookkeeping: no data of the application, nothing that could be lost."),
-    down: command()
-      .optional()
-      .describe(
-        'Undoes ONE migration. Finds its name in BACKOUT_MIGRATION, the newest one that stays in BACKOUT_LEVEL, the file in BACKOUT_DATABASE.',
-      ),
-    runIn: z
-      .string()
-      .optional()
-      .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
-    cwd: z.string().default('.').describe('Folder in which `down` runs where `runIn` is left out.'),
-    downLimit: duration().default(600_000).describe('Time limit of `down` for one migration.'),
-    downScripts: z
-      .string()
-      .optional()
-      .describe('Where the way back of a migration lies, with {name}: "migrations/{name}.down.sql". Looked for ahead.'),
-  })
-  .describe("The project's migration tool.")
-
-const loses = z.strictObject({
-  migration: z.string().describe('The migration whose undoing loses this.'),
-  what: z.string().describe('Names the data in the plan: "orders.discount".'),
-  sql: z.string().describe('SQL that counts what would be lost: one row, one number.'),
-  rows: z.string().optional().describe('SQL that gives what would be lost; written aside before it is destroyed.'),
-  since: z.string().optional().describe('SQL that gives the time of the oldest of it: one row, one text.'),
-})
+import { duration } from '../../config/fields.ts'
+import { databaseSettings } from '../../data/flow/settings.ts'
 
 export const sqliteConfig = z.strictObject({
   path: z.string().min(1).describe('The database file, relative to backout.yaml.'),
-  migrations: migrations.prefault({}),
-  writers: z
-    .enum(['known', 'none'])
-    .default('known')
-    .describe('known: the components that depend on this one write, and are stopped first. none: nobody writes.'),
-  compatible: z
-    .enum(['additive', 'always', 'never'])
-    .default('additive')
-    .describe('When the old release can live with the new schema: where it only added, always, or never.'),
-  loses: z.array(loses).default([]).describe('What undoing a migration loses beyond the tables and columns it added.'),
-  rungs: z
-    .array(z.enum(RUNGS))
-    .min(1)
-    .default([...RUNGS])
-    .describe('The ways back that may be offered.'),
-  limit: duration().default(3_600_000).describe('Time limit of a backup and of a restore.'),
+  ...databaseSettings,
   busyLimit: duration().default(5_000).describe('How long to wait for a lock that another process holds.'),
 })
-
 export type SqliteConfig = z.output<typeof sqliteConfig>
-
-export const sqlitePin = z.object({
-  identity: z.string(),
-  /** ISO time of the capture. */
-  at: z.string(),
-  /** Id in the catalogue; null for a departure, whose backup the plan makes. */
-  backup: z.string().nullable(),
-  level: z.object({ tool: z.string().nullable(), applied: z.array(z.string()) }),
-  schema: schemaShape,
-  fingerprint: fingerprintShape,
-})
-export type SqlitePin = z.infer<typeof sqlitePin>

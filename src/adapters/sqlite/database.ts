@@ -1,5 +1,4 @@
-import { realpath } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from 'node:sqlite'
 import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
@@ -32,22 +31,13 @@ export function isDamage(error: unknown): boolean {
   return code === CORRUPT || code === NOTADB
 }
 
-/** The file that the path stands for, also where it is not there. Links are followed. Absolute. */
-export async function fileOf(path: string, baseDir: string): Promise<string> {
-  const absolute = resolve(baseDir, path)
-  const whole = await realpath(absolute).catch(() => null)
-  if (whole !== null) return whole
-  const folder = await realpath(dirname(absolute)).catch(() => dirname(absolute))
-  return join(folder, basename(absolute))
-}
-
 export interface Access {
   readonly file: string
   /** How long to wait for a lock. Milliseconds. */
   readonly busyMs: number
   readonly signal: AbortSignal
-  /** A backup's copy, to be read as `base` beside it. */
-  readonly beside?: string | null
+  /** URI of another database, to be read as `base` beside it. */
+  readonly base?: string
 }
 
 /**
@@ -58,8 +48,10 @@ export async function reading<T>(access: Access, work: (db: DatabaseSync) => T |
   return patiently(access, async () => {
     const db = openToRead(access.file)
     try {
-      if (access.beside != null) db.prepare('ATTACH ? AS base').run(frozenUri(access.beside))
+      if (access.base !== undefined) db.prepare('ATTACH ? AS base').run(access.base)
       db.exec('BEGIN')
+      // A transaction begins with what it reads first.
+      db.prepare('SELECT count(*) FROM sqlite_schema').get()
       return await work(db)
     } finally {
       db.close()
@@ -107,7 +99,7 @@ export function openFrozen(file: string): DatabaseSync {
   return new DatabaseSync(frozenUri(file), { readOnly: true })
 }
 
-function frozenUri(file: string): string {
+export function frozenUri(file: string): string {
   return `file:${encodeURI(file).replaceAll('?', '%3f').replaceAll('#', '%23')}?mode=ro&immutable=1`
 }
 
@@ -127,7 +119,11 @@ export async function explained(file: string, error: unknown): Promise<unknown> 
       return make('database_busy', `The database ${file} is locked by ${who}`, 'stop what uses it, then try again')
     }
     case CANTOPEN:
-      return make('database_missing', `The database ${file} cannot be opened`, 'look at `path:` and at the rights')
+      return make(
+        existsSync(file) ? 'database_denied' : 'database_missing',
+        `The database ${file} cannot be opened`,
+        'look at `path:` and at the rights',
+      )
     case CORRUPT:
     case NOTADB:
       return make(

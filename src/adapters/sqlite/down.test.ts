@@ -8,14 +8,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ExecResult, Fact, Proposal, Step, Target } from '../../core/contract.ts'
 import type { Json } from '../../core/json.ts'
 import { runLocal } from '../../exec/local.ts'
-import type { SqlitePin } from './config.ts'
+import type { DatabasePin } from '../../data/flow/settings.ts'
 import { ask, down, makeShop, type Shop } from './test/shop.ts'
 
 const signal = new AbortController().signal
 
 describe('undoing migrations of an SQLite database', () => {
   let shop: Shop
-  let pin: SqlitePin
+  let pin: DatabasePin
   let backup: Step
   let coupons: Step
   let discount: Step
@@ -30,7 +30,7 @@ describe('undoing migrations of an SQLite database', () => {
   })
   afterEach(() => shop.dispose())
 
-  const how = (word: string): Promise<Target<SqlitePin>> => shop.open({ migrations: { down: down(word) } })
+  const how = (word: string): Promise<Target<DatabasePin>> => shop.open({ migrations: { down: down(word) } })
   const applied = () => shop.sql('SELECT name FROM knex_migrations ORDER BY id').map(r => r['name'])
 
   it('C3 C11 D5: writes what will be lost aside, undoes one migration a step, tells what went and what differs', async () => {

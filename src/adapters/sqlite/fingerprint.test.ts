@@ -15,7 +15,7 @@ describe('the fingerprint of an SQLite database', () => {
   })
   afterEach(() => db.close())
 
-  const take = (): Promise<Fingerprint> => fingerprint(db, readSchema(db, null, []), signal)
+  const take = (): Promise<Fingerprint> => fingerprint(db, readSchema(db), signal)
   const changed = async (sql: string, before: Fingerprint) => {
     db.exec(sql)
     return compareFingerprints(before, await take()).map(d => d.text)
@@ -90,7 +90,7 @@ describe('the fingerprint of an SQLite database', () => {
 
   it('stops when told', async () => {
     db.exec('CREATE TABLE t (v); INSERT INTO t VALUES (1)')
-    await expect(fingerprint(db, readSchema(db, null, []), AbortSignal.abort())).rejects.toThrow()
+    await expect(fingerprint(db, readSchema(db), AbortSignal.abort())).rejects.toThrow()
   })
 })
 
@@ -98,7 +98,7 @@ describe('the schema of an SQLite database', () => {
   const schemaOf = (sql: string) => {
     const db = new DatabaseSync(':memory:')
     db.exec(sql)
-    const schema = readSchema(db, null, [])
+    const schema = readSchema(db)
     db.close()
     return schema
   }

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import { BackoutError } from '../../core/errors.ts'
+import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { all, quoted, sqliteCode } from './database.ts'
@@ -13,10 +14,20 @@ const MOST_ROWS = 8192
 const MOST_BYTES = 8 * 1024 * 1024
 
 /** Reads every value of every table of the schema. Lets other work go on between chunks. */
-export async function fingerprint(db: DatabaseSync, schema: SchemaShape, signal: AbortSignal): Promise<Fingerprint> {
+export async function fingerprint(
+  db: DatabaseSync,
+  schema: SchemaShape,
+  signal: AbortSignal,
+  part?: FingerprintPart,
+): Promise<Fingerprint> {
   const tables: Record<string, TableFingerprint> = {}
-  for (const [name, shape] of Object.entries(schema.tables))
-    tables[name] = await tableFingerprint(db, name, shape, signal)
+  for (const [name, shape] of Object.entries(schema.tables)) {
+    if (part !== undefined && !part.tables.includes(name)) continue
+    const columns = part?.columns?.[name]
+    const rows = part?.rows
+    const only = { ...(columns === undefined ? {} : { columns }), ...(rows === undefined ? {} : { rows }) }
+    tables[name] = await tableFingerprint(db, name, shape, signal, only)
+  }
   return { method: METHOD, tables }
 }
 

@@ -2,15 +2,15 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Proposal, Target } from '../../core/contract.ts'
-import type { SqlitePin } from './config.ts'
+import type { DatabasePin } from '../../data/flow/settings.ts'
 import { APP, ask, makeShop, type Shop } from './test/shop.ts'
 
 const signal = new AbortController().signal
 
 describe('what an SQLite database says before it is taken back', () => {
   let shop: Shop
-  let target: Target<SqlitePin>
-  let pin: SqlitePin
+  let target: Target<DatabasePin>
+  let pin: DatabasePin
 
   beforeEach(async () => {
     shop = await makeShop()
@@ -100,7 +100,11 @@ describe('what an SQLite database says before it is taken back', () => {
     pin = await target.capture(await target.observe(signal), { ...shop.act(), purpose: 'release', release: 'v1' })
     shop.sql('UPDATE orders SET total = 0')
     expect((await proposal('migrate-down')).steps).toEqual([])
-    expect((await proposal('restore')).steps.map(s => s.id)).toEqual(['db/backup', 'db/restore'])
+    expect((await proposal('restore')).steps.map(s => s.id)).toEqual([
+      'db/backup',
+      'db/restore/load',
+      'db/restore/swap',
+    ])
   })
 
   it.each([

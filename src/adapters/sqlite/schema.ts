@@ -1,54 +1,20 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { type Bookkeeping, isBookkeeping, recognise } from '../../data/bookkeeping.ts'
 import type { ColumnShape, SchemaShape, TableShape } from '../../data/schema.ts'
 import { all, type Row } from './database.ts'
-
-export interface Level {
-  readonly tool: string | null
-  readonly applied: readonly string[]
-}
-
-export interface Migrations {
-  readonly tool: Bookkeeping | null
-  readonly level: Level
-  /** Begun and not ended, or locked by the tool. For people. */
-  readonly unfinished: readonly string[]
-}
 
 /** Names of the tables that hold data, the hidden ones of full-text search and the like included. */
 function tablesOf(db: DatabaseSync): string[] {
   const rows = all(db, `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')`)
   return rows
     .map(row => String(row['name']))
-    .filter(name => !name.startsWith('sqlite_'))
+    .filter(name => !/^(sqlite|backout)_/i.test(name))
     .sort()
 }
 
-/** What the migration tool says. `query`: the settings' own list of applied migrations. */
-export function readMigrations(db: DatabaseSync, named: string | undefined, query: string | undefined): Migrations {
-  if (query !== undefined) {
-    return { tool: null, level: { tool: 'custom', applied: firstColumn(db, query) }, unfinished: [] }
-  }
-  const columns = Object.fromEntries(tablesOf(db).map(t => [t, columnsOf(db, t).map(c => String(c['name']))]))
-  const tool = recognise(columns, named)
-  if (tool === null) return { tool, level: { tool: null, applied: [] }, unfinished: [] }
-  const dirty = tool.dirty === undefined ? [] : firstColumn(db, tool.dirty)
-  const unfinished = dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
-  if (tool.lock !== undefined && columns[tool.lock.table] !== undefined && all(db, tool.lock.held).length > 0) {
-    unfinished.push(`${tool.tool} holds its migration lock (${tool.lock.table})`)
-  }
-  return { tool, level: { tool: tool.tool, applied: firstColumn(db, tool.applied) }, unfinished }
-}
-
-function firstColumn(db: DatabaseSync, sql: string): string[] {
-  return all(db, sql).map(row => String(Object.values(row)[0]))
-}
-
-/** The schema as far as it binds an application. The migration tool's own tables, and those named as such, are left out. */
-export function readSchema(db: DatabaseSync, tool: Bookkeeping | null, own: readonly string[]): SchemaShape {
-  const tables = tablesOf(db).filter(name => !isBookkeeping(name, tool) && !own.includes(name))
+/** Everything that binds an application. Names that begin with `backout_` are Backout's own. */
+export function readSchema(db: DatabaseSync): SchemaShape {
   return {
-    tables: Object.fromEntries(tables.map(name => [name, tableShape(db, name)])),
+    tables: Object.fromEntries(tablesOf(db).map(name => [name, tableShape(db, name)])),
     views: { ...texts(db, 'view'), ...virtuals(db) },
     triggers: texts(db, 'trigger'),
     others: {},
@@ -143,7 +109,11 @@ function sqlOf(db: DatabaseSync, type: string, name: string): string {
 }
 
 function texts(db: DatabaseSync, type: string): Record<string, string> {
-  const rows = all(db, 'SELECT name, sql FROM sqlite_schema WHERE type = ? ORDER BY name', type)
+  const rows = all(
+    db,
+    `SELECT name, sql FROM sqlite_schema WHERE type = ? AND name NOT LIKE 'backout\\_%' ESCAPE '\\' ORDER BY name`,
+    type,
+  )
   return Object.fromEntries(rows.map(row => [String(row['name']), plain(String(row['sql']))]))
 }
 

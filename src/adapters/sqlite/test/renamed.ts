@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Backup, Fact, OpenContext, Proposal, Question, Step, StepAct, Target } from '../../../core/contract.ts'
 import type { Json } from '../../../core/json.ts'
 import { stepAct } from '../../../../test/conformance/walk.ts'
-import type { SqlitePin } from '../config.ts'
+import type { DatabasePin } from '../../../data/flow/settings.ts'
 import { sqlite } from '../index.ts'
 import { ask } from './shop.ts'
 
@@ -38,11 +38,11 @@ export interface Between {
   readonly dir: string
   readonly file: string
   readonly ctx: OpenContext
-  readonly pin: SqlitePin
+  readonly pin: DatabasePin
   readonly settings: Record<string, unknown>
   sql(text: string): Record<string, unknown>[]
-  open(more?: Record<string, unknown>): Promise<Target<SqlitePin>>
-  propose(rung?: string, more?: Partial<Question<SqlitePin>>): Promise<Proposal>
+  open(more?: Record<string, unknown>): Promise<Target<DatabasePin>>
+  propose(rung?: string, more?: Partial<Question<DatabasePin>>): Promise<Proposal>
   act(step: Step, more?: Partial<StepAct>): StepAct
   /** What steps told. */
   readonly facts: Fact[]

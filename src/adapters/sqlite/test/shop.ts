@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { OpenContext, Question, StepAct, Target } from '../../../core/contract.ts'
 import { stepAct } from '../../../../test/conformance/walk.ts'
-import { type SqliteConfig, type SqlitePin, sqliteConfig } from '../config.ts'
+import type { DatabasePin } from '../../../data/flow/settings.ts'
+import { type SqliteConfig, sqliteConfig } from '../config.ts'
 import { sqlite } from '../index.ts'
 
 /** Migrations of the bad release, with their ways back, in the bookkeeping of Knex. */
@@ -38,7 +39,7 @@ export interface Shop {
   /** Runs SQL as the application would. */
   sql(text: string): Record<string, unknown>[]
   upgrade(): void
-  open(more?: Record<string, unknown>): Promise<Target<SqlitePin>>
+  open(more?: Record<string, unknown>): Promise<Target<DatabasePin>>
   act(more?: Partial<StepAct>): StepAct
   dispose(): Promise<void>
 }
@@ -116,11 +117,11 @@ export function down(how = ''): string[] {
 export const APP = [{ id: 'shop', serves: ['stopped', 'drained', 'exec-from'] as const }]
 
 export function ask(
-  target: Awaited<ReturnType<Target<SqlitePin>['observe']>>,
-  to: SqlitePin,
+  target: Awaited<ReturnType<Target<DatabasePin>['observe']>>,
+  to: DatabasePin,
   rung: string,
-  more: Partial<Question<SqlitePin>> = {},
-): Question<SqlitePin> {
+  more: Partial<Question<DatabasePin>> = {},
+): Question<DatabasePin> {
   return {
     from: target,
     to,

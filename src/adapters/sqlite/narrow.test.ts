@@ -1,0 +1,135 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { Proposal, Step } from '../../core/contract.ts'
+import { type Between, makeBetween } from './test/renamed.ts'
+
+const anew = (columns: string, select = '*') =>
+  `CREATE TABLE anew (${columns}); INSERT INTO anew SELECT ${select} FROM t; DROP TABLE t; ALTER TABLE anew RENAME TO t`
+const BASE = `CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, mail TEXT);
+  CREATE UNIQUE INDEX one_mail ON t (mail); INSERT INTO t VALUES (1, 5, 'a@x')`
+
+describe('C11 B4: what does not fit the narrower schema is counted before it comes back', () => {
+  let world: Between
+  afterEach(() => world.dispose())
+
+  const upgraded = async (up: string, since: string) => {
+    world = await makeBetween(BASE, { '002_wide': { up, down: 'SELECT 1' } })
+    world.sql(since)
+    return world.propose()
+  }
+  const lost = (p: Proposal) => Object.fromEntries(p.impact.loss.map(l => [l.what, l.count]))
+  const said = (p: Proposal, code: string) => p.findings.filter(f => f.code === code).map(f => f.what)
+
+  it('values missing where NOT NULL comes back', async () => {
+    const down = await upgraded(
+      `${anew('id INTEGER PRIMARY KEY, n INTEGER, mail TEXT')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,
+      `INSERT INTO t VALUES (2, NULL, 'b@x'), (3, NULL, 'c@x')`,
+    )
+    expect(lost(down)).toEqual({ 't.n (no value)': 2 })
+    expect(said(down, 'rows_do_not_fit')).toEqual(['2 values do not fit the old schema: t.n is NOT NULL again'])
+  })
+
+  it('values of another kind where the type comes back', async () => {
+    const down = await upgraded(
+      `${anew('id INTEGER PRIMARY KEY, n TEXT NOT NULL, mail TEXT')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,
+      `INSERT INTO t VALUES (2, '007', 'b@x'), (3, 'many', 'c@x'), (4, '8', 'd@x')`,
+    )
+    expect(lost(down)).toEqual({ 't.n (too wide)': 2 })
+  })
+
+  it('rows that are there twice where uniqueness comes back', async () => {
+    const down = await upgraded(
+      'DROP INDEX one_mail',
+      `INSERT INTO t VALUES (2, 1, 'a@x'), (3, 1, 'a@x'), (4, 1, NULL), (5, 1, NULL)`,
+    )
+    expect(lost(down)).toEqual({ 't (mail twice)': 2 })
+    const step = down.steps[1] as Step
+    const refused = (await world.open()).apply(step, world.act(step, { accepts: loss => loss.length === 0 }))
+    await expect(refused).rejects.toMatchObject({ code: 'loss_not_accepted' })
+  })
+
+  it('says nothing where everything fits, and what undoing keeps busy where the table is big', async () => {
+    const down = await upgraded(
+      `${anew('id INTEGER PRIMARY KEY, n INTEGER, mail TEXT')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,
+      `WITH RECURSIVE k(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM k WHERE i < 12000) INSERT INTO t SELECT i, i, i FROM k`,
+    )
+    expect(down.impact.loss).toEqual([])
+    expect(said(down, 'rows_do_not_fit')).toEqual([])
+    expect(said(down, 'long_lock')).toEqual([
+      'Undoing rewrites the whole table t (about 12000 rows), and others wait for it meanwhile',
+    ])
+  })
+})
+
+describe('C11: leaving the schema says, for each difference, why the old release can or cannot live with it', () => {
+  let world: Between
+  afterEach(() => world.dispose())
+
+  it.each([
+    [
+      'ALTER TABLE t ADD COLUMN x',
+      'note',
+      'column t.x was added (no type, nullable): rows that the old release writes stay without it',
+    ],
+    ['ALTER TABLE t ADD COLUMN x DEFAULT 7', 'note', 'rows that the old release writes get 7'],
+    ['CREATE TABLE u (v)', 'note', 'table u was added: the old release does not know it, and leaves it alone'],
+    ['CREATE INDEX i ON t (n)', 'note', 'index t.i was added (t(n)): it refuses nothing'],
+    [
+      'ALTER TABLE t DROP COLUMN n',
+      'blocker',
+      'column t.n is gone: the old release reads and writes it: its queries fail',
+    ],
+    ['CREATE UNIQUE INDEX i ON t (n)', 'blocker', 'it refuses rows that the old release may write'],
+    ['DROP INDEX one_mail', 'blocker', 'the old release relies on it to refuse rows'],
+    [anew('id INTEGER PRIMARY KEY, n INTEGER, mail TEXT'), 'blocker', 'it does not expect rows without a value'],
+    [anew('id INTEGER PRIMARY KEY, n REAL NOT NULL, mail TEXT'), 'blocker', 'the old release expects INTEGER'],
+    [
+      anew('id INTEGER PRIMARY KEY, n INTEGER NOT NULL, mail TEXT, x NOT NULL', '*, 1'),
+      'blocker',
+      'its rows are refused',
+    ],
+    ['CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END', 'blocker', 'it acts on what the old release writes'],
+  ])('%s', async (up, level, why) => {
+    world = await makeBetween(BASE, { '002_bad': { up, down: 'SELECT 1' } })
+    const { findings } = await world.propose('leave')
+    const told = findings.filter(f => f.level === level && f.code.startsWith('schema_')).map(f => f.what)
+    expect(told.join()).toContain(why)
+  })
+})
+
+describe('C2 C11: several migration tools in one database', () => {
+  let world: Between
+  afterEach(() => world.dispose())
+
+  const PRISMA = `CREATE TABLE _prisma_migrations (migration_name, finished_at, rolled_back_at, started_at);
+    INSERT INTO _prisma_migrations VALUES ('001_base', 1, NULL, 1)`
+  const LATER = `INSERT INTO _prisma_migrations VALUES ('002_more', 2, NULL, 2)`
+  const add = { '002_x': { up: 'ALTER TABLE t ADD COLUMN x', down: 'ALTER TABLE t DROP COLUMN x' } }
+
+  it('counts the tables of none of them as data, and sees what any of them has under way', async () => {
+    world = await makeBetween(`${BASE}; ${PRISMA}`, add)
+    expect(world.pin.level).toEqual({ tool: 'knex', applied: ['001_start'], others: { prisma: ['001_base'] } })
+    expect(Object.keys(world.pin.schema.tables)).toEqual(['t'])
+    world.sql(`INSERT INTO _prisma_migrations VALUES ('003_half', NULL, NULL, 3)`)
+    const { inFlight } = await (await world.open()).observe(new AbortController().signal)
+    expect(inFlight.map(f => f.what)).toEqual(['prisma migration 003_half began and did not end'])
+  })
+
+  it('does not undo with one tool what another applied', async () => {
+    world = await makeBetween(`${BASE}; ${PRISMA}`, add)
+    expect((await world.propose()).findings.filter(f => f.level === 'blocker')).toEqual([])
+    world.sql(LATER)
+    const blockers = (await world.propose()).findings.filter(f => f.level === 'blocker')
+    expect(blockers.map(f => [f.code, f.what])).toEqual([
+      ['other_tool_between', 'prisma applied 002_more since, and `migrations.down` undoes what knex applied'],
+    ])
+    expect((await world.propose('leave')).impact.staysBehind).toContain('prisma applied 002_more since')
+  })
+
+  it('asks the one that the settings name', async () => {
+    world = await makeBetween(`${BASE}; ${PRISMA}`, add)
+    const named = await world.open({ migrations: { tool: 'prisma' } })
+    expect((await named.observe(new AbortController().signal)).state).toMatchObject({
+      level: { tool: 'prisma', applied: ['001_base'], others: { knex: ['001_start', '002_x'] } },
+    })
+  })
+})

@@ -1,0 +1,58 @@
+import type { ColumnShape, SchemaDifference, SchemaShape } from './schema.ts'
+
+/** Why a release that only knows the baseline can, or cannot, live with one difference. For people. */
+export function reasonFor(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
+  switch (d.object) {
+    case 'table':
+      return d.is === 'added' ? 'the old release does not know it, and leaves it alone' : 'the old release asks for it'
+    case 'column':
+      return columnReason(d, columnOf(base, d), columnOf(now, d))
+    case 'index':
+      return indexReason(d, base, now)
+    case 'constraint':
+      return d.is === 'added'
+        ? 'it may refuse rows that the old release writes'
+        : 'the old release relies on it to refuse rows'
+    case 'view':
+      return d.is === 'added' ? 'the old release does not ask for it' : 'the old release may ask for it as it was'
+    case 'trigger':
+      return d.is === 'added'
+        ? 'it acts on what the old release writes'
+        : 'the old release relies on what it did to its rows'
+    case 'other':
+      return d.is === 'added' ? 'the old release does not use it' : 'the old release may use it as it was'
+  }
+}
+
+function columnOf(schema: SchemaShape, { table, member }: SchemaDifference): ColumnShape | undefined {
+  return schema.tables[table]?.columns[member ?? '']
+}
+
+function columnReason(d: SchemaDifference, then?: ColumnShape, now?: ColumnShape): string {
+  if (d.is === 'gone') return 'the old release reads and writes it: its queries fail'
+  if (d.is === 'added') return addedReason(now)
+  const reasons: string[] = []
+  if (then?.type !== now?.type) reasons.push(`the old release expects ${then?.type || 'no type'}`)
+  if (then?.nullable === true && now?.nullable === false)
+    reasons.push('rows that it writes without a value are refused')
+  if (then?.nullable === false && now?.nullable === true) reasons.push('it does not expect rows without a value')
+  if (then?.default !== now?.default) reasons.push(`it relies on the default ${then?.default ?? 'of none'}`)
+  if (then?.generated !== now?.generated) reasons.push('who writes the value is another now')
+  return reasons.join(', and ')
+}
+
+function addedReason(now?: ColumnShape): string {
+  if (now === undefined) return ''
+  if (now.generated) return 'it is computed, whoever writes the row'
+  if (now.default !== null) return `rows that the old release writes get ${now.default}`
+  if (now.nullable) return 'rows that the old release writes stay without it'
+  return 'it must have a value, and the old release gives it none: its rows are refused'
+}
+
+function indexReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
+  const unique = (schema: SchemaShape) => schema.tables[d.table]?.indexes[d.member ?? '']?.unique === true
+  if (d.is === 'added') return unique(now) ? 'it refuses rows that the old release may write' : 'it refuses nothing'
+  return unique(base)
+    ? 'the old release relies on it to refuse rows'
+    : 'queries of the old release may be slow without it'
+}

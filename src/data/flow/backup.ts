@@ -1,0 +1,132 @@
+import { iso, systemClock } from '../../core/clock.ts'
+import type { Backup, BackupAbout, CaptureAct, Proof, StepAct } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
+import { z } from 'zod'
+import { compareFingerprints } from '../diff.ts'
+import type { Image, Reader } from '../engine.ts'
+import { fingerprintShape } from '../fingerprint.ts'
+import type { Rename } from '../renames.ts'
+import { compareSchemas, schemaShape } from '../schema.ts'
+import { writeAside } from './aside.ts'
+import { wholeImage } from './whole.ts'
+import { type BackupFacts, factsIn } from './facts.ts'
+import { readLive } from './level.ts'
+import { candidates, findRenames } from './renames.ts'
+import { jobOf, type Site } from './site.ts'
+
+export type Act = CaptureAct | StepAct
+
+/** What going down goes back to. */
+export const releaseShape = z.object({
+  schema: schemaShape,
+  /** Id of the release's backup. */
+  backup: z.string().nullable(),
+  /** Of the tables in which something may have been renamed. */
+  data: fingerprintShape,
+})
+export type Release = z.infer<typeof releaseShape>
+
+/**
+ * Dumps the database while others may go on using it: dump, schema and fingerprint are of one instant.
+ * `release`: what is in the database beyond its schema is written out as well; what was renamed since is told.
+ */
+export async function makeBackup(
+  site: Site,
+  act: Act,
+  about: BackupAbout,
+  release: Release | null = null,
+): Promise<Backup> {
+  const renames = release === null ? [] : await renamesSince(site, act, release)
+  const draft = await act.backups.begin(about)
+  try {
+    const { dumped, read } = await site.engine.dump(draft.dir, jobOf(act), db => {
+      act.progress({ text: 'taking the fingerprint' })
+      return factsOf(site, db, draft.dir, release, renames)
+    })
+    return await draft.seal(toJson({ ...read, dump: dumped }))
+  } catch (error) {
+    await draft.discard()
+    throw error
+  }
+}
+
+async function renamesSince(site: Site, act: Act, release: Release): Promise<Rename[]> {
+  const { schema } = await site.engine.reading(act.signal, db => readLive(site, db))
+  if (candidates(site, release.schema, schema).length === 0) return []
+  const image = await wholeImage(site, act, release.backup)
+  const { renames } = await findRenames(site, { ...release, image }, act.signal)
+  return renames.map(({ was, now }) => ({ was, now }))
+}
+
+async function factsOf(
+  site: Site,
+  db: Reader,
+  dir: string,
+  release: Release | null,
+  renames: readonly Rename[],
+): Promise<Omit<BackupFacts, 'dump'>> {
+  const live = await readLive(site, db)
+  const declared = site.settings.loses.filter(l => live.level.applied.includes(l.migration))
+  return {
+    kind: site.engine.dialect.kind,
+    identity: await site.engine.identity(new AbortController().signal),
+    at: iso(systemClock.now()),
+    level: live.level,
+    schema: live.schema,
+    fingerprint: await db.fingerprint(live.schema),
+    lost:
+      release === null
+        ? {}
+        : await writeAside(site, db, { base: release.schema, live: live.schema, declared, renames }, dir),
+    renames: [...renames],
+  }
+}
+
+/** Loads the backup into a scratch place, compares it with what was backed up, and records what that showed. */
+export async function prove(site: Site, backup: Backup, act: Act): Promise<Backup> {
+  act.progress({ text: 'restoring the backup into a scratch place' })
+  const start = systemClock.mono()
+  const differences = await tryLoading(site, backup, act)
+  return recordProof(backup, act, differences, systemClock.mono() - start)
+}
+
+/** `ms`: how long loading and comparing took; what a plan reckons with. Throws `backup_unproven` where there are differences. */
+export async function recordProof(backup: Backup, act: Act, differences: string[], ms: number): Promise<Backup> {
+  const proof: Proof = { at: iso(systemClock.now()), ms: Math.round(ms), ok: differences.length === 0, differences }
+  const proven = await act.backups.recordProof(backup.id, proof)
+  if (proof.ok) return proven
+  throw new BackoutError({
+    code: 'backup_unproven',
+    what: `Restoring the backup ${backup.id} did not give back what was backed up`,
+    cause: differences.slice(0, 5).join('\n'),
+    next: 'look at the disk, then make the backup again',
+    exit: 'failed',
+  })
+}
+
+async function tryLoading(site: Site, backup: Backup, act: Act): Promise<string[]> {
+  try {
+    const image = await site.engine.beside(backup, 'scratch', backup.id, jobOf(act))
+    try {
+      return await differencesOf(site, backup, image, act.signal)
+    } finally {
+      await image.drop()
+    }
+  } catch (error) {
+    act.signal.throwIfAborted()
+    return [messageOf(error)]
+  }
+}
+
+/** In what a loaded backup is not what was backed up. */
+export async function differencesOf(site: Site, backup: Backup, image: Image, signal: AbortSignal): Promise<string[]> {
+  const facts = factsIn(backup, site.engine.dialect.kind)
+  if (facts === null) return ['the backup does not say what it holds']
+  return image.reading(signal, async db => {
+    const { schema } = await readLive(site, db)
+    const data = await db.fingerprint(schema)
+    const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
+    return [...compareSchemas(facts.schema, schema).map(d => d.text), ...differing]
+  })
+}

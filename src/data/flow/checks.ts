@@ -1,0 +1,177 @@
+import { access } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Backup, Finding, Need, Question } from '../../core/contract.ts'
+import { messageOf } from '../../core/errors.ts'
+import { reveal } from '../../core/secret.ts'
+import type { Between } from '../bookkeeping.ts'
+import { notRestored } from '../loss.ts'
+import { type Doubt, nameOf, type Rename, type Renames } from '../renames.ts'
+import type { SchemaDifference } from '../schema.ts'
+import { factsIn } from './facts.ts'
+import type { Live } from './level.ts'
+import type { DatabasePin } from './settings.ts'
+import { backupStamp, measuredOnce, nounOf, type Site } from './site.ts'
+
+type Ask = Question<DatabasePin>
+export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => Finding
+
+export function saying(component: string): Say {
+  return (level, code, what, remedy) => ({ level, code, component, what, remedy })
+}
+
+/** The components that write and can be stopped, as needs. */
+export function writersOf(site: Site, question: Ask): Omit<Need, 'by'>[] {
+  if (site.settings.writers === 'none') return []
+  const able = question.dependents.filter(d => d.serves.includes('stopped'))
+  return able.map(d => ({ of: d.id, what: 'stopped' as const }))
+}
+
+export function writerFindings(site: Site, question: Ask, say: Say): Finding[] {
+  if (site.settings.writers === 'none' || writersOf(site, question).length > 0) return []
+  const what = `Nobody is known who writes ${site.engine.name} and could be stopped first`
+  const remedy = `let the components that write depend on ${site.ctx.component} (dependsOn), or set \`writers: none\` if nothing writes`
+  return [say('blocker', 'writers_unknown', what, remedy)]
+}
+
+/** Whether the release's backup is there, whole and proven. `level`: how grave it is where it is not. */
+export async function backupFindings(
+  question: Ask,
+  site: Site,
+  say: Say,
+  level: 'blocker' | 'warning',
+): Promise<{ findings: Finding[]; backup: Backup | null }> {
+  const { to, release } = question
+  const none = (code: string, what: string, remedy: string) => ({
+    findings: [say(level, code, what, remedy)],
+    backup: null,
+  })
+  if (to.backup === null) {
+    return none('backup_missing', `The release ${release} has no backup of its own`, 'restore another release')
+  }
+  const backup = await site.ctx.backups.get(to.backup).catch((error: unknown) => messageOf(error))
+  if (typeof backup === 'string') {
+    const remedy = 'bring it back from where copies are kept, or go back to another release'
+    return none('backup_missing', `The backup ${to.backup} of release ${release} is gone: ${backup}`, remedy)
+  }
+  const altered = await measuredOnce(site, `check ${backup.id}`, await backupStamp(backup), () =>
+    site.ctx.backups.check(backup.id, question.signal),
+  )
+  const findings: Finding[] = []
+  if (altered.length > 0 || factsIn(backup, site.engine.dialect.kind) === null) {
+    const what = `The backup ${backup.id} is not as it was made: ${altered.slice(0, 3).join(', ') || 'no facts'}`
+    findings.push(say(level, 'backup_altered', what, 'bring a good copy back, or go back to another release'))
+  }
+  if (backup.proof?.ok !== true) {
+    const why = backup.proof === null ? 'was never proven' : 'failed its proof'
+    const what = `The backup ${backup.id} ${why}`
+    findings.push(say(level, 'backup_unproven', what, 'capture the release again, or prove the backup'))
+  }
+  return { findings, backup }
+}
+
+/** What the tool and the settings say about undoing these migrations. */
+export async function downFindings(site: Site, live: Live, between: Between, say: Say): Promise<Finding[]> {
+  const { down, downScripts } = site.settings.migrations
+  const out: Finding[] = []
+  const tool = live.level.tool ?? 'the migration tool'
+  if (live.unfinished.length > 0) {
+    const remedy = `finish or repair it with ${tool}, or take the rung \`restore\``
+    out.push(say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy))
+  }
+  if (between.missing.length > 0) {
+    const what = `Migrations of the release are not applied any more: ${between.missing.join(', ')}`
+    out.push(say('blocker', 'migrations_missing', what, 'apply them again by hand, or take the rung `restore`'))
+  }
+  if (between.extra.length === 0) return out
+  out.push(say('note', 'migrations_between', `To undo, newest first: ${between.extra.join(', ')}`, ''))
+  if (down === undefined) out.push(noDown(live, say))
+  else if (!inOrder(live, between) && !down.some(word => reveal(word).includes('BACKOUT_MIGRATION'))) {
+    const what = `${between.extra.join(', ')} ${between.extra.length > 1 ? 'are' : 'is'} older than migrations that stay`
+    const remedy = 'let `migrations.down` undo the migration named in $BACKOUT_MIGRATION, not just the newest'
+    out.push(say('blocker', 'migrations_interleaved', what, remedy))
+  }
+  if (downScripts !== undefined) out.push(...(await scriptFindings(site, downScripts, between, say)))
+  return out
+}
+
+function noDown(live: Live, say: Say): Finding {
+  const own = live.tool?.down
+  const hint =
+    own == null ? 'a command that undoes the migration named in $BACKOUT_MIGRATION' : `for example \`${own}\``
+  const lacks = live.tool !== null && own === null ? `${live.tool.tool} has no way to undo a migration, and ` : ''
+  return say('blocker', 'no_down_command', `${lacks}\`migrations.down\` is not set`, `set it: ${hint}`)
+}
+
+function inOrder(live: Live, { extra }: Between): boolean {
+  const newest = live.level.applied.slice(live.level.applied.length - extra.length).toReversed()
+  return newest.join('\0') === extra.join('\0')
+}
+
+async function scriptFindings(site: Site, template: string, { extra }: Between, say: Say): Promise<Finding[]> {
+  const gone: string[] = []
+  for (const name of extra) {
+    const file = resolve(site.ctx.baseDir, template.replaceAll('{name}', name))
+    await access(file).catch(() => gone.push(name))
+  }
+  if (gone.length === 0) return []
+  const what = `No down-script is there for ${gone.join(', ')} (${template})`
+  return [say('blocker', 'migration_without_down', what, 'write it, or take the rung `restore`')]
+}
+
+/** What going back cannot give back because the release destroyed it. */
+export function goneFindings(
+  differences: readonly SchemaDifference[],
+  renames: readonly Rename[],
+  say: Say,
+): Finding[] {
+  return notRestored(differences, renames).map(d => {
+    const what = `${d.text}, or was renamed: undoing the migration brings back the ${d.object}, its content only if the down-script does`
+    return say('warning', 'content_gone', what, 'the rung `restore` brings the content back as it was at the release')
+  })
+}
+
+/** What was taken for a rename, and what was not though it looks like one and is counted as lost. `by`: "the backup". */
+export function renameFindings(
+  { renames, doubts }: Renames,
+  lost: ReadonlySet<string>,
+  by: string,
+  say: Say,
+): Finding[] {
+  const taken = renames.map(r => {
+    if (r.known === true) {
+      const what = `${nameOf(r.now)} is ${nameOf(r.was)} under another name, as the database itself knows; checked again after undoing`
+      return say('note', 'renamed', what, '')
+    }
+    const held = `${nameOf(r.now)} holds what ${nameOf(r.was)} held in ${r.equal} of ${r.rows} rows of ${by}`
+    return say('note', 'renamed', `${held}: taken for a rename; checked again after undoing`, '')
+  })
+  const counted = doubts.filter(d => lost.has(nameOf(d.now)))
+  const doubtful = counted.map(d => say('note', 'rename_unproven', `${doubtText(d, by)}: counted as lost`, ''))
+  return [...taken, ...doubtful]
+}
+
+function doubtText(doubt: Doubt, by: string): string {
+  const [from, to] = [nameOf(doubt.was), nameOf(doubt.now)]
+  if (doubt.why === 'differs') {
+    return `${to} holds what ${from} held in no more than ${doubt.equal} of ${doubt.rows} rows of ${by}, so that it is no rename`
+  }
+  if (doubt.why === 'ambiguous') {
+    const others = doubt.rivals.map(r => `${nameOf(r.now)} what ${nameOf(r.was)} held`)
+    return `${to} holds what ${from} held, and ${others.join(' and ')}, so that nobody can tell what was renamed`
+  }
+  const because = doubt.why === 'untold' ? doubt.untold : `no row of ${by} has a value to compare`
+  return `Whether ${to} is ${from} under another name cannot be told, for ${because}`
+}
+
+/** Room for what will be written beside the database. */
+export async function roomFindings(site: Site, bytes: number, signal: AbortSignal, say: Say): Promise<Finding[]> {
+  const free = await site.engine.freeBytes(signal)
+  const needed = Math.ceil(bytes * 1.1)
+  if (free === null || free >= needed) return []
+  const what = `The disk of the ${nounOf(site)} ${site.engine.name} has ${megabytes(free)} free, the restore needs ${megabytes(needed)}`
+  return [say('blocker', 'disk_full', what, 'free space there')]
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1_048_576)} MB`
+}

@@ -1,0 +1,74 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import type { ExecResult, StepAct } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { reveal } from '../../core/secret.ts'
+import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
+import type { Site } from './site.ts'
+
+/** Kept before the command starts, so that a later process finds what it left behind. */
+const handleShape = z.object({
+  pgid: z.number().optional(),
+  elsewhere: z.string().optional(),
+  /** The backup that knows what must be there again under its old name. */
+  check: z.string().optional(),
+  /** It was, and may be written to again. */
+  checked: z.boolean().optional(),
+})
+
+export function handleOf(act: StepAct): z.infer<typeof handleShape> {
+  return handleShape.safeParse(act.handle).data ?? {}
+}
+
+/** True where a command of this step was begun and nobody saw it end. */
+export function begun(act: StepAct): boolean {
+  const handle = handleOf(act)
+  return handle.pgid !== undefined || handle.elsewhere !== undefined
+}
+
+export function checked(act: StepAct): boolean {
+  return handleOf(act).checked === true
+}
+
+export async function stillAtIt({ engine }: Site, act: StepAct): Promise<string | null> {
+  const { pgid, elsewhere } = handleOf(act)
+  if (elsewhere !== undefined && (await markAlive(act.idem))) {
+    return `the command that ${elsewhere} ran is alive, working on ${engine.name}`
+  }
+  if (pgid === undefined || !(await groupAlive(pgid, act.idem))) return null
+  return `the command's process group ${pgid} is alive, working on ${engine.name}`
+}
+
+/** Runs the project's own tool for one migration, where the down-scripts are. `check`: what the handle is to keep. */
+export async function runDown(
+  site: Site,
+  what: { migration: string; level: string },
+  check: string | null,
+  act: StepAct,
+): Promise<ExecResult> {
+  const { down, runIn, cwd, downLimit } = site.settings.migrations
+  if (down === undefined)
+    throw new BackoutError({ code: 'no_down_command', what: 'migrations.down is not set any more' })
+  const argv = down.map(reveal)
+  const env = { BACKOUT_MIGRATION: what.migration, BACKOUT_LEVEL: what.level, ...site.engine.toolEnv() }
+  const kept = check === null ? {} : { check }
+  if (runIn !== undefined) {
+    await act.note({ elsewhere: runIn, ...kept })
+    const result = await act.exec(runIn, 'from', argv, env)
+    await act.note({ ended: true, ...kept })
+    return result
+  }
+  const command = {
+    argv,
+    env,
+    cwd: resolve(site.ctx.baseDir, cwd),
+    limitMs: downLimit,
+    idem: act.idem,
+    onSpawn: (pgid: number) => act.note({ pgid, ...kept }),
+  }
+  try {
+    return await runLocal(command, act.signal)
+  } finally {
+    await act.note({ ended: true, ...kept })
+  }
+}

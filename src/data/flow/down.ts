@@ -1,0 +1,216 @@
+import { z } from 'zod'
+import type { ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { sameJson } from '../../core/json.ts'
+import { redact } from '../../core/secret.ts'
+import { between } from '../bookkeeping.ts'
+import { compareFingerprints } from '../diff.ts'
+import { nameOf } from '../renames.ts'
+import { compareSchemas, type SchemaDifference, schemaShape } from '../schema.ts'
+import { type Kept, keptBackup, type NotBack, notBack, refuseWritten, shortfall } from './came-back.ts'
+import { begun, checked, handleOf, runDown, stillAtIt } from './down-command.ts'
+import { factsIn } from './facts.ts'
+import { type Live, readLive } from './level.ts'
+import { lostByUndoing } from './lost.ts'
+import { notBackError } from './mend.ts'
+import type { Site } from './site.ts'
+
+const downArgs = z.object({
+  migration: z.string(),
+  /** What is applied right before this step. */
+  before: z.array(z.string()),
+  /** The newest migration that stays; empty: none. */
+  level: z.string(),
+  /** The level of the release, and its schema: what everything else must be like once the last one is undone. */
+  release: z.array(z.string()),
+  schema: schemaShape,
+  /** Whether it is the first one, or the last one, that the plan undoes. */
+  first: z.boolean(),
+  last: z.boolean(),
+  /** The release's backup, which knows the data as it was. */
+  backup: z.string().nullable(),
+})
+export type DownArgs = z.infer<typeof downArgs>
+
+/** Undoes one migration. Never runs the command where the migration is not applied any more: it would undo another. */
+export async function migrateDown(site: Site, step: Step, act: StepAct): Promise<void> {
+  const args = downArgs.parse(step.args)
+  const kept = await keptFor(site, act)
+  const { live, loss } = await measured(site, args, kept, act)
+  if (live.level.applied.includes(args.migration)) {
+    refuseMoved(args, live.level.applied)
+    if (args.first && kept !== null) await refuseWritten(site, kept, live.schema, act.signal)
+    if (!act.accepts(loss)) throw notAccepted(args.migration, loss)
+    act.signal.throwIfAborted()
+    act.guard()
+    const check = kept === null || kept.facts.renames.length === 0 ? null : kept.backup.id
+    const result = await runDown(site, args, check, act)
+    if (result.code !== 0) throw downFailed(args.migration, result)
+  }
+  const after = await site.engine.reading(act.signal, db => readLive(site, db))
+  const missing = await missingAfter(site, args, kept, after, act)
+  if (kept !== null && missing.length > 0 && !checked(act)) throw notBackError(site, args.migration, kept, missing)
+  const wrong = wrongAfter(args, after)
+  if (wrong !== null) throw wrongError(args, site.engine.name, wrong)
+  await tellLost(kept, args, after, loss, act)
+  if (args.last && kept !== null && kept.facts.renames.length > 0) {
+    await act.note({ ended: true, check: kept.backup.id, checked: true })
+    await tellBack(kept, act)
+  }
+  if (args.last && args.backup !== null) await tellCompared(site, args.backup, after, act)
+}
+
+function measured(site: Site, args: DownArgs, kept: Kept | null, act: StepAct) {
+  return site.engine.reading(act.signal, async db => {
+    const live = await readLive(site, db)
+    const declared = site.settings.loses.filter(l => l.migration === args.migration)
+    // What the backup does not vouch for is counted as lost.
+    const way = { base: args.schema, live: live.schema, declared, renames: kept?.facts.renames ?? [] }
+    return { live, loss: await lostByUndoing(site, db, way) }
+  })
+}
+
+function keptFor(site: Site, act: StepAct): Promise<Kept | null> {
+  return keptBackup(site, act, handleOf(act).check ?? null)
+}
+
+/** Once the last one is undone: what was renamed and is not as it was. Rows that were declared lost may be gone. */
+async function missingAfter(
+  site: Site,
+  args: DownArgs,
+  kept: Kept | null,
+  live: Live,
+  act: StepAct,
+): Promise<NotBack[]> {
+  if (kept === null || !args.last || live.level.applied.includes(args.migration)) return []
+  const undone = kept.facts.level.applied.filter(name => !args.release.includes(name))
+  const declared = site.settings.loses.some(l => undone.includes(l.migration))
+  const missing = await notBack(site, kept, live.schema, act)
+  return missing.filter(n => !(declared && n.other === 0 && !n.nowhere))
+}
+
+async function tellBack({ backup, facts }: Kept, act: StepAct): Promise<void> {
+  for (const { was, now } of facts.renames) {
+    const rows = facts.fingerprint.tables[now.table]?.rows ?? 0
+    const text = `${nameOf(was)} holds what ${nameOf(now)} held, in all ${rows} rows of the backup ${backup.id}`
+    await act.tell({ kind: 'note', text, data: { was: nameOf(was), now: nameOf(now), rows, backup: backup.id } })
+  }
+}
+
+/** Names where the data is not what it was at the release: what was written since stays when a migration is undone. */
+async function tellCompared(site: Site, id: string, after: Live, act: StepAct): Promise<void> {
+  const facts = await act.backups.get(id).then(
+    b => factsIn(b, site.engine.dialect.kind),
+    () => null,
+  )
+  if (facts === null) return
+  const now = await site.engine.reading(act.signal, db => db.fingerprint(after.schema))
+  if (now.method !== facts.fingerprint.method) return
+  const differences = compareFingerprints(facts.fingerprint, now).map(d => d.text)
+  const text = differences.length === 0 ? 'schema and data are as at the release' : differences.join('; ')
+  await act.tell({ kind: 'note', text: `Compared with ${id}: ${text}`, data: { differences } })
+}
+
+/** A command that undoes "the newest" would undo the wrong one after somebody moved the level. */
+function refuseMoved(args: DownArgs, applied: readonly string[]): void {
+  const [then, now] = [args.before.toSorted(), applied.toSorted()]
+  if (sameJson(then, now)) return
+  const odd = [...applied.filter(m => !args.before.includes(m)), ...args.before.filter(m => !applied.includes(m))]
+  throw new BackoutError({
+    code: 'level_moved',
+    what: `The migrations are not those that the plan reckoned with before undoing ${args.migration}`,
+    cause: `other than planned: ${odd.join(', ')}`,
+    next: 'plan again: `backout plan`',
+    exit: 'moved',
+  })
+}
+
+/** What is not as it should be after this migration was undone; null: all is well. */
+function wrongAfter(args: DownArgs, live: Live): { code: string; why: string } | null {
+  if (live.level.applied.includes(args.migration)) {
+    return { code: 'down_without_effect', why: `${args.migration} is still applied` }
+  }
+  const { missing } = between(args.release, live.level.applied, live.tool?.headOnly === true)
+  if (missing.length > 0)
+    return { code: 'down_too_far', why: `${missing.join(', ')} belongs to the release and is undone` }
+  if (!args.last) return null
+  const differences = compareSchemas(args.schema, live.schema).filter(binding)
+  if (differences.length === 0) return null
+  return { code: 'schema_not_as_released', why: differences.map(d => d.text).join('; ') }
+}
+
+/** An index that merely makes something faster binds nobody. */
+function binding(difference: SchemaDifference): boolean {
+  return !(difference.object === 'index' && difference.additive)
+}
+
+function wrongError(args: DownArgs, name: string, wrong: { code: string; why: string }): BackoutError {
+  return new BackoutError({
+    code: wrong.code,
+    what: `Undoing ${args.migration} in ${name} ended, and the database is not as it should be`,
+    cause: wrong.why,
+    next: 'look at the down-script and at the database; the rung `restore` is the other way back',
+    exit: 'failed',
+  })
+}
+
+function downFailed(migration: string, result: ExecResult): BackoutError {
+  const said = redact((result.stderr.trim() || result.stdout.trim()).slice(-2000))
+  return new BackoutError({
+    code: 'down_failed',
+    what: `The command that undoes ${migration} ended with code ${result.code}`,
+    cause: said || 'it said nothing',
+    next: 'repair what it names and resume, or take the rung `restore`',
+    exit: 'failed',
+  })
+}
+
+export function notAccepted(what: string, loss: readonly Loss[]): BackoutError {
+  return new BackoutError({
+    code: 'loss_not_accepted',
+    what: `${what} would destroy more than was accepted; nothing was touched`,
+    cause: loss.map(l => `${l.what}: ${l.count} ${l.unit}`).join(', '),
+    next: 'look at the loss, then approve it: `backout plan`',
+    exit: 'waiting',
+  })
+}
+
+/** Says in the journal what is gone now, and where it was written. */
+async function tellLost(
+  kept: Kept | null,
+  args: DownArgs,
+  after: Live,
+  before: readonly Loss[],
+  act: StepAct,
+): Promise<void> {
+  const left = new Set(compareSchemas(args.schema, after.schema).flatMap(d => (d.is === 'added' ? [d.name] : [])))
+  const backup = kept?.backup.id ?? null
+  for (const loss of before.filter(l => !left.has(l.what))) {
+    const file = kept?.facts.lost[loss.what]
+    const where = backup === null ? '' : `; it is in the backup ${backup}${file === undefined ? '' : `, file ${file}`}`
+    await act.tell({
+      kind: 'lost',
+      text: `${loss.count} ${loss.unit} of ${loss.what} went with ${args.migration}${where}`,
+      data: { what: loss.what, count: loss.count, unit: loss.unit, backup, file: file ?? null },
+    })
+  }
+}
+
+export async function downVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  const args = downArgs.parse(step.args)
+  const alive = await stillAtIt(site, act)
+  if (alive !== null) return { is: 'running', why: alive }
+  const live = await site.engine.reading(act.signal, db => readLive(site, db))
+  const wrong = wrongAfter(args, live)
+  const missing = await missingAfter(site, args, await keptFor(site, act), live, act)
+  if (missing.length > 0 && !checked(act)) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
+  if (wrong === null) {
+    const since = missing.length > 0 ? '; what came back was checked right then, and was written to since' : ''
+    return { is: 'done', why: `${args.migration} is not applied any more${since}` }
+  }
+  if (wrong.code === 'down_without_effect' && begun(act)) {
+    const holder = (await site.engine.holders(act.signal)).find(h => h.busy)
+    if (holder !== undefined) return { is: 'running', why: `${holder.text} has the database open` }
+  }
+  return { is: 'not-done', why: [wrong.why, ...live.unfinished].join('; ') }
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import type { Backup } from '../../core/contract.ts'
+import type { Dialect } from '../engine.ts'
+import { dumpedShape } from '../dumped.ts'
+import { fingerprintShape } from '../fingerprint.ts'
+import { renameShape } from '../renames.ts'
+import { schemaShape } from '../schema.ts'
+import { type DatabasePin, levelShape } from './settings.ts'
+
+/** What a backup of a database knows of itself. */
+const backupFacts = z.object({
+  kind: z.enum(['postgres', 'mysql', 'sqlite']),
+  identity: z.string(),
+  at: z.string(),
+  level: levelShape,
+  schema: schemaShape,
+  fingerprint: fingerprintShape,
+  dump: dumpedShape.optional(),
+  /** What going down would destroy, written out: name of the data -> file. */
+  lost: z.record(z.string(), z.string()).default({}),
+  /** What going down must bring back under its old name, as the fingerprint has it under the new one. */
+  renames: z.array(renameShape).default([]),
+})
+export type BackupFacts = z.infer<typeof backupFacts>
+
+/** null: it is no backup of a database of this kind, but perhaps a copy of what could not be read. */
+export function factsIn(backup: Backup, kind: Dialect['kind']): BackupFacts | null {
+  const facts = backupFacts.safeParse(backup.facts).data
+  return facts?.kind === kind ? facts : null
+}
+
+export function pinOf(backup: Backup, facts: BackupFacts): DatabasePin {
+  const { identity, at, level, schema, fingerprint } = facts
+  return { identity, at, backup: backup.id, level, schema, fingerprint }
+}

@@ -1,0 +1,97 @@
+import { between, type Bookkeeping, isBookkeeping, isNamed, type Recognised, recogniseAll } from '../bookkeeping.ts'
+import type { Dialect, Reader } from '../engine.ts'
+import type { SchemaShape } from '../schema.ts'
+import type { DatabaseSettings, Level } from './settings.ts'
+import type { Site } from './site.ts'
+import { shownValue } from './values.ts'
+
+/** What the database says of itself. */
+export interface Live {
+  readonly tool: Bookkeeping | null
+  readonly level: Level
+  /** Begun and not ended, or locked by the tool. For people. */
+  readonly unfinished: readonly string[]
+  /** As far as it binds an application: the bookkeeping of migration tools, and tables named as such, are left out. */
+  readonly schema: SchemaShape
+}
+
+export async function readLive(site: Site, db: Reader): Promise<Live> {
+  const { migrations } = site.settings
+  const whole = await db.schema()
+  const found = keptIn(whole, migrations)
+  const schema = without(whole, found, migrations.tables)
+  const { dialect } = site.engine
+  const unfinished: string[] = []
+  for (const kept of found) unfinished.push(...(await unfinishedOf(db, dialect, kept, whole)))
+  const [first, ...more] = found
+  if (migrations.applied !== undefined) {
+    const level = { tool: 'custom', applied: await firstColumn(db, migrations.applied) }
+    return { tool: null, level, unfinished: [], schema }
+  }
+  if (first === undefined) return { tool: null, level: { tool: null, applied: [] }, unfinished, schema }
+  const applied = await appliedOf(db, dialect, first)
+  const others = await Promise.all(more.map(async k => [k.tool.tool, await appliedOf(db, dialect, k)] as const))
+  const level = {
+    tool: first.tool.tool,
+    applied,
+    ...(others.length === 0 ? {} : { others: Object.fromEntries(others) }),
+  }
+  return { tool: first.tool, level, unfinished, schema }
+}
+
+export function shownLevel(level: Level): string {
+  if (level.tool === null) return 'no migration tool known'
+  return level.applied.length === 0 ? 'no migrations' : `migration ${level.applied.at(-1)}`
+}
+
+/** The one that the settings name, or else that has the most marks, comes first. */
+function keptIn(schema: SchemaShape, { tool, applied }: DatabaseSettings['migrations']): Recognised[] {
+  if (applied !== undefined) return []
+  const tables = Object.fromEntries(Object.entries(schema.tables).map(([name, t]) => [name, Object.keys(t.columns)]))
+  return recogniseAll(tables, tool)
+}
+
+function without(schema: SchemaShape, found: readonly Recognised[], own: readonly string[]): SchemaShape {
+  const theirs = (name: string) => own.includes(name) || found.some(({ tool }) => isBookkeeping(name, tool))
+  const tables = Object.entries(schema.tables).filter(([name]) => !theirs(name))
+  return { ...schema, tables: Object.fromEntries(tables) }
+}
+
+async function unfinishedOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
+  const { tool } = kept
+  const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
+  const out = dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
+  if (tool.lock === undefined) return out
+  const { table, held } = tool.lock
+  const there = Object.keys(schema.tables).find(name => isNamed(name, table))
+  if (there === undefined || (await db.query(spelt(held, dialect, { tool, table: there }))).length === 0) return out
+  return [...out, `${tool.tool} holds its migration lock (${table})`]
+}
+
+async function appliedOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {
+  return firstColumn(db, spelt(kept.tool.applied, dialect, kept))
+}
+
+/** The tool's query with names quoted as this system does, and the table where it is. */
+function spelt(sql: string, dialect: Dialect, { table }: Recognised): string {
+  return sql.replaceAll(/"([^"]+)"/g, (_, name: string) =>
+    isNamed(table, name) ? dialect.table(table) : dialect.quote(name),
+  )
+}
+
+async function firstColumn(db: Reader, sql: string): Promise<string[]> {
+  return (await db.query(sql)).map(row => shownValue(Object.values(row)[0]) ?? '')
+}
+
+/** Further tools whose level is not that of the release: nothing here undoes what they applied. For people. */
+export function othersMoved(then: Level, now: Level): string[] {
+  const tools = new Set([...Object.keys(then.others ?? {}), ...Object.keys(now.others ?? {})])
+  return [...tools].flatMap(tool => {
+    const { extra, missing } = between(then.others?.[tool] ?? [], now.others?.[tool] ?? [], false)
+    const said = [
+      ...(extra.length === 0 ? [] : [`${tool} applied ${extra.toReversed().join(', ')} since`]),
+      ...(missing.length === 0 ? [] : [`${tool} undid ${missing.join(', ')} since`]),
+    ]
+    return said
+  })
+}

@@ -1,0 +1,102 @@
+import type { Finding, Loss } from '../../core/contract.ts'
+import type { Reader } from '../engine.ts'
+import { compareSchemas, type SchemaDifference, type SchemaShape, type TableShape } from '../schema.ts'
+import type { Say } from './checks.ts'
+import type { Site } from './site.ts'
+
+/** Rows that do not fit any more once something is as narrow again as at the release. */
+export interface Misfit {
+  /** "orders.note (no value)". */
+  readonly what: string
+  readonly count: number
+  readonly unit: 'values' | 'rows'
+  /** For people: "orders.note is NOT NULL again". */
+  readonly why: string
+}
+
+const NOTE = 'does not fit the old schema: the down-script fails on it, or changes it; kept in the pre-rollback backup'
+
+/** Counted in the live database: values missing, too long, out of range or of another kind, and rows that are no longer unique. */
+export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live: SchemaShape): Promise<Misfit[]> {
+  const out: Misfit[] = []
+  for (const d of compareSchemas(base, live)) {
+    const [then, now] = [base.tables[d.table], live.tables[d.table]]
+    if (then === undefined || now === undefined) continue
+    if (d.object === 'column' && d.is === 'changed') out.push(...(await columnMisfits(site, db, d, then, now)))
+    const unique = uniqueAgain(d, then, now)
+    if (unique !== null) out.push(...(await duplicates(site, db, d.table, unique)))
+  }
+  return out
+}
+
+export function misfitLoss(misfits: readonly Misfit[]): Loss[] {
+  return misfits.map(({ what, count, unit }) => ({ what, count, unit, since: null, note: NOTE }))
+}
+
+export function misfitFindings(misfits: readonly Misfit[], say: Say): Finding[] {
+  return misfits.map(m => {
+    const what = `${m.count} ${m.unit} do not fit the old schema: ${m.why}`
+    return say(
+      'warning',
+      'rows_do_not_fit',
+      what,
+      'see that the down-script says what becomes of them, or mend them first',
+    )
+  })
+}
+
+async function columnMisfits(
+  { engine }: Site,
+  db: Reader,
+  { table, member, name }: SchemaDifference,
+  base: TableShape,
+  live: TableShape,
+): Promise<Misfit[]> {
+  const column = member ?? ''
+  const [then, now] = [base.columns[column], live.columns[column]]
+  if (then === undefined || now === undefined || then.generated) return []
+  const { dialect } = engine
+  const value = dialect.quote(column)
+  const out: Misfit[] = []
+  const add = async (condition: string, how: string, why: string) => {
+    const count = await countWhere(db, dialect.table(table), condition)
+    if (count > 0) out.push({ what: `${name} (${how})`, count, unit: 'values', why })
+  }
+  if (now.nullable && !then.nullable) await add(`${value} IS NULL`, 'no value', `${name} is NOT NULL again`)
+  const misfit = then.type === now.type ? null : (dialect.misfit?.(value, now, then) ?? null)
+  if (misfit !== null) {
+    await add(`${value} IS NOT NULL AND ${misfit}`, 'too wide', `${name} is ${then.type} again, and ${now.type} now`)
+  }
+  return out
+}
+
+async function countWhere(db: Reader, table: string, condition: string): Promise<number> {
+  const [row] = await db.query(`SELECT count(*) AS n FROM ${table} WHERE ${condition}`)
+  return Number(row?.['n'] ?? 0)
+}
+
+/** Columns that must be unique again; null where none must, or what is unique is no plain list of columns. */
+function uniqueAgain(d: SchemaDifference, then: TableShape, now: TableShape): string[] | null {
+  const index = d.object === 'index' && d.is !== 'added' ? then.indexes[d.member ?? ''] : undefined
+  const text = index?.unique === true ? index.on : d.object === 'constraint' && d.is === 'gone' ? d.text : ''
+  const list = index === undefined ? /\(unique \(([^()]+)\)\)$/i.exec(text)?.[1] : /\(([^()]+)\)$/.exec(text)?.[1]
+  const columns = list?.split(',').map(c => named(now, c.trim()))
+  return columns === undefined || columns.includes(null) ? null : columns.filter(c => c !== null)
+}
+
+function named(table: TableShape, name: string): string | null {
+  const bare = name.replaceAll(/["`]/g, '').toLowerCase()
+  return Object.keys(table.columns).find(c => c.toLowerCase() === bare) ?? null
+}
+
+async function duplicates({ engine }: Site, db: Reader, table: string, columns: readonly string[]): Promise<Misfit[]> {
+  const { dialect } = engine
+  const list = columns.map(c => dialect.quote(c))
+  const filled = list.map(c => `${c} IS NOT NULL`).join(' AND ')
+  const groups = `SELECT count(*) AS n FROM ${dialect.table(table)} WHERE ${filled} GROUP BY ${list.join(', ')} HAVING count(*) > 1`
+  const [row] = await db.query(`SELECT sum(n - 1) AS n FROM (${groups}) AS twice`)
+  const count = Number(row?.['n'] ?? 0)
+  const names = columns.join(', ')
+  if (count === 0) return []
+  return [{ what: `${table} (${names} twice)`, count, unit: 'rows', why: `${names} of ${table} is unique again` }]
+}

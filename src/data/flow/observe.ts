@@ -1,0 +1,26 @@
+import type { Observation } from '../../core/contract.ts'
+import { toJson } from '../../core/json.ts'
+import { schemaHash } from '../schema.ts'
+import { readLive, shownLevel } from './level.ts'
+import { isState, nounOf, readOrTell, type Site } from './site.ts'
+
+export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
+  const identity = await site.engine.identity(signal)
+  const noun = nounOf(site)
+  const read = await readOrTell(site, signal, async db => {
+    const live = await readLive(site, db)
+    return { live, rows: await db.rowCounts(live.schema), bytes: await db.bytes() }
+  })
+  if (isState(read)) {
+    const summary = read === 'missing' ? `there is no ${noun}` : `the ${noun} is no readable database`
+    return { identity, state: { [noun]: read, level: null, schema: null }, detail: null, summary, inFlight: [] }
+  }
+  const { live, rows, bytes } = read
+  return {
+    identity,
+    state: { [noun]: 'ok', level: toJson(live.level), schema: schemaHash(live.schema) },
+    detail: { bytes, rows },
+    summary: `${shownLevel(live.level)}, ${Object.keys(rows).length} tables`,
+    inFlight: live.unfinished.map(what => ({ what, since: null })),
+  }
+}

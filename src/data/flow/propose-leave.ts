@@ -1,0 +1,46 @@
+import type { Finding, Proposal } from '../../core/contract.ts'
+import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { between } from '../bookkeeping.ts'
+import { reasonFor } from '../fits.ts'
+import type { SchemaDifference, SchemaShape } from '../schema.ts'
+import { type Live, othersMoved } from './level.ts'
+import type { Look } from './steps.ts'
+
+/** The schema stays as it is: nothing is done, nothing is lost, and the old release has to live with it. */
+export function proposeLeave(look: Look, live: Live, differences: readonly SchemaDifference[]): Proposal {
+  const { site, question, say } = look
+  const { extra, missing } = between(question.to.level.applied, live.level.applied, live.tool?.headOnly === true)
+  const others = othersMoved(question.to.level, live.level)
+  if (differences.length + extra.length + missing.length + others.length === 0) return NOTHING
+  const findings: Finding[] = []
+  const bad = differences.filter(d => !d.additive)
+  const why = (list: readonly SchemaDifference[]) => reasons(list, question.to.schema, live.schema)
+  const { compatible } = site.settings
+  if (compatible === 'never' || (compatible === 'additive' && bad.length > 0)) {
+    const because = why(compatible === 'never' ? differences : bad) || `migrations ${extra.join(', ')}`
+    const what = `The old release cannot be left with this schema: ${because}`
+    const remedy = 'take the rung `migrate-down`, or set `compatible: always` where you know better'
+    findings.push(say('blocker', 'schema_not_compatible', what, remedy))
+  }
+  const fine = compatible === 'always' ? differences : differences.filter(d => d.additive)
+  if (fine.length > 0) findings.push(say('note', 'schema_fits', `The old release can live with: ${why(fine)}`, ''))
+  if (live.tool?.refusesUnknown === true && extra.length > 0) {
+    const what = `${live.tool.tool} of the old release does not know ${extra.join(', ')} and refuses to migrate`
+    findings.push(say('warning', 'tool_behind', what, 'let the old release start without migrating'))
+  }
+  const staysBehind = [
+    ...differences.map(d => d.text),
+    ...extra.map(name => `migration ${name} stays applied`),
+    ...others,
+  ]
+  return { ...NOTHING, findings, impact: { ...NO_IMPACT, staysBehind } }
+}
+
+/** Each difference, and what it means to code that does not know of it. */
+function reasons(differences: readonly SchemaDifference[], base: SchemaShape, now: SchemaShape): string {
+  return differences.map(d => `${d.text}: ${reasonFor(d, base, now)}`).join('; ')
+}
+
+export function shown(differences: readonly SchemaDifference[]): string {
+  return differences.map(d => d.text).join('; ')
+}

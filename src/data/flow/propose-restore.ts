@@ -1,0 +1,100 @@
+import type { Backup, Finding, Proposal, Step } from '../../core/contract.ts'
+import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { compareFingerprints } from '../diff.ts'
+import { fingerprintHash } from '../fingerprint.ts'
+import { compareSchemas, schemaHash } from '../schema.ts'
+import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
+import { readLive, shownLevel } from './level.ts'
+import { everything, type Since } from './since.ts'
+import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
+import { sinceBackup } from './since-backup.ts'
+import { backupStep, estimate, loadingMs, type Look, omitted, perMegabyte, withFindings } from './steps.ts'
+
+/** The restore of the release's backup; nothing where the database is still what was backed up. */
+export async function proposeRestore(look: Look): Promise<Proposal> {
+  const { site, question, say, stamp } = look
+  const { to } = question
+  const same = await measuredOnce(site, `same as ${to.at}`, stamp, () => asReleased(look))
+  if (same === true) return NOTHING
+  const { findings, backup } = await backupFindings(question, site, say, 'blocker')
+  if (backup === null) return withFindings(...findings)
+  findings.push(...writerFindings(site, question, say))
+  findings.push(...(await roomFindings(site, backup.bytes, question.signal, say)))
+  const since = await lossSince(look, backup, findings)
+  findings.push(...returning(look, since))
+  const bytes = await readOrTell(site, question.signal, db => db.bytes())
+  const first = backupStep(look, isState(bytes) ? backup.bytes : bytes, null)
+  const [load, swap] = restoreSteps(look, backup)
+  return {
+    ...NOTHING,
+    change: { from: question.from.summary, to: `${shownLevel(to.level)}, data of ${to.at}` },
+    findings,
+    impact: { ...NO_IMPACT, downtimeMs: estimate(first, load, swap), loss: since.loss },
+    needs: writersOf(site, question),
+    steps: [first, load, swap],
+    phases: { backup: { step: first.id }, data: { seq: [{ step: load.id }, { step: swap.id }] } },
+    omits: omitted(question),
+  }
+}
+
+function asReleased({ site, question }: Look): Promise<boolean | State> {
+  const { to, signal } = question
+  return readOrTell(site, signal, async db => {
+    const { schema } = await readLive(site, db)
+    if (compareSchemas(to.schema, schema).length > 0) return false
+    const data = await db.fingerprint(schema)
+    return to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0
+  })
+}
+
+/** Loading beside touches nothing; only the swap destroys. */
+function restoreSteps({ site, question }: Look, backup: Backup): readonly [Step, Step] {
+  const { to } = question
+  const { component } = site.ctx
+  const common = {
+    component,
+    args: { backup: backup.id, schema: schemaHash(to.schema), data: fingerprintHash(to.fingerprint) },
+    limitMs: site.settings.limit,
+    retries: 1,
+  }
+  const load: Step = {
+    ...common,
+    id: `${component}/restore/load`,
+    title: `load the backup ${backup.id} beside ${site.engine.name}, and compare it with what was backed up`,
+    estimateMs: loadingMs(backup),
+    onUnknown: 'repeat',
+  }
+  const swap: Step = {
+    ...common,
+    id: `${component}/restore/swap`,
+    title: `put the backup ${backup.id} in the place of ${site.engine.name}`,
+    estimateMs: perMegabyte(backup.bytes, 5),
+    onUnknown: 'ask',
+    destructive: true,
+    recheck: true,
+  }
+  return [load, swap]
+}
+
+/** What changed since the backup, as far as both can be read. */
+async function lossSince(look: Look, backup: Backup, findings: Finding[]): Promise<Since> {
+  const { site, question, stamp } = look
+  if (findings.some(f => f.code === 'backup_altered')) return { loss: [], returning: {} }
+  const both = `${stamp} ${await backupStamp(backup)}`
+  const since = await measuredOnce(site, `since ${backup.id}`, both, () => sinceBackup(look, backup))
+  if (!isState(since)) return since
+  findings.push(look.say('warning', `database_${since}`, uncounted(look, since), 'look for what is left of it first'))
+  return { loss: [everything(site, question.to.at, since)], returning: {} }
+}
+
+function uncounted({ site, question }: Look, is: State): string {
+  const why = is === 'missing' ? 'is gone' : 'cannot be read'
+  return `The ${nounOf(site)} ${site.engine.name} ${why}: what was written since ${question.to.at} cannot be counted`
+}
+
+function returning({ say }: Look, since: Since): Finding[] {
+  return Object.entries(since.returning).map(([table, rows]) => {
+    const what = `${rows} rows deleted from ${table} since the backup come back`
+    return say('warning', 'deleted_rows_return', what, 'delete them again where people or the law asked for it')
+  })
+}

@@ -1,0 +1,163 @@
+import type { Image, Reader } from '../engine.ts'
+import type { Fingerprint } from '../fingerprint.ts'
+import { NO_RENAMES, type Rename, type Renames, renameCandidates, settle, type Weighed } from '../renames.ts'
+import type { SchemaShape, TableShape } from '../schema.ts'
+import { sameJson } from '../../core/json.ts'
+import { joined, type Match, matchOf, type Pair } from './compare.ts'
+import { readLive } from './level.ts'
+import { type Sides, withSides } from './sides.ts'
+import type { Site } from './site.ts'
+
+/** What is known of the data as it was. */
+export interface Then {
+  readonly schema: SchemaShape
+  /** For where there is no copy to ask. */
+  readonly data: Fingerprint
+}
+
+type Evidence = Pick<Weighed, 'rows' | 'equal' | 'telling' | 'untold'>
+
+const NOTHING: Evidence = { rows: 0, equal: 0, telling: 0, untold: null }
+
+/** Pairs of names that could stand for one thing, by their shape alone. */
+export function candidates({ engine }: Site, base: SchemaShape, live: SchemaShape): Rename[] {
+  const { dialect } = engine
+  return renameCandidates(base, live, (a, b) => dialect.alike?.(a, b) ?? a.type === b.type)
+}
+
+/** The part of a fingerprint that renames are looked for in. */
+export function dataFor(pairs: readonly Rename[], data: Fingerprint): Fingerprint {
+  const names = new Set(pairs.map(pair => pair.was.table))
+  return { method: data.method, tables: Object.fromEntries(Object.entries(data.tables).filter(([t]) => names.has(t))) }
+}
+
+/** Finds out what was renamed since. `image`: the data as it was, whole; null: only its fingerprint is known. */
+export function findRenames(site: Site, then: Then & { image: Image | null }, signal: AbortSignal): Promise<Renames> {
+  return withSides(site.engine, then.image, signal, async sides => {
+    const { schema } = await readLive(site, sides.now)
+    return renamesOver(site, sides, then, schema, signal)
+  })
+}
+
+/** First what the database knows, then what the rows say of the rest. */
+export async function renamesOver(
+  site: Site,
+  sides: Sides,
+  then: Then,
+  live: SchemaShape,
+  signal: AbortSignal,
+): Promise<Renames> {
+  const all = candidates(site, then.schema, live)
+  if (all.length === 0) return NO_RENAMES
+  const known = await sides.now.renames(then.schema, then.data, live)
+  const open = all.filter(pair => !known.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))
+  const order = sides.base === null ? null : await readLive(site, sides.base)
+  const weighed: Weighed[] = []
+  for (const pair of open) {
+    signal.throwIfAborted()
+    const there = then.schema.tables[pair.was.table]
+    const here = live.tables[pair.now.table]
+    if (there === undefined || here === undefined) continue
+    const samePlace = order !== null && pair.now.column !== null && standsWhereItStood(order.schema, live, pair)
+    weighed.push({ ...pair, ...(await weigh(site, sides, then, pair, { there, here })), samePlace })
+  }
+  const { renames, doubts } = settle(weighed)
+  return { renames: [...known.map(certain), ...renames], doubts }
+}
+
+function certain({ was, now }: Rename): Weighed {
+  return { was, now, ...NOTHING, samePlace: true, known: true }
+}
+
+interface Shapes {
+  readonly there: TableShape
+  readonly here: TableShape
+}
+
+function weigh(site: Site, sides: Sides, then: Then, pair: Rename, shapes: Shapes): Promise<Evidence> {
+  return sides.base === null ? byDigest(site, sides.now, then.data, pair, shapes) : byRow(site, sides, pair, shapes)
+}
+
+/** Every row that is in the copy and here: is under the new name what was under the old one? */
+async function byRow({ engine }: Site, sides: Sides, pair: Rename, { there, here }: Shapes): Promise<Evidence> {
+  const { column } = pair.now
+  const columns =
+    column === null ? valuesOf(here).map(c => ({ now: c, base: c })) : [{ now: column, base: pair.was.column ?? '' }]
+  const tables: Pair = {
+    now: { table: pair.now.table, shape: here },
+    base: { table: pair.was.table, shape: there },
+    columns,
+  }
+  const match = matchOf(engine.dialect, tables)
+  if (match === null || comparesItself(match, here, column)) {
+    return { ...NOTHING, untold: 'the rows of then and now cannot be told apart' }
+  }
+  const found = await joined(engine.dialect, sides, tables, match)
+  return { rows: found.joined, equal: found.equal, telling: found.telling, untold: null }
+}
+
+/** The column that is the row's number would be compared with itself. */
+function comparesItself(match: Match, shape: TableShape, column: string | null): boolean {
+  if (!('number' in match) || column === null) return false
+  return shape.key.join('\0') === column && shape.columns[column]?.type === 'INTEGER'
+}
+
+/** No copy to ask: the first rows of now, as many as there were then, must have the digests of then. */
+async function byDigest(
+  { engine }: Site,
+  db: Reader,
+  data: Fingerprint,
+  pair: Rename,
+  { there, here }: Shapes,
+): Promise<Evidence> {
+  const known = data.tables[pair.was.table]
+  const gone = { ...NOTHING, untold: "the release's backup cannot be read, and rows came between or went since" }
+  const number = (name: string, shape: TableShape) => engine.dialect.rowNumber?.(name, shape) ?? null
+  if (known === undefined) return gone
+  if ((number(pair.was.table, there) === null) !== (number(pair.now.table, here) === null)) return gone
+  const key = there.key.filter(k => k !== pair.was.column)
+  if (key.some(k => here.columns[k] === undefined)) return gone
+  const { column } = pair.now
+  const columns = column === null ? Object.keys(known.columns) : [...key, column]
+  const table = pair.now.table
+  const part = { tables: [table], columns: { [table]: columns }, rows: known.rows }
+  const found = await db.fingerprint({ tables: { [table]: here }, views: {}, triggers: {}, others: {} }, part)
+  const first = found.tables[table]
+  if (first === undefined || found.method !== data.method || first.rows !== known.rows) return gone
+  if (key.some(k => first.columns[k] !== known.columns[k])) return gone
+  const equal = columns.every(c => first.columns[c] === known.columns[c === column ? (pair.was.column ?? c) : c])
+  const telling = equal ? await countTelling(engine.dialect, db, pair, here, known.rows) : 0
+  return { rows: known.rows, equal: equal ? known.rows : 0, telling, untold: null }
+}
+
+async function countTelling(
+  dialect: Site['engine']['dialect'],
+  db: Reader,
+  pair: Rename,
+  shape: TableShape,
+  rows: number,
+): Promise<number> {
+  const values = pair.now.column === null ? '1' : dialect.quote(pair.now.column)
+  const number = dialect.rowNumber?.(pair.now.table, shape) ?? null
+  const order = number === null ? shape.key.map(k => dialect.quote(k)) : [number]
+  const by = order.length === 0 ? '' : `ORDER BY ${order.join(', ')}`
+  const first = `SELECT ${values} AS v FROM ${dialect.table(pair.now.table)} ${by} LIMIT ${rows}`
+  const [row] = await db.query(`SELECT count(v) AS n FROM (${first}) AS oldest`)
+  return Number(row?.['n'] ?? 0)
+}
+
+/** A column that was added stands at the end; one that was renamed has what followed it still behind it. */
+function standsWhereItStood(base: SchemaShape, live: SchemaShape, { was, now }: Rename): boolean {
+  const [then, here] = [columnsOf(base, was.table), columnsOf(live, now.table)]
+  const at = then.indexOf(was.column ?? '')
+  return at === here.indexOf(now.column ?? '') && then.some((name, i) => i > at && here[i] === name)
+}
+
+/** In the order of the table: as a reader gives them. */
+function columnsOf(schema: SchemaShape, table: string): string[] {
+  return Object.keys(schema.tables[table]?.columns ?? {})
+}
+
+function valuesOf(shape: TableShape): string[] {
+  return Object.keys(shape.columns).filter(c => shape.columns[c]?.generated === false)
+}

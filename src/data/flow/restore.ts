@@ -1,0 +1,113 @@
+import { z } from 'zod'
+import { systemClock } from '../../core/clock.ts'
+import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import type { Beside } from '../engine.ts'
+import { fingerprintHash } from '../fingerprint.ts'
+import { schemaHash } from '../schema.ts'
+import { differencesOf, recordProof } from './backup.ts'
+import { notAccepted } from './down.ts'
+import { type BackupFacts, factsIn } from './facts.ts'
+import { readLive } from './level.ts'
+import { everything, measureSince } from './since.ts'
+import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
+
+const restoreArgs = z.object({ backup: z.string(), schema: z.string(), data: z.string() })
+
+/** The same for both steps of one restore, and another one for every run. */
+function markOf(act: StepAct): string {
+  return act.idem.replace(/\.restore\.(load|swap)(-[0-9a-f]{8})?$/, '.restore')
+}
+
+/** Loads the backup beside the database and compares it with what was backed up: nobody who uses the old one notices. */
+export async function applyLoad(site: Site, step: Step, act: StepAct): Promise<void> {
+  const args = restoreArgs.parse(step.args)
+  const { backup } = await wholeBackup(site, args.backup, act)
+  act.signal.throwIfAborted()
+  act.guard()
+  const start = systemClock.mono()
+  const image = await site.engine.beside(backup, 'swap', markOf(act), jobOf(act))
+  act.progress({ text: `comparing ${image.name} with what was backed up` })
+  const differences = await differencesOf(site, backup, image, act.signal)
+  if (differences.length > 0) await image.drop()
+  await recordProof(backup, act, differences, systemClock.mono() - start)
+}
+
+export async function loadVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  const args = restoreArgs.parse(step.args)
+  if ((await site.engine.kept(markOf(act), act.signal)) !== null) {
+    return { is: 'done', why: `${args.backup} was loaded, and was put in place since` }
+  }
+  const image = await site.engine.found('swap', markOf(act), act.signal)
+  if (image === null) return { is: 'not-done', why: `${args.backup} is not loaded beside ${site.engine.name}` }
+  const differences = await differencesOf(site, await act.backups.get(args.backup), image, act.signal)
+  if (differences.length === 0) return { is: 'done', why: `${args.backup} is loaded as ${image.name}, and whole` }
+  return { is: 'not-done', why: `what is loaded as ${image.name} is not ${args.backup}: ${differences.join('; ')}` }
+}
+
+async function wholeBackup(site: Site, id: string, act: StepAct): Promise<{ backup: Backup; facts: BackupFacts }> {
+  const backup = await act.backups.get(id)
+  const altered = await act.backups.check(backup.id, act.signal)
+  const facts = factsIn(backup, site.engine.dialect.kind)
+  if (altered.length === 0 && facts !== null) return { backup, facts }
+  throw new BackoutError({
+    code: 'backup_altered',
+    what: `The backup ${backup.id} is not what was made`,
+    cause: altered.slice(0, 5).join('\n') || 'it does not say what it holds',
+    next: 'take another backup, or a copy of this one from elsewhere',
+    exit: 'blocked',
+  })
+}
+
+/** Puts what was loaded in the database's place. What is lost by that is counted again, right before. */
+export async function applySwap(site: Site, step: Step, act: StepAct): Promise<void> {
+  const args = restoreArgs.parse(step.args)
+  const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
+  const image = await site.engine.found('swap', markOf(act), act.signal)
+  if (image === null || facts === null) throw notLoaded(site, args.backup)
+  const loss = await lossNow(site, image, facts, act)
+  if (!act.accepts(loss)) throw notAccepted(`Restoring ${args.backup}`, loss)
+  act.guard()
+  await site.engine.swap(markOf(act), jobOf(act))
+  await tellKept(site, act)
+  for (const { what, count, unit } of loss) {
+    const text = `${count} ${unit} of ${what} went with the restore of ${args.backup}`
+    await act.tell({ kind: 'lost', text, data: { what, count, unit } })
+  }
+}
+
+async function lossNow(site: Site, image: Beside, facts: BackupFacts, act: StepAct) {
+  const since = await measureSince(site, image, facts.schema, act.signal)
+  return isState(since) ? [everything(site, facts.at, since)] : since.loss
+}
+
+async function tellKept(site: Site, act: StepAct): Promise<void> {
+  const kept = await site.engine.kept(markOf(act), act.signal)
+  if (kept === null) return
+  const text = `The database as it was is kept as ${kept.name}`
+  await act.tell({ kind: 'kept', text, data: { name: kept.name, mark: markOf(act) } })
+}
+
+function notLoaded({ engine }: Site, backup: string): BackoutError {
+  return new BackoutError({
+    code: 'restore_not_loaded',
+    what: `The backup ${backup} is not loaded beside ${engine.name} any more; nothing was touched`,
+    next: 'see who removed it, then plan again: `backout plan`',
+    exit: 'failed',
+  })
+}
+
+export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  const args = restoreArgs.parse(step.args)
+  const live = await readOrTell(site, act.signal, async db => {
+    const { schema } = await readLive(site, db)
+    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema)) }
+  })
+  if (isState(live)) return { is: 'not-done', why: `the ${nounOf(site)} is ${live}` }
+  const schemaBack = live.schema === args.schema
+  if (schemaBack && live.data === args.data) return { is: 'done', why: `schema and data are those of ${args.backup}` }
+  if (schemaBack && (await site.engine.kept(markOf(act), act.signal)) !== null) {
+    return { is: 'done', why: `${args.backup} was restored by this step, and was written to since` }
+  }
+  return { is: 'not-done', why: `${schemaBack ? 'the data differs' : 'the schema differs'} from ${args.backup}` }
+}

@@ -1,0 +1,98 @@
+import { z } from 'zod'
+import { command, duration } from '../../config/fields.ts'
+import { TOOLS } from '../bookkeeping.ts'
+import { fingerprintShape } from '../fingerprint.ts'
+import { schemaShape } from '../schema.ts'
+
+export const RUNGS = ['leave', 'migrate-down', 'restore'] as const
+export type RungId = (typeof RUNGS)[number]
+
+const migrations = z
+  .strictObject({
+    tool: z
+      .enum(TOOLS)
+      .optional()
+      .describe('The migration tool. Recognised by its bookkeeping table where this is left out.'),
+    applied: z
+      .string()
+      .optional()
+      .describe('SQL that lists the names of the applied migrations, first applied first, for a tool of your own.'),
+    tables: z
+      .array(z.string())
+      .default([])
+      .describe("Tables of such a tool's bookkeeping: no data of the application, nothing that could be lost."),
+    down: command()
+      .optional()
+      .describe(
+        'Undoes ONE migration. Finds its name in BACKOUT_MIGRATION, the newest one that stays in BACKOUT_LEVEL, the database in the variables that the adapter sets.',
+      ),
+    runIn: z
+      .string()
+      .optional()
+      .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
+    cwd: z.string().default('.').describe('Folder in which `down` runs where `runIn` is left out.'),
+    downLimit: duration().default(600_000).describe('Time limit of `down` for one migration.'),
+    downScripts: z
+      .string()
+      .optional()
+      .describe('Where the way back of a migration lies, with {name}: "migrations/{name}.down.sql". Looked for ahead.'),
+  })
+  .describe("The project's migration tool.")
+
+const loses = z.strictObject({
+  migration: z.string().describe('The migration whose undoing loses this.'),
+  what: z.string().describe('Names the data in the plan: "orders.discount".'),
+  sql: z.string().describe('SQL that counts what would be lost: one row, one number.'),
+  rows: z.string().optional().describe('SQL that gives what would be lost; written aside before it is destroyed.'),
+  since: z.string().optional().describe('SQL that gives the time of the oldest of it: one row, one text.'),
+})
+
+/** The settings that all databases share, to be spread into an adapter's own. */
+export const databaseSettings = {
+  migrations: migrations.prefault({}),
+  writers: z
+    .enum(['known', 'none'])
+    .default('known')
+    .describe('known: the components that depend on this one write, and are stopped first. none: nobody writes.'),
+  compatible: z
+    .enum(['additive', 'always', 'never'])
+    .default('additive')
+    .describe('When the old release can live with the new schema: where it only added, always, or never.'),
+  loses: z.array(loses).default([]).describe('What undoing a migration loses beyond the tables and columns it added.'),
+  rungs: z
+    .array(z.enum(RUNGS))
+    .min(1)
+    .default([...RUNGS])
+    .describe('The ways back that may be offered.'),
+  limit: duration().default(3_600_000).describe('Time limit of a backup and of a restore.'),
+  carryForward: z
+    .enum(['apply', 'report', 'off'])
+    .default('apply')
+    .describe(
+      'What becomes, after a restore, of data written since the release: brought back, only listed, or neither.',
+    ),
+}
+
+const shape = z.strictObject(databaseSettings)
+export type DatabaseSettings = z.output<typeof shape>
+export type DeclaredLoss = DatabaseSettings['loses'][number]
+
+export const levelShape = z.object({
+  tool: z.string().nullable(),
+  applied: z.array(z.string()),
+  /** What further tools in the same database say that they applied. */
+  others: z.record(z.string(), z.array(z.string())).optional(),
+})
+export type Level = z.infer<typeof levelShape>
+
+export const databasePin = z.object({
+  identity: z.string(),
+  /** ISO time of the capture. */
+  at: z.string(),
+  /** Id in the catalogue; null for a departure, whose backup the plan makes. */
+  backup: z.string().nullable(),
+  level: levelShape,
+  schema: schemaShape,
+  fingerprint: fingerprintShape,
+})
+export type DatabasePin = z.infer<typeof databasePin>

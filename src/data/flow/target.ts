@@ -1,0 +1,105 @@
+import type {
+  CaptureAct,
+  Observation,
+  OpenContext,
+  Remembered,
+  Step,
+  StepAct,
+  Target,
+  Verdict,
+} from '../../core/contract.ts'
+import { iso, systemClock } from '../../core/clock.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { makeBackup, prove } from './backup.ts'
+import { applyBackup, backupVerdict } from './backup-step.ts'
+import { downVerdict, migrateDown } from './down.ts'
+import { begun } from './down-command.ts'
+import { factsIn, pinOf } from './facts.ts'
+import { readLive } from './level.ts'
+import { observe } from './observe.ts'
+import { propose } from './propose.ts'
+import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
+import { type DatabasePin, type DatabaseSettings, RUNGS, type RungId } from './settings.ts'
+import type { Base, Site } from './site.ts'
+
+const RUNG_WORDS: Record<RungId, { tier: 'leave' | 'release' | 'restore'; title: string }> = {
+  leave: { tier: 'leave', title: 'leave the schema as it is' },
+  'migrate-down': { tier: 'release', title: 'undo the migrations' },
+  restore: { tier: 'restore', title: 'restore the backup' },
+}
+
+/** One kind of step: what it does, and how it is asked what became of it. */
+interface Verb {
+  apply(site: Site, step: Step, act: StepAct): Promise<void>
+  verify(site: Site, step: Step, act: StepAct): Promise<Verdict>
+}
+
+const VERBS: Readonly<Record<string, Verb>> = {
+  backup: { apply: applyBackup, verify: backupVerdict },
+  'migrate-down': { apply: migrateDown, verify: downVerdict },
+  'restore/load': { apply: applyLoad, verify: loadVerdict },
+  'restore/swap': { apply: applySwap, verify: swapVerdict },
+}
+
+/** Any database, as a target: the rungs, proofs and losses are the same for all that have an engine. */
+export function databaseTarget(engine: Base, settings: DatabaseSettings, ctx: OpenContext): Target<DatabasePin> {
+  const site: Site = { engine, settings, ctx, measured: new Map() }
+  return {
+    rungs: RUNGS.filter(id => settings.rungs.includes(id)).map(id => ({ id, ...RUNG_WORDS[id] })),
+    serves: [],
+    observe: signal => observe(site, signal),
+    capture: (observed, act) => capture(site, observed, act),
+    propose: question => propose(site, question),
+    apply: async (step, act) => {
+      act.signal.throwIfAborted()
+      await verbOf(step).apply(site, step, act)
+    },
+    verify: (step, act) => verify(site, step, act),
+    remembered: () => remembered(site),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  }
+}
+
+async function capture(site: Site, observed: Observation, act: CaptureAct): Promise<DatabasePin> {
+  if (act.purpose === 'departure') return departure(site, observed, act)
+  const about = { component: site.ctx.component, reason: 'capture', release: act.release } as const
+  const backup = await prove(site, await makeBackup(site, act, about), act)
+  const facts = factsIn(backup, site.engine.dialect.kind)
+  if (facts === null) throw new BackoutError({ code: 'backup_altered', what: `The backup ${backup.id} lost its facts` })
+  return pinOf(backup, facts)
+}
+
+/** Without a backup: the plan's own backup phase makes one. */
+function departure(site: Site, { identity }: Observation, act: CaptureAct): Promise<DatabasePin> {
+  return site.engine.reading(act.signal, async db => {
+    const { level, schema } = await readLive(site, db)
+    const fingerprint = await db.fingerprint(schema)
+    return { identity, at: iso(systemClock.now()), backup: null, level, schema, fingerprint }
+  })
+}
+
+/** A database that is locked cannot say; where something of ours was begun, it is the likely holder. */
+async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  try {
+    return await verbOf(step).verify(site, step, act)
+  } catch (error) {
+    const busy = error instanceof BackoutError && error.code === 'database_busy'
+    return { is: busy && begun(act) ? 'running' : 'unknown', why: messageOf(error) }
+  }
+}
+
+function verbOf(step: Step): Verb {
+  const [, verb = '', part = ''] = step.id.split('/')
+  const found = VERBS[verb] ?? VERBS[`${verb}/${part}`]
+  if (found !== undefined) return found
+  throw new BackoutError({ code: 'step_unknown', what: `A database knows no step ${step.id}` })
+}
+
+async function remembered(site: Site): Promise<Remembered<DatabasePin>[]> {
+  const backups = await site.ctx.backups.list(site.ctx.component)
+  const found = backups.flatMap(backup => {
+    const facts = factsIn(backup, site.engine.dialect.kind)
+    return facts === null ? [] : [{ release: backup.release ?? backup.id, pin: pinOf(backup, facts), at: facts.at }]
+  })
+  return found.sort((a, b) => b.at.localeCompare(a.at))
+}

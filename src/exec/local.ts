@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
-import type { Readable, Writable } from 'node:stream'
+import { Readable, type Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { SUPERVISOR } from './supervisor.ts'
@@ -11,7 +12,10 @@ export interface Command {
   readonly cwd?: string
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>
-  readonly stdin?: string | Uint8Array
+  /** What it reads. A stream is read only as fast as the command does. */
+  readonly stdin?: string | Uint8Array | Readable
+  /** Where its output goes instead of being kept, however much it is; ended with it. An error of it ends the command. */
+  readonly stdout?: Writable
   /** After so many milliseconds the whole group is ended and the call throws `command_timed_out`. */
   readonly limitMs: number
   /** Marks the child, so that an orphan is found. Safe in file names. */
@@ -42,22 +46,22 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
   await started(child, command)
   const lifeline = child.stdio[3] as Writable
   lifeline.on('error', ignore)
-  const out = tail(child.stdout as Readable, command.keepBytes ?? KEEP)
+  const stdout = child.stdout as Readable
+  const out = command.stdout === undefined ? tail(stdout, command.keepBytes ?? KEEP) : poured(stdout, command.stdout)
   const err = tail(child.stderr as Readable, command.keepBytes ?? KEEP)
-  let why: BackoutError | undefined
-  const end = (reason: BackoutError) => {
+  let why: Error | undefined
+  const end = (reason: Error) => {
     why ??= reason
     lifeline.destroy()
   }
+  out.failed?.catch(end)
   const timer = setTimeout(() => end(timedOut(command)), command.limitMs)
   const onAbort = () => end(stopped(command, signal?.reason))
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     await command.onSpawn?.(child.pid ?? 0)
     lifeline.write('go\n')
-    const stdin = child.stdin as Writable
-    stdin.on('error', ignore)
-    stdin.end(command.stdin)
+    feed(child.stdin as Writable, command.stdin, end)
     const [code, killed] = await exited
     await Promise.all([out.done, err.done])
     if (why !== undefined) throw why
@@ -70,7 +74,19 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
     lifeline.destroy()
+    if (command.stdin instanceof Readable) command.stdin.destroy()
   }
+}
+
+/** A command that ends before it read everything is no error here: its exit says more. One of what it reads is. */
+function feed(stdin: Writable, content: Command['stdin'], failed: (error: Error) => void): void {
+  stdin.on('error', ignore)
+  if (!(content instanceof Readable)) {
+    stdin.end(content)
+    return
+  }
+  content.on('error', failed)
+  content.pipe(stdin)
 }
 
 function ignore(): void {
@@ -112,8 +128,21 @@ function shown(command: Command): string {
   return `"${line.length > 120 ? `${line.slice(0, 117)}...` : line}"`
 }
 
+interface Output {
+  text(): string
+  readonly done: Promise<void>
+  /** Rejects where the output could not be taken. */
+  readonly failed?: Promise<void>
+}
+
+/** All of it, as fast as it is taken. Waited for whole: an output without its end would be taken for a whole one. */
+function poured(stream: Readable, to: Writable): Output {
+  const done = pipeline(stream, to)
+  return { text: () => '', done: done.catch(ignore), failed: done }
+}
+
 /** Keeps the last bytes of a stream. A daemon that inherited the pipe keeps it open: after the exit it gets a moment, no more. */
-function tail(stream: Readable, keep: number): { text(): string; done: Promise<void> } {
+function tail(stream: Readable, keep: number): Output {
   let chunks: Buffer[] = []
   let size = 0
   let dropped = 0

@@ -44,6 +44,11 @@ const dump = z
 export const mysqlFields = {
   ...server,
   database: z.string().min(1).max(64).describe('The database.'),
+  identity: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A name for the server that stays when it moves: for containers and for servers behind a failover.'),
   scratch: z
     .strictObject(server)
     .optional()

@@ -13,7 +13,7 @@ describe.skipIf(why !== null)(`MariaDB's schema and fingerprint${why === null ? 
   let server: Mariadb
   const reading = <T>(database: string, work: (db: Reader) => Promise<T>) => {
     const settings = mysqlSettings.parse({ socket: server.socket, user: 'root', database })
-    const access = { server: settings, baseDir: '/', connectLimit: 5_000, busyLimit: 5_000 }
+    const access = { server: settings, baseDir: '/', connectLimit: 5_000, busyLimit: 5_000, own: new Set<number>() }
     return inSnapshot(access, database, 'brief', AbortSignal.timeout(60_000), work)
   }
   const both = (database: string) =>

@@ -1,3 +1,4 @@
+import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { formulaOf } from './formula.ts'
@@ -32,12 +33,13 @@ interface Piece {
 export async function fingerprint(
   lanes: Lanes,
   schema: SchemaShape,
-  tables: readonly string[] = Object.keys(schema.tables),
+  part: FingerprintPart = { tables: Object.keys(schema.tables) },
 ): Promise<Fingerprint> {
+  const { tables } = part
   const pieces: Piece[] = []
   for (const table of tables) {
     const shape = schema.tables[table]
-    if (shape !== undefined) pieces.push(...(await piecesOf(lanes, table, shape)))
+    if (shape !== undefined) pieces.push(...(await piecesOf(lanes, table, shape, part)))
   }
   const found = new Map(tables.map(t => [t, { rows: 0, sums: new Map<string, bigint>() }]))
   const queue = pieces.values()
@@ -52,24 +54,15 @@ export async function fingerprint(
   }
 }
 
-/** Of the rows that come first by key, so many; null where the key does not put them in order. */
-export async function firstRows(
-  lanes: Lanes,
-  table: string,
-  shape: TableShape,
-  rows: number,
-): Promise<TableFingerprint | null> {
+/** Condition for the so many oldest rows; null where the key does not count rows as they come. */
+async function oldest(lanes: Lanes, table: string, shape: TableShape, rows: number): Promise<string | null> {
   const key = countingKey(shape)
-  if (key === null) return null
-  const [session] = lanes.sessions
-  const [last] = await session.query(
-    `SELECT ${quoted(key)} AS k FROM ${tableSql(table, lanes.database)} ORDER BY 1 LIMIT 1 OFFSET ${Math.max(0, rows - 1)}`,
+  if (key === null || shape.columns[key]?.type.includes('auto_increment') !== true) return null
+  if (rows === 0) return '1 = 0'
+  const [last] = await lanes.sessions[0].query(
+    `SELECT ${quoted(key)} AS k FROM ${tableSql(table, lanes.database)} ORDER BY 1 LIMIT 1 OFFSET ${rows - 1}`,
   )
-  if (last === undefined || rows === 0) return null
-  const piece = { table, columns: own(shape), rows: `${quoted(key)} <= ${text(last['k'])}`, counts: true }
-  const found = { rows: 0, sums: new Map<string, bigint>() }
-  await addPiece(session, lanes.database, { tables: { [table]: shape } }, piece, found)
-  return digests(found.rows, found.sums)
+  return last === undefined ? null : `${quoted(key)} <= ${text(last['k'])}`
 }
 
 function digests(rows: number, sums: ReadonlyMap<string, bigint>): TableFingerprint {
@@ -87,8 +80,11 @@ function countingKey(shape: TableShape): string | null {
   return /^(tiny|small|medium|big)?int\b/.test(shape.columns[first]?.type ?? '') ? first : null
 }
 
-async function piecesOf(lanes: Lanes, table: string, shape: TableShape): Promise<Piece[]> {
-  const columns = own(shape)
+async function piecesOf(lanes: Lanes, table: string, shape: TableShape, part: FingerprintPart): Promise<Piece[]> {
+  const wanted = part.columns?.[table]
+  const columns = own(shape).filter(c => wanted === undefined || wanted.includes(c))
+  const first = part.rows === undefined ? null : await oldest(lanes, table, shape, part.rows)
+  if (first !== null) return [{ table, columns, rows: first, counts: true }]
   const groups = Array.from({ length: Math.max(1, Math.ceil(columns.length / COLUMNS_AT_ONCE)) }, (_, i) =>
     columns.slice(i * COLUMNS_AT_ONCE, (i + 1) * COLUMNS_AT_ONCE),
   )
@@ -101,8 +97,8 @@ async function piecesOf(lanes: Lanes, table: string, shape: TableShape): Promise
   const [only] = groups
   if (rows > ROWS_AT_ONCE / 4 && groups.length === 1 && only !== undefined) {
     // Without a key to split by, the sessions share the columns: hashing costs more than reading.
-    const part = (odd: number) => only.filter((_, i) => i % lanes.sessions.length === odd)
-    return lanes.sessions.map((_, i) => ({ table, columns: part(i), rows: null, counts: i === 0 }))
+    const share = (lane: number) => only.filter((_, i) => i % lanes.sessions.length === lane)
+    return lanes.sessions.map((_, i) => ({ table, columns: share(i), rows: null, counts: i === 0 }))
   }
   return groups.map((group, i) => ({ table, columns: group, rows: null, counts: i === 0 }))
 }

@@ -91,11 +91,11 @@ function kindOf(row: Row): string {
   return `${text(row['type']).toLowerCase()} ${shownName(text(row['name']))}`
 }
 
-/** Whether it is switched on is part of it: an event that does not run is another thing than one that does. */
+/** Whether it is switched on does not show: those of a database that lies beside never are. */
 async function events(db: Session, database: string): Promise<Record<string, string>> {
   const rows = await db.query(
     `SELECT EVENT_NAME AS name, EVENT_DEFINITION AS body, EVENT_TYPE AS type, EXECUTE_AT AS at, INTERVAL_VALUE AS n,
-       INTERVAL_FIELD AS unit, STARTS AS starts, ENDS AS ends, STATUS AS status, ON_COMPLETION AS after, DEFINER AS definer,
+       INTERVAL_FIELD AS unit, STARTS AS starts, ENDS AS ends, ON_COMPLETION AS after, DEFINER AS definer,
        SQL_MODE AS mode, TIME_ZONE AS zone
      FROM information_schema.EVENTS WHERE EVENT_SCHEMA = ? ORDER BY 1`,
     [database],
@@ -104,7 +104,7 @@ async function events(db: Session, database: string): Promise<Record<string, str
     rows
       .filter(row => !isOwn(text(row['name'])))
       .map(row => {
-        const when = ['type', 'at', 'n', 'unit', 'starts', 'ends', 'zone', 'status', 'after'].map(c => text(row[c]))
+        const when = ['type', 'at', 'n', 'unit', 'starts', 'ends', 'zone', 'after'].map(c => text(row[c]))
         const rest = `definer ${text(row['definer'])} mode ${modeOf(row)}: ${text(row['body'])}`
         return [
           `event ${shownName(text(row['name']))}`,

@@ -28,6 +28,8 @@ export interface Access {
   /** Milliseconds. */
   readonly connectLimit: number
   readonly busyLimit: number
+  /** Ids of the sessions that are open now. */
+  readonly own: Set<number>
 }
 
 /** One connection, with everything pinned that would change how values read. */
@@ -36,8 +38,12 @@ export interface Session extends AsyncDisposable {
   readonly flavour: Flavour
   /** For messages. */
   readonly name: string
+  /** Its sql_mode. */
+  readonly mode: string
   /** Values go apart from the statement, as bound parameters. */
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  /** Rows one by one: for more than memory should hold. Nothing else may be asked meanwhile. */
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Returns how many rows were touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
 }
@@ -56,7 +62,8 @@ export async function connect(
   try {
     link = await createConnection(await optionsOf(access, database))
     const flavour = await pin(link, access, mode)
-    return sessionOn(link, access, flavour, name, signal)
+    access.own.add(link.threadId ?? 0)
+    return sessionOn(link, access, { flavour, name, mode }, signal)
   } catch (error) {
     link?.destroy()
     throw explained(name, error)
@@ -127,7 +134,19 @@ async function pin(link: Connection, access: Access, mode: string): Promise<Flav
   return { mariadb, version, number }
 }
 
-function sessionOn(link: Connection, access: Access, flavour: Flavour, name: string, signal: AbortSignal): Session {
+/** What the driver can beyond its promises: rows as they come, no faster than they are taken. */
+interface Core {
+  query(sql: string): { stream(): AsyncIterable<Row> }
+  execute(sql: string, values: readonly unknown[]): { stream(): AsyncIterable<Row> }
+}
+
+function sessionOn(
+  link: Connection,
+  access: Access,
+  about: Pick<Session, 'flavour' | 'name' | 'mode'>,
+  signal: AbortSignal,
+): Session {
+  const { name } = about
   const id = link.threadId ?? 0
   let stopping: Promise<void> | null = null
   const stop = () => {
@@ -149,18 +168,29 @@ function sessionOn(link: Connection, access: Access, flavour: Flavour, name: str
     }
   }
   return {
+    ...about,
     id,
-    flavour,
-    name,
     query: async (sql, values) => {
       const rows = await send(sql, values)
       return Array.isArray(rows) ? (rows as Row[]) : []
+    },
+    async each(sql, values, row) {
+      signal.throwIfAborted()
+      const core = link as unknown as { connection: Core }
+      try {
+        const sent = values.length === 0 ? core.connection.query(sql) : core.connection.execute(sql, values.map(bound))
+        for await (const one of sent.stream()) await row(one)
+      } catch (error) {
+        signal.throwIfAborted()
+        throw explained(name, error)
+      }
     },
     run: async (sql, values) => ((await send(sql, values)) as ResultSetHeader).affectedRows ?? 0,
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stop)
       if (stopping === null) await link.end().catch(() => link.destroy())
       await stopping
+      access.own.delete(id)
     },
   }
 }

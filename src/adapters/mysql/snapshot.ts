@@ -1,14 +1,13 @@
 import type { Fingerprint } from '../../data/fingerprint.ts'
 import type { Reader } from '../../data/engine.ts'
 import { fingerprint, type Lanes } from './fingerprint.ts'
-import { findRenames } from './renames.ts'
 import { extents, readSchema, rowCounts } from './schema.ts'
 import { type Access, connect, type Session } from './session.ts'
 
-const BEGIN = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
+export const BEGIN = 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'
 /** From so much on, a second session pays for itself. Bytes. */
-const LARGE = 32 * 1024 * 1024
-const LANES = 2
+export const LARGE = 32 * 1024 * 1024
+export const LANES = 2
 const TRIES = 3
 
 /** How several sessions come to see one instant. */
@@ -80,14 +79,16 @@ export function readerOn(lanes: Lanes): Reader {
   const { database } = lanes
   return {
     query: (sql, values) => first.query(sql, values),
+    each: (sql, values, row) => first.each(sql, values, row),
     schema: () => readSchema(first, database),
-    fingerprint: (schema, part): Promise<Fingerprint> => fingerprint(lanes, schema, part?.tables),
+    fingerprint: (schema, part): Promise<Fingerprint> => fingerprint(lanes, schema, part),
     rowCounts: schema => rowCounts(first, schema, database),
     bytes: async () => {
       const sql = `SELECT SUM(DATA_LENGTH + INDEX_LENGTH) AS n FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`
       const [row] = await first.query(sql, [database])
       return Number(row?.['n'] ?? 0)
     },
-    renames: (base, data, now) => findRenames(lanes, base, data, now),
+    // The server has no ids that survive a rename.
+    renames: async () => [],
   }
 }

@@ -63,6 +63,7 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
     `--pid-file=${join(dir, 'pid')}`,
     `--log-error=${join(dir, 'log')}`,
     '--innodb-flush-log-at-trx-commit=0',
+    '--debug-no-sync',
     '--innodb-buffer-pool-size=128M',
     ...options,
   ]

@@ -26,6 +26,8 @@ export const MARK = '_backout_mark'
 export interface MysqlImage extends Image {
   readonly database: string
   readonly access: Access
+  /** Runs `work` in a session on its server. */
+  on<T>(signal: AbortSignal, work: (db: Session) => Promise<T>): Promise<T>
 }
 
 export function besideName(database: string, use: 'try' | 'new' | 'old' | 'rows', mark: string): string {
@@ -41,6 +43,10 @@ export function imageOf(access: Access, database: string): MysqlImage {
     // Nobody writes into it: sessions need no lock to see one instant.
     reading: <T>(signal: AbortSignal, work: (db: Reader) => Promise<T>) =>
       inSnapshot(access, database, 'frozen', signal, work),
+    async on(signal, work) {
+      await using db = await connect(access, database, signal)
+      return await work(db)
+    },
     [Symbol.asyncDispose]: async () => {},
   }
 }
@@ -84,9 +90,9 @@ export async function makeMarked(db: Session, database: string, charset: string,
   await db.run(`DROP DATABASE IF EXISTS ${quoted(database)}`)
   await db.run(`CREATE DATABASE ${quoted(database)} CHARACTER SET ${charset} COLLATE ${collation}`)
   await db.run(
-    `CREATE TABLE ${quoted(database)}.${quoted(MARK)} (state varchar(20) NOT NULL PRIMARY KEY) ENGINE=InnoDB`,
+    `CREATE TABLE ${quoted(database)}.${quoted(MARK)} (state varchar(20) NOT NULL PRIMARY KEY, events longtext) ENGINE=InnoDB CHARACTER SET utf8mb4`,
   )
-  await db.run(`INSERT INTO ${quoted(database)}.${quoted(MARK)} VALUES ('loading')`)
+  await db.run(`INSERT INTO ${quoted(database)}.${quoted(MARK)} VALUES ('loading', NULL)`)
 }
 
 function nameOfDatabase(db: Session, database: string): string {
@@ -110,7 +116,9 @@ export async function load(
     await feed(settings, access, database, backup, db, job)
     await loadFloats(db, database, backup.dir)
     await makeDefinitions(db, database, facts.events, 'asleep')
-    await db.run(`UPDATE ${quoted(database)}.${quoted(MARK)} SET state = 'ready'`)
+    await db.run(
+      `UPDATE ${quoted(database)}.${quoted(MARK)} SET state = 'ready', events = ${literal(JSON.stringify(facts.events))}`,
+    )
   } catch (error) {
     await db.run(`DROP DATABASE IF EXISTS ${quoted(database)}`).catch(() => {})
     throw error

@@ -30,6 +30,8 @@ export interface Access {
   readonly busyLimit: number
   /** Ids of the sessions that are open now. */
   readonly own: Set<number>
+  /** Told of every statement before it is sent. */
+  readonly before?: (sql: string) => void
 }
 
 /** One connection, with everything pinned that would change how values read. */
@@ -158,6 +160,7 @@ function sessionOn(
   link.on('error', () => {})
   const send = async (sql: string, values?: readonly unknown[]): Promise<unknown> => {
     signal.throwIfAborted()
+    access.before?.(sql)
     try {
       const [answer] =
         values === undefined || values.length === 0 ? await link.query(sql) : await link.execute(sql, values.map(bound))

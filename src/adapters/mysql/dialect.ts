@@ -20,7 +20,9 @@ export const dialect: Dialect = {
   keyType: 'char(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
   update: (table, sets, from, on) =>
     `UPDATE ${table} AS o JOIN ${from} ON ${on} SET ${sets.map(([c, v]) => `o.${c} = ${v}`).join(', ')}`,
-  remove: (table, of, keys) => `DELETE o FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
+  // What is removed may be named in the query: the server wants that done before.
+  remove: (table, of, keys) =>
+    `DELETE o FROM ${table} AS o WHERE (${of.join(', ')}) IN (SELECT * FROM (${keys}) AS chosen)`,
   overriding: '',
   fixedDefault: sql => (sql !== null && FIXED.test(sql) ? sql : null),
   iso,
@@ -35,11 +37,13 @@ export const dialect: Dialect = {
 }
 
 /**
- * By their bytes, whatever the collation; a FLOAT goes as text of six digits there, so that values are packed too. MariaDB
- * reads what stands behind `M!`, MySQL takes it for a comment, and packs in its own way.
+ * By their bytes, whatever the collation. A FLOAT goes as text of six digits there, so that values are packed and unpacked
+ * too, which makes it a double. MariaDB reads what stands behind `M!`; MySQL takes it for a comment, and packs in its own way.
  */
 function sameBytes(a: string, b: string): string {
-  const packed = `/*M! COLUMN_CREATE(1, ${a}) <=> COLUMN_CREATE(1, ${b}) AND 1 = IF(1 = 1, 1, */ JSON_ARRAY(${a}) <=> JSON_ARRAY(${b}) /*M! ) */`
+  const json = [a, b].map(v => `CAST(CAST(JSON_ARRAY(${v}) AS CHAR) AS BINARY)`).join(' <=> ')
+  const dynamic = [a, b].map(v => `COLUMN_GET(COLUMN_CREATE(1, ${v}), 1 AS BINARY)`).join(' <=> ')
+  const packed = `/*M! ${dynamic} AND 1 = IF(1 = 1, 1, */ ${json} /*M! ) */`
   return `CAST(${a} AS BINARY) <=> CAST(${b} AS BINARY) AND ${packed}`
 }
 
@@ -51,20 +55,12 @@ function text(v: string, type: string): string {
 }
 
 function value(t: string, type: string): string {
-  switch (kindOf(type)) {
-    case 'bit':
-      return `CAST(CONV(${t}, 16, 10) AS UNSIGNED)`
-    case 'bytes':
-      return `UNHEX(${t})`
-    case 'whole':
-      return `CAST(${t} AS ${type.includes('unsigned') ? 'UNSIGNED' : 'SIGNED'})`
-    case 'decimal':
-      return `CAST(${t} AS DECIMAL${/\(\d+,\d+\)/.exec(type)?.[0] ?? '(65,30)'})`
-    case 'float':
-      return `(${t} + 0e0)`
-    default:
-      return t
-  }
+  const kind = kindOf(type)
+  if (kind === 'bit') return `CAST(CONV(${t}, 16, 10) AS UNSIGNED)`
+  if (kind === 'bytes') return `UNHEX(${t})`
+  if (kind === 'whole') return `CAST(${t} AS ${type.includes('unsigned') ? 'UNSIGNED' : 'SIGNED'})`
+  if (kind === 'decimal') return `CAST(${t} AS DECIMAL${/\(\d+,\d+\)/.exec(type)?.[0] ?? '(65,30)'})`
+  return kind === 'float' ? `(${t} + 0e0)` : t
 }
 
 /** Dates that no calendar has are none. */

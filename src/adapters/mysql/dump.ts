@@ -57,7 +57,8 @@ export async function dump<T>(
   const known = await extents(first, database)
   const bytes = [...known.values()].reduce((sum, e) => sum + e.bytes, 0)
   const sessions: [Session, ...Session[]] = [first]
-  while (bytes >= LARGE && sessions.length < LANES) sessions.push(stack.use(await connect(access, database, signal)))
+  const more = bytes >= LARGE ? LANES - 1 : 0
+  for (let i = 0; i < more; i++) sessions.push(stack.use(await connect(access, database, signal)))
   const facts = await factsOf(first, database)
   const still = stack.use(await holdStill(access, database, settings.dump.lock, known, signal))
   await Promise.all(sessions.map(s => s.run(BEGIN)))

@@ -31,8 +31,10 @@ export interface MysqlImage extends Image {
 }
 
 export function besideName(database: string, use: 'try' | 'new' | 'old' | 'rows', mark: string): string {
-  const end = `_backout_${use}_${createHash('sha256').update(mark).digest('hex').slice(0, 12)}`
-  return `${[...database].slice(0, LONGEST - end.length).join('')}${end}`
+  const end = `_backout_${use}_${createHash('sha256').update(`${database}\0${mark}`).digest('hex').slice(0, 12)}`
+  return `${Array.from(database)
+    .slice(0, LONGEST - end.length)
+    .join('')}${end}`
 }
 
 export function imageOf(access: Access, database: string): MysqlImage {

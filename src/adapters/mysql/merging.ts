@@ -31,12 +31,14 @@ export class MysqlMerger implements Merger {
   readonly #job: Job
   #made = false
 
-  constructor(db: Session, live: Access, database: string, images: Images, job: Job) {
+  /** `images`: null where ours alone is asked of. */
+  constructor(db: Session, live: Access, database: string, images: Images | null, job: Job) {
     this.#db = db
     this.#live = live
     this.#database = database
     this.#job = job
-    this.#images = { theirs: ours(images.theirs), base: ours(images.base), migrated: ours(images.migrated) }
+    const { theirs = null, base = null, migrated = null } = images ?? {}
+    this.#images = { theirs: ours(theirs), base: ours(base), migrated: ours(migrated) }
     this.#rows = besideName(
       database,
       'rows',
@@ -182,9 +184,8 @@ function numberOf(error: unknown): number {
   return typeof code === 'number' ? code : 0
 }
 
-function ours<I extends Image | null>(image: I): MysqlImage | (I extends null ? null : never) {
-  if (image === null) return null as I extends null ? null : never
-  if ('database' in image) return image as unknown as MysqlImage
+function ours(image: Image | null): MysqlImage | null {
+  if (image === null || 'database' in image) return image as MysqlImage | null
   throw new Error(`${image.name} is no database of MySQL`)
 }
 

@@ -61,7 +61,7 @@ describe.skipIf(why !== null)(
     const fresh = async () => {
       const left = await server.sql(`SHOW DATABASES LIKE 'shop%'`)
       const drops = left.map(row => `DROP DATABASE ${String(Object.values(row)[0])}`)
-    await server.sql('SET foreign_key_checks = 0', ...drops)
+      await server.sql('SET foreign_key_checks = 0', ...drops)
       await server.sql('CREATE DATABASE shop', 'USE shop', ...SHOP)
     }
 

@@ -20,6 +20,9 @@ const SERVERS = {
   mmdebstrap: ['mmdebstrap'],
   ip: ['iproute2'],
   initdb: ['postgresql'],
+  // The server without its service.
+  mariadbd: ['mariadb-server-core'],
+  'mariadb-dump': ['mariadb-client'],
 }
 
 packages()

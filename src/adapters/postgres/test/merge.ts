@@ -111,6 +111,7 @@ async function sourceOf(
     dir: join(dir, 'carry'),
     images,
     renames,
+    doubts: [],
     schemas: {
       ours: await schemaOf(ours),
       base: await schemaOf(base),

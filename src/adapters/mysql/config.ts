@@ -15,7 +15,10 @@ const server = {
   host: z.string().default('127.0.0.1').describe('The server. 127.0.0.1 where it is left out.'),
   port: z.int().min(1).max(65535).default(3306).describe('Its port.'),
   socket: z.string().optional().describe('Its socket file, instead of host and port.'),
-  user: z.string().min(1).describe('The user to log in as. What it must be allowed to do stands in docs/mysql.md.'),
+  user: z
+    .string()
+    .min(1)
+    .describe('The user to log in as. What it must be allowed to do stands in docs/adapters/mysql.md.'),
   password: text().optional().describe('Its password, as "${env:…}", "${file:…}" or "${cmd:…}".'),
   ssl: ssl.optional(),
 }

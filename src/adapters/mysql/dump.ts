@@ -195,7 +195,7 @@ function failed(run: Run, cause: string, from?: unknown): BackoutError {
       ? 'free space on the disk of the backups, then try again'
       : gone
         ? 'see that the server runs, then try again'
-        : 'see to the cause, then try again; docs/mysql.md lists the rights that a dump needs',
+        : 'see to the cause, then try again; docs/adapters/mysql.md lists the rights that a dump needs',
     exit: 'failed',
     from,
   })

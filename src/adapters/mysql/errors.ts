@@ -18,7 +18,7 @@ interface Meaning {
 const DENIED: Meaning = {
   code: 'database_denied',
   what: name => `The user of ${name} may not do what is needed`,
-  next: 'grant it what docs/mysql.md lists; `backout doctor` says what is missing',
+  next: 'grant it what docs/adapters/mysql.md lists',
 }
 
 const LOGIN: Meaning = {
@@ -108,10 +108,4 @@ function meaningOf(code: number | string, message: string): Meaning {
   const found = MEANINGS.find(([codes]) => codes.includes(code))
   if (found !== undefined) return found[1]
   return { code: 'database_failed', what: name => `${name} refused what was asked`, next: 'look at the cause' }
-}
-
-/** True where the server could not be asked, or stopped answering. */
-export function isGone(error: unknown): boolean {
-  const code = codeOf(error instanceof BackoutError ? error.cause : error)
-  return code !== null && meaningOf(code, '').code === 'database_unreachable'
 }

@@ -24,6 +24,8 @@ interface Piece {
   readonly rows: string | null
   /** Its rows are counted here, and by no other piece. */
   readonly counts: boolean
+  /** Every key is known to have no more than 32 bits. */
+  readonly short?: boolean
 }
 
 /**
@@ -91,8 +93,8 @@ async function piecesOf(lanes: Lanes, table: string, shape: TableShape, part: Fi
   const rows = lanes.extents.get(table)?.rows ?? 0
   const key = countingKey(shape)
   if (rows > ROWS_AT_ONCE / 4 && key !== null) {
-    const ranges = await rangesOf(lanes, table, key, rows)
-    return groups.flatMap((group, i) => ranges.map(r => ({ table, columns: group, rows: r, counts: i === 0 })))
+    const { ranges, short } = await rangesOf(lanes, table, key, rows)
+    return groups.flatMap((group, i) => ranges.map(r => ({ table, columns: group, rows: r, counts: i === 0, short })))
   }
   const [only] = groups
   if (rows > ROWS_AT_ONCE / 4 && groups.length === 1 && only !== undefined) {
@@ -103,22 +105,28 @@ async function piecesOf(lanes: Lanes, table: string, shape: TableShape, part: Fi
   return groups.map((group, i) => ({ table, columns: group, rows: null, counts: i === 0 }))
 }
 
-async function rangesOf(lanes: Lanes, table: string, key: string, rows: number): Promise<string[]> {
+async function rangesOf(
+  lanes: Lanes,
+  table: string,
+  key: string,
+  rows: number,
+): Promise<{ ranges: string[]; short: boolean }> {
   const [session] = lanes.sessions
   const k = quoted(key)
   const [ends] = await session.query(
     `SELECT MIN(${k}) AS low, MAX(${k}) AS high FROM ${tableSql(table, lanes.database)}`,
   )
-  if (ends === undefined || ends['low'] === null) return [`${k} IS NOT NULL`]
+  if (ends === undefined || ends['low'] === null) return { ranges: [`${k} IS NOT NULL`], short: true }
   const [low, high] = [BigInt(text(ends['low'])), BigInt(text(ends['high']))]
   const pieces = Math.max(Math.ceil(rows / ROWS_AT_ONCE), lanes.sessions.length * 2)
   const cuts = Array.from({ length: pieces - 1 }, (_, i) => low + ((high - low) * BigInt(i + 1)) / BigInt(pieces))
   const marks = [...new Set(cuts)]
-  return [...marks, null].map((cut, i) => {
+  const ranges = [...marks, null].map((cut, i) => {
     const from = i === 0 ? null : marks[i - 1]
     const sides = [from == null ? '' : `${k} > ${from}`, cut === null ? '' : `${k} <= ${cut}`].filter(s => s !== '')
     return sides.length === 0 ? `${k} IS NOT NULL` : sides.join(' AND ')
   })
+  return { ranges, short: low >= 0n && high < 1n << 32n }
 }
 
 async function addPiece(
@@ -130,7 +138,7 @@ async function addPiece(
 ): Promise<void> {
   const shape = schema.tables[piece.table]
   if (found === undefined || shape === undefined) return
-  const hash = formulaOf(session.flavour).hashes(shape)
+  const hash = formulaOf(session.flavour).hashes(shape, piece.short)
   const parts = ['COUNT(*) AS n', ...piece.columns.map((c, i) => `SUM(${hash(c)}) AS c${i}`)]
   const where = piece.rows === null ? '' : ` WHERE ${piece.rows}`
   const [row] = await session.query(`SELECT ${parts.join(', ')} FROM ${tableSql(piece.table, database)}${where}`)

@@ -8,8 +8,11 @@ const TIES = 30
 /** One way to make 64 bits of a value, the same on every server that knows it. */
 export interface Formula {
   readonly method: string
-  /** SQL of a column's hash in its row; NULL where the value is NULL, or where none can be (no key). */
-  hashes(shape: TableShape): (column: string) => string
+  /**
+   * SQL of a column's hash in its row; NULL where the value is NULL. `short`: no key has more than 32 bits, which gives the
+   * same hashes by less work.
+   */
+  hashes(shape: TableShape, short?: boolean): (column: string) => string
 }
 
 export function formulaOf({ mariadb, number }: Flavour): Formula {
@@ -22,9 +25,9 @@ export function formulaOf({ mariadb, number }: Flavour): Formula {
  */
 const SEEDED: Formula = {
   method: 'mariadb-crc-1',
-  hashes(shape) {
+  hashes(shape, short = false) {
     const bytes = (c: string) => mariadbBytes(c, typeOf(shape, c))
-    const seeds = countingSeeds(shape)
+    const seeds = countingSeeds(shape, short)
     if (seeds !== null) return c => product(`CRC32(${seeds[0]}, ${bytes(c)})`, `CRC32C(${seeds[1]}, ${bytes(c)})`)
     return tied(shape, bytes, (tie, value) =>
       product(`CRC32(CRC32(${tie}), ${value})`, `CRC32C(CRC32C(${tie}), ${value})`),
@@ -75,13 +78,13 @@ function mysqlBytes(column: string, type: string): string {
 }
 
 /** The key itself as two seeds that have all its bits between them; null: it is not one whole number. */
-function countingSeeds(shape: TableShape): readonly [string, string] | null {
+function countingSeeds(shape: TableShape, short: boolean): readonly [string, string] | null {
   const [first, ...more] = shape.key
   if (first === undefined || more.length > 0) return null
   const [, size] = /^(tiny|small|medium|big)?int\b/.exec(typeOf(shape, first)) ?? [null, null]
   if (size === null) return null
   const k = quoted(first)
-  return size === 'big' ? [k, `(${k} ^ (${k} >> 32))`] : [k, k]
+  return size === 'big' && !short ? [k, `(${k} ^ (${k} >> 32))`] : [k, k]
 }
 
 /** By the key; without one, each column by those before it, and the last one by all: so the row holds together. */

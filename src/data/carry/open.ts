@@ -120,9 +120,7 @@ async function theirsOf(site: Site, run: string, mark: string, opened: Opened, j
 async function migratedOf(site: Site, run: string, base: Backup, opened: Opened, job: Job): Promise<Image | null> {
   const backups = await site.ctx.backups.list(site.ctx.component)
   const last = ownBackup(backups, site, run)?.createdAt ?? '~'
-  const between = backups.filter(
-    b => (b.reason as string) === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last,
-  )
+  const between = backups.filter(b => b.reason === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last)
   const newest = between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1)
   if (newest === undefined) return null
   return look(site, (await whole(site, newest.id, job)).backup, `${run}.${newest.id}`, opened, job)

@@ -41,12 +41,17 @@ export interface CarryForwardStep {
   verify(act: StepAct): Promise<Verdict>
 }
 
-export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>): CarryForwardStep {
+/** `report`: nothing is carried, only listed. */
+export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, report = false): CarryForwardStep {
+  const saidOf = async (source: CarrySource): Promise<CarryOptions> => {
+    const said = await readSaid(source.dir)
+    return report ? { ...said, mode: 'report' } : said
+  }
   return {
     async apply(act) {
       const job = jobFor(act)
       await using source = await open(job)
-      const outcome = await carryForward(source, await readSaid(source.dir), job)
+      const outcome = await carryForward(source, await saidOf(source), job)
       for (const fact of factsOf(source, outcome)) await act.tell(fact)
     },
     async verify(act) {
@@ -55,7 +60,7 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>): Car
       const kept = await readOutcome(source.dir)
       if (kept === null) return { is: 'not-done', why: 'nothing was carried to its end' }
       if (!kept.proof.ok) return { is: 'not-done', why: kept.proof.problems.join('; ') }
-      const said = await readSaid(source.dir)
+      const said = await saidOf(source)
       const plan = await planCarry(source, said, job)
       const waiting = said.mode === 'report' ? 0 : rowsToCarry(plan)
       if (waiting > 0) return { is: 'not-done', why: `${waiting} rows wait to be carried` }

@@ -13,6 +13,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { carryTarget, type CarryTarget } from '../carry/open.ts'
 import { makeBackup, prove } from './backup.ts'
 import { applyBackup, backupVerdict } from './backup-step.ts'
+import { carryVerb } from '../carry/verb.ts'
 import { downVerdict, migrateDown } from './down.ts'
 import { begun } from './down-command.ts'
 import { factsIn, pinOf } from './facts.ts'
@@ -41,6 +42,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   backup: { apply: applyBackup, verify: backupVerdict },
   'migrate-down': { apply: migrateDown, verify: downVerdict },
   'restore/load': { apply: applyLoad, verify: loadVerdict },
+  'restore/carry': carryVerb,
   'restore/swap': { apply: applySwap, verify: swapVerdict },
 }
 

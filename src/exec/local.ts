@@ -12,10 +12,7 @@ export interface Command {
   readonly cwd?: string
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>
-  /** What it reads. A stream is read only as fast as the command does. */
-  readonly stdin?: string | Uint8Array | Readable
-  /** Where its output goes instead of being kept, however much it is; ended with it. An error of it ends the command. */
-  readonly stdout?: Writable
+  readonly stdin?: string | Uint8Array
   /** After so many milliseconds the whole group is ended and the call throws `command_timed_out`. */
   readonly limitMs: number
   /** Marks the child, so that an orphan is found. Safe in file names. */
@@ -26,6 +23,14 @@ export interface Command {
   readonly keepBytes?: number
 }
 
+/** A command of this machine whose input and output may be larger than memory. */
+export interface Piped extends Omit<Command, 'stdin'> {
+  /** What it reads. A stream is read only as fast as the command does. */
+  readonly stdin?: string | Uint8Array | Readable
+  /** Where its output goes instead of being kept, however much it is; ended with it. An error of it ends the command. */
+  readonly stdout?: Writable
+}
+
 const KEEP = 64 * 1024
 const DRAIN_MS = 300
 
@@ -33,7 +38,7 @@ const DRAIN_MS = 300
  * Runs a command in a supervised process group. Resolves with its exit code, whatever it is. Throws where it could not
  * be started, ran over its limit or was aborted: by then nothing of the group is alive.
  */
-export async function runLocal(command: Command, signal?: AbortSignal): Promise<ExecResult> {
+export async function runLocal(command: Piped, signal?: AbortSignal): Promise<ExecResult> {
   signal?.throwIfAborted()
   const child = spawn('/bin/sh', ['-c', SUPERVISOR, command.idem ?? 'backout', ...command.argv], {
     cwd: command.cwd,
@@ -79,7 +84,7 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
 }
 
 /** A command that ends before it read everything is no error here: its exit says more. One of what it reads is. */
-function feed(stdin: Writable, content: Command['stdin'], failed: (error: Error) => void): void {
+function feed(stdin: Writable, content: Piped['stdin'], failed: (error: Error) => void): void {
   stdin.on('error', ignore)
   if (!(content instanceof Readable)) {
     stdin.end(content)
@@ -93,7 +98,7 @@ function ignore(): void {
   // A closed pipe only says that the child is gone, which its exit tells better.
 }
 
-async function started(child: ChildProcess, command: Command): Promise<void> {
+async function started(child: ChildProcess, command: Piped): Promise<void> {
   if (child.pid !== undefined) return
   const [error] = (await once(child, 'error')) as [Error]
   throw new BackoutError({
@@ -105,7 +110,7 @@ async function started(child: ChildProcess, command: Command): Promise<void> {
   })
 }
 
-function timedOut(command: Command): BackoutError {
+function timedOut(command: Piped): BackoutError {
   return new BackoutError({
     code: 'command_timed_out',
     what: `The command ${shown(command)} did not end within ${command.limitMs} ms and was stopped`,
@@ -114,7 +119,7 @@ function timedOut(command: Command): BackoutError {
   })
 }
 
-function stopped(command: Command, reason: unknown): BackoutError {
+function stopped(command: Piped, reason: unknown): BackoutError {
   return new BackoutError({
     code: 'command_stopped',
     what: `The command ${shown(command)} was stopped`,
@@ -123,7 +128,7 @@ function stopped(command: Command, reason: unknown): BackoutError {
   })
 }
 
-function shown(command: Command): string {
+function shown(command: Piped): string {
   const line = command.argv.join(' ')
   return `"${line.length > 120 ? `${line.slice(0, 117)}...` : line}"`
 }

@@ -1,6 +1,6 @@
 import type { Backup } from '../../core/contract.ts'
 import { reveal } from '../../core/secret.ts'
-import type { Beside, Engine, Job, Reader } from '../../data/engine.ts'
+import type { Beside, Engine, Images, Job, Reader } from '../../data/engine.ts'
 import type { MysqlSettings, ServerSettings } from './config.ts'
 import { dialect } from './dialect.ts'
 import { dump } from './dump.ts'
@@ -60,7 +60,7 @@ export function mysqlEngine(settings: MysqlSettings, baseDir: string): Engine {
       return (await isSwapped(db, name)) ? imageOf(live, name) : null
     },
     freeBytes: async () => null,
-    async merging(images, job) {
+    async merging(images: Images | null, job: Job) {
       const db = await connect(live, database, job.signal, WRITE_MODE)
       return new MysqlMerger(db, live, database, images, job)
     },
@@ -78,7 +78,9 @@ async function identityOf(settings: MysqlSettings, access: Access, signal: Abort
 }
 
 function toolEnv(settings: MysqlSettings): Record<string, string> {
-  const { host, port, user, socket, database } = settings
+  const { port, user, socket, database } = settings
+  // By the name localhost the client programs take the socket.
+  const host = socket === undefined ? settings.host : 'localhost'
   const password = settings.password === undefined ? '' : reveal(settings.password)
   const login = `${encodeURIComponent(user)}${password === '' ? '' : `:${encodeURIComponent(password)}`}`
   const at = socket === undefined ? '' : `?socket=${encodeURIComponent(socket)}`

@@ -20,7 +20,8 @@ describe.skipIf(missing !== null)(`on a real server${missing === null ? '' : ` (
     make: async () => {
       const [shop, other] = [await makeShop(server), await makeShop(server)]
       return {
-        open: () => shop.open(),
+        // What is carried forward makes another database of it.
+        open: () => shop.open({ carryForward: 'off' }),
         openOther: () => other.open(),
         upgrade: () => shop.upgrade(),
         serves: async () => {

@@ -1,26 +1,20 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { Fact, Step, StepAct, Target } from '../../core/contract.ts'
 import { idemOf } from '../../core/executor/attempt.ts'
 import { carryStep } from '../../data/carry/verb.ts'
 import type { DatabasePin } from '../../data/flow/settings.ts'
-import { FileBackups } from '../../ledger/backups.ts'
-import { systemClock } from '../../core/clock.ts'
+import { memoryBackups } from '../../../test/conformance/stores.ts'
 import { sqliteConfig } from './config.ts'
 import { sqliteEngine } from './engine.ts'
 import { ask, makeShop, type Shop } from './test/shop.ts'
 
-let home: string
 let shop: Shop
 let target: Target<DatabasePin>
 let pin: DatabasePin
 const told: Fact[] = []
 
 beforeEach(async () => {
-  home = await mkdtemp(join(tmpdir(), 'backout-carry-'))
-  const backups = new FileBackups(home, systemClock)
+  const backups = memoryBackups()
   shop = await makeShop('wal', { backups })
   target = await shop.open({ rungs: ['restore'] })
   const signal = new AbortController().signal
@@ -32,7 +26,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await target[Symbol.asyncDispose]()
   await shop.dispose()
-  await rm(home, { recursive: true })
 })
 
 const actFor = (step: Step): StepAct =>

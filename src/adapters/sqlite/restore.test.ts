@@ -34,7 +34,7 @@ describe('C13: a restore loads the backup beside, and swaps only then', () => {
   it('backs up first, loads, swaps; reckons with what the proof of this very backup took', async () => {
     expect(proposal.phases).toEqual({
       backup: { step: 'db/backup' },
-      data: { seq: [{ step: 'db/restore/load' }, { step: 'db/restore/swap' }] },
+      data: { seq: [{ step: 'db/restore/load' }, { step: 'db/restore/swap' }, { step: 'db/restore/carry' }] },
     })
     expect([load.destructive, swap.destructive, swap.recheck]).toEqual([undefined, true, true])
     const proof = { at: '2026-01-01T00:00:00.000Z', ms: 98_765, ok: true, differences: [] }

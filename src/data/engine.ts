@@ -49,8 +49,8 @@ export interface Engine extends AsyncDisposable {
   kept(mark: string, signal: AbortSignal): Promise<Image | null>
   /** Bytes that the disk of the database has free, as far as they can be asked; null: nobody can tell. */
   freeBytes(signal: AbortSignal): Promise<number | null>
-  /** Opens the live database for carrying data forward into it. */
-  merging(images: Images, job: Job): Promise<Merger>
+  /** Opens the live database for carrying data forward into it. null: there are no images, `ours` alone is asked of. */
+  merging(images: Images | null, job: Job): Promise<Merger>
   /** The content of a backup where it lies, for a system that can read it without loading it. Not where it was altered. */
   peek?(backup: Backup): Promise<Image>
   /**

@@ -15,7 +15,7 @@ import { JOB, sourceOf } from '../support/merge.ts'
 import { dumpOf, expectNothingLost, soundness } from '../support/merge-oracle.ts'
 import { type RandomStory, story } from '../support/merge-random.ts'
 
-const RUNS = Number(process.env['BACKOUT_RANDOM'] ?? 150)
+const RUNS = Number(process.env['BACKOUT_RANDOM'] ?? 60)
 
 interface Played {
   readonly dir: string

@@ -105,6 +105,7 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     dir: join(dir, 'carry'),
     images,
     renames,
+    doubts: [],
     schemas: {
       ours: schemaOf(files.ours),
       base: schemaOf(files.base),

@@ -99,6 +99,7 @@ describe.skipIf(why !== null)(
         dir: join(dir, 'carry'),
         images,
         renames: [],
+        doubts: [],
         schemas: {
           ours: await schemaOf(engine),
           base: await schemaOf(images.base),

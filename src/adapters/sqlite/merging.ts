@@ -23,12 +23,12 @@ const REFUSALS: Readonly<Record<number, Refusal>> = {
 const CACHE = 8_000
 
 /** Opens the live file with the images attached beside it, so that every statement sees all of them. */
-export async function openMerging(file: string, busyMs: number, images: Images, job: Job): Promise<Merger> {
+export async function openMerging(file: string, busyMs: number, images: Images | null, job: Job): Promise<Merger> {
   const db = new DatabaseSync(file, { timeout: busyMs, enableForeignKeyConstraints: false })
   try {
     const attach = db.prepare('ATTACH ? AS ?')
-    const beside = { theirs: images.theirs, base: images.base, migrated: images.migrated }
-    for (const [name, image] of Object.entries(beside)) if (image !== null) attach.run(uriOf(image), name)
+    const beside = { theirs: images?.theirs, base: images?.base, migrated: images?.migrated }
+    for (const [name, image] of Object.entries(beside)) if (image != null) attach.run(uriOf(image), name)
     for (const { name } of all(db, 'PRAGMA database_list'))
       db.exec(`PRAGMA ${quoted(String(name))}.cache_size = -${CACHE}`)
     db.exec(`PRAGMA temp.cache_size = -${CACHE}`)
@@ -152,7 +152,8 @@ class SqliteMerger implements Merger {
   /** AUTOINCREMENT goes on behind the highest number of all; the others take the highest that is there. */
   async sequences(): Promise<void> {
     if (!this.#counts('main')) return
-    const issued = ['main', 'theirs'].filter(image => this.#counts(image))
+    const there = all(this.#db, 'PRAGMA database_list').map(row => String(row['name']))
+    const issued = ['main', 'theirs'].filter(image => there.includes(image) && this.#counts(image))
     const highest = issued.map(image => `SELECT name, seq FROM ${image}.sqlite_sequence`).join(' UNION ALL ')
     const counting = `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%autoincrement%'`
     const sql = `SELECT name, max(seq) AS seq FROM (${highest}) WHERE name IN (${counting}) GROUP BY name`

@@ -6,6 +6,7 @@ import { hex, stamp } from '../../ledger/files.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
+import { bytes } from '../text.ts'
 import { current } from '../wiring/planning.ts'
 import { gateOf } from '../wiring/gates.ts'
 import { captureRelease, markRelease } from './capture.ts'
@@ -53,10 +54,22 @@ function sameRelease(to: string): BackoutError {
 export function migrated(globals: Globals, _options: unknown, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const upgrade = await openUpgrade(session, to)
+    await keepMigrated(session, upgrade)
     await keep(session, { ...upgrade, migratedAt: iso(session.environment.clock.now()) }, 'upgrade-migrated')
     session.out.line(`Noted: the migrations to ${to} are done.`)
     return EXIT.ok
   })
+}
+
+/** Databases are backed up as their migrations left them, before the first user writes. */
+async function keepMigrated({ environment, targets, out }: Session, { id, to }: Upgrade): Promise<void> {
+  const { backups, vault } = environment.ledger
+  for (const component of Object.keys(environment.config.components)) {
+    const target = await targets.get(component)
+    const act = { release: to, upgrade: id, backups, vault, signal: new AbortController().signal, progress: () => {} }
+    const backup = await target.migrated?.(act)
+    if (backup != null) out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
+  }
 }
 
 /** The new release is captured, and known to be good once its gates have held for the bake time. */

@@ -10,6 +10,11 @@ export const BATCH = 50_000
 /** Ours was written to between comparing and carrying: what is left is to be compared again. */
 export class Moved extends Error {}
 
+/** What a savepoint gave back, to be thrown on. */
+export function thrown(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
 /** Part of the rows of one piece that are to be carried in one way: `from < n <= to`. */
 interface Part {
   readonly act: number
@@ -54,7 +59,7 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
     return expected
   }
   const kind = ground.merger.refusal(error)
-  if (kind === null) throw error
+  if (kind === null) throw thrown(error)
   if (expected === 1) {
     await mark(
       ground,

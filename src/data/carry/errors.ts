@@ -21,3 +21,22 @@ export function moved({ component }: CarrySource, error: Error): BackoutError {
     from: error,
   })
 }
+
+export function noArchive(component: string, run: string): BackoutError {
+  return new BackoutError({
+    code: 'archive_missing',
+    what: `Nothing of ${component} was archived in the run ${run}`,
+    next: 'backout data status; backout data apply makes the archive',
+    exit: 'usage',
+  })
+}
+
+export function notProven(component: string, problems: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'carry_unproven',
+    what: `Data was carried into ${component}, and comparing everything again does not bear it out`,
+    cause: problems.slice(0, 10).join('\n'),
+    next: 'see that nobody writes, then: backout data apply; what there is in the archive stays',
+    exit: 'failed',
+  })
+}

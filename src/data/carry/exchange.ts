@@ -1,4 +1,4 @@
-import { Moved } from './batches.ts'
+import { Moved, thrown } from './batches.ts'
 import { mark } from './checks.ts'
 import { writeLedger } from './ledger.ts'
 import { pending, type Piece } from './piece.ts'
@@ -34,7 +34,7 @@ export async function exchange(laid: Laid, piece: Piece): Promise<number> {
     const refused = await merger.savepoint(async () => {
       came = await merger.run(back)
     })
-    if (refused !== null) throw merger.refusal(refused) === null ? refused : new Stuck()
+    if (refused !== null) throw merger.refusal(refused) === null ? thrown(refused) : new Stuck()
     if (came !== gone) throw new Moved(`${piece.table.ours}: ${gone} rows left and ${came} came back`)
     await writeLedger(ground, piece, plan.hash, `${waiting} AND (w.cell = 0 OR w.take <> ${TAKE.none})`)
     await mark(

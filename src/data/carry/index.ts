@@ -22,8 +22,10 @@ export interface CarryOutcome {
 }
 
 export interface ApplyOptions {
-  /** Throws `plan_moved` where the plan is not this one. */
+  /** Throws `plan_moved` where the plan's hash does not begin with this. */
   readonly hash?: string
+  /** Is shown what will be done, before anything is; throws to let it be. */
+  readonly confirm?: (plan: CarryPlan) => Promise<void>
   /** Rows a statement. */
   readonly batch?: number
 }
@@ -51,13 +53,14 @@ export async function applyCarry(
   source: CarrySource,
   options: CarryOptions,
   job: Job,
-  { hash, batch = BATCH }: ApplyOptions = {},
+  { hash, confirm, batch = BATCH }: ApplyOptions = {},
 ): Promise<CarryOutcome> {
   await using merger = await source.merging(job)
   const ground = groundOf(source, merger)
   for (let tried = 1; ; tried++) {
     const laid = await layOut(source, ground, options, job)
-    if (hash !== undefined && laid.plan.hash !== hash) throw planMoved(hash, laid.plan.hash)
+    if (hash !== undefined && !laid.plan.hash.startsWith(hash)) throw planMoved(hash, laid.plan.hash)
+    if (tried === 1) await confirm?.(laid.plan)
     try {
       return await once(laid, job, batch)
     } catch (error) {

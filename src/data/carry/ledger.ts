@@ -20,8 +20,7 @@ export async function writeLedger(ground: Ground, piece: Piece, hash: string, wh
   const { merger, dialect, run } = ground
   const values = [piece.ledgerKey(), literal(run), literal(piece.table.ours), 'w.act', literal(hash)]
   await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash)
-    SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}
-    AND ${piece.ledgerKey()} NOT IN (SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)})`)
+    SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
 }
 
 /** Takes out of the work what an earlier process carried, whatever became of it since. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { renameShape } from '../renames.ts'
 import { KINDS, MODES } from './words.ts'
 
 /** A person's word on conflicts. What is left out holds for all; of several that fit the last one counts. */
@@ -44,9 +45,11 @@ export type Release = z.infer<typeof release>
 export const carryOptions = z.strictObject({
   mode: z.enum(MODES).default('cell'),
   decisions: decisions.default([]),
+  /** What a person says was renamed, from base to theirs. */
+  renames: z.array(renameShape).default([]),
   suspicion: suspicion.nullable().default(null),
   releases: z.array(release).default([]),
 })
 export type CarryOptions = z.infer<typeof carryOptions>
 
-export const NOTHING_SAID: CarryOptions = { mode: 'cell', decisions: [], suspicion: null, releases: [] }
+export const NOTHING_SAID: CarryOptions = { mode: 'cell', decisions: [], renames: [], suspicion: null, releases: [] }

@@ -1,5 +1,6 @@
-import { hashOf } from '../../core/json.ts'
+import { hashOf, sameJson } from '../../core/json.ts'
 import type { Job } from '../engine.ts'
+import type { Rename } from '../renames.ts'
 import { cascade } from './settle.ts'
 import { settle } from './settle.ts'
 import { foresee, type Whole } from './checks.ts'
@@ -64,7 +65,7 @@ export interface Laid extends Whole {
 /** Compares everything and lays out what is to be done. Writes nothing into the database. */
 export async function layOut(source: CarrySource, ground: Ground, options: CarryOptions, job: Job): Promise<Laid> {
   const bonds = await ground.merger.bonds()
-  const mapping = mapSchemas(source.schemas, source.renames, bonds, source.dialect)
+  const mapping = mapSchemas(source.schemas, renamesOf(source, options), bonds, source.dialect)
   const order = parentsFirst(
     mapping.tables.map(t => t.ours),
     bonds,
@@ -98,6 +99,12 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
   return { ...whole, source, options, mapping, plan: { ...plan, hash } }
+}
+
+/** A person's word comes before what was found. */
+function renamesOf({ renames }: CarrySource, said: CarryOptions): Rename[] {
+  const free = renames.filter(r => !said.renames.some(s => sameJson(s.was, r.was) || sameJson(s.now, r.now)))
+  return [...said.renames, ...free]
 }
 
 async function said({ ground, pieces, bonds }: Whole, source: CarrySource, options: CarryOptions): Promise<void> {
@@ -143,6 +150,7 @@ export async function tablePlan({ merger }: Ground, piece: Piece): Promise<Table
     } else {
       const open = code !== 0 ? code : cell
       if (open !== 0 && take === TAKE.ours) sums.settled += n
+      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + n
       else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + n
       if (code === 0) counts[act] = (counts[act] ?? 0) + n
     }
@@ -152,8 +160,8 @@ export async function tablePlan({ merger }: Ground, piece: Piece): Promise<Table
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
 }
 
-function notesOf({ images, schemas }: CarrySource, { pieces }: Whole): string[] {
-  const notes: string[] = []
+function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
+  const notes: string[] = [...doubts]
   if (images.migrated === null) {
     notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
   }

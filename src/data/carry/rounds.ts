@@ -1,6 +1,7 @@
 import type { Job, Reference } from '../engine.ts'
 import { carryAll, count } from './batches.ts'
 import { exchange } from './exchange.ts'
+import { carrySingles } from './singles.ts'
 import { conflict, foresee, mark, markDeletes, uniqueParts, type Whole } from './checks.ts'
 import { LEDGER } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
@@ -20,7 +21,8 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
   }
   const options = { hash: laid.plan.hash, batch, after }
   for (;;) {
-    let moved = 0
+    let moved = await carrySingles(laid)
+    after(moved)
     for (const piece of laid.pieces) {
       if ((await refusals(laid)) > 0) await foresee(laid)
       moved += await carryAll(laid, piece, UPDATE, options)

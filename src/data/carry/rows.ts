@@ -24,17 +24,18 @@ export interface Sides {
 const ROWS = 500
 const COLUMNS = 150
 
-/** Every row of the work table that `where` names (as `w`), in the order of the key. */
+/** Every row of the work table that `where` names (as `w`), in the order of the key; `most` of them. */
 export async function eachRow(
   ground: Ground,
   piece: Piece,
   where: string,
   row: (row: ListedRow) => Promise<void>,
+  most = Infinity,
 ): Promise<void> {
-  for (let after = 0; ; ) {
+  for (let after = 0, left = most; left > 0; ) {
     const page = await ground.merger.query(
       `SELECT w.n AS n, w.act AS act, w.kind AS kind, w.cell AS cell FROM ${piece.work} AS w
-       WHERE w.n > ${after} AND (${where}) ORDER BY w.n LIMIT ${ROWS}`,
+       WHERE w.n > ${after} AND (${where}) ORDER BY w.n LIMIT ${Math.min(ROWS, left)}`,
     )
     const last = page.at(-1)
     if (last === undefined) return
@@ -48,6 +49,7 @@ export async function eachRow(
       await row({ table: piece.table.ours, action, kind: code === 0 ? null : kindOf(code), ...value })
     }
     after = Number(last['n'])
+    left -= page.length
   }
 }
 
@@ -62,7 +64,7 @@ async function valuesOf(ground: Ground, piece: Piece, range: string): Promise<Ma
   for (let from = 0; from < columns.length; from += COLUMNS) {
     const part = columns.slice(from, from + COLUMNS)
     for (const found of await ground.merger.query(selectSides(ground, piece, from, part.length, range))) {
-      const text = (name: string) => (found[name] === null || found[name] === undefined ? null : String(found[name]))
+      const text = (name: string) => (found[name] ?? null) as string | null
       const there = { base: found['b'] === 1, ours: found['o'] === 1, theirs: found['t'] === 1 }
       const known = out.get(Number(found['n'])) ?? { key: {}, there, cells: {} }
       const names = piece.keyed ? piece.key : ['id']

@@ -12,7 +12,9 @@ export async function settle(ground: Ground, piece: Piece, decisions: readonly D
     if (decision.table !== undefined && decision.table !== piece.table.ours) continue
     const fits = matching(ground, piece, decision)
     if (fits === null) continue
-    if (decision.take === 'ours') await ours(ground, piece, fits)
+    if (decision.set !== undefined)
+      await set(ground, piece, { take: String(TAKE.set) }, `${fits} AND w.act <> ${DELETE}`)
+    else if (decision.take === 'ours') await ours(ground, piece, fits)
     else await theirs(ground, piece, fits, decision.kind)
   }
 }

@@ -14,6 +14,8 @@ export interface CarrySource {
   readonly schemas: Schemas
   /** From base to theirs. */
   readonly renames: readonly Rename[]
+  /** For people: what looks like a rename and is not taken for one. */
+  readonly doubts: readonly string[]
   /** Opens the live database with the images beside it. */
   merging(job: Job): Promise<Merger>
 }

@@ -37,7 +37,7 @@ export async function unplacedOf(source: CarrySource, mapping: Mapping, signal: 
 export function holdsSomething({ dialect }: CarrySource, column: string, shape: ColumnShape | undefined): string {
   const name = dialect.quote(column)
   const fixed = dialect.fixedDefault(shape?.default ?? null, shape?.type ?? '')
-  return `${name} IS NOT NULL${fixed === null ? '' : ` AND ${dialect.differs(name, fixed)}`}`
+  return fixed === null ? `${name} IS NOT NULL` : dialect.differs(name, fixed)
 }
 
 /** Columns of theirs that hold something of their own. */

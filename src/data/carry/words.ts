@@ -50,5 +50,6 @@ export const ACTIONS: Readonly<Record<number, 'insert' | 'update' | 'delete'>> =
 export const MODES = ['cell', 'row', 'report'] as const
 export type Mode = (typeof MODES)[number]
 
-/** Whose word counts where both sides say something; `cascade`: a deletion may take others with it. */
-export const TAKE = { none: 0, ours: 1, theirs: 2, cascade: 3 } as const
+/** Whose word counts where both sides say something; `cascade`: a deletion may take others with it; `set`: a
+ * person gave values of their own. */
+export const TAKE = { none: 0, ours: 1, theirs: 2, cascade: 3, set: 4 } as const

@@ -46,6 +46,7 @@ function servers() {
     // The server without its service.
     mariadbd: 'mariadb-server-core',
     'mariadb-dump': 'mariadb-client',
+    openssl: 'openssl',
   }
   const missing = Object.keys(wanted).filter(tool => !found(tool))
   if (missing.length === 0 || !found('apt-get')) return

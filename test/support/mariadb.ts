@@ -69,11 +69,11 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
   ]
   let daemon: ChildProcess | null = null
   const stop = async (signal: NodeJS.Signals) => {
-    if (daemon === null || daemon.exitCode !== null || daemon.signalCode !== null) return
-    const gone = once(daemon, 'exit')
-    daemon.kill(signal)
+    const dying = daemon
+    if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return
+    const gone = once(dying, 'exit')
+    dying.kill(signal)
     await gone
-    daemon = null
   }
   const server: Mariadb = {
     port,
@@ -91,6 +91,7 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
     },
     kill: () => stop('SIGKILL'),
     async start() {
+      if (daemon !== null && daemon.exitCode === null && daemon.signalCode === null) await once(daemon, 'exit')
       daemon = spawn(find('mariadbd') ?? '', args, { stdio: 'ignore' })
       await answers(server, daemon, join(dir, 'log'))
     },

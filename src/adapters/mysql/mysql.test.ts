@@ -1,7 +1,7 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { mariadb, type Mariadb, noMariadb } from '../../../test/support/mariadb.ts'
@@ -33,7 +33,9 @@ esac
 exec mariadb --no-defaults --user="$MYSQL_USER" "$MYSQL_DATABASE" -e "$sql; DELETE FROM knex_migrations WHERE name = '$BACKOUT_MIGRATION'"
 `
 
-if (noMariadb() === null) {
+const why = noMariadb()
+
+describe.skipIf(why !== null)(`C11, C13: mysql${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let server: Mariadb
   let made = 0
   beforeAll(async () => {
@@ -83,4 +85,4 @@ if (noMariadb() === null) {
       }
     },
   })
-}
+})

@@ -16,28 +16,12 @@ const job: Job = { signal: new AbortController().signal, guard() {}, progress() 
 describe.skipIf(why !== null)(`MariaDB over TLS${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let server: Mariadb
   let dir: string
-  const certificate = (name: string) =>
-    execFileSync(
-      'openssl',
-      [
-        'req',
-        '-x509',
-        '-newkey',
-        'rsa:2048',
-        '-nodes',
-        '-days',
-        '2',
-        '-subj',
-        '/CN=localhost',
-        '-addext',
-        'subjectAltName=DNS:localhost',
-        '-keyout',
-        join(dir, `${name}.key`),
-        '-out',
-        join(dir, `${name}.pem`),
-      ],
-      { stdio: 'ignore' },
-    )
+  const certificate = (name: string) => {
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=localhost']
+    const names = ['-addext', 'subjectAltName=DNS:localhost']
+    const out = ['-keyout', join(dir, `${name}.key`), '-out', join(dir, `${name}.pem`)]
+    execFileSync('openssl', [...request, ...names, ...out], { stdio: 'ignore' })
+  }
   const engine = (ssl: object | undefined) =>
     mysqlEngine(
       mysqlSettings.parse({

@@ -8,6 +8,8 @@ export interface Out {
   /** Standard output is a terminal that can be drawn on. */
   readonly terminal: boolean
   readonly width: number
+  /** Elsewhere than at a terminal the rows of a table stay whole, for other programs read them. */
+  readonly tableWidth: number
   /** A line for people, broken at words where the terminal is narrower; nothing with --json. */
   line(text?: string): void
   /** Text for people as it is: a document, a line to be copied; nothing with --json. */
@@ -35,6 +37,9 @@ export function openOut(options: { json: boolean }): Out {
     terminal,
     get width() {
       return width()
+    },
+    get tableWidth() {
+      return terminal ? width() : Infinity
     },
     line: (text = '') => {
       if (!options.json) write(terminal ? wrap(text, width(), '', '  ').join('\n') : text)

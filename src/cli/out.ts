@@ -7,6 +7,8 @@ export interface Out {
   readonly json: boolean
   /** Standard output is a terminal that can be drawn on. */
   readonly terminal: boolean
+  /** Somebody sits there who can be asked, at a terminal that cannot be drawn on (TERM=dumb) too. */
+  readonly asks: boolean
   readonly width: number
   /** Elsewhere than at a terminal the rows of a table stay whole, for other programs read them. */
   readonly tableWidth: number
@@ -35,6 +37,7 @@ export function openOut(options: { json: boolean }): Out {
   return {
     json: options.json,
     terminal,
+    asks: process.stdout.isTTY && process.stdin.isTTY && !options.json,
     get width() {
       return width()
     },

@@ -16,7 +16,17 @@ function lines(): { out: Out; said: string[] } {
   const line = (text = '') => void said.push(text)
   return {
     said,
-    out: { json: false, terminal: false, width: 80, tableWidth: 80, line, raw: line, data: () => {}, warn: line },
+    out: {
+      json: false,
+      terminal: false,
+      asks: false,
+      width: 80,
+      tableWidth: 80,
+      line,
+      raw: line,
+      data: () => {},
+      warn: line,
+    },
   }
 }
 

@@ -59,8 +59,7 @@ async function untilSettled(
 ): Promise<RunInfo> {
   for (;;) {
     const run = await engine.settled(runId)
-    const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
-    if (!canAsk) return run
+    if (!session.out.asks || run.state !== 'waiting') return run
     await new Promise(resolve => setTimeout(resolve, 250))
     if (view.standing.asked === null) continue
     const { token } = view.standing.asked

@@ -131,6 +131,10 @@ describe('from a bad release to a verified rollback, through the command line', 
       ['db', false],
       ['app', false],
     ])
+    const told = await toy.backout(['release', 'compare', 'v1', 'now'])
+    expect(told.stdout).toMatch(/\* app\n +v1: v1\n +now: v2\n +differs in: \S+/)
+    await toy.release('v1')
+    expect((await toy.backout(['release', 'compare', 'v1', 'now'])).stdout).toBe('  db: the same\n  app: the same\n')
     expect((await toy.backout(['releases'])).stdout).toMatch(/^v1\s+known-good/)
     expect((await toy.backout(['release', 'show', 'v1'])).stdout).toContain('(the one that counts)')
   })

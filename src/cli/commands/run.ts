@@ -90,7 +90,7 @@ function refuseOther({ environment }: Session, made: Plan): void {
 /** The name of the environment, typed, says that somebody knows what is about to be taken back. Null: they did not. */
 async function confirm({ out }: Session, made: Plan, options: Options): Promise<string | null> {
   if (options.yes) return '--yes'
-  if (!out.terminal || !process.stdin.isTTY) {
+  if (!out.asks) {
     throw new BackoutError({
       code: 'not_confirmed',
       what: 'Nobody is there to confirm: this is no terminal',

@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.ts'
@@ -85,6 +86,26 @@ describe('from a bad release to a verified rollback, through the command line', 
     expect(moved.code).toBe(4)
     expect(moved.stdout).toContain('app changed: it was "v2", now "v3"')
     expect(await toy.versions()).toEqual(['v2', 'v3'])
+  })
+
+  it('refuses a file that is no plan, and one that cannot be written, with what to do', async () => {
+    for (const [text, code, exit] of [
+      ['null', 'not_a_plan', 2],
+      ['{"format":1}', 'not_a_plan', 2],
+      ['no', 'not_a_plan', 2],
+      ['{"format":1,"hash":"x"}', 'plan_altered', 11],
+    ] as const) {
+      await toy.write('plan.json', text)
+      const refused = await toy.backout(['run', join(toy.folder, 'plan.json'), '--yes'])
+      expect(refused).toMatchObject({ code: exit, stderr: expect.stringContaining(`error [${code}]`) as string })
+    }
+    const twice = await toy.backout(['run', 'plan.json', '--to', 'v1'])
+    expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining('--to cannot be given with') as string })
+    for (const out of [join(toy.folder, 'no', 'plan.json'), toy.folder]) {
+      const unwritten = await toy.backout(['plan', '--out', out])
+      expect(unwritten).toMatchObject({ code: 2, stderr: expect.stringContaining('[file_unwritable]') as string })
+    }
+    expect((await readdir(toy.folder)).filter(name => name.endsWith('.new') || name === 'no')).toEqual([])
   })
 
   it('writes events as NDJSON for machines', async () => {

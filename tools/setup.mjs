@@ -44,6 +44,7 @@ function servers() {
     nginx: 'nginx-light',
     git: 'git',
     initdb: 'postgresql',
+    openssl: 'openssl',
   }
   const missing = Object.keys(wanted).filter(tool => !found(tool))
   if (missing.length === 0 || !found('apt-get')) return

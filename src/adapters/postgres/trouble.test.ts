@@ -83,13 +83,13 @@ describe.skipIf(missing !== null)(`bad luck with PostgreSQL${missing === null ? 
       await failed
       await own.start()
       const { backup } = await backUp(engineOf(own, 'shop'))
-      let crash: Promise<void> | null = null
+      const crashes: Promise<void>[] = []
       const progress = ({ text }: { text: string }) => {
-        if (text.startsWith('loading')) crash ??= own.crash()
+        if (text.startsWith('loading') && crashes.length === 0) crashes.push(own.crash())
       }
       const loading = engineOf(own, 'shop').beside(backup, 'scratch', 'crash', { ...job, progress })
       await expect(loading).rejects.toMatchObject({ code: 'database_unreachable' })
-      await crash
+      await Promise.all(crashes)
       await own.start()
       expect(await engine.found('scratch', 'crash', never)).toBeNull()
       const again = await engineOf(own, 'shop').beside(backup, 'scratch', 'crash', job)

@@ -265,7 +265,10 @@ export class World {
   #dump(file: string): unknown {
     const schema = this.sql(file, `SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name`)
     const tables = schema.filter(s => String(s['sql']).startsWith('CREATE TABLE')).map(s => String(s['name']))
-    return { schema, rows: Object.fromEntries(tables.map(t => [t, this.sql(file, `SELECT * FROM ${t} ORDER BY 1`)])) }
+    // What was carried forward is noted by run: the run and what is made of it are another in every world.
+    const what = (table: string) => (table === 'backout_carried' ? 'table_name, action' : '*')
+    const rows = (table: string) => this.sql(file, `SELECT ${what(table)} FROM ${table} ORDER BY 1, 2`)
+    return { schema, rows: Object.fromEntries(tables.map(t => [t, rows(t)])) }
   }
 
   /** What took effect, in order: [milliseconds, what]. */

@@ -266,8 +266,8 @@ export class World {
     const schema = this.sql(file, `SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name`)
     const tables = schema.filter(s => String(s['sql']).startsWith('CREATE TABLE')).map(s => String(s['name']))
     // What was carried forward is noted by run: the run and what is made of it are another in every world.
-    const what = (table: string) => (table === 'backout_carried' ? 'table_name, action' : '*')
-    const rows = (table: string) => this.sql(file, `SELECT ${what(table)} FROM ${table} ORDER BY 1, 2`)
+    const carried = 'SELECT table_name, action FROM backout_carried ORDER BY 1, 2'
+    const rows = (t: string) => this.sql(file, t === 'backout_carried' ? carried : `SELECT * FROM ${t} ORDER BY 1`)
     return { schema, rows: Object.fromEntries(tables.map(t => [t, rows(t)])) }
   }
 

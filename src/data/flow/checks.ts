@@ -84,6 +84,11 @@ export async function downFindings(site: Site, live: Live, between: Between, say
   }
   if (between.extra.length === 0) return out
   out.push(say('note', 'migrations_between', `To undo, newest first: ${between.extra.join(', ')}`, ''))
+  const final = live.undoable === null ? [] : between.extra.filter(name => !live.undoable?.includes(name))
+  if (final.length > 0) {
+    const what = `${tool} completed ${final.join(', ')}, and has no way back then`
+    out.push(say('blocker', 'migration_without_down', what, 'take the rung `restore`, or undo it by hand'))
+  }
   if (down === undefined) out.push(noDown(live, say))
   else if (!inOrder(live, between) && !down.some(word => reveal(word).includes('BACKOUT_MIGRATION'))) {
     const what = `${between.extra.join(', ')} ${between.extra.length > 1 ? 'are' : 'is'} older than migrations that stay`

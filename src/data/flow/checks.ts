@@ -74,10 +74,7 @@ export async function downFindings(site: Site, live: Live, between: Between, say
   const { down, downScripts } = site.settings.migrations
   const out: Finding[] = []
   const tool = live.level.tool ?? 'the migration tool'
-  if (live.unfinished.length > 0) {
-    const remedy = `finish or repair it with ${tool}, or take the rung \`restore\``
-    out.push(say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy))
-  }
+  out.push(...unfinishedFindings(live, say))
   if (between.missing.length > 0) {
     const what = `Migrations of the release are not applied any more: ${between.missing.join(', ')}`
     out.push(say('blocker', 'migrations_missing', what, 'apply them again by hand, or take the rung `restore`'))
@@ -97,6 +94,13 @@ export async function downFindings(site: Site, live: Live, between: Between, say
   }
   if (downScripts !== undefined) out.push(...(await scriptFindings(site, downScripts, between, say)))
   return out
+}
+
+/** A migration that runs, or that ended in the middle, is no place to go back from. */
+export function unfinishedFindings(live: Live, say: Say): Finding[] {
+  if (live.unfinished.length === 0) return []
+  const remedy = `finish or repair it with ${live.level.tool ?? 'the migration tool'}, or take the rung \`restore\``
+  return [say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy)]
 }
 
 function noDown(live: Live, say: Say): Finding {

@@ -18,7 +18,9 @@ import { shownValue } from './values.ts'
 export interface Live {
   readonly tool: Bookkeeping | null
   readonly level: Level
-  /** Begun and not ended, or locked by the tool. For people. */
+  /** What the tool is doing right now, by the lock that it holds. For people. */
+  readonly running: readonly string[]
+  /** The same, and what the tool began and did not end: it may have died over it. */
   readonly unfinished: readonly string[]
   /** The only migrations that the tool can undo; null: any that has a way back. */
   readonly undoable: readonly string[] | null
@@ -32,14 +34,19 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
   const found = keptIn(whole, migrations)
   const schema = without(whole, found, migrations.tables)
   const { dialect } = site.engine
-  const unfinished: string[] = []
-  for (const kept of found) unfinished.push(...(await unfinishedOf(db, dialect, kept, whole)))
+  const halfDone: string[] = []
+  const running: string[] = []
+  for (const kept of found) {
+    halfDone.push(...(await halfDoneOf(db, dialect, kept)))
+    running.push(...(await runningOf(db, dialect, kept, whole)))
+  }
+  const state = { running, unfinished: [...halfDone, ...running], schema }
   const [first, ...more] = found
   if (migrations.applied !== undefined) {
     const level = { tool: 'custom', applied: await firstColumn(db, migrations.applied) }
-    return { tool: null, level, unfinished: [], undoable: null, schema }
+    return { tool: null, level, running: [], unfinished: [], undoable: null, schema }
   }
-  if (first === undefined) return { tool: null, level: { tool: null, applied: [] }, unfinished, undoable: null, schema }
+  if (first === undefined) return { ...state, tool: null, level: { tool: null, applied: [] }, undoable: null }
   const applied = await appliedOf(db, dialect, first)
   const others = await Promise.all(more.map(async k => [k.tool.tool, await appliedOf(db, dialect, k)] as const))
   const level = {
@@ -49,7 +56,7 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
   }
   const undoable =
     first.tool.undoable === undefined ? null : await firstColumn(db, spelt(first.tool.undoable, dialect, first))
-  return { tool: first.tool, level, unfinished, undoable, schema }
+  return { ...state, tool: first.tool, level, undoable }
 }
 
 export function shownLevel(level: Level): string {
@@ -79,13 +86,16 @@ function omitting<T>(of: Record<string, T>, leave: (name: string) => boolean): R
   return Object.fromEntries(Object.entries(of).filter(([name]) => !leave(name)))
 }
 
-async function unfinishedOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
+async function halfDoneOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {
   const { tool } = kept
   const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
-  const out = dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
-  if (await isLocked(db, dialect, tool, schema)) {
-    out.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
-  }
+  return dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
+}
+
+async function runningOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
+  const { tool } = kept
+  const out: string[] = []
+  if (await isLocked(db, dialect, tool, schema)) out.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
   const holder = await sessionHolder(db, dialect, kept)
   if (holder !== null) out.push(`${tool.tool} is migrating right now (session ${holder} holds its lock)`)
   return out

@@ -13,6 +13,7 @@ const dbmate = (file: string, word: string) => [
 
 story({
   tool: 'dbmate',
+  back: 'sql',
   found: async () => {},
   write: (p, { version, title, up, down }) =>
     p.write(`db/migrations/${version}_${title}.sql`, `-- migrate:up\n${up};\n\n-- migrate:down\n${down};\n`),

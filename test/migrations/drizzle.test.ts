@@ -8,6 +8,7 @@ const JOURNAL = 'drizzle/meta/_journal.json'
 /** Drizzle has no way back: a project that wants one writes it, as this one does in `<migration>.down.sql`. */
 story({
   tool: 'drizzle',
+  back: 'unknown',
   found: async p => {
     await p.write(
       'migrate.mjs',

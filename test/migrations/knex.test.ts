@@ -13,6 +13,7 @@ const HANGS = `exports.config = { transaction: false }
 
 story({
   tool: 'knex',
+  back: 'code',
   found: p =>
     p.write(
       'knexfile.cjs',

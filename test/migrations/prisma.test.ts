@@ -11,6 +11,7 @@ const ENGINE = `import { readdirSync, readFileSync } from 'node:fs'
 /** Prisma's own schema engine, as WebAssembly; its command line would fetch the same engine from a server of Prisma's. */
 story({
   tool: 'prisma',
+  back: 'sql',
   found: async p => {
     await p.write(
       'deploy.mjs',

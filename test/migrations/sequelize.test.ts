@@ -5,6 +5,7 @@ const SEQUELIZE = tool('sequelize-cli/lib/sequelize', '--config', 'config.cjs', 
 
 story({
   tool: 'sequelize',
+  back: 'code',
   found: p =>
     p.write(
       'config.cjs',

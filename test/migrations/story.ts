@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { NOTHING, type Proposal } from '../../src/core/contract.ts'
+import { findMigrationFiles, type WayBack, wayBack } from '../../src/data/migration-files.ts'
 import type { DatabasePin } from '../../src/data/flow/settings.ts'
 import { APP } from '../../src/adapters/sqlite/test/shop.ts'
 import { walk } from '../conformance/walk.ts'
@@ -25,6 +26,8 @@ export interface MigrationTool {
   up(p: Project): void
   /** The setting `migrations.down`. */
   down(p: Project): string[]
+  /** How its files say that a migration is undone. */
+  readonly back: WayBack['is']
   /** What the tool calls this migration in its bookkeeping. */
   called(m: Migration): string
   /** Leaves a migration half done, as the tool does it, and answers how that is told. Left out where the tool leaves no mark. */
@@ -91,10 +94,10 @@ export function story(tool: MigrationTool): void {
       await using target = await open()
       return target.observe(signal)
     }
-    const propose = async () => {
+    const propose = async (rung = 'migrate-down') => {
       await using target = await open()
       const from = await target.observe(signal)
-      const question = { from, to: pin, release: 'v1', rung: 'migrate-down', needs: [], dependents: APP }
+      const question = { from, to: pin, release: 'v1', rung, needs: [], dependents: APP }
       return target.propose({ ...question, dependencies: [], upgradedAt: null, mode: 'full', signal })
     }
 
@@ -103,6 +106,17 @@ export function story(tool: MigrationTool): void {
       expect(state).toMatchObject({ level: { tool: tool.tool, applied: [...pin.level.applied, ...names] } })
       expect(pin.level.applied).toHaveLength(1)
       expect(inFlight).toEqual([])
+    })
+
+    it('is known by its files, which say how each migration is undone', async () => {
+      const found = await findMigrationFiles(p.dir)
+      expect(found.map(f => f.tool)).toEqual([tool.tool])
+      const [files] = found
+      if (files === undefined) return
+      const ways = await Promise.all(names.map(name => wayBack(files, name)))
+      expect(ways.map(way => way.is)).toEqual([tool.back, tool.back])
+      const scripts = ways.map(way => (way.is === 'sql' ? way.sql.trim().replace(/;$/, '') : null))
+      expect(scripts).toEqual(BAD.map(m => (tool.back === 'sql' ? m.down : null)))
     })
 
     it('says what lies between, newest first, and what undoing it loses', async () => {
@@ -126,8 +140,10 @@ export function story(tool: MigrationTool): void {
       const told = await tool.breaks?.(p, BROKEN, async () => (await seen()).inFlight.map(op => op.what))
       const { inFlight, summary } = await seen()
       expect([summary, ...inFlight.map(op => op.what)].join('; ')).toContain(told)
-      const blockers = (await propose()).findings.filter(f => f.level === 'blocker')
-      expect(blockers.find(f => f.code === 'migration_half_done')?.what).toBe(told)
+      for (const rung of ['leave', 'migrate-down']) {
+        const blockers = (await propose(rung)).findings.filter(f => f.level === 'blocker')
+        expect(blockers.find(f => f.code === 'migration_half_done')?.what).toBe(told)
+      }
     })
   })
 }

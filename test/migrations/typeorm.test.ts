@@ -5,6 +5,7 @@ const TYPEORM = tool('typeorm/cli.js')
 
 story({
   tool: 'typeorm',
+  back: 'code',
   found: p =>
     p.write(
       'data-source.cjs',

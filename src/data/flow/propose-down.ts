@@ -24,6 +24,7 @@ import { shown } from './propose-leave.ts'
 import { candidates, dataFor, findRenames } from './renames.ts'
 import { isState, measuredOnce, tellState } from './site.ts'
 import { backupStep, estimate, type Look, omitted, withFindings } from './steps.ts'
+import { wayBackFindings } from './ways-back.ts'
 
 /** Undoes the migrations that lie between, one a step, with the project's own tool. */
 export async function proposeDown(look: Look, live: Live, differences: readonly SchemaDifference[]): Promise<Proposal> {
@@ -40,6 +41,7 @@ export async function proposeDown(look: Look, live: Live, differences: readonly 
   const needs = writersOf(site, question)
   const { findings, whole, found } = await lookBack(look, live)
   findings.push(...others, ...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
+  findings.push(...(await wayBackFindings(site, live, gap.extra, differences, say)))
   findings.push(...goneFindings(differences, found.renames, say))
   const { loss, bytes, more } = await measured(look, live, differences, gap, found)
   findings.push(...more)

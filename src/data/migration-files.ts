@@ -39,7 +39,7 @@ export async function findMigrationFiles(dir: string): Promise<MigrationFiles[]>
 
 /** The tool whose migrations lie in this folder; null: none that is known. */
 export async function toolOf(folder: string): Promise<string | null> {
-  const names = (await readdir(folder).catch(() => [])).sort()
+  const names = await namesIn(folder)
   for (const layout of LAYOUTS) {
     const first = names.find(name => layout.names.test(name))
     if (first === undefined) continue
@@ -54,7 +54,7 @@ export async function wayBack({ tool, folders }: MigrationFiles, migration: stri
   const layout = LAYOUTS.find(l => l.tool === tool)
   if (layout === undefined) return { is: 'unknown' }
   for (const folder of folders) {
-    const names = (await readdir(folder).catch(() => [])).sort()
+    const names = await namesIn(folder)
     const name = await nameOf(layout, folder, names, migration)
     if (name === undefined) continue
     return layout.back({ folder, name, names, migration, read: file => textOf(join(folder, file)) })
@@ -91,6 +91,11 @@ async function likelyFolders(dir: string): Promise<string[]> {
     }
   }
   return out
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = await readdir(folder).catch(() => [])
+  return names.sort()
 }
 
 /** Empty where it cannot be read: nothing then matches. */

@@ -31,7 +31,7 @@ function judged(file: string, rest: string): WayBack {
   )
   if (arrow !== null && !/\{\s*\S/.test(head)) return none(file, NOTHING, true)
   if (/^\s*throw\b/.test(body)) return none(file, IRREVERSIBLE)
-  if (/^\s*(?:return;?\s*)?\}/.test(body) && /\{$/.test(head.trimEnd())) return none(file, NOTHING, true)
+  if (/^\s*(?:return;?\s*)?\}/.test(body) && head.trimEnd().endsWith('{')) return none(file, NOTHING, true)
   return { is: 'code', file }
 }
 

@@ -2,7 +2,7 @@
 // Node from 16 on, because the Node that the repository brings is only there once this has run.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const root = new URL('..', import.meta.url).pathname
@@ -19,6 +19,10 @@ const SERVERS = {
   docker: ['docker-cli', 'docker.io'],
   mmdebstrap: ['mmdebstrap'],
   ip: ['iproute2'],
+  initdb: ['postgresql'],
+  // The server without its service.
+  mariadbd: ['mariadb-server-core'],
+  'mariadb-dump': ['mariadb-client'],
 }
 
 packages()
@@ -74,6 +78,11 @@ function servers() {
   }
   console.log(`Installing ${missing.join(', ')} ...`)
   apt('update')
+  // PostgreSQL's package would make a cluster of its own, which nobody wants.
+  if (missing.includes('initdb') && apt('install', '-y', '--no-install-recommends', 'postgresql-common')) {
+    const [command, ...rest] = [...admin, 'sed', '-i', 's/^#*create_main_cluster.*/create_main_cluster = false/']
+    works(command, [...rest, '/etc/postgresql-common/createcluster.conf'])
+  }
   if (!apt('install', '-y', '--no-install-recommends', ...new Set(missing.map(packageOf)))) {
     console.log('apt-get could not install all of them; the tests say what they skip')
   }
@@ -86,8 +95,14 @@ function packageOf(tool) {
 }
 
 function found(tool) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', ...postgres()]
   return folders.some(folder => existsSync(join(folder, tool)))
+}
+
+/** Debian keeps PostgreSQL's binaries of each version in a folder of their own. */
+function postgres() {
+  const base = '/usr/lib/postgresql'
+  return existsSync(base) ? readdirSync(base).map(version => join(base, version, 'bin')) : []
 }
 
 function works(command, args) {

@@ -129,7 +129,7 @@ async function discountsListed(plan: string): Promise<PlanFile['impact']['loss']
 
 /** What was written aside before it was destroyed, from the pre-rollback backup. */
 async function discountsLost(): Promise<{ id: number; discount: number }[]> {
-  const backups = join(folder, '.backout', 'backups', 'db')
+  const backups = join(folder, '.backout', 'environments', 'shop', 'backups', 'db')
   const files = (await readdir(backups, { recursive: true })).filter(name => name.endsWith('orders.discount.ndjson'))
   const texts = await Promise.all(files.map(name => readFile(join(backups, name), 'utf8')))
   return texts.flatMap(text =>

@@ -21,12 +21,15 @@ export async function attend(session: Session, engine: Engine, runId: string, qu
   const view = openView(out, (started.input as unknown as RunInput).plan, quietUntil)
   const stopProgress = engine.onProgress((_, data) => view.progress(data))
   const showing = show(engine, runId, view)
-  const release = onSignals(engine, runId, text => {
-    view.close()
+  const asking: Asking = { leave: null }
+  const say = (text: string) => {
+    view.hold()
     out.warn(text)
-  })
+    view.release()
+  }
+  const release = onSignals(engine, runId, say, asking)
   try {
-    const run = await untilSettled(session, engine, runId, view)
+    const run = await untilSettled(session, engine, runId, { view, asking })
     if (ENDED.has(run.state)) await showing
     else await new Promise(resolve => setTimeout(resolve, 250))
     view.close()
@@ -42,31 +45,46 @@ async function show(engine: Engine, runId: string, view: View): Promise<void> {
   for await (const event of engine.events(runId, { follow: true })) view.event(event)
 }
 
+/** A question that is open at this terminal, and how to walk away from it. */
+interface Asking {
+  leave: (() => void) | null
+}
+
 /** At a terminal a question is asked there, while other terminals may answer it too. */
-async function untilSettled(session: Session, engine: Engine, runId: string, view: View): Promise<RunInfo> {
+async function untilSettled(
+  session: Session,
+  engine: Engine,
+  runId: string,
+  { view, asking }: { view: View; asking: Asking },
+): Promise<RunInfo> {
   for (;;) {
     const run = await engine.settled(runId)
     const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
     if (!canAsk) return run
     await new Promise(resolve => setTimeout(resolve, 250))
-    const { asked } = view.standing
-    if (asked === null) continue
-    view.close()
-    const answered = await prompt(session.out, asked, async () => (await engine.get(runId))?.state !== 'waiting')
+    if (view.standing.asked === null) continue
+    const { token } = view.standing.asked
+    view.hold()
+    const gone = async () => (await engine.get(runId))?.state !== 'waiting'
+    const answered = await prompt(session.out, view, { gone, left: leave => (asking.leave = leave) })
+    asking.leave = null
+    view.release()
     if (answered === 'left') return run
     if (answered === null) continue
-    if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${asked.token}`)
+    if (answered.do === 'stop') await engine.signal(runId, '$cancel', { by: person() }, `cancel-${token}`)
     else {
       const value = { ...answered, by: person() }
-      await engine.signal(runId, `answer:${asked.token}`, value, `${asked.token}-${Date.now()}`)
+      await engine.signal(runId, `answer:${token}`, value, `${token}-${Date.now()}`)
     }
   }
 }
 
 /** What Ctrl-C and the like do. Answers how to stop listening. */
-function onSignals(engine: Engine, runId: string, say: (text: string) => void): () => void {
+function onSignals(engine: Engine, runId: string, say: (text: string) => void, asking: Asking): () => void {
   let asked = false
   const pause = (name: NodeJS.Signals) => {
+    // A run that waits for an answer stands still already.
+    if (asking.leave !== null) return asking.leave()
     if (asked && name === 'SIGINT') {
       say('Letting go at once. Nothing is lost: backout resume')
       process.off('SIGINT', pause)
@@ -99,8 +117,8 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
     const { asked } = view.standing
     out.data({ type: 'result', run: run.id, state: run.state, asked })
     out.line('\nThe run waits for your word:')
-    for (const line of asked === null ? [] : askedLines(asked, out.width)) out.line(line)
-    out.line('and where this command has ended by then, afterwards: backout resume')
+    for (const line of asked === null ? [] : askedLines(asked, view.plan, out.width)) out.line(line)
+    out.line('After resolve, skip or approve: backout resume')
     return EXIT.waiting
   }
   return tellEnd(session, engine, run)

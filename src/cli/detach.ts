@@ -104,7 +104,7 @@ export async function follow(session: Session, engine: Engine, runId: string, qu
       view.close()
       const { asked } = view.standing
       session.out.data({ type: 'result', run: runId, state, asked })
-      if (asked !== null) for (const line of askedLines(asked, session.out.width)) session.out.line(line)
+      if (asked !== null) for (const line of askedLines(asked, view.plan, session.out.width)) session.out.line(line)
       return state === 'paused' ? EXIT.paused : EXIT.waiting
     }
   } finally {

@@ -29,7 +29,7 @@ export function openOut(options: { json: boolean }): Out {
   outliveReaders()
   const terminal = process.stdout.isTTY && !options.json && process.env['TERM'] !== 'dumb'
   const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
-  const width = () => Math.max(40, Math.min(process.stdout.columns ?? 80, 120))
+  const width = () => Math.max(40, Math.min(process.stdout.columns || 80, 120))
   return {
     json: options.json,
     terminal,

@@ -114,6 +114,7 @@ export function build(run: Run): Command {
   prepare(program, action)
   decide(program, action)
   execute(program, action)
+  carry(program, action)
   learn(program, action)
   for (const command of program.commands) finishHelp(command, command.name())
   return program
@@ -231,6 +232,17 @@ function decide(program: Command, action: Action): void {
     .option('--out <file>', 'keep the plan for `backout run FILE`')
     .option('--emergency', 'the shortest safe path', false)
     .action(action(async () => (await import('./commands/plan.ts')).plan))
+  database(program, action)
+}
+
+function database(program: Command, action: Action): void {
+  const db = program.command('db').description('databases beside what was captured of them')
+  db.command('check [component]')
+    .description('what differs from a release as it was captured: schema, and data by table and column')
+    .option('--release <release>', 'the one that runs by default')
+    .option('--rows <n>', 'show so many of the rows that differ, of each table')
+    .option('--show-values', 'show what is in them; masked otherwise', false)
+    .action(action(async () => (await import('./commands/db.ts')).check))
 }
 
 function execute(program: Command, action: Action): void {
@@ -287,6 +299,52 @@ function execute(program: Command, action: Action): void {
     .description('allow what goes beyond the approved plan')
     .option('--reason <text>', 'why, for the journal and the report')
     .action(action(async () => (await import('./commands/control.ts')).approve))
+}
+
+function carry(program: Command, action: Action): void {
+  program.commandsGroup('Carry data forward:')
+  const data = program.command('data').description('bring back what was written between the release and a restore')
+  const words = (command: Command) =>
+    command
+      .option('--run <run>', 'the run that restored; the newest one that did by default')
+      .option('--mode <mode>', 'cell (default), row, or report')
+      .option('--settle <word...>', 'ours, theirs, KIND=theirs, TABLE:KIND=ours, or a file of decisions')
+      .option('--renamed <old=new...>', 'what was renamed: orders.total=orders.cents, or a table')
+      .option('--corruption', 'the data may be corrupt: nothing is carried that nobody releases')
+      .option('--suspect <table=sql...>', 'rows of the new schema that are suspect')
+      .option('--since <time>', 'rows made or changed since are suspect')
+      .option('--until <time>', 'rows made or changed until then are suspect')
+  const shown = (command: Command) =>
+    command
+      .option('--show <n>', 'how many conflicts of each table are shown', '5')
+      .option('--values', 'show what stands in them', false)
+  shown(words(data.command('plan [component]')))
+    .description('what would be carried, what conflicts and what has no place; touches nothing')
+    .action(action(async () => (await import('./commands/data.ts')).plan))
+  words(data.command('apply [component]'))
+    .description('carry it forward, archive the rest, and prove it')
+    .option('--plan <hash>', 'only if the plan is this one; nothing is asked then')
+    .option('-y, --yes', 'do not ask for the name of the component', false)
+    .action(action(async () => (await import('./commands/data.ts')).apply))
+  shown(data.command('status [component]'))
+    .description('what was carried, and what waits for a word')
+    .option('--run <run>', 'the run that restored; the newest one that did by default')
+    .action(action(async () => (await import('./commands/data.ts')).status))
+  data
+    .command('replay [component]')
+    .description('after a later roll-forward: put back what the old schema had no place for')
+    .option('--run <run>', 'the run that restored; the newest one that did by default')
+    .action(action(async () => (await import('./commands/data.ts')).replay))
+  data
+    .command('release [component]')
+    .description('let rows out of quarantine, by the word of a named person')
+    .option('--run <run>', 'the run that restored; the newest one that did by default')
+    .requiredOption('--by <name>', 'who answers for it')
+    .requiredOption('--reason <text>', 'why, for the journal')
+    .option('--table <table>', 'rows of this table of the new schema only')
+    .option('--where <sql>', 'rows of which this is true only')
+    .option('--all', 'the suspect ones too', false)
+    .action(action(async () => (await import('./commands/data.ts')).release))
 }
 
 function learn(program: Command, action: Action): void {

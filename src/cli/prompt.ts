@@ -1,5 +1,6 @@
 import { createInterface, type Interface } from 'node:readline/promises'
 import type { Out } from './out.ts'
+import type { View } from './render/live.ts'
 import { type Asked, askedLines, choices } from './render/progress.ts'
 
 export interface Answer {
@@ -7,18 +8,27 @@ export interface Answer {
   readonly reason: string | null
 }
 
-/**
- * Asks at the terminal. Null when somebody else answered meanwhile; `left` when the terminal was closed.
- * @param gone Says whether the question is still open.
- */
-export async function prompt(out: Out, asked: Asked, gone: () => Promise<boolean>): Promise<Answer | 'left' | null> {
+type Shown = Pick<View, 'standing' | 'plan'>
+
+interface Asker {
+  /** Says whether somebody else answered meanwhile. */
+  gone(): Promise<boolean>
+  /** Is given what walks away from the question, for signals to call. */
+  left(leave: () => void): void
+}
+
+/** Asks at the terminal. Null when somebody else answered meanwhile; `left` after Ctrl-C, Ctrl-D or a closed terminal. */
+export async function prompt(out: Out, { standing, plan }: Shown, asker: Asker): Promise<Answer | 'left' | null> {
+  const { asked } = standing
+  if (asked === null) return null
   const over = new AbortController()
   const timer = setInterval(() => {
-    void gone().then(yes => (yes ? over.abort() : undefined))
+    void asker.gone().then(yes => (yes ? over.abort() : undefined))
   }, 300)
   const lines = createInterface({ input: process.stdin, output: process.stdout })
-  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
   const left = new Promise<'left'>(resolve => lines.once('close', () => resolve('left')))
+  asker.left(() => lines.close())
+  lines.on('SIGINT', () => lines.close())
   const ask = async (question: string) => {
     const asking = lines.question(question, { signal: over.signal }).catch(() => null)
     const said = await Promise.race([asking, left])
@@ -26,7 +36,7 @@ export async function prompt(out: Out, asked: Asked, gone: () => Promise<boolean
     return said === 'left' ? said : { typed: said.trim() }
   }
   out.line('Answer here with a word, or anywhere with its command:')
-  for (const line of askedLines(asked, out.width, true)) out.line(line)
+  for (const line of askedLines(asked, plan, out.width, true)) out.line(line)
   try {
     return await answered(ask, asked)
   } finally {

@@ -260,7 +260,7 @@ describe.skipIf(missing !== null)(
       const terminal = s.terminal('alice', ['run'])
       await terminal.says('Type shop to go back')
       terminal.child.stdin?.write('shop\r')
-      await terminal.says('0 of 1 steps')
+      await terminal.says('0 of 1 step')
       await until(() => existsSync(s.world('begun')))
       terminal.child.stdin?.write('\x03')
       expect(await terminal.ended).toMatchObject({ code: 130, stdout: saying('No longer watching. Run') })

@@ -54,6 +54,14 @@ export interface Target<Pin = unknown> extends AsyncDisposable {
   exec?(side: 'from' | 'to', argv: readonly string[], act: ExecAct): Promise<ExecResult>
   /** Keeps a step's target away from users until it proves its version. Called for `onUnknown: 'fence'`. */
   fence?(step: Step, act: StepAct): Promise<void>
+  /**
+   * Right after the migrations of an upgrade and before users write: keeps what tells the migrations' own changes from what
+   * users change later, as a backup with the reason `migrated`, the upgraded release, and facts that name the upgrade. Throws
+   * where a migration is still under way. Answers the backup; null: nothing here is worth keeping.
+   */
+  migrated?(act: MigratedAct): Promise<Backup | null>
+  /** Compares what is there with what was captured, to the row where asked. Changes nothing; may load a backup beside. */
+  compare?(question: CompareQuestion<Pin>): Promise<Compared>
   /** What can be gone back to where nothing was ever captured: release folders, tags, backups found. Newest first. */
   remembered?(signal: AbortSignal): Promise<Remembered<Pin>[]>
 }
@@ -241,6 +249,50 @@ export interface CaptureAct extends BaseAct {
   readonly release: string
 }
 
+export interface MigratedAct extends BaseAct {
+  /** The release that was migrated to. */
+  readonly release: string
+  /** Id of the upgrade. */
+  readonly upgrade: string
+}
+
+export interface CompareQuestion<Pin> extends BaseAct {
+  readonly to: Pin
+  /** How many differing rows are wanted of each part; 0: counts only. */
+  readonly rows: number
+  /** Values are shown as they are; else what could be private is masked. */
+  readonly values: boolean
+}
+
+/** What differs from a capture. */
+export interface Compared {
+  /** How things are built, one line a difference. */
+  readonly shape: readonly string[]
+  /** Parts whose content differs: tables. Those that are the same are left out. */
+  readonly parts: readonly ComparedPart[]
+  /** What could not be compared, and why. */
+  readonly notes: readonly string[]
+}
+
+export interface ComparedPart {
+  readonly name: string
+  /** Rows then and now; null: it is not there. */
+  readonly then: number | null
+  readonly now: number | null
+  /** Columns whose content differs. */
+  readonly columns: readonly string[]
+  /** Counted row by row; null: that was not asked, or cannot be done. */
+  readonly exact: { readonly added: number; readonly deleted: number; readonly changed: number } | null
+  readonly rows: readonly ComparedRow[]
+}
+
+export interface ComparedRow {
+  readonly is: 'added' | 'deleted' | 'changed'
+  /** What the row is known by, for people: "id = 17". */
+  readonly key: string
+  readonly cells: readonly { readonly column: string; readonly then: string | null; readonly now: string | null }[]
+}
+
 export interface ExecAct extends BaseAct {
   /** Marks the effect where the target can keep it, so that an orphan is found. Safe in file names: [A-Za-z0-9._-]. */
   readonly idem: string
@@ -316,7 +368,8 @@ export interface BackupStore {
 
 export interface BackupAbout {
   readonly component: ComponentId
-  readonly reason: 'capture' | 'pre-rollback'
+  /** `migrated`: right after an upgrade's migrations; no way back, but what a carry-forward compares with. */
+  readonly reason: 'capture' | 'pre-rollback' | 'migrated'
   /** The release that the content belongs to. */
   readonly release: string | null
   /**

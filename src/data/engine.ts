@@ -49,8 +49,8 @@ export interface Engine extends AsyncDisposable {
   kept(mark: string, signal: AbortSignal): Promise<Image | null>
   /** Bytes that the disk of the database has free, as far as they can be asked; null: nobody can tell. */
   freeBytes(signal: AbortSignal): Promise<number | null>
-  /** Opens the live database for carrying data forward into it. */
-  merging(images: Images, job: Job): Promise<Merger>
+  /** Opens the live database for carrying data forward into it. null: there are no images, `ours` alone is asked of. */
+  merging(images: Images | null, job: Job): Promise<Merger>
   /** The content of a backup where it lies, for a system that can read it without loading it. Not where it was altered. */
   peek?(backup: Backup): Promise<Image>
   /**
@@ -165,16 +165,36 @@ export interface Images {
 
 export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
 
-/** One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts. */
+/**
+ * One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts.
+ * A backslash in a literal is a backslash, `substr` and `CONCAT` are known, and a name in quotes is a name.
+ */
 export interface Merger extends AsyncDisposable {
+  /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
+  readonly quiet: boolean
   /**
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
+   * Without a key rows are the same that are equal in all columns: those that one side has more often come with all copies.
    */
   stage(table: Staged): Promise<void>
+  /** Keys and references that bind the rows of ours, by table. */
+  bonds(): Promise<Readonly<Record<string, Bonds>>>
+  /**
+   * How many rows that the query `touched` does not name are not in ours exactly as in base, those on one side only among
+   * them; 0: none. Where only sums can be compared, 1 stands for any number. `touched` gives the columns of the key; for a
+   * table without one it gives `Dialect.key` of the exact texts of all columns. `types`: those of the columns, in their order.
+   */
+  untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
+  /**
+   * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
+   * named several times in one statement and be written to. `indexes`: lists of its columns.
+   */
+  work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string>
   /** The SQL name of a table in one of the images; the columns have the names of that image. */
   table(image: ImageName, name: string): string
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Returns how many rows it touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
   /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
@@ -195,8 +215,9 @@ export interface Staged {
     readonly base: string
     readonly migrated: string | null
   }
-  /** Columns of the key, by which rows are the same; their names in ours. */
+  /** Columns of the key, by which rows are the same; their names in ours. Empty: there is none. */
   readonly key: readonly string[]
+  /** Those of the key are among them. */
   readonly columns: readonly StagedColumn[]
 }
 
@@ -206,6 +227,28 @@ export interface StagedColumn {
   readonly theirs: string
   readonly base: string
   readonly migrated: string | null
+}
+
+/** What binds the rows of one table. */
+export interface Bonds {
+  readonly uniques: readonly Unique[]
+  readonly references: readonly Reference[]
+}
+
+/** A primary key, a unique constraint or a unique index. */
+export interface Unique {
+  readonly name: string
+  /** null: over an expression, over a part of the rows only, or by another collation than the columns have. */
+  readonly columns: readonly string[] | null
+}
+
+/** A foreign key. */
+export interface Reference {
+  readonly name: string
+  readonly columns: readonly string[]
+  readonly table: string
+  readonly to: readonly string[]
+  readonly onDelete: 'refuse' | 'cascade' | 'set-null' | 'set-default'
 }
 
 export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' | 'row-missing'
@@ -224,6 +267,24 @@ export interface Dialect {
   text(value: string, type: string): string
   /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
   value(text: string, type: string): string
+  /**
+   * How a value of one type is said in another, and a condition that is true where nothing of it is lost by that; `value`
+   * fails for no value that fits, and is what was given where both types compare as they are. null: nobody can tell ahead.
+   * Not asked where the types are the same.
+   */
+  convert(value: string, from: string, to: string): { readonly value: string; readonly fits: string } | null
+  /**
+   * One text for several exact texts, of which any may be NULL: another one for every other combination, and short enough
+   * to be a primary key in a column of `keyType`, which compares byte by byte.
+   */
+  key(texts: readonly string[]): string
+  readonly keyType: string
+  /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */
+  update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
+  /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */
+  remove(table: string, of: readonly string[], keys: string): string
+  /** Stands in an INSERT between columns and query, so that numbers of one's own are taken. */
+  readonly overriding: string
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
   fixedDefault(sql: string | null, type: string): string | null
   /** The time in a column as ISO text in UTC; null where the type is no time. */

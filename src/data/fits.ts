@@ -1,27 +1,23 @@
 import type { ColumnShape, SchemaDifference, SchemaShape } from './schema.ts'
 
+type Reason = (d: SchemaDifference, base: SchemaShape, now: SchemaShape) => string
+
+const REASONS: Readonly<Record<SchemaDifference['object'], Reason>> = {
+  table: d =>
+    d.is === 'added' ? 'the old release does not know it, and leaves it alone' : 'the old release asks for it',
+  column: (d, base, now) => columnReason(d, columnOf(base, d), columnOf(now, d)),
+  index: indexReason,
+  constraint: d =>
+    d.is === 'added' ? 'it may refuse rows that the old release writes' : 'the old release relies on it to refuse rows',
+  view: d => (d.is === 'added' ? 'the old release does not ask for it' : 'the old release may ask for it as it was'),
+  trigger: d =>
+    d.is === 'added' ? 'it acts on what the old release writes' : 'the old release relies on what it did to its rows',
+  other: d => (d.is === 'added' ? 'the old release does not use it' : 'the old release may use it as it was'),
+}
+
 /** Why a release that only knows the baseline can, or cannot, live with one difference. For people. */
 export function reasonFor(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
-  switch (d.object) {
-    case 'table':
-      return d.is === 'added' ? 'the old release does not know it, and leaves it alone' : 'the old release asks for it'
-    case 'column':
-      return columnReason(d, columnOf(base, d), columnOf(now, d))
-    case 'index':
-      return indexReason(d, base, now)
-    case 'constraint':
-      return d.is === 'added'
-        ? 'it may refuse rows that the old release writes'
-        : 'the old release relies on it to refuse rows'
-    case 'view':
-      return d.is === 'added' ? 'the old release does not ask for it' : 'the old release may ask for it as it was'
-    case 'trigger':
-      return d.is === 'added'
-        ? 'it acts on what the old release writes'
-        : 'the old release relies on what it did to its rows'
-    case 'other':
-      return d.is === 'added' ? 'the old release does not use it' : 'the old release may use it as it was'
-  }
+  return REASONS[d.object](d, base, now)
 }
 
 function columnOf(schema: SchemaShape, { table, member }: SchemaDifference): ColumnShape | undefined {

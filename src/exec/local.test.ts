@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createWriteStream } from 'node:fs'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable, Writable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { reveal, Secret } from '../core/secret.ts'
 import { groupAlive, runLocal } from './local.ts'
@@ -32,6 +34,28 @@ describe('C16: a supervised child', () => {
     expect(stdout).toMatch(/^\[\d+ bytes left out\]\n/)
     expect(stdout.endsWith('end\n')).toBe(true)
     expect(stdout.length).toBeLessThan(70_000)
+  })
+
+  it('reads a stream and pours its output into another, however much it is', async () => {
+    const file = join(dir, 'poured')
+    const stdin = Readable.from(Array.from({ length: 100 }, () => Buffer.alloc(100_000, 'x')))
+    const stdout = createWriteStream(file)
+    const result = await runLocal({ argv: ['sh', '-c', 'cat; exit 3'], stdin, stdout, limitMs: 10_000 })
+    expect(result).toMatchObject({ code: 3, stdout: '' })
+    expect((await stat(file)).size).toBe(10_000_000)
+  })
+
+  it('is ended when its output cannot be taken, or what it reads fails', async () => {
+    const full = new Writable({ write: (_chunk, _encoding, done) => done(new Error('no room')) })
+    await expect(runLocal({ argv: ['yes'], stdout: full, limitMs: 10_000 })).rejects.toThrow('no room')
+    const torn = new Readable({ read: () => torn.destroy(new Error('torn')) })
+    await expect(runLocal({ argv: ['cat'], stdin: torn, limitMs: 10_000 })).rejects.toThrow('torn')
+  })
+
+  it('does not mind a command that reads only the beginning of a stream', async () => {
+    const stdin = Readable.from(Array.from({ length: 100 }, () => Buffer.alloc(100_000, 'x')))
+    const result = await runLocal({ argv: ['head', '-c', '3'], stdin, limitMs: 10_000 })
+    expect(result).toMatchObject({ code: 0, stdout: 'xxx' })
   })
 
   it('is ended with all that it started when it runs over its limit, even what ignores TERM', async () => {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
-import type { Readable, Writable } from 'node:stream'
+import { Readable, type Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
@@ -23,6 +24,14 @@ export interface Command {
   readonly keepBytes?: number
 }
 
+/** A command of this machine whose input and output may be larger than memory. */
+export interface Piped extends Omit<Command, 'stdin'> {
+  /** What it reads. A stream is read only as fast as the command does. */
+  readonly stdin?: string | Uint8Array | Readable
+  /** Where its output goes instead of being kept, however much it is; ended with it. An error of it ends the command. */
+  readonly stdout?: Writable
+}
+
 const KEEP = 64 * 1024
 const DRAIN_MS = 300
 
@@ -30,7 +39,7 @@ const DRAIN_MS = 300
  * Runs a command in a supervised process group. Resolves with its exit code, whatever it is. Throws where it could not
  * be started, ran over its limit or was aborted: by then nothing of the group is alive.
  */
-export async function runLocal(command: Command, signal?: AbortSignal): Promise<ExecResult> {
+export async function runLocal(command: Piped, signal?: AbortSignal): Promise<ExecResult> {
   signal?.throwIfAborted()
   const child = spawn('/bin/sh', ['-c', SUPERVISOR, command.idem ?? 'backout', ...command.argv], {
     cwd: command.cwd,
@@ -43,22 +52,22 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
   await started(child, command)
   const lifeline = child.stdio[3] as Writable
   lifeline.on('error', ignore)
-  const out = tail(child.stdout as Readable, command.keepBytes ?? KEEP)
+  const stdout = child.stdout as Readable
+  const out = command.stdout === undefined ? tail(stdout, command.keepBytes ?? KEEP) : poured(stdout, command.stdout)
   const err = tail(child.stderr as Readable, command.keepBytes ?? KEEP)
-  let why: BackoutError | undefined
-  const end = (reason: BackoutError) => {
+  let why: Error | undefined
+  const end = (reason: Error) => {
     why ??= reason
     lifeline.destroy()
   }
+  out.failed?.catch(end)
   const timer = setTimeout(() => end(timedOut(command)), command.limitMs)
   const onAbort = () => end(stopped(command, signal?.reason))
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     await command.onSpawn?.(child.pid ?? 0)
     lifeline.write('go\n')
-    const stdin = child.stdin as Writable
-    stdin.on('error', ignore)
-    stdin.end(command.stdin)
+    feed(child.stdin as Writable, command.stdin, end)
     const [code, killed] = await exited
     await Promise.all([out.done, err.done])
     if (why !== undefined) throw why
@@ -71,14 +80,26 @@ export async function runLocal(command: Command, signal?: AbortSignal): Promise<
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
     lifeline.destroy()
+    if (command.stdin instanceof Readable) command.stdin.destroy()
   }
+}
+
+/** A command that ends before it read everything is no error here: its exit says more. One of what it reads is. */
+function feed(stdin: Writable, content: Piped['stdin'], failed: (error: Error) => void): void {
+  stdin.on('error', ignore)
+  if (!(content instanceof Readable)) {
+    stdin.end(content)
+    return
+  }
+  content.on('error', failed)
+  content.pipe(stdin)
 }
 
 function ignore(): void {
   // A closed pipe only says that the child is gone, which its exit tells better.
 }
 
-async function started(child: ChildProcess, command: Command): Promise<void> {
+async function started(child: ChildProcess, command: Piped): Promise<void> {
   if (child.pid !== undefined) return
   const [error] = (await once(child, 'error')) as [Error]
   throw new BackoutError({
@@ -90,7 +111,7 @@ async function started(child: ChildProcess, command: Command): Promise<void> {
   })
 }
 
-function timedOut(command: Command): BackoutError {
+function timedOut(command: Piped): BackoutError {
   return new BackoutError({
     code: 'command_timed_out',
     what: `The command ${shown(command)} did not end within ${command.limitMs} ms and was stopped`,
@@ -99,7 +120,7 @@ function timedOut(command: Command): BackoutError {
   })
 }
 
-function stopped(command: Command, reason: unknown): BackoutError {
+function stopped(command: Piped, reason: unknown): BackoutError {
   return new BackoutError({
     code: 'command_stopped',
     what: `The command ${shown(command)} was stopped`,
@@ -108,13 +129,26 @@ function stopped(command: Command, reason: unknown): BackoutError {
   })
 }
 
-function shown(command: Command): string {
+function shown(command: Piped): string {
   const line = redact(command.argv.join(' '))
   return `"${line.length > 120 ? `${line.slice(0, 117)}...` : line}"`
 }
 
+interface Output {
+  text(): string
+  readonly done: Promise<void>
+  /** Rejects where the output could not be taken. */
+  readonly failed?: Promise<void>
+}
+
+/** All of it, as fast as it is taken. Waited for whole: an output without its end would be taken for a whole one. */
+function poured(stream: Readable, to: Writable): Output {
+  const done = pipeline(stream, to)
+  return { text: () => '', done: done.catch(ignore), failed: done }
+}
+
 /** Keeps the last bytes of a stream. A daemon that inherited the pipe keeps it open: after the exit it gets a moment, no more. */
-function tail(stream: Readable, keep: number): { text(): string; done: Promise<void> } {
+function tail(stream: Readable, keep: number): Output {
   let chunks: Buffer[] = []
   let size = 0
   let dropped = 0

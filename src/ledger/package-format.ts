@@ -83,7 +83,7 @@ export type ReleaseFile = z.infer<typeof releaseSchema>
 export const backupSchema = z.strictObject({
   id: captureId(),
   component: component(),
-  reason: z.enum(['capture', 'pre-rollback']),
+  reason: z.enum(['capture', 'pre-rollback', 'migrated']),
   release: line().nullable(),
   idem: line().nullable(),
   createdAt: line(),

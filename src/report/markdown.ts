@@ -64,10 +64,14 @@ function cost(report: Report): string[] {
     ...untouched,
     ...(rows.length === 0
       ? ['The plan is not known.']
-      : table(['', 'happened', 'planned'], [...rows, ...skippedBy(report)])),
+      : table(['', 'happened', planName(report)], [...rows, ...skippedBy(report)])),
     '',
     ...bullets(how),
   ]
+}
+
+function planName({ plans }: Report): string {
+  return plans.filter(p => p.run).length > 1 ? 'planned at last' : 'planned'
 }
 
 /** What an emergency leaves out is told, nothing included. */
@@ -77,9 +81,12 @@ function skippedBy({ mode, omitted }: Report): string[][] {
 }
 
 function left(report: Report): string[] {
-  if (report.left.length === 0) return []
-  const rows = report.left.map(l => [md(l.what), l.is, md(l.by ?? ''), md(l.why ?? '')])
-  return table(['step or gate', 'is', 'by', 'why'], rows)
+  const fell = report.falls.filter(f => f.taken)
+  const rows = [
+    ...fell.map(f => [md(f.component), `fell to ${md(f.to ?? '?')}`, md(f.by), md(f.why ?? '')]),
+    ...report.left.map(l => [md(l.what), l.is, md(l.by ?? ''), md(l.why ?? '')]),
+  ]
+  return rows.length === 0 ? [] : table(['step or gate', 'is', 'by', 'why'], rows)
 }
 
 function decisions(report: Report): string[] {

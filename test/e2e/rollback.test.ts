@@ -145,7 +145,8 @@ describe('from a bad release to a verified rollback, through the command line', 
     const over = await toy.backout([...assess, '--overrule', 'fix-forward', '--why', 'the fix is there'])
     expect(over.stdout.replaceAll(/\s+/g, ' ')).toContain('fix forward, because the fix is there')
     const without = await toy.backout([...assess, '--overrule', 'fix-forward'])
-    expect(without.code).not.toBe(0)
+    expect(without.code).toBe(2)
+    expect((await toy.backout([...assess, '--to', 'v7'])).stderr).toContain('error [release_unknown]')
   })
 })
 

@@ -65,11 +65,16 @@ describe('a question at a terminal', () => {
     expect(decisions.find(d => d.kind === 'skip')).toMatchObject({ why: 'the probe is wrong' })
   })
 
-  it('can be left, and is answered from anywhere', async () => {
+  it.each([
+    ['Ctrl-C', '\x03'],
+    ['Ctrl-D', '\x04'],
+  ])('can be left by %s, and is answered from anywhere', async (_, keys) => {
     const run = atTerminal(toy.folder, ['run', '--yes'])
     await run.until('Your answer:')
-    run.type('\x04')
+    run.type(keys)
     expect(await run.ended()).toBe(5)
+    expect(run.shown()).toMatch(/The run waits for your word:\n +backout resume/)
+    expect(run.shown()).not.toContain('Pausing')
     const again = atTerminal(toy.folder, ['run'])
     expect(await again.ended()).toBe(8)
     expect(again.shown()).toContain('error [run_open]')

@@ -160,6 +160,7 @@ describe('E3: reports of real runs', () => {
       },
     ])
     expect(report.falls[0]?.why).toContain('image gone')
+    expect(report.text).toMatch(/## Not as planned\n\n\|.*\n\|.*\n\| app +\| fell to /)
     expect(report.plans.map(p => [p.run, p.parent])).toEqual([
       [true, null],
       [true, report.plans[0]?.hash],

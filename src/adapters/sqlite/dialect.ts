@@ -15,9 +15,16 @@ export const sqliteDialect: Dialect = {
   differs: (a, b) => `(${a} COLLATE BINARY IS NOT ${b} OR typeof(${a}) <> typeof(${b}))`,
   text: exactText,
   value: fromText,
+  convert,
+  key: texts => texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || '),
+  keyType: 'TEXT',
+  update: (table, sets, from, on) =>
+    `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
+  remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
+  overriding: '',
   fixedDefault,
   iso: column => asTime(column),
-  quiet: { on: ['PRAGMA defer_foreign_keys = ON'], off: [], triggersFire: true },
+  quiet: { on: [], off: [], triggersFire: false },
   longestName: 255,
   alike: (a, b) => affinityOf(a.type) === affinityOf(b.type),
   rowNumber,
@@ -46,6 +53,27 @@ function fixedDefault(sql: string | null, type: string): string | null {
   const affinity = affinityOf(type.toUpperCase())
   if (affinity === 'BLOB' || (affinity !== 'TEXT' && !NUMBER.test(sql))) return sql
   return `CAST(${sql} AS ${affinity})`
+}
+
+/** As a column of another affinity would keep it. What is not the same again when read back does not fit. */
+function convert(v: string, from: string, to: string): { value: string; fits: string } {
+  const [was, is] = [affinityOf(from.toUpperCase()), affinityOf(to.toUpperCase())]
+  if (was === is || is === 'BLOB') return { value: v, fits: '1 = 1' }
+  const kind = `typeof(${v})`
+  if (is === 'TEXT') {
+    const value = `CASE WHEN ${kind} IN ('integer', 'real') THEN CAST(${v} AS TEXT) ELSE ${v} END`
+    return { value, fits: `(${kind} <> 'real' OR CAST(CAST(${v} AS TEXT) AS REAL) = ${v})` }
+  }
+  const number = `CASE WHEN ${kind} = 'text' THEN CAST(${v} AS NUMERIC) ELSE ${v} END`
+  const same = `(${kind} IN ('integer', 'real', 'null') OR (${kind} = 'text' AND CAST(CAST(${v} AS NUMERIC) AS TEXT) = ${v}))`
+  if (is === 'REAL') {
+    const value = `CAST(${number} AS REAL)`
+    return { value, fits: `(${same} AND (${v} IS NULL OR CAST(${v} AS NUMERIC) = ${value}))` }
+  }
+  const whole = `CAST(${number} AS INTEGER)`
+  const value = `CASE WHEN ${v} IS NULL THEN NULL WHEN ${whole} = ${number} THEN ${whole} ELSE ${number} END`
+  if (is === 'NUMERIC') return { value, fits: same }
+  return { value: whole, fits: `(${same} AND (${v} IS NULL OR ${whole} = ${number}))` }
 }
 
 function rowNumber(name: string, shape: TableShape): string | null {

@@ -6,13 +6,14 @@ import { quoted, reading } from './database.ts'
 import { sqliteDialect } from './dialect.ts'
 import { COPY, copyAsIs, dump, makeReady, unpack } from './dump.ts'
 import { holdersOf } from './holders.ts'
+import { openMerging } from './merging.ts'
 import { besideImage, frozenImage, keptImage, uriOf } from './image.ts'
 import { fileAt, fileThere, type Where } from './place.ts'
 import { readerOf } from './reader.ts'
 import { swap } from './swap.ts'
 
 /** A database file, as all that is built for databases sees it. */
-export function sqliteEngine(where: Where): Omit<Engine, 'merging'> {
+export function sqliteEngine(where: Where): Engine {
   const { busyMs } = where
   return {
     dialect: sqliteDialect,
@@ -34,6 +35,7 @@ export function sqliteEngine(where: Where): Omit<Engine, 'merging'> {
     stamp: () => stampOf(fileAt(where)),
     copyAsIs: dir => copyAsIs(fileAt(where), dir),
     mending: (backup, column) => mending(where, backup, column),
+    merging: async (images, job) => openMerging(fileThere(where), busyMs, images, job),
     [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -104,6 +104,7 @@ describe('what an SQLite database says before it is taken back', () => {
       'db/backup',
       'db/restore/load',
       'db/restore/swap',
+      'db/restore/carry',
     ])
   })
 

@@ -92,6 +92,8 @@ async function planFor(session: Session, to: string | undefined): Promise<{ plan
   try {
     return { plan: await newPlan(session, to, false), why: '' }
   } catch (error) {
+    // A name that nothing has is a slip of the one who typed it.
+    if (to !== undefined && error instanceof BackoutError && error.code === 'release_unknown') throw error
     return { plan: null, why: messageOf(error) }
   }
 }

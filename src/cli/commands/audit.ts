@@ -1,5 +1,6 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { Event, Head } from '../../core/engine.ts'
+import { amount } from '../../core/impact-text.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { announcedHeads, parseHead } from '../../ledger/heads.ts'
 import type { Globals } from '../program.ts'
@@ -21,7 +22,8 @@ export function verify(globals: Globals, options: { head?: string }): Promise<nu
     const heads = [...(await announcedHeads(keys.folder)), ...(said === null ? [] : [said])]
     for (const head of heads) checkHead(events, head)
     out.data({ events: events.length, heads: heads.length, intact: true })
-    out.line(`${events.length} events are as they were written; ${heads.length} announced heads are among them.`)
+    const written = `${amount(events.length, 'events')} ${events.length === 1 ? 'is as it was' : 'are as they were'} written`
+    out.line(`${written}; ${amount(heads.length, 'announced heads')} ${heads.length === 1 ? 'is' : 'are'} among them.`)
     return EXIT.ok
   })
 }

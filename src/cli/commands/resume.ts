@@ -1,5 +1,6 @@
 import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
+import type { Plan } from '../../core/plan.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import type { RunInput } from '../../core/executor/world.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
@@ -19,12 +20,12 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
     const found = await findRun(engine, session.environment, id)
     if (ENDED.has(found.state) && !isFinished(session, found)) return tellEnd(session, engine, found)
     const run = await findOpenRun(engine, session.environment, id)
-    const asked = await openQuestion(engine, run)
+    const { asked, plan } = await progressOf(engine, run)
     if (asked !== null) {
       const answer = options.nextRung ? 'next-rung' : 'retry'
       if (!asked.answers.includes(answer)) {
         session.out.line(`Run ${run.id} waits for your word on ${asked.step ?? 'a successor plan'}: ${asked.why}`)
-        for (const line of askedLines(asked, session.out.width)) session.out.line(line)
+        for (const line of askedLines(asked, plan, session.out.width)) session.out.line(line)
         return EXIT.waiting
       }
       await engine.signal(
@@ -51,9 +52,14 @@ export function abort(globals: Globals, { reason }: { reason?: string }, id?: st
 
 /** The question that the run waits on, if any. */
 export async function openQuestion(engine: Engine, run: RunInfo): Promise<Asked | null> {
+  return (await progressOf(engine, run)).asked
+}
+
+async function progressOf(engine: Engine, run: RunInfo): Promise<{ asked: Asked | null; plan: Plan }> {
   const progress = new Progress((run.input as unknown as RunInput).plan)
   for await (const event of engine.events(run.id)) progress.see(event)
-  return run.state === 'waiting' || run.state === 'running' ? progress.standing.asked : null
+  const open = run.state === 'waiting' || run.state === 'running'
+  return { asked: open ? progress.standing.asked : null, plan: progress.plan }
 }
 
 export function unique(what: string): string {

@@ -47,7 +47,7 @@ async function show({ environment, out }: Session, engine: Engine, run: RunInfo)
   for (const line of details(run, standing, state, ended))
     for (const l of wrap(line, out.width, '  ', '  ')) out.line(l)
   if (ended || standing.asked === null) return
-  for (const line of askedLines(standing.asked, out.width)) out.line(line)
+  for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
 }
 
 /** A run that the journal calls running, and that no process holds, was interrupted. */

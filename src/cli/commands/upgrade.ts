@@ -6,6 +6,7 @@ import { hex, stamp } from '../../ledger/files.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
+import { bytes } from '../text.ts'
 import { current } from '../wiring/planning.ts'
 import { gateOf } from '../wiring/gates.ts'
 import { captureRelease, markRelease } from './capture.ts'
@@ -53,12 +54,25 @@ function sameRelease(to: string): BackoutError {
 /** Right after migrating, before traffic: what the migration itself changed is told apart from what users write later. */
 export function migrated(globals: Globals, _options: unknown, to = ''): Promise<number> {
   return withSession(globals, async session => {
-    const upgrade = { ...(await openUpgrade(session, to)), migratedAt: iso(session.environment.clock.now()) }
+    const open = await openUpgrade(session, to)
+    await keepMigrated(session, open)
+    const upgrade = { ...open, migratedAt: iso(session.environment.clock.now()) }
     await keep(session, upgrade, 'upgrade-migrated')
     session.out.data(upgrade)
     session.out.line(`Noted: the migrations to ${to} are done.`)
     return EXIT.ok
   })
+}
+
+/** Databases are backed up as their migrations left them, before the first user writes. */
+async function keepMigrated({ environment, targets, out }: Session, { id, to }: Upgrade): Promise<void> {
+  const { backups, vault } = environment.ledger
+  for (const component of Object.keys(environment.config.components)) {
+    const target = await targets.get(component)
+    const act = { release: to, upgrade: id, backups, vault, signal: new AbortController().signal, progress: () => {} }
+    const backup = await target.migrated?.(act)
+    if (backup != null) out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
+  }
 }
 
 /** The new release is captured, and known to be good once its gates have held for the bake time. */

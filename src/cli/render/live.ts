@@ -10,9 +10,13 @@ import { Progress, standingLine } from './progress.ts'
 export interface View {
   event(event: Event): void
   progress(data: Json): void
-  /** Clears what is redrawn, so that other lines can follow. */
+  /** Shows nothing until `release`, so that somebody else may write: what comes meanwhile is kept. */
+  hold(): void
+  release(): void
+  /** Clears what is redrawn, for good. */
   close(): void
   readonly standing: Progress['standing']
+  readonly plan: Plan
 }
 
 /** NDJSON with --json; on a terminal finished lines above a few that are redrawn; elsewhere one line an event. */
@@ -25,19 +29,26 @@ export function openView(out: Out, plan: Plan, quietUntil = 0): View {
       if (event.seq > quietUntil) show.event(event)
     },
     progress: data => show.progress(data),
+    hold: () => show.hold(),
+    release: () => show.release(),
     close: () => show.close(),
     get standing() {
       return progress.standing
     },
+    get plan() {
+      return progress.plan
+    },
   }
 }
 
-type Show = Omit<View, 'standing'>
+type Show = Omit<View, 'standing' | 'plan'>
 
 function json(out: Out): Show {
   return {
     event: ({ seq, run, at, type, data }) => out.data({ seq, run, at, type, data }),
     progress: data => out.data({ type: 'progress', data }),
+    hold: () => {},
+    release: () => {},
     close: () => {},
   }
 }
@@ -66,6 +77,8 @@ class Lines implements Show {
   }
 
   progress(): void {}
+  hold(): void {}
+  release(): void {}
 
   close(): void {
     clearInterval(this.#timer)
@@ -118,6 +131,7 @@ class Screen implements Show {
   readonly #fresh = changes()
   readonly #timer: NodeJS.Timeout
   #drawn = 0
+  #held: Event[] | null = null
 
   constructor(out: Out, progress: Progress) {
     this.#out = out
@@ -127,6 +141,10 @@ class Screen implements Show {
   }
 
   event(event: Event): void {
+    if (this.#held !== null) {
+      this.#held.push(event)
+      return
+    }
     const said = this.#fresh(tell(event))
     if (said !== null) {
       this.#erase()
@@ -144,6 +162,17 @@ class Screen implements Show {
     this.#said.set(step, total === undefined ? text : `${text} ${done ?? 0}/${total}`)
   }
 
+  hold(): void {
+    this.#erase()
+    this.#held ??= []
+  }
+
+  release(): void {
+    const kept = this.#held ?? []
+    this.#held = null
+    for (const event of kept) this.event(event)
+  }
+
   close(): void {
     clearInterval(this.#timer)
     this.#erase()
@@ -151,6 +180,7 @@ class Screen implements Show {
 
   #draw(): void {
     this.#erase()
+    if (this.#held !== null) return
     const standing = this.#progress.standing
     const now = Date.now()
     const running = standing.running.slice(0, MOST_RUNNING).map(r => {

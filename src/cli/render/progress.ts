@@ -2,6 +2,7 @@ import type { Event } from '../../core/engine.ts'
 import { amount, span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
 import { table, wrap } from '../text.ts'
+import { planLines } from './plan.ts'
 
 /** Where a run stands, worked out from its events alone. */
 export interface Standing {
@@ -58,6 +59,11 @@ export class Progress {
       this.#asked.clear()
       this.#running.clear()
     }
+  }
+
+  /** The plan that is followed, or waits for an approval. */
+  get plan(): Plan {
+    return this.#plan
   }
 
   get standing(): Standing {
@@ -125,11 +131,15 @@ export function choices(asked: Asked): Choice[] {
   return all.filter(c => c.answer === 'stop' || asked.answers.includes(c.answer))
 }
 
-/** What the run waits for, and the commands that answer. `typed`: with the words for those who sit at the question. */
-export function askedLines(asked: Asked, width: number, typed = false): string[] {
+/**
+ * What the run waits for, and the commands that answer. A plan that wants an approval is shown whole: nobody approves what
+ * was not seen. `typed`: with the words for those who sit at the question.
+ */
+export function askedLines(asked: Asked, plan: Plan, width: number, typed = false): string[] {
   const unclear = asked.about === 'step' && asked.answers.includes('done')
   const rows = choices(asked).map(c => [...(typed ? [c.word] : []), c.command, c.effect])
   return [
+    ...(asked.about === 'approval' ? [...planLines(plan, width), ''] : []),
     ...(unclear ? wrap('It was begun, and nothing can tell whether it took effect.', width) : []),
     ...table(rows, width, '  '),
   ]

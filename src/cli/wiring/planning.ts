@@ -75,7 +75,7 @@ export async function current(environment: Environment): Promise<string | null> 
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */
-function pinOf(environment: Environment, id: string, capture: Capture, problems: Finding[]): Json | null {
+export function pinOf(environment: Environment, id: string, capture: Capture, problems: Finding[]): Json | null {
   const record = capture.components[id]
   const adapter = environment.config.components[id]?.adapter
   if (record === undefined || adapter === undefined) return null

@@ -21,7 +21,7 @@ export async function applyBackup(site: Site, step: Step, act: StepAct): Promise
 async function makeOwn(site: Site, act: StepAct, release: Release | null): Promise<Backup> {
   const about = { component: site.ctx.component, reason: 'pre-rollback', release: null, idem: act.idem } as const
   const state = await readOrTell(site, act.signal, db => readLive(site, db))
-  return isState(state) ? copyAsIs(site, act, about, state) : makeBackup(site, act, about, release)
+  return isState(state) ? copyAsIs(site, act, about, state) : makeBackup(site, act, about, { release })
 }
 
 async function copyAsIs(

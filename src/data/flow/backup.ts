@@ -1,5 +1,5 @@
 import { iso, systemClock } from '../../core/clock.ts'
-import type { Backup, BackupAbout, CaptureAct, Proof, StepAct } from '../../core/contract.ts'
+import type { Backup, BackupAbout, CaptureAct, MigratedAct, Proof, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import { z } from 'zod'
@@ -15,7 +15,7 @@ import { readLive } from './level.ts'
 import { candidates, findRenames } from './renames.ts'
 import { jobOf, type Site } from './site.ts'
 
-export type Act = CaptureAct | StepAct
+export type Act = CaptureAct | StepAct | MigratedAct
 
 /** What going down goes back to. */
 export const releaseShape = z.object({
@@ -35,16 +35,17 @@ export async function makeBackup(
   site: Site,
   act: Act,
   about: BackupAbout,
-  release: Release | null = null,
+  { release = null, upgrade }: { readonly release?: Release | null; readonly upgrade?: string } = {},
 ): Promise<Backup> {
   const renames = release === null ? [] : await renamesSince(site, act, release)
+  const identity = await site.engine.identity(act.signal)
   const draft = await act.backups.begin(about)
   try {
     const { dumped, read } = await site.engine.dump(draft.dir, jobOf(act), db => {
       act.progress({ text: 'taking the fingerprint' })
-      return factsOf(site, db, draft.dir, release, renames)
+      return factsOf(site, db, draft.dir, release, { identity, renames })
     })
-    return await draft.seal(toJson({ ...read, dump: dumped }))
+    return await draft.seal(toJson({ ...read, dump: dumped, upgrade }))
   } catch (error) {
     await draft.discard()
     throw error
@@ -64,13 +65,13 @@ async function factsOf(
   db: Reader,
   dir: string,
   release: Release | null,
-  renames: readonly Rename[],
+  { identity, renames }: { identity: string; renames: readonly Rename[] },
 ): Promise<Omit<BackupFacts, 'dump'>> {
   const live = await readLive(site, db)
   const declared = site.settings.loses.filter(l => live.level.applied.includes(l.migration))
   return {
     kind: site.engine.dialect.kind,
-    identity: await site.engine.identity(new AbortController().signal),
+    identity,
     at: iso(systemClock.now()),
     level: live.level,
     schema: live.schema,

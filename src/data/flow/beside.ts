@@ -87,7 +87,7 @@ async function partnersOf(
 }
 
 /** All rows of one side as exact texts. */
-export function selectOf(dialect: Dialect, pair: Pair, match: Match | null, side: 'now' | 'base'): string {
+function selectOf(dialect: Dialect, pair: Pair, match: Match | null, side: 'now' | 'base'): string {
   const keys = match === null ? [] : keyTerms(dialect, pair, match, side)
   const cells = pair.columns.map(c => ({ sql: dialect.quote(c[side]), type: typeIn(pair, side, c) }))
   const names = [...keys.map((k, i) => [k, `k${i}`] as const), ...cells.map((c, i) => [c, `c${i}`] as const)]
@@ -104,13 +104,13 @@ function typeIn(pair: Pair, side: 'now' | 'base', column: Column): string {
   return pair[side].shape.columns[column[side]]?.type ?? ''
 }
 
-export function textsOf(row: Row, width: { key: number; cells: number }): Texts {
+function textsOf(row: Row, width: { key: number; cells: number }): Texts {
   const list = (prefix: string, length: number) => Array.from({ length }, (_, i) => shownValue(row[`${prefix}${i}`]))
   return { key: list('k', width.key), cells: list('c', width.cells) }
 }
 
 /** One text for one key. */
-export function idOf({ key }: Texts): string {
+function idOf({ key }: Texts): string {
   return key.length === 1 && key[0] != null ? key[0] : JSON.stringify(key)
 }
 
@@ -119,31 +119,33 @@ export async function contentBeside(
   dialect: Dialect,
   { now, base }: Readers,
   pair: Pair,
+  onAdded: (row: Texts) => void = () => {},
 ): Promise<{ added: number; deleted: number }> {
   const [row] = await base.query(`SELECT count(*) AS n FROM ${dialect.table(pair.base.table)}`)
   const passes = Math.max(1, Math.ceil(Number(row?.['n']) / HELD_AT_ONCE))
   let [added, deleted] = [0, 0]
   for (let pass = 0; pass < passes; pass++) {
     const bag = new Map<string, number>()
-    const each = (reader: Reader, side: 'now' | 'base', work: (digest: string) => void) =>
+    const each = (reader: Reader, side: 'now' | 'base', work: (digest: string, row: Texts) => void) =>
       reader.each(selectOf(dialect, pair, null, side), [], found => {
-        const digest = digestOf(found, pair.columns.length)
-        if (digest.readUInt32LE(0) % passes === pass) work(digest.toString('latin1'))
+        const texts = textsOf(found, { key: 0, cells: pair.columns.length })
+        const digest = digestOf(texts)
+        if (digest.readUInt32LE(0) % passes === pass) work(digest.toString('latin1'), texts)
       })
     await each(base, 'base', id => void bag.set(id, (bag.get(id) ?? 0) + 1))
-    await each(now, 'now', id => {
+    await each(now, 'now', (id, row) => {
       const left = bag.get(id) ?? 0
       if (left > 0) bag.set(id, left - 1)
-      else added++
+      else {
+        added++
+        onAdded(row)
+      }
     })
     for (const left of bag.values()) deleted += left
   }
   return { added, deleted }
 }
 
-function digestOf(row: Row, cells: number): Buffer {
-  return createHash('sha256')
-    .update(JSON.stringify(textsOf(row, { key: 0, cells }).cells))
-    .digest()
-    .subarray(0, 16)
+function digestOf({ cells }: Texts): Buffer {
+  return createHash('sha256').update(JSON.stringify(cells)).digest().subarray(0, 16)
 }

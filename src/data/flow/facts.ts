@@ -20,6 +20,8 @@ const backupFacts = z.object({
   lost: z.record(z.string(), z.string()).default({}),
   /** What going down must bring back under its old name, as the fingerprint has it under the new one. */
   renames: z.array(renameShape).default([]),
+  /** The upgrade whose migrations had just ended; of a backup with the reason `migrated`. */
+  upgrade: z.string().optional(),
 })
 export type BackupFacts = z.infer<typeof backupFacts>
 

@@ -1,5 +1,6 @@
-import type { Backup, Finding, Proposal, Step } from '../../core/contract.ts'
+import type { Backup, Finding, Loss, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { carryStep } from '../carry/verb.ts'
 import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
@@ -20,19 +21,22 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
   if (backup === null) return withFindings(...findings)
   findings.push(...writerFindings(site, question, say))
   findings.push(...(await roomFindings(site, backup.bytes, question.signal, say)))
-  const since = await lossSince(look, backup, findings)
-  findings.push(...returning(look, since))
   const bytes = await readOrTell(site, question.signal, db => db.bytes())
+  // Nothing can be brought back out of a database that cannot be read.
+  const carry = isState(bytes) ? null : carryStep(site, backup)
+  const carried = carry !== null && site.settings.carryForward === 'apply'
+  const since = await lossSince(look, backup, findings)
+  findings.push(...returning(look, since, carried))
   const first = backupStep(look, isState(bytes) ? backup.bytes : bytes, null)
-  const [load, swap] = restoreSteps(look, backup)
+  const after = [...restoreSteps(look, backup), ...(carry === null ? [] : [carry])]
   return {
     ...NOTHING,
     change: { from: question.from.summary, to: `${shownLevel(to.level)}, data of ${to.at}` },
     findings,
-    impact: { ...NO_IMPACT, downtimeMs: estimate(first, load, swap), loss: since.loss },
+    impact: { ...NO_IMPACT, downtimeMs: estimate(first, ...after), loss: lossAfter(since, carried) },
     needs: writersOf(site, question),
-    steps: [first, load, swap],
-    phases: { backup: { step: first.id }, data: { seq: [{ step: load.id }, { step: swap.id }] } },
+    steps: [first, ...after],
+    phases: { backup: { step: first.id }, data: { seq: after.map(({ id }) => ({ step: id })) } },
     omits: omitted(question),
   }
 }
@@ -92,9 +96,21 @@ function uncounted({ site, question }: Look, is: State): string {
   return `The ${nounOf(site)} ${site.engine.name} ${why}: what was written since ${question.to.at} cannot be counted`
 }
 
-function returning({ say }: Look, since: Since): Finding[] {
+const CARRIED = 'brought back right after the restore as far as it fits; the rest is listed and kept'
+
+/** What is said of the same loss where it is carried forward: how much of it fits shows only then. */
+function lossAfter({ loss }: Since, carried: boolean): readonly Loss[] {
+  if (!carried) return loss
+  return loss.map(l => (/ \((added|changed)\)$/.test(l.what) ? { ...l, note: CARRIED } : l))
+}
+
+function returning({ say }: Look, since: Since, carried: boolean): Finding[] {
   return Object.entries(since.returning).map(([table, rows]) => {
     const what = `${rows} rows deleted from ${table} since the backup come back`
+    if (carried) {
+      const again = `${what} with the restore, and are deleted again after it where nothing hangs on them`
+      return say('note', 'deleted_rows_return', again, '')
+    }
     return say('warning', 'deleted_rows_return', what, 'delete them again where people or the law asked for it')
   })
 }

@@ -15,8 +15,8 @@ import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
 const restoreArgs = z.object({ backup: z.string(), schema: z.string(), data: z.string() })
 
 /** The same for both steps of one restore, and another one for every run. */
-function markOf(act: StepAct): string {
-  return act.idem.replace(/\.restore\.(load|swap)(-[0-9a-f]{8})?$/, '.restore')
+export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
+  return idem.replace(/\.restore\.(load|swap)(-[0-9a-f]{8})?$/, '.restore')
 }
 
 /** Loads the backup beside the database and compares it with what was backed up: nobody who uses the old one notices. */

@@ -1,5 +1,6 @@
 import type { Backup } from '../../core/contract.ts'
-import { compareFingerprints } from '../diff.ts'
+import { compareFingerprints, type DataDifference } from '../diff.ts'
+import type { Fingerprint } from '../fingerprint.ts'
 import { readLive } from './level.ts'
 import { lostByGoingDown } from './lost.ts'
 import { renamesOver } from './renames.ts'
@@ -28,7 +29,7 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
     const loss = await lostByGoingDown(site, now, { base: to.schema, live: schema, declared: [], renames: columns })
     const data = await now.fingerprint(schema)
     const returning: Record<string, number> = {}
-    for (const d of compareFingerprints(to.fingerprint, data)) {
+    for (const d of differencesOf(to.fingerprint, data)) {
       if (d.rowsThen === null || d.rowsNow === null) continue
       const rows = (how: string, count: number) =>
         loss.push({ what: `${d.table} (${how})`, count, unit: 'rows', since: to.at, note: AT_MOST })
@@ -37,5 +38,15 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
       if (d.rowsNow < d.rowsThen) returning[d.table] = d.rowsThen - d.rowsNow
     }
     return { loss: loss.filter(l => l.count > 0), returning }
+  })
+}
+
+/** Fingerprints that were made in different ways tell nothing: everything may have changed. */
+function differencesOf(then: Fingerprint, now: Fingerprint): DataDifference[] {
+  if (then.method === now.method) return compareFingerprints(then, now)
+  return Object.entries(now.tables).flatMap(([table, { rows, columns }]) => {
+    const was = then.tables[table]
+    if (was === undefined) return []
+    return [{ table, columns: Object.keys(columns), rowsThen: was.rows, rowsNow: rows, text: `${table}: unknown` }]
   })
 }

@@ -5,8 +5,8 @@ import { BackoutError } from '../../core/errors.ts'
 import type { Engine, Job, Reader } from '../engine.ts'
 import type { DatabaseSettings } from './settings.ts'
 
-/** All of an engine that going back needs. */
-export type Base = Omit<Engine, 'merging'>
+/** All of an engine that going back needs. Without `merging` nothing is carried forward. */
+export type Base = Omit<Engine, 'merging'> & Partial<Pick<Engine, 'merging'>>
 
 /** One database of one component. */
 export interface Site {

@@ -10,12 +10,16 @@ import type {
 } from '../../core/contract.ts'
 import { iso, systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { carryTarget, type CarryTarget } from '../carry/open.ts'
 import { makeBackup, prove } from './backup.ts'
 import { applyBackup, backupVerdict } from './backup-step.ts'
+import { carryVerb } from '../carry/verb.ts'
 import { downVerdict, migrateDown } from './down.ts'
 import { begun } from './down-command.ts'
 import { factsIn, pinOf } from './facts.ts'
 import { readLive } from './level.ts'
+import { compareWith } from './compare-release.ts'
+import { keepMigrated } from './migrated.ts'
 import { observe } from './observe.ts'
 import { propose } from './propose.ts'
 import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
@@ -38,11 +42,16 @@ const VERBS: Readonly<Record<string, Verb>> = {
   backup: { apply: applyBackup, verify: backupVerdict },
   'migrate-down': { apply: migrateDown, verify: downVerdict },
   'restore/load': { apply: applyLoad, verify: loadVerdict },
+  'restore/carry': carryVerb,
   'restore/swap': { apply: applySwap, verify: swapVerdict },
 }
 
 /** Any database, as a target: the rungs, proofs and losses are the same for all that have an engine. */
-export function databaseTarget(engine: Base, settings: DatabaseSettings, ctx: OpenContext): Target<DatabasePin> {
+export function databaseTarget(
+  engine: Base,
+  settings: DatabaseSettings,
+  ctx: OpenContext,
+): Target<DatabasePin> & CarryTarget {
   const site: Site = { engine, settings, ctx, measured: new Map() }
   return {
     rungs: RUNGS.filter(id => settings.rungs.includes(id)).map(id => ({ id, ...RUNG_WORDS[id] })),
@@ -55,7 +64,10 @@ export function databaseTarget(engine: Base, settings: DatabaseSettings, ctx: Op
       await verbOf(step).apply(site, step, act)
     },
     verify: (step, act) => verify(site, step, act),
+    migrated: act => keepMigrated(site, act),
+    compare: question => compareWith(site, question),
     remembered: () => remembered(site),
+    ...carryTarget(site),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   }
 }
@@ -97,7 +109,8 @@ function verbOf(step: Step): Verb {
 
 async function remembered(site: Site): Promise<Remembered<DatabasePin>[]> {
   const backups = await site.ctx.backups.list(site.ctx.component)
-  const found = backups.flatMap(backup => {
+  const ways = backups.filter(b => b.reason !== 'migrated')
+  const found = ways.flatMap(backup => {
     const facts = factsIn(backup, site.engine.dialect.kind)
     return facts === null ? [] : [{ release: backup.release ?? backup.id, pin: pinOf(backup, facts), at: facts.at }]
   })

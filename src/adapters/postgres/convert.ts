@@ -1,0 +1,97 @@
+import type { ColumnShape } from '../../data/schema.ts'
+import { literal } from './names.ts'
+
+export interface Conversion {
+  readonly value: string
+  readonly fits: string
+}
+
+const ALWAYS = '1 = 1'
+const WHOLE: Readonly<Record<string, readonly [low: string, high: string]>> = {
+  smallint: ['-32768', '32767'],
+  integer: ['-2147483648', '2147483647'],
+  bigint: ['-9223372036854775808', '9223372036854775807'],
+}
+const SIZES = Object.keys(WHOLE)
+const TEXTS = ['text', 'character varying']
+/** A cast between precisions of these keeps the value or rounds it, and never fails for its size. */
+const TIMES = ['timestamp with time zone', 'timestamp without time zone', 'time without time zone', 'interval']
+
+/** A type without its length or precision: "numeric" of "numeric(10,2)", "character varying[]" of "character varying(3)[]". */
+export function bare(type: string): string {
+  const base = plain(type).replace(/\(\d+(,-?\d+)?\)/, '')
+  if (/^character\b(?! varying)/.test(base)) return base.replace('character', 'bpchar')
+  return base.replace(/^bit\b(?! varying)/, 'bit varying')
+}
+
+function plain(type: string): string {
+  return type.replace(/ COLLATE .*$/, '')
+}
+
+/** How a value of one type is said in another, and when nothing of it is lost by that; null: nobody can tell ahead. */
+export function convert(value: string, from: string, to: string): Conversion | null {
+  const [was, is] = [bare(from), bare(to)]
+  const [precision, scale] = /\((\d+)(?:,(-?\d+))?\)/.exec(to)?.slice(1).map(Number) ?? []
+  if (TEXTS.includes(was) && TEXTS.includes(is)) {
+    return {
+      value,
+      fits: precision === undefined ? ALWAYS : `(${value} IS NULL OR char_length(${value}) <= ${precision})`,
+    }
+  }
+  if (SIZES.includes(was) && SIZES.includes(is)) return { value, fits: between(value, was, is) }
+  if (is === 'numeric' && (was === 'numeric' || SIZES.includes(was))) return toNumeric(value, to, precision, scale)
+  if (was === 'numeric' && SIZES.includes(is)) {
+    const [low, high] = WHOLE[is] as readonly [string, string]
+    return guarded(
+      value,
+      to,
+      `(${value} IS NULL OR ${value} BETWEEN ${low} AND ${high} AND ${value} = trunc(${value}))`,
+    )
+  }
+  if (was === is && TIMES.includes(was)) {
+    return guarded(value, to, `CAST(${value} AS ${plain(to)}) IS NOT DISTINCT FROM ${value}`)
+  }
+  if (is === 'text') return isOwn(was) || was === 'uuid' ? { value: `${value}::text`, fits: ALWAYS } : null
+  if (isOwn(was) && isOwn(is)) return toOwn(value, to)
+  return TEXTS.includes(was) && isOwn(is) ? toOwn(value, to) : null
+}
+
+/** A value that is only asked for where it fits, so that it never fails. */
+function guarded(value: string, to: string, fits: string): Conversion {
+  return { value: `CASE WHEN ${fits} THEN CAST(${value} AS ${plain(to)}) END`, fits }
+}
+
+function between(value: string, was: string, is: string): string {
+  if (SIZES.indexOf(was) <= SIZES.indexOf(is)) return ALWAYS
+  const [low, high] = WHOLE[is] as readonly [string, string]
+  return `(${value} IS NULL OR ${value} BETWEEN ${low} AND ${high})`
+}
+
+function toNumeric(value: string, to: string, precision: number | undefined, scale = 0): Conversion {
+  if (precision === undefined || Number.isNaN(precision)) return { value: `CAST(${value} AS numeric)`, fits: ALWAYS }
+  const digits = Number.isNaN(scale) ? 0 : scale
+  const n = `CAST(${value} AS numeric)`
+  const fits = `(${value} IS NULL OR ${n} = 'NaN' OR (abs(${n}) < 1e${precision - digits} AND round(${n}, ${digits}) = ${n}))`
+  return guarded(value, to, fits)
+}
+
+/** A type that PostgreSQL does not bring: taken for an enum, of which the server knows the words. */
+function isOwn(type: string): boolean {
+  return !/^(?:text|character varying|bpchar|numeric|smallint|integer|bigint|real|double precision|money|boolean|"char"|name|bytea|date|time|timestamp|interval|uuid|json|jsonb|xml|bit|inet|cidr|macaddr|point|line|lseg|box|path|polygon|circle|ts|oid|reg|pg_|int\d|num|daterange|xid)/.test(
+    type,
+  )
+}
+
+function toOwn(value: string, to: string): Conversion {
+  const words = `SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = to_regtype(${literal(plain(to))})`
+  return guarded(`${value}::text`, to, `(${value} IS NULL OR ${value}::text IN (${words}))`)
+}
+
+/** True for values that would not be the same after their column became the type of `then`; null: all of them are. */
+export function misfit(value: string, now: ColumnShape, then: ColumnShape): string | null {
+  if (now.type === then.type) return null
+  const conversion = convert(value, now.type, then.type)
+  // Nobody can tell: every value is at risk.
+  if (conversion === null) return `${value} IS NOT NULL`
+  return conversion.fits === ALWAYS ? null : `NOT (${conversion.fits})`
+}

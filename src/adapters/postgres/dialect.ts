@@ -1,0 +1,67 @@
+import type { Dialect } from '../../data/engine.ts'
+import { bare, convert, misfit } from './convert.ts'
+import { LONGEST_NAME, quote, sqlName } from './names.ts'
+
+/** Types of which a cast to fewer digits or characters loses the rest without a word. */
+const ROUNDED = /^(numeric|time|timestamp|interval|bit)\b.*\(/
+const CUT = /^(character varying|character|bit varying)\(/
+
+/** The value of a text that the type takes whole; what it would have to round or cut is an error of the server's. */
+function value(text: string, type: string): string {
+  if (CUT.test(type) || !ROUNDED.test(type) || type.endsWith(']')) return `CAST(${text} AS ${bare(type)})`
+  // Assigning it would round it, so that it is tried out before.
+  const plain = `CAST(v.t AS ${bare(type)})`
+  const tried = `CAST(${plain} AS ${type.replace(/ COLLATE .*$/, '')})`
+  const misfit = `CAST('does not fit ${type}: ' || v.t AS ${bare(type)})`
+  return `(SELECT CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END FROM (SELECT CAST(${text} AS text) AS t) AS v)`
+}
+
+const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`
+const FIXED = new RegExp(String.raw`^${LITERAL}(?:::[\w ."]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?$`, 'i')
+
+function fixedDefault(sql: string | null): string | null {
+  return sql !== null && FIXED.test(sql) && !/^NULL\b/i.test(sql) ? sql : null
+}
+
+function iso(column: string, type: string): string | null {
+  const shown = (time: string) =>
+    `CASE WHEN isfinite(${column}) THEN to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') ELSE ${column}::text END`
+  if (/^timestamp(\(\d\))? with time zone$/.test(type)) return shown(`${column} AT TIME ZONE 'UTC'`)
+  if (/^timestamp(\(\d\))? without time zone$/.test(type)) return shown(column)
+  return type === 'date'
+    ? `CASE WHEN isfinite(${column}) THEN to_char(${column}, 'YYYY-MM-DD"T00:00:00.000Z"') ELSE ${column}::text END`
+    : null
+}
+
+/** `mayBeQuiet`: whether the role may switch triggers off; asked when data is about to be carried forward. */
+export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
+  return {
+    kind: 'postgres',
+    quote,
+    parameter: n => `$${n}`,
+    table: name => sqlName(name),
+    // By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal.
+    differs: (a, b) => `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
+    text: value => `(${value})::text`,
+    value,
+    convert,
+    key: texts => {
+      const whole = texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || ')
+      return `encode(sha256(convert_to(${whole}, getdatabaseencoding())), 'hex')`
+    },
+    keyType: 'text COLLATE "C"',
+    update: (table, sets, from, on) =>
+      `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
+    remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
+    overriding: 'OVERRIDING SYSTEM VALUE',
+    misfit,
+    fixedDefault,
+    iso,
+    get quiet() {
+      // Ends with the transaction. Keeps checks of foreign keys quiet too: who uses it looks for orphans itself.
+      const may = mayBeQuiet()
+      return { on: may ? ['SET LOCAL session_replication_role = replica'] : [], off: [], triggersFire: !may }
+    },
+    longestName: LONGEST_NAME,
+  }
+}

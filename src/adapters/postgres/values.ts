@@ -1,0 +1,73 @@
+import { quote } from './names.ts'
+
+/** What the catalogue says of one column that is hashed. */
+export interface Column {
+  readonly name: string
+  /** Type by name, domains resolved: "int4", "numeric", "mood". */
+  readonly type: string
+  /** The type is PostgreSQL's own. */
+  readonly builtin: boolean
+  /** Somebody made a cast of this type to text: it may say anything. */
+  readonly cast: boolean
+}
+
+/** Rows of (relation, name, type, builtin, cast) of the columns of the relations `$1`, given as regclass texts. */
+export const COLUMNS_OF = `
+  WITH RECURSIVE base(oid, at, kind, below) AS (
+    SELECT t.oid, t.oid, t.typtype, t.typbasetype FROM pg_type t
+    UNION ALL SELECT b.oid, t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.below)
+  SELECT r.rel, a.attname AS name, t.typname AS type, t.typnamespace = 'pg_catalog'::regnamespace AS builtin,
+    EXISTS (SELECT FROM pg_cast k WHERE k.castsource IN (t.oid, a.atttypid) AND k.casttarget = 'text'::regtype AND k.castmethod = 'f'
+      AND k.oid >= 16384) AS cast
+  FROM unnest($1::text[]) AS r(rel) JOIN pg_attribute a ON a.attrelid = r.rel::regclass
+  JOIN base b ON b.oid = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.at
+  WHERE a.attnum > 0 AND NOT a.attisdropped`
+
+/**
+ * The hash of a value, 64 bits, as SQL; NULL for NULL. Equal for equal bits and for nothing else: a scale, the sign of
+ * a zero, a letter's case count. `seed`: bigint SQL, which ties the value to its row. Types that hold oids of this
+ * database, or whose own hash takes 1.0 for 1.00, are hashed by their text.
+ */
+export function hashed(column: Column, seed: string, value = quote(column.name)): string {
+  if (column.builtin) {
+    switch (column.type) {
+      case 'int2':
+        return `hashint2extended(${value}, ${seed})`
+      case 'int4':
+        return `hashint4extended(${value}, ${seed})`
+      case 'int8':
+        return `hashint8extended(${value}, ${seed})`
+      case 'oid':
+        return `hashoidextended(${value}, ${seed})`
+      case 'bool':
+        return `hashint4extended(${value}::int4, ${seed})`
+      case 'char':
+        return `hashcharextended(${value}, ${seed})`
+      case 'uuid':
+        return `uuid_hash_extended(${value}, ${seed})`
+      case 'timestamp':
+        return `timestamp_hash_extended(${value}, ${seed})`
+      case 'timestamptz':
+        return `timestamp_hash_extended(${value} AT TIME ZONE 'UTC', ${seed})`
+      case 'time':
+        return `time_hash_extended(${value}, ${seed})`
+      case 'text':
+      case 'varchar':
+        return `hashtextextended(${value} COLLATE "C", ${seed})`
+      case 'bpchar':
+        // A cast to text would cut blanks off the end.
+        return `hashtextextended(textin(bpcharout(${value})) COLLATE "C", ${seed})`
+      default:
+    }
+  }
+  if (column.cast) {
+    // By the type's own output, not by that cast. Of a row of NULLs IS NULL would be true: it is asked the other way.
+    return `CASE WHEN ${value} IS DISTINCT FROM NULL THEN hashtextextended(concat(${value}) COLLATE "C", ${seed}) END`
+  }
+  return `hashtextextended(${value}::text COLLATE "C", ${seed})`
+}
+
+/** The hash of a row's key, as SQL: the seed of everything else in the row. `at`: how a column is named. */
+export function seedOf(key: readonly Column[], at: (column: Column) => string = c => quote(c.name)): string {
+  return key.reduce((seed, column) => hashed(column, seed, at(column)), '0')
+}

@@ -1,0 +1,81 @@
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { Fact, Step, StepAct, Target } from '../../core/contract.ts'
+import { idemOf } from '../../core/executor/attempt.ts'
+import { carryStep } from '../../data/carry/verb.ts'
+import type { DatabasePin } from '../../data/flow/settings.ts'
+import { memoryBackups } from '../../../test/conformance/stores.ts'
+import { sqliteConfig } from './config.ts'
+import { sqliteEngine } from './engine.ts'
+import { ask, makeShop, type Shop } from './test/shop.ts'
+
+let shop: Shop
+let target: Target<DatabasePin>
+let pin: DatabasePin
+const told: Fact[] = []
+
+beforeEach(async () => {
+  const backups = memoryBackups()
+  shop = await makeShop('wal', { backups })
+  target = await shop.open({ rungs: ['restore'] })
+  const signal = new AbortController().signal
+  const act = { purpose: 'release' as const, release: 'v1', signal, vault: shop.ctx.vault, backups, progress: () => {} }
+  pin = await target.capture(await target.observe(signal), act)
+  shop.upgrade()
+  told.length = 0
+})
+afterEach(async () => {
+  await target[Symbol.asyncDispose]()
+  await shop.dispose()
+})
+
+const actFor = (step: Step): StepAct =>
+  shop.act({ idem: idemOf('run-7', step.id), accepts: () => true, tell: async fact => void told.push(fact) })
+
+async function restored(): Promise<void> {
+  const { steps } = await target.propose(ask(await target.observe(new AbortController().signal), pin, 'restore'))
+  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) await target.apply(step, actFor(step))
+}
+
+async function stepOf(carryForward: string): Promise<Step | null> {
+  const { path, busyLimit, ...settings } = sqliteConfig.parse({ path: 'data/shop.db', carryForward })
+  const where = { path, baseDir: shop.dir, stateDir: shop.ctx.stateDir, busyMs: busyLimit }
+  const site = { engine: sqliteEngine(where), settings, ctx: shop.ctx, measured: new Map() }
+  return carryStep(site, await shop.ctx.backups.get(pin.backup ?? ''))
+}
+
+it('C14: brings back in a step of its own what the restore took, tells what it could not, and is asked what became of it', async () => {
+  await restored()
+  expect(shop.sql('SELECT id, note FROM orders')).toEqual([
+    { id: 1, note: 'a' },
+    { id: 2, note: 'b' },
+    { id: 3, note: null },
+  ])
+  const step = await stepOf('apply')
+  if (step === null) throw new Error('there is no step')
+  expect(step).toMatchObject({ id: 'db/restore/carry', onUnknown: 'repeat' })
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'not-done' })
+  await target.apply(step, actFor(step))
+  expect(shop.sql('SELECT id, note FROM orders')).toEqual([
+    { id: 1, note: 'A' },
+    { id: 2, note: 'b' },
+    { id: 4, note: 'since' },
+  ])
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+  expect(told.slice(-3).map(fact => fact.text.replace(/ in \/.*/, ''))).toEqual([
+    '3 rows written since the release were carried into db; proven by comparing again',
+    '2 rows of coupons have no place in the old schema: archived',
+    '1 values of orders.discount have no place in the old schema: archived',
+  ])
+  shop.sql('DELETE FROM orders WHERE id = 4')
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+})
+
+it('only lists, or does not even that, where the settings say so', async () => {
+  await restored()
+  const step = await stepOf('report')
+  if (step === null) throw new Error('there is no step')
+  await target.apply(step, actFor(step))
+  expect(shop.sql('SELECT count(*) AS n FROM orders WHERE id = 4')).toEqual([{ n: 0 }])
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+  expect(await stepOf('off')).toBeNull()
+})

@@ -1,0 +1,220 @@
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { setImmediate } from 'node:timers/promises'
+import type { Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import { bondsOf } from './bonds.ts'
+import { all, count, explained, patiently, quoted } from './database.ts'
+import { sqliteDialect } from './dialect.ts'
+import { uriOf } from './image.ts'
+import { readerOf } from './reader.ts'
+
+/** Extended result codes by which SQLite refuses a row. */
+const REFUSALS: Readonly<Record<number, Refusal>> = {
+  275: 'check',
+  787: 'foreign-key',
+  1299: 'not-null',
+  1555: 'unique',
+  2067: 'unique',
+  2579: 'unique',
+  3091: 'type',
+  20: 'type',
+}
+
+/** Memory that each of the files may take for pages. KiB. */
+const CACHE = 8_000
+
+/** Opens the live file with the images attached beside it, so that every statement sees all of them. */
+export async function openMerging(file: string, busyMs: number, images: Images | null, job: Job): Promise<Merger> {
+  const db = new DatabaseSync(file, { timeout: busyMs, enableForeignKeyConstraints: false })
+  try {
+    const attach = db.prepare('ATTACH ? AS ?')
+    const beside = { theirs: images?.theirs, base: images?.base, migrated: images?.migrated }
+    for (const [name, image] of Object.entries(beside)) if (image != null) attach.run(uriOf(image), name)
+    for (const { name } of all(db, 'PRAGMA database_list'))
+      db.exec(`PRAGMA ${quoted(String(name))}.cache_size = -${CACHE}`)
+    db.exec(`PRAGMA temp.cache_size = -${CACHE}`)
+    return new SqliteMerger(db, { file, busyMs, signal: job.signal }, job)
+  } catch (error) {
+    db.close()
+    throw await explained(file, error)
+  }
+}
+
+interface Access {
+  readonly file: string
+  readonly busyMs: number
+  readonly signal: AbortSignal
+}
+
+class SqliteMerger implements Merger {
+  readonly quiet = true
+  readonly #db: DatabaseSync
+  readonly #access: Access
+  readonly #job: Job
+
+  constructor(db: DatabaseSync, access: Access, job: Job) {
+    this.#db = db
+    this.#access = access
+    this.#job = job
+  }
+
+  /** Everything is readable where it lies. */
+  async stage(): Promise<void> {}
+
+  async bonds() {
+    return bondsOf(this.#db)
+  }
+
+  table(image: 'ours' | 'theirs' | 'base' | 'migrated', name: string): string {
+    return `${image === 'ours' ? 'main' : image}.${quoted(name)}`
+  }
+
+  query(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
+    return this.#explained(() => readerOf(this.#db, this.#access.signal).query(sql, values))
+  }
+
+  each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void> {
+    return this.#explained(() => readerOf(this.#db, this.#access.signal).each(sql, values, row))
+  }
+
+  async run(sql: string, values: readonly unknown[] = []): Promise<number> {
+    this.#access.signal.throwIfAborted()
+    const done = this.#db.prepare(sql).run(...(values as SQLInputValue[]))
+    // One statement holds up everything else in this process: between two of them the others have their turn.
+    await setImmediate()
+    return Number(done.changes)
+  }
+
+  async work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string> {
+    const table = `temp.${quoted(name)}`
+    return this.#explained(async () => {
+      await this.run(`DROP TABLE IF EXISTS ${table}`)
+      await this.run(`CREATE TABLE ${table} AS ${select}`)
+      for (const [i, columns] of indexes.entries()) {
+        await this.run(
+          `CREATE INDEX temp.${quoted(`${name}_${i}`)} ON ${quoted(name)} (${columns.map(quoted).join(', ')})`,
+        )
+      }
+      return table
+    })
+  }
+
+  untouched({ names, key, columns }: Staged, types: readonly string[], touched: string): Promise<number> {
+    const [ours, base] = [this.table('ours', names.ours), this.table('base', names.base)]
+    return this.#explained(async () =>
+      count(
+        this.#db,
+        key.length === 0
+          ? unlikeCounted(ours, base, columns, types, touched)
+          : unlike(ours, base, key, columns, touched),
+      ),
+    )
+  }
+
+  /**
+   * Triggers cannot be switched off, but what changes a schema belongs to the transaction too: they are gone in it, and back
+   * before anybody else sees it.
+   */
+  async transaction<T>(work: () => Promise<T>): Promise<T> {
+    const { file } = this.#access
+    this.#job.guard()
+    await patiently(this.#access, () => this.#db.exec('BEGIN IMMEDIATE'))
+    try {
+      const triggers = all(this.#db, `SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'`)
+      for (const { name } of triggers) this.#db.exec(`DROP TRIGGER main.${quoted(String(name))}`)
+      const answer = await work()
+      for (const { sql } of triggers) this.#db.exec(String(sql))
+      this.#job.guard()
+      this.#db.exec('COMMIT')
+      return answer
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw await explained(file, error)
+    }
+  }
+
+  async savepoint(work: () => Promise<void>): Promise<unknown> {
+    this.#db.exec('SAVEPOINT backout_part')
+    try {
+      await work()
+      this.#db.exec('RELEASE backout_part')
+      return null
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK TO backout_part; RELEASE backout_part')
+      return error
+    }
+  }
+
+  refusal(error: unknown): Refusal | null {
+    const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) : 0
+    return REFUSALS[code] ?? null
+  }
+
+  /** AUTOINCREMENT goes on behind the highest number of all; the others take the highest that is there. */
+  async sequences(): Promise<void> {
+    if (!this.#counts('main')) return
+    const there = all(this.#db, 'PRAGMA database_list').map(row => String(row['name']))
+    const issued = ['main', 'theirs'].filter(image => there.includes(image) && this.#counts(image))
+    const highest = issued.map(image => `SELECT name, seq FROM ${image}.sqlite_sequence`).join(' UNION ALL ')
+    const counting = `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%autoincrement%'`
+    const sql = `SELECT name, max(seq) AS seq FROM (${highest}) WHERE name IN (${counting}) GROUP BY name`
+    const wanted = await this.query(sql)
+    await this.transaction(async () => {
+      for (const { name, seq } of wanted) {
+        const known = await this.run('UPDATE main.sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?', [
+          seq,
+          name,
+          seq,
+        ])
+        const there =
+          known > 0 || (await this.query('SELECT 1 FROM main.sqlite_sequence WHERE name = ?', [name])).length > 0
+        if (!there) await this.run('INSERT INTO main.sqlite_sequence (name, seq) VALUES (?, ?)', [name, seq])
+      }
+    })
+  }
+
+  #counts(image: string): boolean {
+    return count(this.#db, `SELECT count(*) FROM ${image}.sqlite_schema WHERE name = 'sqlite_sequence'`) > 0
+  }
+
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw await explained(this.#access.file, error)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#db.close()
+  }
+}
+
+function unlike(
+  ours: string,
+  base: string,
+  key: readonly string[],
+  columns: Staged['columns'],
+  touched: string,
+): string {
+  const [o, b] = ['o', 'b'].map(alias => key.map(k => `${alias}.${quoted(k)}`)) as [string[], string[]]
+  const on = o.map((x, i) => `${x} = ${b[i]}`).join(' AND ')
+  const differs = columns.map(c => sqliteDialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`)).join(' OR ')
+  const out = (side: readonly string[]) => `(${side.join(', ')}) NOT IN (${touched})`
+  return `SELECT (SELECT count(*) FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE (${b[0]} IS NULL OR ${differs}) AND ${out(o)})
+    + (SELECT count(*) FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on} WHERE ${o[0]} IS NULL AND ${out(b)})`
+}
+
+function unlikeCounted(
+  ours: string,
+  base: string,
+  columns: Staged['columns'],
+  types: readonly string[],
+  touched: string,
+): string {
+  const id = (name: (c: Staged['columns'][number]) => string) =>
+    sqliteDialect.key(columns.map((c, i) => sqliteDialect.text(quoted(name(c)), types[i] ?? '')))
+  const sides = `SELECT ${id(c => c.ours)} AS id, 1 AS here, 0 AS there FROM ${ours}
+    UNION ALL SELECT ${id(c => c.base)}, 0, 1 FROM ${base}`
+  return `SELECT coalesce(sum(abs(here - there)), 0) FROM (SELECT id, sum(here) AS here, sum(there) AS there FROM (${sides})
+    GROUP BY id) WHERE here <> there AND id NOT IN (${touched})`
+}

@@ -1,0 +1,226 @@
+import { iso } from '../../core/clock.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
+import { toJson } from '../../core/json.ts'
+import { OPEN } from '../../data/carry/archive.ts'
+import { planCarry } from '../../data/carry/index.ts'
+import type { CarryPlan } from '../../data/carry/plan.ts'
+import type { CarryOptions, Release } from '../../data/carry/options.ts'
+import { replay as putBack } from '../../data/carry/replay.ts'
+import { eachRow, type ListedRow } from '../../data/carry/rows.ts'
+import { keepSaid, readOutcome, readSaid } from '../../data/carry/state.ts'
+import { carryForward, conflictsIn, type OpenedSource, rowsToCarry } from '../../data/carry/step.ts'
+import { typed } from '../prompt.ts'
+import type { Globals } from '../program.ts'
+import { conflictLines, outcomeLines, planLines, replayLines } from '../render/data.ts'
+import { type Session, withSession } from '../session.ts'
+import { alone, looking, type Restored, restoredBy } from '../wiring/carry.ts'
+import { person } from '../../ledger/releases.ts'
+import { saidWith, type Words } from '../wiring/carry-words.ts'
+
+interface Which {
+  readonly run?: string
+}
+
+interface Shown {
+  /** How many conflicts of each table are shown. */
+  readonly show: string
+  readonly values: boolean
+}
+
+/** Compares, and says what carrying forward would do; touches nothing in the database. */
+export function plan(globals: Globals, options: Which & Words & Shown, component?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const restored = await restoredBy(session, component, options.run)
+    const job = looking(session)
+    await using source = await opened(restored, job)
+    const said = await saidWith(await readSaid(source.dir), options)
+    await keepSaid(source.dir, said)
+    const rows: ListedRow[] = []
+    const made = await planCarry(source, said, job, async ({ ground, pieces }) => {
+      for (const piece of pieces) {
+        await eachRow(
+          ground,
+          piece,
+          `w.done = 0 AND w.take <> 1 AND ${OPEN}`,
+          async row => void rows.push(row),
+          Number(options.show),
+        )
+      }
+    })
+    session.out.data({
+      ...made,
+      conflicts: options.values ? rows : rows.map(row => ({ ...row, cells: Object.keys(row.cells) })),
+    })
+    for (const line of planLines(made, session.out.width)) session.out.line(line)
+    for (const line of conflictLines(rows, options.values)) session.out.line(line)
+    if (rowsToCarry(made) > 0) {
+      session.out.line(
+        `\nCarry it forward: backout data apply ${source.component} --run ${source.run} --plan ${made.hash.slice(0, 12)}`,
+      )
+    }
+    return EXIT.ok
+  })
+}
+
+/** Carries forward what the plan says, keeps the rest, and proves it. */
+export function apply(
+  globals: Globals,
+  options: Which & Words & { plan?: string; yes: boolean },
+  component?: string,
+): Promise<number> {
+  return withSession(globals, async session => {
+    const restored = await restoredBy(session, component, options.run)
+    return alone(session, restored.run.id, async job => {
+      await using source = await opened(restored, job)
+      const said = await saidWith(await readSaid(source.dir), options)
+      await keepSaid(source.dir, said)
+      const confirm = async (made: CarryPlan) => {
+        if (options.plan !== undefined || options.yes) return
+        for (const line of planLines(made, session.out.width)) session.out.line(line)
+        await confirmed(session, source.component)
+      }
+      const outcome = await carryForward(source, said, job, {
+        ...(options.plan === undefined ? {} : { hash: options.plan }),
+        confirm,
+      })
+      await record(session, 'data-carried', source, {
+        carried: outcome.carried,
+        plan: outcome.plan.hash,
+        proven: outcome.proof.ok,
+      })
+      session.out.data({ carried: outcome.carried, left: outcome.left, proof: outcome.proof })
+      for (const line of outcomeLines(outcome, session.out.width)) session.out.line(line)
+      return conflictsIn(outcome.left) > 0 || outcome.proof.quarantined > 0 ? EXIT.waiting : EXIT.ok
+    })
+  })
+}
+
+/** What came of it last time, and what still waits for a word. */
+export function status(globals: Globals, options: Which & Shown, component?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const restored = await restoredBy(session, component, options.run)
+    const job = looking(session)
+    await using source = await opened(restored, job)
+    const said = await readSaid(source.dir)
+    const kept = await readOutcome(source.dir)
+    const rows: ListedRow[] = []
+    const made = await planCarry(source, said, job, async ({ ground, pieces }) => {
+      for (const piece of pieces) {
+        await eachRow(
+          ground,
+          piece,
+          `w.done = 0 AND w.take <> 1 AND ${OPEN}`,
+          async row => void rows.push(row),
+          Number(options.show),
+        )
+      }
+    })
+    session.out.data({ last: kept, now: made, releases: said.releases })
+    session.out.line(
+      kept === null
+        ? 'Nothing was carried to its end yet.'
+        : `Carried ${kept.at}: ${kept.carried} rows; ${kept.proof.ok ? 'proven' : `NOT proven: ${kept.proof.problems.join('; ')}`}`,
+    )
+    for (const line of planLines(made, session.out.width)) session.out.line(line)
+    for (const r of said.releases)
+      session.out.line(
+        `released by ${r.by} ${r.at}: ${r.rows} rows of ${r.table ?? 'every table'}${r.where === null ? '' : ` where ${r.where}`} (${r.reason})`,
+      )
+    for (const line of conflictLines(rows, options.values)) session.out.line(line)
+    return conflictsIn(made.tables) > 0 || rowsToCarry(made) > 0 ? EXIT.waiting : EXIT.ok
+  })
+}
+
+/** After a later roll-forward: what the old schema had no place for goes back to its place. */
+export function replay(globals: Globals, options: Which, component?: string): Promise<number> {
+  return withSession(globals, async session => {
+    const { run, target } = await restoredBy(session, component, options.run)
+    return alone(session, run.id, async job => {
+      const source = await target.replaying(run.id, job)
+      const parts = await putBack(source, job)
+      await record(session, 'data-replayed', source, { parts: parts.map(p => ({ table: p.table, back: p.back })) })
+      session.out.data(parts)
+      for (const line of replayLines(parts, session.out.width)) session.out.line(line)
+      return parts.some(p => p.conflicts > 0) ? EXIT.waiting : EXIT.ok
+    })
+  })
+}
+
+/** A named person lets rows out of quarantine; the next `apply` carries them. */
+export function release(
+  globals: Globals,
+  options: Which & { by: string; reason: string; table?: string; where?: string; all: boolean },
+  component?: string,
+): Promise<number> {
+  return withSession(globals, async session => {
+    const restored = await restoredBy(session, component, options.run)
+    await using source = await opened(restored, looking(session))
+    const said = await readSaid(source.dir)
+    if (said.suspicion === null) throw nothingHeld(source.component)
+    const word: Release = {
+      by: options.by,
+      reason: options.reason,
+      at: iso(session.environment.clock.now()),
+      rows: options.all ? 'all' : 'clean',
+      table: options.table ?? null,
+      where: options.where ?? null,
+    }
+    const next: CarryOptions = { ...said, releases: [...said.releases, word] }
+    const before = await heldNow(source, said, session)
+    const after = await heldNow(source, next, session)
+    await record(session, 'data-released', source, { ...word, typedBy: person(), rowsReleased: before - after })
+    await keepSaid(source.dir, next)
+    session.out.data({ released: before - after, held: after })
+    session.out.line(`${before - after} rows are released by the word of ${options.by}; ${after} stay in quarantine.`)
+    session.out.line(`Carry them forward: backout data apply ${source.component} --run ${source.run}`)
+    return EXIT.ok
+  })
+}
+
+async function heldNow(source: OpenedSource, said: CarryOptions, session: Session): Promise<number> {
+  const { tables } = await planCarry(source, said, looking(session))
+  return tables.reduce((sum, t) => sum + t.held, 0)
+}
+
+function opened(
+  { run, target, base }: Restored,
+  job: Parameters<Restored['target']['carrying']>[2],
+): Promise<OpenedSource> {
+  if (base !== null) return target.carrying(run.id, base, job)
+  throw new BackoutError({
+    code: 'nothing_restored',
+    what: `The run ${run.id} restored nothing there`,
+    next: 'name the run that did with --run',
+    exit: 'usage',
+  })
+}
+
+async function record(
+  session: Session,
+  type: string,
+  { component, run }: { component: string; run: string },
+  data: object,
+): Promise<void> {
+  const engine = await session.environment.engine({ worker: false })
+  await engine.record(type, toJson({ component, run, by: person(), ...data }))
+}
+
+async function confirmed({ environment }: Session, component: string): Promise<void> {
+  const name = await typed(`Type ${component} to carry this forward: `)
+  if (name === component) return
+  throw new BackoutError({
+    code: 'not_confirmed',
+    what: `Nothing was carried in ${environment.config.environment}`,
+    next: 'type the name of the component, or give --yes',
+    exit: 'aborted',
+  })
+}
+
+function nothingHeld(component: string): BackoutError {
+  return new BackoutError({
+    code: 'nothing_held',
+    what: `Nothing of ${component} is in quarantine: nobody said that it may be corrupt`,
+    next: 'backout data apply; or, where it may be: backout data plan --corruption',
+    exit: 'usage',
+  })
+}

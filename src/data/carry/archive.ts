@@ -1,0 +1,164 @@
+import { mkdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { BackoutError } from '../../core/errors.ts'
+import { canonical, hashOf } from '../../core/json.ts'
+import { replaceFile } from '../../exec/atomic-file.ts'
+import type { Job } from '../engine.ts'
+import type { TableShape } from '../schema.ts'
+import { lineFile, writeLines } from './lines.ts'
+import { type MappedTable } from './mapping.ts'
+import type { Laid } from './plan.ts'
+import { type ListedRow, eachRow } from './rows.ts'
+import type { CarrySource } from './source.ts'
+import { holdsSomething, plainColumns } from './unplaced.ts'
+
+const archivedPart = lineFile.extend({
+  what: z.enum(['rows', 'cells', 'conflicts', 'quarantine']),
+  /** In theirs; null: of all tables. */
+  table: z.string().nullable(),
+  /** What tells the rows apart, and what is kept of them; names and types in theirs. */
+  key: z.record(z.string(), z.string()),
+  columns: z.record(z.string(), z.string()),
+  /** Column -> its default: what the column holds that nobody wrote to. */
+  defaults: z.record(z.string(), z.string().nullable()),
+})
+export type ArchivedPart = z.infer<typeof archivedPart>
+
+const manifestShape = z.object({
+  version: z.literal(1),
+  component: z.string(),
+  run: z.string(),
+  /** Of the plan that it belongs to. */
+  plan: z.string(),
+  parts: z.array(archivedPart),
+  sha256: z.string(),
+})
+export type Manifest = z.infer<typeof manifestShape>
+
+const FOLDER = 'archive'
+const MANIFEST = 'manifest.json'
+
+/** One line of an archive: a row of theirs. Values are exact texts. */
+export const archivedRow = z.object({
+  key: z.record(z.string(), z.string().nullable()),
+  values: z.record(z.string(), z.string().nullable()),
+})
+export type ArchivedRow = z.infer<typeof archivedRow>
+
+/** Writes down what has no place in the old schema, and what waits for a person's word. Not there until its manifest is. */
+export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
+  const { source, mapping } = laid
+  const dir = join(source.dir, FOLDER)
+  await rm(dir, { recursive: true, force: true })
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const parts: ArchivedPart[] = []
+  for (const [i, table] of mapping.unplaced.entries()) {
+    job.progress({ text: `archiving ${table}` })
+    const shape = source.schemas.theirs.tables[table]
+    if (shape !== undefined)
+      parts.push(await archive(source, `table-${i}.ndjson.zst`, table, shape, plainColumns(shape), null))
+  }
+  for (const [i, mapped] of mapping.tables.entries()) {
+    const shape = source.schemas.theirs.tables[mapped.theirs]
+    if (shape === undefined || mapped.unplaced.length === 0) continue
+    job.progress({ text: `archiving columns of ${mapped.theirs}` })
+    parts.push(await archiveCells(source, `columns-${i}.ndjson.zst`, mapped, shape))
+  }
+  parts.push(await rowsPart(laid, 'quarantine', 'w.done = 0 AND w.held > 0'))
+  return writeManifest(laid, dir, parts)
+}
+
+/** The conflicts that are left, beside the archive. The manifest is written anew. */
+export async function writeConflicts(laid: Laid, manifest: Manifest): Promise<Manifest> {
+  const part = await rowsPart(laid, 'conflicts', OPEN)
+  return writeManifest(laid, join(laid.source.dir, FOLDER), [
+    ...manifest.parts.filter(p => p.what !== 'conflicts'),
+    part,
+  ])
+}
+
+/** Rows with something that was not carried and that is not in quarantine. */
+export const OPEN = '(w.held = 0 AND (w.kind > 0 OR w.cell > 0))'
+
+async function rowsPart(laid: Laid, what: 'conflicts' | 'quarantine', where: string): Promise<ArchivedPart> {
+  const file = await writeLines(join(laid.source.dir, FOLDER), `${what}.ndjson.zst`, async line => {
+    for (const piece of laid.pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
+  })
+  return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }
+}
+
+function archiveCells(
+  source: CarrySource,
+  path: string,
+  mapped: MappedTable,
+  shape: TableShape,
+): Promise<ArchivedPart> {
+  const where = mapped.unplaced.map(c => `(${holdsSomething(source, c, shape.columns[c])})`).join(' OR ')
+  // Without a key the whole row says where it belongs.
+  const columns = shape.key.length > 0 ? mapped.unplaced : plainColumns(shape)
+  return archive(source, path, mapped.theirs, shape, columns, where)
+}
+
+async function archive(
+  source: CarrySource,
+  path: string,
+  table: string,
+  shape: TableShape,
+  columns: readonly string[],
+  where: string | null,
+): Promise<ArchivedPart> {
+  const { dialect, images } = source
+  const typeOf = (name: string) => shape.columns[name]?.type ?? ''
+  const typed = (names: readonly string[]) => Object.fromEntries(names.map(n => [n, typeOf(n)]))
+  const text = (name: string, as: string) => `${dialect.text(dialect.quote(name), typeOf(name))} AS ${as}`
+  const list = [...shape.key.map((k, i) => text(k, `k${i}`)), ...columns.map((c, i) => text(c, `v${i}`))]
+  const sql = `SELECT ${list.join(', ')} FROM ${dialect.table(table)}${where === null ? '' : ` WHERE ${where}`}`
+  const file = await writeLines(join(source.dir, FOLDER), path, line =>
+    images.theirs.reading(new AbortController().signal, db =>
+      db.each(sql, [], row => {
+        const of = (names: readonly string[], as: string) =>
+          Object.fromEntries(names.map((n, i) => [n, (row[`${as}${i}`] ?? null) as string | null]))
+        return line({ key: of(shape.key, 'k'), values: of(columns, 'v') } satisfies ArchivedRow)
+      }),
+    ),
+  )
+  const defaults = Object.fromEntries(columns.map(c => [c, shape.columns[c]?.default ?? null]))
+  const what = where === null ? 'rows' : 'cells'
+  return { ...file, what, table, key: typed(shape.key), columns: typed(columns), defaults }
+}
+
+async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Promise<Manifest> {
+  const { component, run } = laid.source
+  const content = { version: 1 as const, component, run, plan: laid.plan.hash, parts }
+  const manifest: Manifest = { ...content, sha256: hashOf(content) }
+  await replaceFile(join(dir, MANIFEST), {
+    file: { content: Buffer.from(`${canonical(manifest)}\n`), mode: 0o600 },
+    idem: 'archive',
+    before: () => {},
+  })
+  return manifest
+}
+
+export function archiveIn(dir: string): string {
+  return join(dir, FOLDER)
+}
+
+/** The archive of a run; null: there is none. Throws `archive_altered`. */
+export async function readArchive(dir: string): Promise<Manifest | null> {
+  const path = join(dir, FOLDER, MANIFEST)
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null
+    throw error
+  })
+  if (text === null) return null
+  const manifest = manifestShape.parse(JSON.parse(text))
+  const { sha256, ...content } = manifest
+  if (hashOf(content) === sha256) return manifest
+  throw new BackoutError({
+    code: 'archive_altered',
+    what: `${path} is not what was written`,
+    next: 'bring it back from a copy of the home',
+    exit: 'tampered',
+  })
+}

@@ -1,0 +1,163 @@
+import { type Whole, conflict, mark } from './checks.ts'
+import { wholeRow } from './checks.ts'
+import { writeLedger } from './ledger.ts'
+import { type Ground, type Piece, pending } from './piece.ts'
+import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'
+
+/** Rows of a work table that one statement handles. */
+export const BATCH = 50_000
+
+/** Ours was written to between comparing and carrying: what is left is to be compared again. */
+export class Moved extends Error {}
+
+/** What a savepoint gave back, to be thrown on. */
+export function thrown(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
+}
+
+/** Part of the rows of one piece that are to be carried in one way: `from < n <= to`. */
+interface Part {
+  readonly act: number
+  readonly from: number
+  readonly to: number
+}
+
+/** Carries every row of a piece that waits for this and that nothing is in the way of. Returns how many were carried. */
+export async function carryAll(
+  { ground }: Whole,
+  piece: Piece,
+  act: number,
+  options: { hash: string; batch: number; after: (rows: number) => void },
+): Promise<number> {
+  const [span] = await ground.merger.query(
+    `SELECT min(w.n) AS low, max(w.n) AS high FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 0 AND w.act = ${act}`,
+  )
+  if (span === undefined || span['low'] === null) return 0
+  const columns = act === UPDATE ? await writtenColumns(ground, piece) : []
+  let carried = 0
+  for (let from = Number(span['low']) - 1; from < Number(span['high']); from += options.batch) {
+    const part = { act, from, to: Math.min(from + options.batch, Number(span['high'])) }
+    const rows = await ground.merger.transaction(() => carry(ground, piece, part, columns, options.hash))
+    carried += rows
+    options.after(rows)
+  }
+  return carried
+}
+
+function ready({ act, from, to }: Part): string {
+  return `${pending()} AND w.wait = 0 AND w.act = ${act} AND w.n > ${from} AND w.n <= ${to}`
+}
+
+/** Halves what the database refuses until the rows that it refuses are found; those become conflicts. */
+async function carry(ground: Ground, piece: Piece, part: Part, columns: number[], hash: string): Promise<number> {
+  const expected = await count(ground, piece, ready(part))
+  if (expected === 0) return 0
+  const error = await ground.merger.savepoint(async () => write(ground, piece, part, columns, expected))
+  if (error === null) {
+    await writeLedger(ground, piece, hash, `${ready(part)} AND (w.cell = 0 OR w.take <> ${TAKE.none})`)
+    await mark(ground, piece, { done: 1, applied: 1 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`)
+    return expected
+  }
+  const kind = ground.merger.refusal(error)
+  if (kind === null) throw thrown(error)
+  if (expected === 1) {
+    await mark(
+      ground,
+      piece,
+      { ...conflict(kind), refused: 1 },
+      `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`,
+    )
+    return 0
+  }
+  const middle = Math.floor((part.from + part.to) / 2)
+  const low = await carry(ground, piece, { ...part, to: middle }, columns, hash)
+  return low + (await carry(ground, piece, { ...part, from: middle }, columns, hash))
+}
+
+async function write(ground: Ground, piece: Piece, part: Part, columns: number[], expected: number): Promise<void> {
+  const { merger } = ground
+  if (!piece.keyed) return counted(ground, piece, part)
+  const sql = { [INSERT]: insertSql, [UPDATE]: updateSql, [DELETE]: deleteSql }[part.act]
+  const touched = await merger.run(sql?.(ground, piece, ready(part), columns) ?? '')
+  if (touched !== expected) throw new Moved(`${piece.table.ours}: ${touched} rows of ${expected} were as they had been`)
+}
+
+function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
+  const names = piece.table.columns.map(c => dialect.quote(c.ours))
+  const values = piece.table.columns.map((_, i) => piece.value(i))
+  return `INSERT INTO ${piece.image('ours')} (${names.join(', ')}) ${dialect.overriding}
+    SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
+}
+
+/** Only cells that are to be written change, and only where ours is as it was at the release or a person said so. */
+function updateSql({ dialect }: Ground, piece: Piece, where: string, columns: readonly number[]): string {
+  const named = columns.map(i => ({ i, name: piece.table.columns[i]?.ours ?? '' }))
+  const sets = named.map(({ i, name }) => {
+    const value = `CASE WHEN ${piece.written(i)} THEN ${piece.value(i)} ELSE ${piece.column('o', name)} END`
+    return [dialect.quote(name), value] as const
+  })
+  const base = `LEFT JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), piece.keyOf('w', 'work'))}`
+  const on = [
+    piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work')),
+    where,
+    ...asBefore({ dialect } as Ground, piece, columns),
+  ]
+  return dialect.update(piece.image('ours'), sets, `${piece.from()} ${base}`, on.join(' AND '))
+}
+
+function asBefore({ dialect }: Pick<Ground, 'dialect'>, piece: Piece, columns: readonly number[]): string[] {
+  return columns.map(i => {
+    const name = piece.table.columns[i]?.ours ?? ''
+    const same = `NOT ${dialect.differs(piece.column('o', name), piece.column('b', name))}`
+    return `(substr(w.mask, ${i + 1}, 1) <> 'w' OR ${same})`
+  })
+}
+
+function deleteSql({ dialect }: Ground, piece: Piece, where: string): string {
+  const keys = piece.keyOf('w', 'work')
+  const differs = piece.table.columns.map(c => dialect.differs(piece.column('q', c.ours), piece.column('b', c.base)))
+  const rows = `SELECT DISTINCT ${keys.join(', ')} FROM ${piece.work} AS w
+    JOIN ${piece.image('ours')} AS q ON ${piece.same(piece.keyOf('q', 'ours'), keys)}
+    LEFT JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), keys)}
+    WHERE ${where} AND (w.take > ${TAKE.ours} OR NOT (${differs.join(' OR ')}))`
+  return dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), rows)
+}
+
+/** Rows that are counted: all equal ones go, and as many come as there are to be. */
+async function counted(ground: Ground, piece: Piece, part: Part): Promise<void> {
+  const { merger, dialect } = ground
+  const [row] = await merger.query(
+    `SELECT sum(w.here) AS here, max(w.target) AS most, max(w.target - w.here) AS more FROM ${piece.work} AS w WHERE ${ready(part)}`,
+  )
+  const adds = part.act === INSERT
+  if (!adds) {
+    const ids = `SELECT w.id FROM ${piece.work} AS w WHERE ${ready(part)}`
+    const gone = await merger.run(dialect.remove(piece.image('ours'), [wholeRow(ground, piece, 'o')], ids))
+    if (gone !== Number(row?.['here'])) throw new Moved(`${piece.table.ours}: ${gone} rows were as they had been`)
+  }
+  const copies = Number(adds ? row?.['more'] : row?.['most'])
+  const wanted = adds ? 'w.target - w.here' : 'w.target'
+  for (let copy = 1; copy <= copies; copy++) {
+    await merger.run(insertSql(ground, piece, `${ready(part)} AND ${wanted} >= ${copy}`))
+  }
+}
+
+/** Numbers of the columns in which any row that waits is to be written. */
+export async function writtenColumns({ merger }: Ground, piece: Piece): Promise<number[]> {
+  const out: number[] = []
+  const all = piece.table.columns.map((_, i) => i)
+  for (let at = 0; at < all.length; at += 500) {
+    const part = all.slice(at, at + 500)
+    const marks = part.map(i => `max(CASE WHEN ${piece.written(i)} THEN 1 ELSE 0 END) AS c${i}`)
+    const [row] = await merger.query(
+      `SELECT ${marks.join(', ')} FROM ${piece.work} AS w WHERE ${pending()} AND w.act = ${UPDATE}`,
+    )
+    out.push(...part.filter(i => Number(row?.[`c${i}`]) === 1))
+  }
+  return out
+}
+
+export async function count({ merger }: Ground, piece: Piece, where: string): Promise<number> {
+  const [row] = await merger.query(`SELECT count(*) AS n FROM ${piece.work} AS w WHERE ${where}`)
+  return Number(row?.['n'])
+}

@@ -1,0 +1,232 @@
+import type { MappedColumn } from './mapping.ts'
+import { type Ground, joined, type Piece } from './piece.ts'
+import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
+
+/**
+ * Columns of every work table: `n` numbers the rows in the order of the key; `act` what is to be done; `op` 1 where ours
+ * has the row; `mask` one letter a column (see `letter`); `kind` the conflict that stops the whole row, `cell` one that
+ * stops some of its cells; `take` whose word a person said counts; `held` in quarantine; `wait` a row of ours is in the way
+ * that will move; `refused` the database said no; `done` nothing is left to do: `carried` by an earlier process, `applied` by this one, or ours had it.
+ */
+const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS applied'
+
+/** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
+export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
+  const select = piece.keyed ? keyedSelect(ground, piece, mode) : countedSelect(ground, piece)
+  const indexes = piece.keyed ? [['n'], piece.workKey] : [['n'], ['id']]
+  piece.work = await ground.merger.work(name, select, indexes)
+}
+
+/** Cells of one column as they are compared. */
+interface Cell {
+  readonly column: MappedColumn
+  readonly theirs: string
+  readonly base: string
+  readonly ours: string
+  readonly migrated: string | null
+  /** Theirs in the old type, and when it can be. */
+  readonly value: string
+  readonly fits: string | null
+}
+
+function cellsOf(ground: Ground, piece: Piece): Cell[] {
+  return piece.table.columns.map(column => {
+    const theirs = piece.column('t', column.theirs)
+    const known = ground.migrated && piece.table.migrated !== null && column.migrated !== null
+    return {
+      column,
+      theirs,
+      base: piece.column('b', column.base),
+      ours: piece.column('o', column.ours),
+      migrated: known ? piece.column('m', column.migrated ?? '') : null,
+      ...piece.converted(column, theirs, column.theirType),
+    }
+  })
+}
+
+/** A value of the new schema is not what base has. */
+function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
+  const { value, fits } = piece.converted(cell.column, raw, type)
+  const differs = ground.dialect.differs(value, cell.base)
+  if (fits === null) return differs
+  const texts = ground.dialect.text(raw, type)
+  const other = ground.dialect.differs(texts, ground.dialect.text(cell.base, cell.column.type))
+  return `(CASE WHEN ${fits} THEN ${differs} ELSE ${other} END)`
+}
+
+/** A user changed the cell: it is not what the migration left. */
+function edited(ground: Ground, piece: Piece, cell: Cell): string {
+  if (cell.migrated === null) return unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType)
+  const { theirType, migratedType } = cell.column
+  if (migratedType === theirType) return ground.dialect.differs(cell.theirs, cell.migrated)
+  return ground.dialect.differs(
+    ground.dialect.text(cell.theirs, theirType),
+    ground.dialect.text(cell.migrated, migratedType ?? theirType),
+  )
+}
+
+/** The migration wrote the cell anew. */
+function rewritten(ground: Ground, piece: Piece, cell: Cell): string | null {
+  if (cell.migrated === null) return null
+  return unlikeBase(ground, piece, cell, cell.migrated, cell.column.migratedType ?? cell.column.theirType)
+}
+
+/**
+ * One letter for one cell: `.` as it was, `d` done already, `w` to be written, `m` does not fit the old type, `r` rewritten
+ * by the migration and then changed, `c` changed in ours too, `n` NULL where ours takes none.
+ */
+function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string {
+  const { dialect } = ground
+  const fits = cell.fits ?? '1 = 1'
+  const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
+  const equal = `NOT ${dialect.differs(cell.ours, cell.value)}`
+  const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
+  const anew = rewritten(ground, piece, cell)
+  const asWhole = `CASE WHEN NOT (${fits}) THEN 'm' WHEN ${there} AND ${equal} THEN 'd' ${noNull} WHEN ${there} THEN 'c' ELSE 'w' END`
+  return `CASE WHEN NOT (${there}) OR ${whole} THEN ${asWhole} ELSE CASE
+    WHEN NOT ${edited(ground, piece, cell)} THEN '.'
+    WHEN (${fits}) AND ${equal} THEN 'd'
+    WHEN NOT (${fits}) THEN 'm'
+    ${anew === null ? '' : `WHEN ${anew} THEN 'r'`}
+    WHEN ${dialect.differs(cell.ours, cell.base)} THEN 'c'
+    ${noNull} ELSE 'w' END END`
+}
+
+function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
+  const keys = piece.workKey.join(', ')
+  const rows = `SELECT * FROM (${changes(ground, piece)}) AS changed UNION ALL SELECT * FROM (${deletes(ground, piece)}) AS deleted`
+  return `SELECT row_number() OVER (ORDER BY ${keys}) AS n, ${keys}, act, op, mask,
+    ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql()} AS done, ${STATE} FROM (${rows}) AS d`
+}
+
+function changes(ground: Ground, piece: Piece): string {
+  const cells = cellsOf(ground, piece)
+  const m = ground.migrated && piece.table.migrated !== null
+  const [o, b, mk] = [
+    piece.keyOf('o', 'ours')[0],
+    piece.keyOf('b', 'base')[0],
+    m ? piece.keyOf('m', 'migrated')[0] : b0(piece),
+  ]
+  const added = `${mk} IS NULL`
+  const whole = `(${added} OR ${b} IS NULL)`
+  const notBase = cells.map(cell => unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType))
+  const changed = cells.map(cell => edited(ground, piece, cell)).join(' OR ')
+  const dirty = m
+    ? `(${b} IS NULL OR ${notBase.join(' OR ')}) AND (${added} OR ${changed})`
+    : `(${added} OR ${notBase.join(' OR ')})`
+  const keys = piece.keyOf('t', 'theirs').map((k, i) => `${k} AS k${i}`)
+  const mask = joined(cells.map(cell => letter(ground, piece, cell, whole)))
+  const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
+  return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
+    CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask
+    FROM ${piece.image('theirs')} AS t LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
+    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${dirty}`
+}
+
+function b0(piece: Piece): string | undefined {
+  return piece.keyOf('b', 'base')[0]
+}
+
+function onKey(piece: Piece, alias: string, image: 'base' | 'ours' | 'migrated'): string {
+  return piece.same(piece.keyOf(alias, image), piece.keyOf('t', 'theirs'))
+}
+
+function deletes(ground: Ground, piece: Piece): string {
+  const base = piece.keyOf('b', 'base')
+  const m = ground.migrated && piece.table.migrated !== null
+  const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
+    `${piece.image(image)} AS ${alias} ON ${piece.same(piece.keyOf(alias, image), base)}`
+  const letters = cellsOf(ground, piece).map(
+    cell => `CASE WHEN ${ground.dialect.differs(cell.ours, cell.base)} THEN 'c' ELSE '.' END`,
+  )
+  const there = piece.keyOf('o', 'ours')[0]
+  return `SELECT ${base.map((k, i) => `${k} AS k${i}`).join(', ')}, ${DELETE} AS act,
+    CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(letters)} END AS mask
+    FROM ${piece.image('base')} AS b LEFT JOIN ${join('t', 'theirs')} ${m ? `JOIN ${join('m', 'migrated')}` : ''}
+    LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
+}
+
+const has = (letter: string) => `mask LIKE '%${letter}%'`
+
+/** Of the cells of a row that is in ours, the first kind that stops one. */
+const CELL = `CASE WHEN act <> ${UPDATE} OR op = 0 THEN 0 WHEN ${has('m')} THEN ${codeOf('type')}
+  WHEN ${has('r')} THEN ${codeOf('rewritten')} WHEN ${has('c')} THEN ${codeOf('changed')}
+  WHEN ${has('n')} THEN ${codeOf('not-null')} ELSE 0 END`
+
+function kindSql({ table }: Piece, mode: Mode): string {
+  const partly = mode === 'row' ? '1 = 1' : `NOT ${has('w')}`
+  const needed = table.needed.length > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${codeOf('column-gone')}` : ''
+  return `CASE WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
+    WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
+    WHEN act = ${DELETE} AND ${has('c')} THEN ${codeOf('changed')}
+    WHEN act = ${INSERT} AND ${has('m')} THEN ${codeOf('type')}
+    WHEN act = ${INSERT} AND ${has('n')} THEN ${codeOf('not-null')} ${needed}
+    WHEN act = ${UPDATE} AND (${partly}) THEN ${CELL} ELSE 0 END`
+}
+
+function doneSql(): string {
+  const left = ['w', 'c', 'm', 'r', 'n'].map(has).join(' OR ')
+  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND NOT (${left}) THEN 1 ELSE 0 END`
+}
+
+/**
+ * A table without a key: equal rows are counted on every side. Of a row that theirs has more or less often than before,
+ * ours is to have as many more or less (`target`); it has `here` now.
+ */
+function countedSelect(ground: Ground, piece: Piece): string {
+  const { dialect } = ground
+  const { columns, migrated, needed } = piece.table
+  const m = ground.migrated && migrated !== null
+  const cells = cellsOf(ground, piece)
+  const texts = columns.map((_, i) => `x${i}`)
+  const side = (
+    image: 'theirs' | 'base' | 'ours' | 'migrated',
+    of: (cell: Cell) => { text: string; misfit: string },
+  ) => {
+    const made = cells.map(of)
+    const marks = (['theirs', 'base', 'migrated', 'ours'] as const).map(
+      (side, i) => `${side === image ? 1 : 0} AS c${i}`,
+    )
+    const misfit = made.map(x => x.misfit).filter(x => x !== '')
+    const list = [
+      ...made.map((x, i) => `${x.text} AS x${i}`),
+      ...marks,
+      `CASE WHEN ${misfit.join(' OR ') || '1 = 0'} THEN 1 ELSE 0 END AS misfit`,
+    ]
+    return `SELECT ${list.join(', ')} FROM ${piece.image(image)} AS ${image.slice(0, 1)}`
+  }
+  const newer = (alias: 't' | 'm') => (cell: Cell) => {
+    const [name, type] =
+      alias === 't'
+        ? [cell.column.theirs, cell.column.theirType]
+        : [cell.column.migrated ?? '', cell.column.migratedType ?? '']
+    const raw = piece.column(alias, name)
+    const { value, fits } = piece.converted(cell.column, raw, type)
+    const text = dialect.text(value, cell.column.type)
+    if (fits === null) return { text, misfit: '' }
+    return { text: `CASE WHEN ${fits} THEN ${text} ELSE ${dialect.text(raw, type)} END`, misfit: `NOT (${fits})` }
+  }
+  const older = (alias: string) => (cell: Cell) => ({
+    text: dialect.text(piece.column(alias, cell.column.ours), cell.column.type),
+    misfit: '',
+  })
+  const sides = [
+    side('theirs', newer('t')),
+    side('base', older('b')),
+    side('ours', older('o')),
+    ...(m ? [side('migrated', newer('m'))] : []),
+  ]
+  const counted = `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
+    sum(c0) AS theirs, sum(c1) AS base, sum(c2) AS migrated, sum(c3) AS here, max(misfit) AS misfit
+    FROM (${sides.join(' UNION ALL ')}) AS every GROUP BY ${dialect.key(texts)}`
+  const before = m ? 'migrated' : 'base'
+  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
+  const target = `base + theirs - ${before}`
+  const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
+  const kind = `CASE WHEN here = ${target} THEN 0 WHEN here <> base THEN ${codeOf('changed')} WHEN ${target} < 0 THEN ${codeOf('row-missing')}
+    WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
+    WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
+  return `SELECT row_number() OVER (ORDER BY id) AS n, id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
+    '' AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
+    FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
+}

@@ -1,0 +1,42 @@
+import { BackoutError } from '../../core/errors.ts'
+import type { CarrySource } from './source.ts'
+
+export function planMoved(then: string, now: string): BackoutError {
+  return new BackoutError({
+    code: 'plan_moved',
+    what: 'What carrying forward would do is not what the plan said',
+    cause: `plan ${then.slice(0, 12)}, now ${now.slice(0, 12)}`,
+    next: 'backout data plan',
+    exit: 'moved',
+  })
+}
+
+export function moved({ component }: CarrySource, error: Error): BackoutError {
+  return new BackoutError({
+    code: 'written_meanwhile',
+    what: `${component} is written to while data is carried into it`,
+    cause: error.message,
+    next: 'stop who writes, then: backout data apply (what was carried stays carried)',
+    exit: 'failed',
+    from: error,
+  })
+}
+
+export function noArchive(component: string, run: string): BackoutError {
+  return new BackoutError({
+    code: 'archive_missing',
+    what: `Nothing of ${component} was archived in the run ${run}`,
+    next: 'backout data status; backout data apply makes the archive',
+    exit: 'usage',
+  })
+}
+
+export function notProven(component: string, problems: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'carry_unproven',
+    what: `Data was carried into ${component}, and comparing everything again does not bear it out`,
+    cause: problems.slice(0, 10).join('\n'),
+    next: 'see that nobody writes, then: backout data apply; what there is in the archive stays',
+    exit: 'failed',
+  })
+}

@@ -1,0 +1,89 @@
+import type { Job, Merger } from '../engine.ts'
+import { type Manifest, writeArchive, writeConflicts } from './archive.ts'
+import { BATCH, Moved } from './batches.ts'
+import { makeLedger } from './ledger.ts'
+import { moved, planMoved } from './errors.ts'
+import type { CarryOptions } from './options.ts'
+import type { Ground } from './piece.ts'
+import { type CarryPlan, type Laid, layOut, type TablePlan, tablePlan } from './plan.ts'
+import { type CarryProof, measureUntouched, prove } from './proof.ts'
+import { carryOut } from './rounds.ts'
+import type { CarrySource } from './source.ts'
+
+/** What came of carrying forward. */
+export interface CarryOutcome {
+  readonly plan: CarryPlan
+  /** Rows written by this process. */
+  readonly carried: number
+  /** What is left, by table. */
+  readonly left: readonly TablePlan[]
+  readonly archive: Manifest
+  readonly proof: CarryProof
+}
+
+export interface ApplyOptions {
+  /** Throws `plan_moved` where the plan's hash does not begin with this. */
+  readonly hash?: string
+  /** Is shown what will be done, before anything is; throws to let it be. */
+  readonly confirm?: (plan: CarryPlan) => Promise<void>
+  /** Rows a statement. */
+  readonly batch?: number
+}
+
+/** What carrying forward would do. Writes nothing into the database. `look` sees it laid out, before it is closed. */
+export async function planCarry(
+  source: CarrySource,
+  options: CarryOptions,
+  job: Job,
+  look: (laid: Laid) => Promise<void> = async () => {},
+): Promise<CarryPlan> {
+  await using merger = await source.merging(job)
+  const laid = await layOut(source, groundOf(source, merger), options, job)
+  await look(laid)
+  return laid.plan
+}
+
+const TRIES = 3
+
+/**
+ * Carries forward: archive first, then the rows, then the proof. May be called again after any crash: what ours has is not
+ * written twice. Throws `plan_moved`, `written_meanwhile`; an outcome whose proof is not `ok` is for the caller to refuse.
+ */
+export async function applyCarry(
+  source: CarrySource,
+  options: CarryOptions,
+  job: Job,
+  { hash, confirm, batch = BATCH }: ApplyOptions = {},
+): Promise<CarryOutcome> {
+  await using merger = await source.merging(job)
+  const ground = groundOf(source, merger)
+  for (let tried = 1; ; tried++) {
+    const laid = await layOut(source, ground, options, job)
+    if (hash !== undefined && !laid.plan.hash.startsWith(hash)) throw planMoved(hash, laid.plan.hash)
+    if (tried === 1) await confirm?.(laid.plan)
+    try {
+      return await once(laid, job, batch)
+    } catch (error) {
+      if (!(error instanceof Moved)) throw error
+      if (tried === TRIES) throw moved(source, error)
+    }
+  }
+}
+
+async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> {
+  const { ground, options } = laid
+  const archive = await writeArchive(laid, job)
+  const before = await measureUntouched(laid)
+  job.guard()
+  await makeLedger(ground)
+  const carried = options.mode === 'report' ? 0 : await carryOut(laid, job, batch)
+  if (options.mode !== 'report') await ground.merger.sequences()
+  const manifest = await writeConflicts(laid, archive)
+  const left: TablePlan[] = []
+  for (const piece of laid.pieces) left.push(await tablePlan(ground, piece))
+  return { plan: laid.plan, carried, left, archive: manifest, proof: await prove(laid, before, job) }
+}
+
+function groundOf(source: CarrySource, merger: Merger): Ground {
+  return { dialect: source.dialect, merger, run: source.run, migrated: source.images.migrated !== null }
+}

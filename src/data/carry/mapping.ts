@@ -1,0 +1,156 @@
+import type { Bonds, Dialect } from '../engine.ts'
+import type { Rename } from '../renames.ts'
+import type { ColumnShape, SchemaShape, TableShape } from '../schema.ts'
+
+export interface Schemas {
+  readonly ours: SchemaShape
+  readonly theirs: SchemaShape
+  readonly base: SchemaShape
+  readonly migrated: SchemaShape | null
+}
+
+export interface MappedColumn {
+  readonly ours: string
+  readonly theirs: string
+  readonly base: string
+  readonly migrated: string | null
+  /** In ours and base. */
+  readonly type: string
+  readonly theirType: string
+  readonly migratedType: string | null
+  /** Ours takes no NULL. */
+  readonly required: boolean
+}
+
+/** A table of theirs and the place that its rows have in ours. */
+export interface MappedTable {
+  readonly ours: string
+  readonly theirs: string
+  readonly migrated: string | null
+  readonly columns: readonly MappedColumn[]
+  /** Lists of columns that could tell the rows apart, best first; names in ours. Whether they do is for the rows to say. */
+  readonly keys: readonly (readonly string[])[]
+  /** Columns of theirs that have no place in ours. */
+  readonly unplaced: readonly string[]
+  /** Columns of ours that theirs has no more. */
+  readonly gone: readonly string[]
+  /** Those of the gone ones that a new row needs a value for. */
+  readonly needed: readonly string[]
+}
+
+export interface Mapping {
+  readonly tables: readonly MappedTable[]
+  /** Tables of theirs that have no place in ours. */
+  readonly unplaced: readonly string[]
+  /** Tables of ours that theirs has no more. */
+  readonly gone: readonly string[]
+}
+
+/** Finds for everything in the new schema its place in the old one, by name and by what was renamed (base to theirs). */
+export function mapSchemas(
+  schemas: Schemas,
+  renames: readonly Rename[],
+  bonds: Readonly<Record<string, Bonds>>,
+  dialect: Dialect,
+): Mapping {
+  const { ours, theirs, base } = schemas
+  const newName = new Map(renames.filter(r => r.was.column === null).map(r => [r.was.table, r.now.table]))
+  const taken = new Set(newName.values())
+  const pairs: [string, string][] = []
+  const gone: string[] = []
+  for (const name of Object.keys(ours.tables).sort()) {
+    const now = newName.get(name) ?? (taken.has(name) ? undefined : name)
+    const there = now !== undefined && theirs.tables[now] !== undefined && base.tables[name] !== undefined
+    if (there) pairs.push([name, now])
+    else gone.push(name)
+  }
+  const placed = new Set(pairs.map(([, name]) => name))
+  return {
+    tables: pairs.map(pair => mapTable(pair, schemas, renames, bonds, dialect)),
+    unplaced: Object.keys(theirs.tables)
+      .filter(name => !placed.has(name))
+      .sort(),
+    gone,
+  }
+}
+
+function mapTable(
+  [name, theirName]: readonly [string, string],
+  schemas: Schemas,
+  renames: readonly Rename[],
+  bonds: Readonly<Record<string, Bonds>>,
+  dialect: Dialect,
+): MappedTable {
+  const [mine, base, their] = [schemas.ours.tables[name], schemas.base.tables[name], schemas.theirs.tables[theirName]]
+  if (mine === undefined || base === undefined || their === undefined) throw new Error(`${name} has no place`)
+  const migrated = schemas.migrated?.tables[theirName]
+  const columns = columnsOf(name, { mine, base, their, migrated }, renames)
+  const placed = new Set(columns.map(c => c.theirs))
+  const known = new Set(columns.map(c => c.ours))
+  const gone = Object.keys(mine.columns).filter(c => mine.columns[c]?.generated === false && !known.has(c))
+  return {
+    ours: name,
+    theirs: theirName,
+    migrated: migrated === undefined ? null : theirName,
+    columns,
+    keys: keysOf(mine, bonds[name], columns, dialect),
+    unplaced: Object.entries(their.columns).flatMap(([c, shape]) => (shape.generated || placed.has(c) ? [] : [c])),
+    gone,
+    needed: gone.filter(c => mine.key.includes(c) || isNeeded(mine.columns[c])),
+  }
+}
+
+function isNeeded(column: ColumnShape | undefined): boolean {
+  return column !== undefined && !column.nullable && column.default === null
+}
+
+interface Shapes {
+  readonly mine: TableShape
+  readonly base: TableShape
+  readonly their: TableShape
+  readonly migrated: TableShape | undefined
+}
+
+function columnsOf(table: string, { mine, base, their, migrated }: Shapes, renames: readonly Rename[]): MappedColumn[] {
+  const own = renames.filter(r => r.was.table === table && r.was.column !== null && r.now.column !== null)
+  const newName = new Map(own.map(r => [r.was.column, r.now.column]))
+  const taken = new Set(newName.values())
+  return Object.entries(mine.columns).flatMap(([name, shape]) => {
+    const now = newName.get(name) ?? (taken.has(name) ? null : name)
+    const there = now === null ? undefined : their.columns[now]
+    if (shape.generated || now === null || there === undefined || base.columns[name] === undefined) return []
+    const then = migrated?.columns[now]
+    const column: MappedColumn = {
+      ours: name,
+      theirs: now,
+      base: name,
+      migrated: then === undefined ? null : now,
+      type: shape.type,
+      theirType: there.type,
+      migratedType: then?.type ?? null,
+      required: !shape.nullable,
+    }
+    return [column]
+  })
+}
+
+/** The primary key, then unique keys that take no NULL; all of their columns must be in theirs, and compare as they are. */
+function keysOf(
+  mine: TableShape,
+  bonds: Bonds | undefined,
+  columns: readonly MappedColumn[],
+  dialect: Dialect,
+): string[][] {
+  const uniques = (bonds?.uniques ?? []).flatMap(u => (u.columns === null ? [] : [[...u.columns]]))
+  const strict = uniques.filter(list => list.every(c => mine.columns[c]?.nullable === false))
+  const all = [...(mine.key.length === 0 ? [] : [[...mine.key]]), ...strict]
+  const usable = (name: string) => {
+    const column = columns.find(c => c.ours === name)
+    return column !== undefined && comparesAsIs(column, dialect)
+  }
+  return all.filter((list, i) => list.every(usable) && all.findIndex(l => l.join('\0') === list.join('\0')) === i)
+}
+
+function comparesAsIs({ type, theirType }: MappedColumn, dialect: Dialect): boolean {
+  return type === theirType || dialect.convert('v', theirType, type)?.value === 'v'
+}

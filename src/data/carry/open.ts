@@ -1,0 +1,195 @@
+import { join } from 'node:path'
+import type { Backup } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { idemOf } from '../../core/executor/attempt.ts'
+import type { Beside, Image, Images, Job, Merger } from '../engine.ts'
+import { type BackupFacts, factsIn } from '../flow/facts.ts'
+import { readLive } from '../flow/level.ts'
+import { renamesOver } from '../flow/renames.ts'
+import { markOf } from '../flow/restore.ts'
+import type { Base, Site } from '../flow/site.ts'
+import { nameOf } from '../renames.ts'
+import type { SchemaShape } from '../schema.ts'
+import type { Schemas } from './mapping.ts'
+import type { ReplaySource } from './replay.ts'
+import type { CarrySource } from './source.ts'
+import type { OpenedSource } from './step.ts'
+
+/** What a database offers to those who carry its data forward. */
+export interface CarryTarget {
+  /**
+   * Opens what is needed after a restore by this run. `base`: the backup that was restored.
+   * Throws `nothing_restored`, `backup_altered`, `carrying_unknown`.
+   */
+  carrying(run: string, base: string, job: Job): Promise<OpenedSource>
+  /** Opens the live database for putting back what was archived in this run. Throws `carrying_unknown`. */
+  replaying(run: string, job: Job): Promise<ReplaySource>
+}
+
+export function carryTarget(site: Site): CarryTarget {
+  return {
+    carrying: (run, base, job) => carrying(site, run, base, job),
+    replaying: (run, job) => replaying(site, run, job),
+  }
+}
+
+export function carriesForward(target: object): target is CarryTarget {
+  return 'carrying' in target && 'replaying' in target
+}
+
+async function carrying(site: Site, run: string, baseId: string, job: Job): Promise<OpenedSource> {
+  const { engine, ctx } = site
+  const merging = mergingOf(engine)
+  const opened: { image: Image; drop?: () => Promise<void> }[] = []
+  const close = async () => {
+    for (const { image, drop } of opened) {
+      await drop?.()
+      await image[Symbol.asyncDispose]()
+    }
+  }
+  try {
+    const mark = markOf({ idem: idemOf(run, `${ctx.component}/restore/swap`) })
+    const base = await whole(site, baseId, job)
+    const theirs = await theirsOf(site, run, mark, opened, job)
+    const images: Images = {
+      theirs,
+      base: await look(site, base.backup, `${mark}-base`, opened, job),
+      migrated: await migratedOf(site, run, base.backup, opened, job),
+    }
+    const schemas = await schemasOf(site, images, job)
+    const source: CarrySource = {
+      component: ctx.component,
+      run,
+      dialect: engine.dialect,
+      dir: dirOf(site, run),
+      images,
+      schemas,
+      ...(await renamesOf(site, images, schemas, base.facts, job)),
+      merging: given => merging(images, given),
+    }
+    return { ...source, [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function replaying(site: Site, run: string, job: Job): Promise<ReplaySource> {
+  const merging = mergingOf(site.engine)
+  const { schema } = await site.engine.reading(job.signal, db => readLive(site, db))
+  const { component } = site.ctx
+  return { component, run, dialect: site.engine.dialect, dir: dirOf(site, run), schema, merging: g => merging(null, g) }
+}
+
+function dirOf({ ctx }: Site, run: string): string {
+  return join(ctx.stateDir, 'carry', run)
+}
+
+function mergingOf(engine: Base): (images: Images | null, job: Job) => Promise<Merger> {
+  const { merging } = engine
+  if (merging !== undefined) return (images, job) => merging.call(engine, images, job)
+  throw new BackoutError({
+    code: 'carrying_unknown',
+    what: `Backout cannot carry data forward into ${engine.name}`,
+    next: 'bring it back by hand from the pre-rollback backup: backout releases --all',
+    exit: 'blocked',
+  })
+}
+
+type Opened = { image: Image; drop?: () => Promise<void> }[]
+
+/** The database as it was right before the restore: kept by the swap, or else its backup. */
+async function theirsOf(site: Site, run: string, mark: string, opened: Opened, job: Job): Promise<Image> {
+  const { engine, ctx } = site
+  const kept = await engine.kept(mark, job.signal)
+  if (kept !== null) {
+    opened.push({ image: kept })
+    return kept
+  }
+  const backup = ownBackup(await ctx.backups.list(ctx.component), site, run)
+  if (backup !== undefined) return look(site, (await whole(site, backup.id, job)).backup, `${mark}-theirs`, opened, job)
+  throw new BackoutError({
+    code: 'nothing_restored',
+    what: `The run ${run} restored nothing in ${engine.name}, or neither what it kept nor its backup is there any more`,
+    next: `name the run that did: backout data plan ${ctx.component} --run RUN`,
+    exit: 'usage',
+  })
+}
+
+/** The backup that was made right after the migrations of the release that was left; null: nobody told of them. */
+async function migratedOf(site: Site, run: string, base: Backup, opened: Opened, job: Job): Promise<Image | null> {
+  const backups = await site.ctx.backups.list(site.ctx.component)
+  const last = ownBackup(backups, site, run)?.createdAt ?? '~'
+  const between = backups.filter(b => b.reason === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last)
+  const newest = between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1)
+  if (newest === undefined) return null
+  return look(site, (await whole(site, newest.id, job)).backup, `${run}.${newest.id}`, opened, job)
+}
+
+/** The one that the run made right before it restored. */
+function ownBackup(backups: readonly Backup[], { ctx }: Site, run: string): Backup | undefined {
+  return backups.find(b => b.idem === idemOf(run, `${ctx.component}/backup`))
+}
+
+/** A backup that is there and as it was made. */
+async function whole({ engine, ctx }: Site, id: string, job: Job): Promise<{ backup: Backup; facts: BackupFacts }> {
+  const backup = await ctx.backups.get(id)
+  const altered = await ctx.backups.check(id, job.signal)
+  const facts = factsIn(backup, engine.dialect.kind)
+  if (altered.length === 0 && facts !== null) return { backup, facts }
+  throw new BackoutError({
+    code: 'backup_altered',
+    what: `The backup ${id} is not what was made, and carrying forward compares with it`,
+    cause: altered.slice(0, 5).join('\n') || 'it does not say what it holds',
+    next: 'bring it back from elsewhere; nothing is carried by guessing',
+    exit: 'blocked',
+  })
+}
+
+/** Reads the backup where it lies, or loads it beside and drops it afterwards. */
+async function look({ engine }: Site, backup: Backup, mark: string, opened: Opened, job: Job): Promise<Image> {
+  if (engine.peek !== undefined) {
+    const image = await engine.peek(backup)
+    opened.push({ image })
+    return image
+  }
+  job.progress({ text: `loading ${backup.id} beside ${engine.name}` })
+  const image: Beside = await engine.beside(backup, 'scratch', mark, job)
+  opened.push({ image, drop: () => image.drop() })
+  return image
+}
+
+async function schemasOf(site: Site, { base, theirs, migrated }: Images, { signal }: Job): Promise<Schemas> {
+  const of = (image: Image): Promise<SchemaShape> =>
+    image.reading(signal, async db => (await readLive(site, db)).schema)
+  return {
+    ours: (await site.engine.reading(signal, db => readLive(site, db))).schema,
+    theirs: await of(theirs),
+    base: await of(base),
+    migrated: migrated === null ? null : await of(migrated),
+  }
+}
+
+/** Looked for where users wrote least: right after migrating, where that is known. */
+async function renamesOf(
+  site: Site,
+  { base, theirs, migrated }: Images,
+  schemas: Schemas,
+  facts: BackupFacts,
+  { signal }: Job,
+): Promise<Pick<CarrySource, 'renames' | 'doubts'>> {
+  const live = schemas.migrated ?? schemas.theirs
+  const { renames, doubts } = await (migrated ?? theirs).reading(signal, now =>
+    base.reading(signal, was => {
+      const then = { schema: facts.schema, data: facts.fingerprint }
+      return renamesOver(site, { now, base: was, both: null }, then, live, signal)
+    }),
+  )
+  return {
+    renames: renames.map(({ was, now }) => ({ was, now })),
+    doubts: doubts.map(({ was, now }) => {
+      const [old, name] = [nameOf(was), nameOf(now)]
+      return `${name} may be what ${old} was, and nothing proves it; if so: --renamed ${old}=${name}`
+    }),
+  }
+}

@@ -1,0 +1,163 @@
+import type { Dialect, ImageName, Merger, Staged } from '../engine.ts'
+import type { MappedColumn, MappedTable } from './mapping.ts'
+import { INSERT } from './words.ts'
+
+/** What every statement of one merge is made with. */
+export interface Ground {
+  readonly dialect: Dialect
+  readonly merger: Merger
+  /** Names the run in the ledger of ours. */
+  readonly run: string
+  /** There is an image of right after migrating. */
+  readonly migrated: boolean
+}
+
+/** The row aliases of one use of a piece in a statement. */
+export interface Aliases {
+  readonly w: string
+  readonly t: string
+  readonly o: string
+}
+
+export const PLAIN: Aliases = { w: 'w', t: 't', o: 'o' }
+
+/** One table of the merge: its names and expressions in SQL. Rows that theirs changed stand in the table `work`. */
+export class Piece {
+  readonly #ground: Ground
+  readonly table: MappedTable
+  /** Columns that tell the rows apart; empty: rows are counted (a multiset). */
+  readonly key: readonly string[]
+  /** SQL name of the work table, once it was made. */
+  work = ''
+
+  constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
+    this.#ground = ground
+    this.table = table
+    this.key = key
+  }
+
+  get keyed(): boolean {
+    return this.key.length > 0
+  }
+
+  get staged(): Staged {
+    const { ours, theirs, migrated, columns } = this.table
+    return { names: { ours, theirs, base: ours, migrated }, key: this.key, columns }
+  }
+
+  image(image: ImageName): string {
+    const { ours, theirs, migrated } = this.table
+    const names = { ours, theirs, base: ours, migrated }
+    const name = names[image]
+    if (name === null) throw new Error(`${theirs} was not there right after migrating`)
+    return this.#ground.merger.table(image, name)
+  }
+
+  column(alias: string, name: string): string {
+    return `${alias}.${this.#ground.dialect.quote(name)}`
+  }
+
+  /** Names of the key's columns in the work table. */
+  get workKey(): string[] {
+    return this.keyed ? this.key.map((_, i) => `k${i}`) : ['id']
+  }
+
+  /** The key of a row by its alias, as the image names it. */
+  keyOf(alias: string, image: ImageName | 'work'): string[] {
+    if (image === 'work') return this.workKey.map(k => `${alias}.${k}`)
+    return this.key.map(name => this.column(alias, nameIn(this.columnOf(name), image)))
+  }
+
+  columnOf(ours: string): MappedColumn {
+    const column = this.table.columns.find(c => c.ours === ours)
+    if (column === undefined) throw new Error(`${this.table.ours}.${ours} has no counterpart`)
+    return column
+  }
+
+  indexOf(ours: string): number {
+    return this.table.columns.findIndex(c => c.ours === ours)
+  }
+
+  same(a: readonly string[], b: readonly string[]): string {
+    return a.map((x, i) => `${x} = ${b[i]}`).join(' AND ')
+  }
+
+  /** The rows of the work table with what theirs has under their keys; `work AS w JOIN theirs AS t`. */
+  from({ w, t }: Aliases = PLAIN, join: 'JOIN' | 'LEFT JOIN' = 'JOIN'): string {
+    if (!this.keyed) return `${this.work} AS ${w}`
+    return `${this.work} AS ${w} ${join} ${this.image('theirs')} AS ${t} ON ${this.same(this.keyOf(t, 'theirs'), this.keyOf(w, 'work'))}`
+  }
+
+  /** To be put behind `from`: what ours has under the same key. */
+  withOurs({ w, o }: Aliases = PLAIN): string {
+    if (!this.keyed) return ''
+    return ` LEFT JOIN ${this.image('ours')} AS ${o} ON ${this.same(this.keyOf(o, 'ours'), this.keyOf(w, 'work'))}`
+  }
+
+  /** The cell of theirs as a value of the old type. Says nothing of value where it does not fit. */
+  value(i: number, { w, t }: Aliases = PLAIN): string {
+    const column = this.#at(i)
+    const { dialect } = this.#ground
+    if (!this.keyed) return dialect.value(`${w}.x${i}`, column.type)
+    return this.converted(column, this.column(t, column.theirs), column.theirType).value
+  }
+
+  /** A value of the new schema in the old type, and when it fits; `fits: null` = always. */
+  converted(column: MappedColumn, raw: string, from: string): { value: string; fits: string | null } {
+    if (from === column.type) return { value: raw, fits: null }
+    return this.#ground.dialect.convert(raw, from, column.type) ?? { value: 'NULL', fits: '1 = 0' }
+  }
+
+  /** The cell is one that the merge writes. */
+  written(i: number, w = 'w'): string {
+    const letter = `substr(${w}.mask, ${i + 1}, 1)`
+    return `(${letter} = 'w' OR (${w}.take = 2 AND ${letter} IN ('c', 'r')))`
+  }
+
+  /** What the cell of ours will be: the value of theirs where it is written, else what it is. */
+  final(ours: string, a: Aliases = PLAIN): string | null {
+    const i = this.indexOf(ours)
+    if (i < 0)
+      return this.keyed ? `CASE WHEN ${a.w}.act = ${INSERT} THEN NULL ELSE ${this.column(a.o, ours)} END` : null
+    if (!this.keyed) return this.value(i, a)
+    const takes = `${a.w}.act = ${INSERT} OR ${this.written(i, a.w)}`
+    return `CASE WHEN ${takes} THEN ${this.value(i, a)} ELSE ${this.column(a.o, ours)} END`
+  }
+
+  /** One text for the row, for the ledger of ours. */
+  ledgerKey(w = 'w'): string {
+    const { dialect, run } = this.#ground
+    const parts = this.keyed
+      ? this.key.map((name, i) => dialect.text(`${w}.k${i}`, this.columnOf(name).type))
+      : [`${w}.id`]
+    return dialect.key([literal(run), literal(this.table.ours), ...parts])
+  }
+
+  #at(i: number): MappedColumn {
+    const column = this.table.columns[i]
+    if (column === undefined) throw new Error(`${this.table.ours} has no column ${i}`)
+    return column
+  }
+}
+
+/** Rows that wait to be carried. */
+export function pending(w = 'w'): string {
+  return `${w}.done = 0 AND ${w}.held = 0 AND ${w}.kind = 0`
+}
+
+export function nameIn(column: MappedColumn, image: ImageName): string {
+  if (image === 'theirs') return column.theirs
+  return image === 'migrated' ? (column.migrated ?? column.theirs) : column.ours
+}
+
+/** A text in SQL. */
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+/** Texts of any number put together: functions take a limited number of arguments. */
+export function joined(texts: readonly string[]): string {
+  if (texts.length <= 40) return `CONCAT(${texts.join(', ')})`
+  const groups = Array.from({ length: Math.ceil(texts.length / 40) }, (_, i) => texts.slice(i * 40, i * 40 + 40))
+  return joined(groups.map(joined))
+}

@@ -1,0 +1,182 @@
+import { hashOf, sameJson } from '../../core/json.ts'
+import type { Job } from '../engine.ts'
+import type { Rename } from '../renames.ts'
+import { cascade } from './settle.ts'
+import { settle } from './settle.ts'
+import { foresee, type Whole } from './checks.ts'
+import { classify } from './classify.ts'
+import { keyFor } from './keys.ts'
+import { leaveCarried } from './ledger.ts'
+import { type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
+import type { CarryOptions } from './options.ts'
+import { parentsFirst } from './order.ts'
+import { type Ground, Piece } from './piece.ts'
+import { hold, HELD } from './quarantine.ts'
+import type { CarrySource } from './source.ts'
+import { type Unplaced, unplacedOf } from './unplaced.ts'
+import { DELETE, INSERT, type Kind, kindOf, TAKE, UPDATE } from './words.ts'
+
+export interface TablePlan {
+  /** The table in the old schema, and what the new one calls it. */
+  readonly table: string
+  readonly theirs: string
+  /** Empty: rows are counted, for nothing tells them apart. */
+  readonly key: readonly string[]
+  /** Rows that will be written. */
+  readonly inserts: number
+  readonly updates: number
+  readonly deletes: number
+  /** Rows that ours has already as they should be; carried by an earlier process among them. */
+  readonly done: number
+  /** Rows and rows with cells that are not carried, by kind. */
+  readonly conflicts: Readonly<Partial<Record<Kind, number>>>
+  /** Conflicts of which somebody said that ours counts. */
+  readonly settled: number
+  /** Rows in quarantine, and those of them that something speaks against. */
+  readonly held: number
+  readonly suspect: number
+  /** Columns of the old schema that theirs has no more. */
+  readonly gone: readonly string[]
+}
+
+export interface CarryPlan {
+  readonly version: 1
+  readonly component: string
+  readonly run: string
+  readonly mode: CarryOptions['mode']
+  readonly tables: readonly TablePlan[]
+  /** What has no place in the old schema and goes to the archive. */
+  readonly archived: readonly Unplaced[]
+  /** Tables of the old schema that theirs has no more: they stay as they were at the release. */
+  readonly gone: readonly string[]
+  readonly notes: readonly string[]
+  /** Of what users changed, how it is mapped and what persons said; not of how far it is done. */
+  readonly hash: string
+}
+
+/** A merge that is laid out and not begun. */
+export interface Laid extends Whole {
+  readonly source: CarrySource
+  readonly options: CarryOptions
+  readonly mapping: Mapping
+  readonly plan: CarryPlan
+}
+
+/** Compares everything and lays out what is to be done. Writes nothing into the database. */
+export async function layOut(source: CarrySource, ground: Ground, options: CarryOptions, job: Job): Promise<Laid> {
+  const bonds = await ground.merger.bonds()
+  const mapping = mapSchemas(source.schemas, renamesOf(source, options), bonds, source.dialect)
+  const order = parentsFirst(
+    mapping.tables.map(t => t.ours),
+    bonds,
+  ).flat()
+  const pieces: Piece[] = []
+  for (const name of order) {
+    const table = mapping.tables.find(t => t.ours === name) as MappedTable
+    job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
+    const piece = new Piece(ground, table, await keyFor(source, table, job.signal))
+    await ground.merger.stage(piece.staged)
+    await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
+    pieces.push(piece)
+  }
+  const whole: Whole = { ground, pieces, bonds }
+  const totals: [string, number][] = []
+  for (const piece of pieces) totals.push([piece.table.ours, await rowsOf(ground, piece)])
+  await said(whole, source, options)
+  job.progress({ text: 'looking for what keys and references would refuse' })
+  await foresee(whole)
+  const archived = await unplacedOf(source, mapping, job.signal)
+  const plan: Omit<CarryPlan, 'hash'> = {
+    version: 1,
+    component: source.component,
+    run: source.run,
+    mode: options.mode,
+    tables: await Promise.all(pieces.map(piece => tablePlan(ground, piece))),
+    archived,
+    gone: mapping.gone,
+    notes: notesOf(source, whole),
+  }
+  const keys = pieces.map(p => p.key)
+  const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
+  return { ...whole, source, options, mapping, plan: { ...plan, hash } }
+}
+
+/** A person's word comes before what was found. */
+function renamesOf({ renames }: CarrySource, said: CarryOptions): Rename[] {
+  const free = renames.filter(r => !said.renames.some(s => sameJson(s.was, r.was) || sameJson(s.now, r.now)))
+  return [...said.renames, ...free]
+}
+
+async function said({ ground, pieces, bonds }: Whole, source: CarrySource, options: CarryOptions): Promise<void> {
+  for (const piece of pieces) {
+    await leaveCarried(ground, piece)
+    await settle(ground, piece, options.decisions)
+    const shape = source.schemas.theirs.tables[piece.table.theirs]
+    if (options.suspicion !== null && shape !== undefined) {
+      await hold(ground, piece, shape, options.suspicion, options.releases)
+    }
+  }
+  await cascade({ ground, pieces, bonds })
+}
+
+async function rowsOf({ merger }: Ground, piece: Piece): Promise<number> {
+  const [row] = await merger.query(`SELECT count(*) AS n FROM ${piece.work}`)
+  return Number(row?.['n'])
+}
+
+/** Counts what is in the work table, by what becomes of it. */
+export async function tablePlan({ merger }: Ground, piece: Piece): Promise<TablePlan> {
+  const state = ['act', 'kind', 'cell', 'take', 'held', 'done']
+  const rows = await merger.query(
+    `SELECT ${state.join(', ')}, count(*) AS n FROM ${piece.work} GROUP BY ${state.join(', ')}`,
+  )
+  const counts = { [INSERT]: 0, [UPDATE]: 0, [DELETE]: 0 } as Record<number, number>
+  const conflicts: Partial<Record<Kind, number>> = {}
+  const sums = { done: 0, settled: 0, held: 0, suspect: 0 }
+  for (const row of rows) {
+    const [act, code, cell, take, held, done, n] = [...state, 'n'].map(name => Number(row[name])) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    if (done === 1) sums.done += n
+    else if (held !== HELD.no) {
+      sums.held += n
+      if (held === HELD.suspect) sums.suspect += n
+    } else {
+      const open = code !== 0 ? code : cell
+      if (open !== 0 && take === TAKE.ours) sums.settled += n
+      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + n
+      else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + n
+      if (code === 0) counts[act] = (counts[act] ?? 0) + n
+    }
+  }
+  const { ours, theirs, gone } = piece.table
+  const pending = { inserts: counts[INSERT] ?? 0, updates: counts[UPDATE] ?? 0, deletes: counts[DELETE] ?? 0 }
+  return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
+}
+
+function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
+  const notes: string[] = [...doubts]
+  if (images.migrated === null) {
+    notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
+  }
+  for (const { table, key } of pieces) {
+    if (key.length === 0)
+      notes.push(`${table.ours} has no key that tells its rows apart: rows are counted, not followed`)
+    if (table.theirs !== table.ours) notes.push(`${table.ours} is called ${table.theirs} in the new schema`)
+    for (const c of table.columns) {
+      if (c.ours !== c.theirs) notes.push(`${table.ours}.${c.ours} is called ${c.theirs} in the new schema`)
+    }
+    for (const name of table.gone) {
+      const stays = table.needed.includes(name) ? 'new rows cannot be carried' : 'new rows get its default'
+      notes.push(`the new schema has no ${table.ours}.${name}: ${stays}`)
+    }
+  }
+  if (Object.keys(schemas.base.tables).length === 0) notes.push('there was no table at the release')
+  return notes
+}

@@ -1,0 +1,113 @@
+import type { Job } from '../engine.ts'
+import { classify } from './classify.ts'
+import { orphansSql } from './rounds.ts'
+import { Piece } from './piece.ts'
+import type { Laid } from './plan.ts'
+
+/** What was found when everything was compared again. */
+export interface CarryProof {
+  readonly ok: boolean
+  /** Rows that ours has now as they are to be. */
+  readonly carried: number
+  /** Rows that are listed: conflicts, and rows with cells that are. */
+  readonly listed: number
+  readonly quarantined: number
+  /** Rows that an earlier process carried and that ours changed since. */
+  readonly changedSince: number
+  /** For people; empty where it is proven. */
+  readonly problems: readonly string[]
+}
+
+/** How many rows that theirs did not touch are not as at the release, by table of ours. Measured before and after. */
+export type Untouched = Readonly<Record<string, number>>
+
+export async function measureUntouched(laid: Laid): Promise<Untouched> {
+  const out: Record<string, number> = {}
+  for (const piece of laid.pieces) {
+    const touched = `SELECT ${piece.workKey.join(', ')} FROM ${piece.work}`
+    const types = piece.table.columns.map(c => c.type)
+    out[piece.table.ours] = await laid.ground.merger.untouched(piece.staged, types, touched)
+  }
+  return out
+}
+
+/**
+ * Compares everything again, from the images, and holds it against what was said to be done: each row that users committed
+ * is in ours, or listed, or in quarantine; and what they did not touch is as it was.
+ */
+export async function prove(laid: Laid, before: Untouched, job: Job): Promise<CarryProof> {
+  const { ground, options } = laid
+  const problems: string[] = []
+  const sums = { carried: 0, listed: 0, quarantined: 0, changedSince: 0 }
+  for (const piece of laid.pieces) {
+    job.progress({ text: `proving ${piece.table.ours}` })
+    const again = new Piece(ground, piece.table, piece.key)
+    await classify(ground, again, 'backout_proof', options.mode)
+    const found = await compare(laid, piece, again)
+    sums.carried += found.carried
+    sums.listed += found.listed
+    sums.quarantined += found.quarantined
+    sums.changedSince += found.changedSince
+    const { ours } = piece.table
+    if (found.lacking > 0) problems.push(`${ours}: ${found.lacking} rows are neither carried nor listed`)
+    if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
+    for (const reference of piece.keyed ? (laid.bonds[ours]?.references ?? []) : []) {
+      const orphans = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
+      if (orphans > 0) problems.push(`${ours}: ${orphans} carried rows refer to nothing by ${reference.name}`)
+    }
+  }
+  const after = await measureUntouched(laid)
+  for (const [table, count] of Object.entries(after)) {
+    const known = before[table] ?? 0
+    if (count > known) problems.push(`${table}: ${count - known} rows that were not to be touched are not as they were`)
+  }
+  return { ok: problems.length === 0, ...sums, problems }
+}
+
+interface Found {
+  readonly carried: number
+  readonly listed: number
+  readonly quarantined: number
+  readonly changedSince: number
+  /** Neither done nor listed. */
+  readonly lacking: number
+  /** Done, and not so. */
+  readonly unlike: number
+}
+
+/** `p`: as it is found now. `w`: what was done. */
+async function compare({ ground, options }: Laid, piece: Piece, again: Piece): Promise<Found> {
+  const on = piece.same(again.keyOf('p', 'work'), piece.keyOf('w', 'work'))
+  const sum = (condition: string, name: string) =>
+    `coalesce(sum(CASE WHEN ${condition} THEN 1 ELSE 0 END), 0) AS ${name}`
+  const said = 'w.done = 1 AND w.cell = 0'
+  // A row of which some cells are conflicts: the others are to be written.
+  const rest = "(w.done = 1 AND w.cell > 0 AND p.mask LIKE '%w%')"
+  // Told, and not to be carried.
+  const reported = options.mode === 'report' ? 1 : 0
+  const list = [
+    sum('p.done = 1', 'carried'),
+    sum('p.done = 0 AND w.held = 0 AND (w.kind > 0 OR w.cell > 0)', 'listed'),
+    sum('p.done = 0 AND w.held > 0', 'quarantined'),
+    sum(`p.done = 0 AND ${said} AND w.carried = 1`, 'changed_since'),
+    sum(`p.done = 0 AND (w.n IS NULL OR (w.done = 0 AND w.held = 0 AND w.kind = 0 AND ${reported} = 0))`, 'lacking'),
+    sum(`(p.done = 0 AND ${said} AND w.carried = 0 AND w.take < 3) OR ${rest}`, 'unlike_it'),
+  ]
+  const [row] = await ground.merger.query(
+    `SELECT ${list.join(', ')} FROM ${again.work} AS p LEFT JOIN ${piece.work} AS w ON ${on}`,
+  )
+  const of = (name: string) => Number(row?.[name])
+  return {
+    carried: of('carried'),
+    listed: of('listed'),
+    quarantined: of('quarantined'),
+    changedSince: of('changed_since'),
+    lacking: of('lacking'),
+    unlike: of('unlike_it'),
+  }
+}
+
+async function number({ ground }: Laid, sql: string): Promise<number> {
+  const [row] = await ground.merger.query(sql)
+  return Number(row?.['n'])
+}

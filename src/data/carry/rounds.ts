@@ -1,0 +1,136 @@
+import type { Job, Reference } from '../engine.ts'
+import { carryAll, count } from './batches.ts'
+import { exchange } from './exchange.ts'
+import { carrySingles } from './singles.ts'
+import { conflict, foresee, mark, markDeletes, uniqueParts, type Whole } from './checks.ts'
+import { LEDGER } from './ledger.ts'
+import { type Ground, type Piece, pending } from './piece.ts'
+import type { Laid } from './plan.ts'
+import { codeOf, DELETE, INSERT, UPDATE } from './words.ts'
+
+/**
+ * Carries what is laid out, in rounds: rows that wait for another to make room come in a later one. Ends when nothing is
+ * left, or nothing more moves; what is left then is a conflict.
+ */
+export async function carryOut(laid: Laid, job: Job, batch: number): Promise<number> {
+  const total = laid.plan.tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, 0)
+  let carried = 0
+  const after = (rows: number) => {
+    carried += rows
+    job.progress({ text: 'carrying rows', done: carried, total })
+  }
+  const options = { hash: laid.plan.hash, batch, after }
+  for (;;) {
+    let moved = await carrySingles(laid)
+    after(moved)
+    for (const piece of laid.pieces) {
+      if ((await refusals(laid)) > 0) await foresee(laid)
+      moved += await carryAll(laid, piece, UPDATE, options)
+      moved += await carryAll(laid, piece, INSERT, options)
+    }
+    for (const piece of laid.pieces.toReversed()) {
+      if ((await count(laid.ground, piece, `${pending()} AND w.act = ${DELETE}`)) === 0) continue
+      await markDeletes(laid, piece)
+      moved += await carryAll(laid, piece, DELETE, options)
+    }
+    if (moved === 0) {
+      await foresee(laid)
+      moved = await exchangeAll(laid, after)
+    }
+    if (moved === 0) break
+    await lookAgain(laid)
+  }
+  for (const piece of laid.pieces) {
+    const waiting = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 1`
+    await mark(laid.ground, piece, conflict('unique'), waiting)
+  }
+  return carried - (await takeBackOrphans(laid))
+}
+
+async function refusals({ ground, pieces }: Whole): Promise<number> {
+  let found = 0
+  for (const piece of pieces) found += await count(ground, piece, 'w.refused = 1')
+  return found
+}
+
+/** After some rows moved, others may: those that waited for a value, and those that a key refused. */
+async function lookAgain({ ground, pieces, bonds }: Whole): Promise<void> {
+  for (const piece of pieces) {
+    const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
+    await mark(ground, piece, { kind: 0, refused: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${refused}`)
+    if ((await count(ground, piece, `${pending()} AND w.wait = 1`)) === 0) continue
+    await mark(ground, piece, { wait: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.wait = 1`)
+    for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
+      const parts = uniqueParts(piece, unique)
+      if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)
+    }
+  }
+}
+
+async function exchangeAll(laid: Laid, after: (rows: number) => void): Promise<number> {
+  let moved = 0
+  for (const piece of laid.pieces) {
+    if ((await count(laid.ground, piece, `${pending()} AND w.wait = 1 AND w.act = ${UPDATE}`)) === 0) continue
+    const rows = await exchange(laid, piece)
+    moved += rows
+    after(rows)
+  }
+  return moved
+}
+
+/**
+ * Where foreign keys were not looked at, a row may have come whose parent was refused after it. It goes again, and is a
+ * conflict. Returns how many rows went.
+ */
+async function takeBackOrphans(laid: Laid): Promise<number> {
+  let all = 0
+  for (let found = 1; found > 0; all += found) {
+    found = 0
+    for (const piece of laid.pieces.filter(p => p.keyed)) {
+      for (const reference of laid.bonds[piece.table.ours]?.references ?? []) {
+        found += await takeBack(laid, piece, reference)
+      }
+    }
+  }
+  return all
+}
+
+async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise<number> {
+  const { ground } = laid
+  const orphans = orphansSql(ground, piece, reference)
+  await mark(ground, piece, { refused: 2 }, `SELECT DISTINCT w.n AS n ${orphans}`)
+  const found = await count(ground, piece, 'w.refused = 2')
+  if (found === 0) return 0
+  const { merger, dialect } = ground
+  await merger.transaction(async () => {
+    await putBack(ground, piece)
+    const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE w.refused = 2 AND w.act = ${INSERT}`
+    await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
+    const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE w.refused = 2`
+    await merger.run(dialect.remove(merger.table('ours', LEDGER), [`o.${dialect.quote('key')}`], ids))
+    const gone = `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.refused = 2`
+    await mark(ground, piece, { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: 1 }, gone)
+  })
+  return found
+}
+
+/** FROM and WHERE of rows that were carried and refer to nothing. */
+export function orphansSql({ merger, dialect }: Ground, piece: Piece, { columns, table, to }: Reference): string {
+  const cells = columns.map(name => piece.column('o', name))
+  const fits = to.map((name, j) => `p.${dialect.quote(name)} = ${cells[j]}`).join(' AND ')
+  const own = piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))
+  return `FROM ${piece.work} AS w JOIN ${piece.image('ours')} AS o ON ${own}
+    WHERE (w.applied = 1 OR w.carried = 1) AND w.act <> ${DELETE} AND ${cells.map(c => `${c} IS NOT NULL`).join(' AND ')}
+    AND NOT EXISTS (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits})`
+}
+
+/** Cells that were written are again what they were at the release. */
+async function putBack({ merger, dialect }: Ground, piece: Piece): Promise<void> {
+  const sets = piece.table.columns.map((c, i) => {
+    const value = `CASE WHEN ${piece.written(i)} THEN ${piece.column('b', c.base)} ELSE ${piece.column('o', c.ours)} END`
+    return [dialect.quote(c.ours), value] as const
+  })
+  const base = `${piece.work} AS w JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), piece.keyOf('w', 'work'))}`
+  const own = piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))
+  await merger.run(dialect.update(piece.image('ours'), sets, base, `${own} AND w.refused = 2 AND w.act = ${UPDATE}`))
+}

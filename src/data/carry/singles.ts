@@ -1,0 +1,71 @@
+import { count, thrown } from './batches.ts'
+import { conflict, mark } from './checks.ts'
+import { writeLedger } from './ledger.ts'
+import type { Decision } from './options.ts'
+import { literal, type Piece } from './piece.ts'
+import type { Laid } from './plan.ts'
+import { matching } from './settle.ts'
+import { TAKE } from './words.ts'
+
+/** Carries the rows for which a person gave values, one by one. Returns how many were carried. */
+export async function carrySingles(laid: Laid): Promise<number> {
+  let carried = 0
+  for (const decision of laid.options.decisions) {
+    if (decision.set === undefined || decision.key === undefined) continue
+    for (const piece of laid.pieces.filter(p => p.keyed && p.table.ours === decision.table)) {
+      const fits = matching(laid.ground, piece, decision)
+      if (fits === null) continue
+      const where = `${fits} AND w.take = ${TAKE.set} AND w.held = 0`
+      if ((await count(laid.ground, piece, where)) === 1) carried += await single(laid, piece, decision, where)
+    }
+  }
+  return carried
+}
+
+async function single(laid: Laid, piece: Piece, { set = {} }: Decision, where: string): Promise<number> {
+  const { ground, plan, source } = laid
+  const { merger } = ground
+  const shape = source.schemas.ours.tables[piece.table.ours]
+  const given = new Map(
+    Object.entries(set).map(([name, text]) => {
+      const type = shape?.columns[name]?.type ?? ''
+      return [name, text === null ? 'NULL' : ground.dialect.value(literal(text), type)]
+    }),
+  )
+  const own = await count(laid.ground, piece, `${where} AND w.op = 1`)
+  const sql = own === 1 ? changeSql(laid, piece, given, where) : addSql(laid, piece, given, where)
+  return merger.transaction(async () => {
+    const select = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${where}`
+    const refused = await merger.savepoint(async () => void (await merger.run(sql)))
+    const kind = refused === null ? null : merger.refusal(refused)
+    if (refused !== null && kind === null) throw thrown(refused)
+    if (kind !== null) {
+      await mark(ground, piece, { ...conflict(kind), take: TAKE.none, refused: 1 }, select)
+      return 0
+    }
+    await writeLedger(ground, piece, plan.hash, where)
+    await mark(ground, piece, { done: 1, applied: 1, kind: 0, cell: 0 }, select)
+    return 1
+  })
+}
+
+function addSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, string>, where: string): string {
+  const { dialect } = ground
+  const names = [...new Set([...piece.table.columns.map(c => c.ours), ...given.keys()])]
+  const values = names.map(name => given.get(name) ?? piece.value(piece.indexOf(name)))
+  return `INSERT INTO ${piece.image('ours')} (${names.map(n => dialect.quote(n)).join(', ')}) ${dialect.overriding}
+    SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
+}
+
+/** Cells that theirs changed come as they are there, but for those that were given. */
+function changeSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, string>, where: string): string {
+  const { dialect } = ground
+  const named = piece.table.columns.map((c, i) => {
+    const theirs = `CASE WHEN substr(w.mask, ${i + 1}, 1) IN ('w', 'c', 'r') THEN ${piece.value(i)} ELSE ${piece.column('o', c.ours)} END`
+    return [dialect.quote(c.ours), given.get(c.ours) ?? theirs] as const
+  })
+  const more = [...given].filter(([name]) => piece.indexOf(name) < 0)
+  const sets = [...named, ...more.map(([name, value]) => [dialect.quote(name), value] as const)]
+  const on = `${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))} AND ${where}`
+  return dialect.update(piece.image('ours'), sets, piece.from(), on)
+}

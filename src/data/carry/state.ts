@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { replaceFile } from '../../exec/atomic-file.ts'
+import { type CarryOptions, carryOptions, NOTHING_SAID } from './options.ts'
+import { KINDS } from './words.ts'
+
+const SAID = 'said.json'
+const OUTCOME = 'outcome.json'
+
+const table = z.object({
+  table: z.string(),
+  inserts: z.number(),
+  updates: z.number(),
+  deletes: z.number(),
+  done: z.number(),
+  conflicts: z.partialRecord(z.enum(KINDS), z.number()),
+  settled: z.number(),
+  held: z.number(),
+  suspect: z.number(),
+})
+
+const outcome = z.object({
+  at: z.string(),
+  plan: z.string(),
+  carried: z.number(),
+  /** What was left, by table. */
+  left: z.array(table),
+  archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),
+  proof: z.object({
+    ok: z.boolean(),
+    carried: z.number(),
+    listed: z.number(),
+    quarantined: z.number(),
+    changedSince: z.number(),
+    problems: z.array(z.string()),
+  }),
+})
+export type KeptOutcome = z.infer<typeof outcome>
+
+/** What persons said of this run: it holds for every command until they say otherwise. */
+export async function readSaid(dir: string): Promise<CarryOptions> {
+  return (await read(dir, SAID, carryOptions)) ?? NOTHING_SAID
+}
+
+export function keepSaid(dir: string, said: CarryOptions): Promise<void> {
+  return keep(dir, SAID, said)
+}
+
+/** What came of carrying last time; null: it was not tried, or did not come to its end. */
+export function readOutcome(dir: string): Promise<KeptOutcome | null> {
+  return read(dir, OUTCOME, outcome)
+}
+
+export function keepOutcome(dir: string, kept: KeptOutcome): Promise<void> {
+  return keep(dir, OUTCOME, kept)
+}
+
+async function read<T>(dir: string, name: string, shape: z.ZodType<T>): Promise<T | null> {
+  const path = join(dir, name)
+  try {
+    return shape.parse(JSON.parse(await readFile(path, 'utf8')))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw new BackoutError({
+      code: 'carry_unreadable',
+      what: `${path} is not what Backout wrote`,
+      cause: messageOf(error),
+      next: 'put it back from a copy of the home, or move it away and plan again',
+      exit: 'blocked',
+      from: error,
+    })
+  }
+}
+
+async function keep(dir: string, name: string, value: unknown): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const file = { content: Buffer.from(`${JSON.stringify(value, null, 1)}\n`), mode: 0o600 }
+  await replaceFile(join(dir, name), { file, idem: 'carry', before: () => {} })
+}

@@ -1,0 +1,110 @@
+import { iso, systemClock } from '../../core/clock.ts'
+import type { StepAct, Verdict } from '../../core/contract.ts'
+import type { Job } from '../engine.ts'
+import { notProven } from './errors.ts'
+import { applyCarry, type ApplyOptions, type CarryOutcome, planCarry } from './index.ts'
+import type { CarryOptions } from './options.ts'
+import type { CarryPlan } from './plan.ts'
+import type { CarrySource } from './source.ts'
+import { keepOutcome, readOutcome, readSaid } from './state.ts'
+
+/** A source that is closed when it is done with. */
+export type OpenedSource = CarrySource & AsyncDisposable
+
+/** Carries forward and keeps what came of it. Throws `carry_unproven`. */
+export async function carryForward(
+  source: CarrySource,
+  said: CarryOptions,
+  job: Job,
+  options: ApplyOptions = {},
+): Promise<CarryOutcome> {
+  const outcome = await applyCarry(source, said, job, options)
+  await keepOutcome(source.dir, {
+    at: iso(systemClock.now()),
+    plan: outcome.plan.hash,
+    carried: outcome.carried,
+    left: [...outcome.left],
+    archived: [...outcome.plan.archived],
+    proof: { ...outcome.proof, problems: [...outcome.proof.problems] },
+  })
+  if (!outcome.proof.ok) throw notProven(source.component, outcome.proof.problems)
+  return outcome
+}
+
+/**
+ * Carrying forward as a step of a plan, right after the restore. What cannot be carried does not hold the rollback up: it is
+ * kept, told, and waits for `backout data`.
+ */
+export interface CarryForwardStep {
+  apply(act: StepAct): Promise<void>
+  /** Compares again: nothing that could be carried is left. */
+  verify(act: StepAct): Promise<Verdict>
+}
+
+/** `report`: nothing is carried, only listed. */
+export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, report = false): CarryForwardStep {
+  const saidOf = async (source: CarrySource): Promise<CarryOptions> => {
+    const said = await readSaid(source.dir)
+    return report ? { ...said, mode: 'report' } : said
+  }
+  return {
+    async apply(act) {
+      const job = jobFor(act)
+      await using source = await open(job)
+      const outcome = await carryForward(source, await saidOf(source), job)
+      for (const fact of factsOf(source, outcome)) await act.tell(fact)
+    },
+    async verify(act) {
+      const job = jobFor(act)
+      await using source = await open(job)
+      const kept = await readOutcome(source.dir)
+      if (kept === null) return { is: 'not-done', why: 'nothing was carried to its end' }
+      if (!kept.proof.ok) return { is: 'not-done', why: kept.proof.problems.join('; ') }
+      const said = await saidOf(source)
+      const plan = await planCarry(source, said, job)
+      const waiting = said.mode === 'report' ? 0 : rowsToCarry(plan)
+      if (waiting > 0) return { is: 'not-done', why: `${waiting} rows wait to be carried` }
+      return { is: 'done', why: `${kept.proof.carried} rows are carried, ${kept.proof.listed} are listed` }
+    },
+  }
+}
+
+export function rowsToCarry({ tables }: CarryPlan): number {
+  return tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, 0)
+}
+
+export function conflictsIn(tables: readonly { conflicts: CarryPlan['tables'][number]['conflicts'] }[]): number {
+  return tables.reduce((sum, t) => sum + Object.values(t.conflicts).reduce((a, b) => a + b, 0), 0)
+}
+
+function jobFor(act: StepAct): Job {
+  return { signal: act.signal, guard: () => act.guard(), progress: p => act.progress(p) }
+}
+
+function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }: CarryOutcome) {
+  const conflicts = conflictsIn(left)
+  const facts: Parameters<StepAct['tell']>[0][] = [
+    {
+      kind: 'note',
+      text: `${carried} rows written since the release were carried into ${component}; proven by comparing again`,
+      data: { carried, proven: proof.ok },
+    },
+  ]
+  if (conflicts > 0) {
+    const text = `${conflicts} rows of ${component} could not be carried and wait for a word: backout data status ${component}`
+    facts.push({ kind: 'lost', text, data: { conflicts } })
+  }
+  if (proof.quarantined > 0) {
+    const text = `${proof.quarantined} rows of ${component} stay in quarantine until somebody releases them: backout data release`
+    facts.push({ kind: 'kept', text, data: { quarantined: proof.quarantined } })
+  }
+  for (const { table, column, count } of plan.archived.filter(a => a.count > 0)) {
+    const what = column === null ? `${count} rows of ${table}` : `${count} values of ${table}.${column}`
+    facts.push({
+      kind: 'kept',
+      text: `${what} have no place in the old schema: archived in ${dir}`,
+      data: { table, column, count },
+    })
+  }
+  return facts
+}

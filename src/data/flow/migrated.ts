@@ -1,0 +1,47 @@
+import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { sameJson } from '../../core/json.ts'
+import type { Dialect } from '../engine.ts'
+import { makeBackup } from './backup.ts'
+import { factsIn } from './facts.ts'
+import { readLive } from './level.ts'
+import type { Site } from './site.ts'
+
+/** Backs the database up as the migrations left it. Not where nothing is ever carried forward. */
+export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup | null> {
+  if (site.settings.carryForward === 'off') return null
+  const live = await site.engine.reading(act.signal, db => readLive(site, db))
+  if (live.unfinished.length > 0) throw halfDone(site, live.unfinished)
+  const known = await migratedBackup(site.engine.dialect.kind, act.backups, site.ctx.component, act.upgrade)
+  // Told twice: what users wrote in between must not be taken for the migrations' own.
+  if (known !== null && sameJson(factsIn(known, site.engine.dialect.kind)?.level, live.level)) return known
+  const about = {
+    component: site.ctx.component,
+    reason: 'migrated',
+    release: act.release,
+    idem: `migrated.${act.upgrade}.${site.ctx.component}`,
+  } as const
+  return makeBackup(site, act, about, { upgrade: act.upgrade })
+}
+
+function halfDone({ engine }: Site, unfinished: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'migration_half_done',
+    what: `The migrations of ${engine.name} have not ended, so nothing was kept of what they did`,
+    cause: unfinished.join('; '),
+    next: 'say `backout upgrade migrated` once they have',
+    exit: 'moved',
+  })
+}
+
+/** The backup that was made right after the migrations of this upgrade; null: nobody told of them. */
+export async function migratedBackup(
+  kind: Dialect['kind'],
+  backups: BackupStore,
+  component: string,
+  upgrade: string,
+): Promise<Backup | null> {
+  const all = await backups.list(component)
+  const own = all.filter(b => b.reason === 'migrated' && factsIn(b, kind)?.upgrade === upgrade)
+  return own.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+}

@@ -1,0 +1,279 @@
+import { rmSync } from 'node:fs'
+import { afterEach, describe, expect, it } from 'vitest'
+import { archiveIn } from '../../src/data/carry/archive.ts'
+import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
+import { readLines } from '../../src/data/carry/lines.ts'
+import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
+import type { ListedRow } from '../../src/data/carry/rows.ts'
+import { JOB, type Merge, played, rows, type Story } from '../support/merge.ts'
+
+const made: string[] = []
+afterEach(() => {
+  for (const dir of made.splice(0)) rmSync(dir, { recursive: true })
+})
+
+function play(story: Story): Merge {
+  const merge = played(story)
+  made.push(merge.dir)
+  return merge
+}
+
+async function carry(merge: Merge, said: Partial<CarryOptions> = {}): Promise<CarryOutcome & { listed: ListedRow[] }> {
+  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB)
+  expect(outcome.proof.problems).toEqual([])
+  const listed: ListedRow[] = []
+  for (const part of outcome.archive.parts.filter(p => p.what === 'conflicts')) {
+    await readLines(archiveIn(merge.source.dir), part, row => void listed.push(row as ListedRow))
+  }
+  return { ...outcome, listed }
+}
+
+const kinds = (listed: readonly ListedRow[]) => listed.map(l => `${l.table} ${Object.values(l.key).join()} ${l.kind}`)
+
+const SHOP = `
+  CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT, age INTEGER CHECK (age > 0));
+  CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER REFERENCES users(id) ON DELETE CASCADE, total INTEGER);
+  INSERT INTO users VALUES (1, 'ann', 'Ann', 30), (2, 'bob', 'Bob', 40), (3, 'cid', 'Cid', 50);
+  INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`
+
+describe('a conflict', () => {
+  it('exists: the key is taken by another row; theirs, ours or nobody counts', async () => {
+    const story = {
+      base: SHOP,
+      writes: `INSERT INTO orders VALUES (3, 1, 30)`,
+      after: `INSERT INTO orders VALUES (3, 2, 99)`,
+    }
+    const merge = play(story)
+    const left = await carry(merge)
+    expect(kinds(left.listed)).toEqual(['orders 3 exists'])
+    expect(left.listed[0]?.cells['total']).toEqual({ base: null, ours: '99', theirs: '30' })
+    expect(rows(merge.ours, 'SELECT * FROM orders WHERE id = 3')).toEqual([{ id: 3, user_id: 2, total: 99 }])
+    const settled = await carry(merge, { decisions: [{ kind: 'exists', take: 'theirs' }] })
+    expect([settled.carried, settled.listed]).toEqual([1, []])
+    expect(rows(merge.ours, 'SELECT * FROM orders WHERE id = 3')).toEqual([{ id: 3, user_id: 1, total: 30 }])
+  })
+
+  it('row-missing: what was changed is not there; theirs brings the whole row', async () => {
+    const merge = play({
+      base: SHOP,
+      writes: `UPDATE orders SET total = 11 WHERE id = 1`,
+      after: `DELETE FROM orders WHERE id = 1`,
+    })
+    expect(kinds((await carry(merge)).listed)).toEqual(['orders 1 row-missing'])
+    await carry(merge, { decisions: [{ table: 'orders', key: { id: '1' }, take: 'theirs' }] })
+    expect(rows(merge.ours, 'SELECT * FROM orders WHERE id = 1')).toEqual([{ id: 1, user_id: 1, total: 11 }])
+  })
+
+  const BOTH = {
+    base: SHOP,
+    writes: `UPDATE users SET name = 'Anna', age = 31 WHERE id = 1; DELETE FROM users WHERE id = 3`,
+    after: `UPDATE users SET name = 'Annie' WHERE id = 1; UPDATE users SET age = 51 WHERE id = 3`,
+  }
+
+  it('changed: only the cell that both sides changed stays behind, and a row that was changed is not deleted', async () => {
+    const merge = play(BOTH)
+    expect(kinds((await carry(merge)).listed)).toEqual(['users 1 changed', 'users 3 changed'])
+    expect(rows(merge.ours, 'SELECT name, age FROM users WHERE id IN (1, 3)')).toEqual([
+      { name: 'Annie', age: 31 },
+      { name: 'Cid', age: 51 },
+    ])
+    await carry(merge, { decisions: [{ take: 'theirs' }] })
+    expect(rows(merge.ours, 'SELECT name, age FROM users')).toEqual([
+      { name: 'Anna', age: 31 },
+      { name: 'Bob', age: 40 },
+    ])
+  })
+
+  it('changed, row by row: such a row is left as it is', async () => {
+    const merge = play(BOTH)
+    await carry(merge, { mode: 'row' })
+    expect(rows(merge.ours, 'SELECT name, age FROM users WHERE id = 1')).toEqual([{ name: 'Annie', age: 30 }])
+  })
+
+  it('nothing is carried where only a report was asked for', async () => {
+    const merge = play(BOTH)
+    const { carried } = await carry(merge, { mode: 'report' })
+    expect([carried, rows(merge.ours, 'SELECT name, age FROM users WHERE id = 1')]).toEqual([
+      0,
+      [{ name: 'Annie', age: 30 }],
+    ])
+  })
+
+  it('rewritten: the migration wrote the cell anew; what it wrote itself is no edit', async () => {
+    const story = {
+      base: SHOP,
+      migration: `UPDATE orders SET total = total * 100`,
+      writes: `UPDATE orders SET total = 7 WHERE id = 1`,
+    }
+    const merge = play(story)
+    expect(kinds((await carry(merge)).listed)).toEqual(['orders 1 rewritten'])
+    expect(rows(merge.ours, 'SELECT total FROM orders')).toEqual([{ total: 10 }, { total: 20 }])
+    const untold = play({ ...story, told: false })
+    const plan = await planCarry(untold.source, NOTHING_SAID, JOB)
+    expect([plan.tables.find(t => t.table === 'orders')?.updates, plan.notes[0]]).toEqual([
+      2,
+      expect.stringContaining('nobody told'),
+    ])
+  })
+
+  it('unique: another row of ours has the value; a value of somebody’s own settles it', async () => {
+    const merge = play({
+      base: SHOP,
+      writes: `INSERT INTO users VALUES (4, 'dan', 'Dan', 20)`,
+      after: `INSERT INTO users VALUES (9, 'dan', 'Other', 21)`,
+    })
+    expect(kinds((await carry(merge)).listed)).toEqual(['users 4 unique'])
+    await carry(merge, { decisions: [{ table: 'users', key: { id: '4' }, take: 'theirs', set: { email: "'dan2'" } }] })
+    expect(rows(merge.ours, 'SELECT * FROM users WHERE id = 4')).toEqual([
+      { id: 4, email: 'dan2', name: 'Dan', age: 20 },
+    ])
+  })
+
+  it('foreign-key: what it refers to is neither in ours nor to come', async () => {
+    const merge = play({
+      base: SHOP,
+      migration: `CREATE TABLE o (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER, total INTEGER); INSERT INTO o SELECT * FROM orders; DROP TABLE orders; ALTER TABLE o RENAME TO orders`,
+      writes: `INSERT INTO orders VALUES (3, 77, 30), (4, 1, 40)`,
+    })
+    const { listed, carried } = await carry(merge)
+    expect([kinds(listed), carried]).toEqual([['orders 3 foreign-key'], 1])
+  })
+
+  it('check: found by halving, and what came for the refused row does not come either', async () => {
+    const loose = `CREATE TABLE u (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT, age INTEGER); INSERT INTO u SELECT * FROM users; PRAGMA foreign_keys = OFF; DROP TABLE users; ALTER TABLE u RENAME TO users`
+    const many = Array.from({ length: 40 }, (_, i) => `(${100 + i}, 'u${i}', 'N', ${i === 17 ? -1 : 9})`).join(', ')
+    const merge = play({
+      base: SHOP,
+      migration: loose,
+      writes: `INSERT INTO users VALUES ${many}; INSERT INTO orders VALUES (5, 117, 1), (6, 118, 1)`,
+    })
+    const { listed, carried } = await carry(merge)
+    expect([kinds(listed), carried]).toEqual([['users 117 check', 'orders 5 foreign-key'], 40])
+  })
+
+  it('not-null, type and column-gone: the old schema cannot hold the value', async () => {
+    const base = `CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, t TEXT); CREATE TABLE b (id INTEGER PRIMARY KEY, must TEXT NOT NULL); INSERT INTO a VALUES (1, 1, 'x'); INSERT INTO b VALUES (1, 'y')`
+    const migration = `CREATE TABLE a2 (id INTEGER PRIMARY KEY, n TEXT, t TEXT); INSERT INTO a2 SELECT * FROM a; DROP TABLE a; ALTER TABLE a2 RENAME TO a; ALTER TABLE b DROP COLUMN must`
+    const merge = play({
+      base,
+      migration,
+      writes: `INSERT INTO a VALUES (2, NULL, 'x'), (3, 'many', 'x'), (4, '12', 'x'); UPDATE a SET n = 'few', t = 'z' WHERE id = 1; INSERT INTO b VALUES (2)`,
+    })
+    const { listed } = await carry(merge)
+    expect(kinds(listed)).toEqual(['a 1 type', 'a 2 not-null', 'a 3 type', 'b 2 column-gone'])
+    expect(rows(merge.ours, 'SELECT id, n, typeof(n) AS is_a, t FROM a')).toEqual([
+      { id: 1, n: 1, is_a: 'integer', t: 'z' },
+      { id: 4, n: 12, is_a: 'integer', t: 'x' },
+    ])
+    await carry(merge, { decisions: [{ table: 'b', key: { id: '2' }, take: 'theirs', set: { must: "'now'" } }] })
+    expect(rows(merge.ours, 'SELECT * FROM b WHERE id = 2')).toEqual([{ id: 2, must: 'now' }])
+  })
+
+  it('cascade: deleting takes rows of ours with it only where somebody said so', async () => {
+    const merge = play({
+      base: SHOP,
+      writes: `DELETE FROM orders WHERE user_id = 1; DELETE FROM users WHERE id = 1`,
+      after: `INSERT INTO orders VALUES (8, 1, 80)`,
+    })
+    expect(kinds((await carry(merge)).listed)).toEqual(['users 1 cascade'])
+    expect(kinds((await carry(merge, { decisions: [{ take: 'theirs' }] })).listed)).toEqual(['users 1 cascade'])
+    expect(rows(merge.ours, 'SELECT id FROM orders')).toEqual([{ id: 2 }, { id: 8 }])
+    await carry(merge, { decisions: [{ kind: 'cascade', take: 'theirs' }] })
+    expect(rows(merge.ours, 'SELECT id FROM orders')).toEqual([{ id: 2 }])
+    expect(rows(merge.ours, 'SELECT id FROM users')).toEqual([{ id: 2 }, { id: 3 }])
+  })
+})
+
+describe('what is carried', () => {
+  it('changes places over a unique key, and takes a value that a deleted row had', async () => {
+    const merge = play({
+      base: SHOP,
+      writes: `UPDATE users SET email = 'x' WHERE id = 1; UPDATE users SET email = 'ann' WHERE id = 2; UPDATE users SET email = 'bob' WHERE id = 1;
+        DELETE FROM users WHERE id = 3; INSERT INTO users VALUES (4, 'cid', 'New', 9)`,
+    })
+    expect((await carry(merge)).listed).toEqual([])
+    expect(rows(merge.ours, 'SELECT id, email FROM users ORDER BY id')).toEqual([
+      { id: 1, email: 'bob' },
+      { id: 2, email: 'ann' },
+      { id: 4, email: 'cid' },
+    ])
+  })
+
+  it('comes in any order of circular references, and of a table that refers to itself', async () => {
+    const base = `CREATE TABLE org (id INTEGER PRIMARY KEY, owner INTEGER REFERENCES person(id)); CREATE TABLE person (id INTEGER PRIMARY KEY, org INTEGER NOT NULL REFERENCES org(id), boss INTEGER REFERENCES person(id))`
+    const merge = play({
+      base,
+      writes: `INSERT INTO org VALUES (1, NULL); INSERT INTO person VALUES (1, 1, NULL), (2, 1, 1); UPDATE org SET owner = 2`,
+    })
+    expect([(await carry(merge)).carried, rows(merge.ours, 'PRAGMA foreign_key_check')]).toEqual([3, []])
+  })
+
+  it('fires no trigger, leaves the triggers there, and issues no number twice', async () => {
+    const base = `${SHOP} CREATE TABLE log (line TEXT); CREATE TRIGGER logged AFTER INSERT ON orders BEGIN INSERT INTO log VALUES ('order ' || new.id); END`
+    const merge = play({
+      base,
+      writes: `INSERT INTO orders VALUES (7, 1, 70), (8, 1, 80); DELETE FROM orders WHERE id = 8`,
+    })
+    await carry(merge)
+    expect(rows(merge.ours, 'SELECT line FROM log ORDER BY line')).toEqual([{ line: 'order 7' }, { line: 'order 8' }])
+    expect(rows(merge.ours, `SELECT name FROM sqlite_schema WHERE type = 'trigger'`)).toEqual([{ name: 'logged' }])
+    expect(rows(merge.ours, `SELECT seq FROM sqlite_sequence WHERE name = 'orders'`)).toEqual([{ seq: 8 }])
+  })
+
+  it('is not carried again after ours changed it', async () => {
+    const merge = play({
+      base: SHOP,
+      writes: `INSERT INTO orders VALUES (3, 1, 30); UPDATE users SET name = 'Anna' WHERE id = 1`,
+    })
+    await carry(merge)
+    const { DatabaseSync } = await import('node:sqlite')
+    const db = new DatabaseSync(merge.ours)
+    db.exec(`DELETE FROM orders WHERE id = 3; UPDATE users SET name = 'Ann-Marie' WHERE id = 1`)
+    db.close()
+    const again = await carry(merge)
+    expect([again.carried, again.listed, again.proof.changedSince]).toEqual([0, [], 2])
+    expect(rows(merge.ours, 'SELECT count(*) AS n FROM orders WHERE id = 3')).toEqual([{ n: 0 }])
+  })
+
+  it('is followed through new names, given for them', async () => {
+    const merge = play({
+      base: SHOP,
+      migration: `ALTER TABLE orders RENAME TO purchases; ALTER TABLE purchases RENAME COLUMN total TO cents`,
+      writes: `INSERT INTO purchases VALUES (3, 1, 30); UPDATE purchases SET cents = 12 WHERE id = 1`,
+      renames: [
+        { was: { table: 'orders', column: null }, now: { table: 'purchases', column: null } },
+        { was: { table: 'orders', column: 'total' }, now: { table: 'purchases', column: 'cents' } },
+      ],
+    })
+    await carry(merge)
+    expect(rows(merge.ours, 'SELECT id, total FROM orders')).toEqual([
+      { id: 1, total: 12 },
+      { id: 2, total: 20 },
+      { id: 3, total: 30 },
+    ])
+  })
+})
+
+it('the proof fails where something else touched what it was not to touch, and where a carried row is not as it is to be', async () => {
+  const merge = play({ base: SHOP, writes: `INSERT INTO orders VALUES (3, 1, 30), (4, 1, 40)` })
+  const { DatabaseSync } = await import('node:sqlite')
+  let meddled = false
+  const job = {
+    ...JOB,
+    progress: ({ text }: { text: string }) => {
+      if (!text.startsWith('proving') || meddled) return
+      meddled = true
+      const db = new DatabaseSync(merge.ours)
+      db.exec(
+        `UPDATE users SET name = 'Mallory' WHERE id = 2; DELETE FROM orders WHERE id = 3; UPDATE orders SET total = 41 WHERE id = 4`,
+      )
+      db.close()
+    },
+  }
+  const { proof } = await applyCarry(merge.source, NOTHING_SAID, job)
+  expect(proof.ok).toBe(false)
+  expect(proof.problems).toEqual([
+    'orders: 2 rows were carried and are not what they are to be',
+    'users: 1 rows that were not to be touched are not as they were',
+  ])
+})

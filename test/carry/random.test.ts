@@ -1,0 +1,146 @@
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import * as fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { archiveIn } from '../../src/data/carry/archive.ts'
+import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
+import { readLines } from '../../src/data/carry/lines.ts'
+import { NOTHING_SAID } from '../../src/data/carry/options.ts'
+import type { ListedRow } from '../../src/data/carry/rows.ts'
+import type { CarrySource } from '../../src/data/carry/source.ts'
+import type { Rename } from '../../src/data/renames.ts'
+import { JOB, sourceOf } from '../support/merge.ts'
+import { dumpOf, expectNothingLost, soundness } from '../support/merge-oracle.ts'
+import { type RandomStory, story } from '../support/merge-random.ts'
+
+const RUNS = Number(process.env['BACKOUT_RANDOM'] ?? 60)
+
+interface Played {
+  readonly dir: string
+  readonly files: { readonly base: string; readonly migrated: string; readonly theirs: string; readonly ours: string }
+  readonly renames: readonly Rename[]
+  readonly told: boolean
+}
+
+function play({ base, rows, release, writes, after, told }: RandomStory): Played {
+  const dir = mkdtempSync(join(tmpdir(), 'backout-random-'))
+  const [first, migrated, theirs, ours] = ['base', 'migrated', 'theirs', 'ours'].map(n => join(dir, `${n}.db`)) as [
+    string,
+    string,
+    string,
+    string,
+  ]
+  run(first, [...base, ...rows])
+  copyFileSync(first, theirs)
+  const done = run(
+    theirs,
+    release.map(c => c.sql),
+  )
+  copyFileSync(theirs, migrated)
+  run(theirs, writes)
+  copyFileSync(first, ours)
+  run(ours, after)
+  const renames = release.flatMap((c, i) => (done[i] === true && c.rename !== undefined ? [c.rename] : []))
+  return { dir, files: { base: first, migrated, theirs, ours }, renames, told }
+}
+
+/** What the database refuses was never committed. */
+function run(file: string, statements: readonly string[]): boolean[] {
+  const db = new DatabaseSync(file)
+  try {
+    return statements.map(sql => {
+      try {
+        db.exec(sql)
+        return true
+      } catch {
+        return false
+      }
+    })
+  } finally {
+    db.close()
+  }
+}
+
+function open({ dir, files, renames, told }: Played, ours = files.ours): CarrySource {
+  return sourceOf(dir, { ...files, ours, migrated: told ? files.migrated : null }, renames)
+}
+
+async function listedIn(source: CarrySource, { archive }: CarryOutcome): Promise<ListedRow[]> {
+  const out: ListedRow[] = []
+  for (const part of archive.parts.filter(p => p.what === 'conflicts')) {
+    await readLines(archiveIn(source.dir), part, row => void out.push(row as ListedRow))
+  }
+  return out
+}
+
+async function check(random: RandomStory): Promise<void> {
+  const played = play(random)
+  try {
+    const source = open(played)
+    const before = dumpOf(played.files.ours)
+    const plan = await planCarry(source, NOTHING_SAID, JOB)
+    expect(dumpOf(played.files.ours, true)).toEqual(before)
+    const outcome = await applyCarry(source, NOTHING_SAID, JOB, { hash: plan.hash, batch: 3 })
+    expect(outcome.proof.problems).toEqual([])
+    const theirs = dumpOf(played.files.theirs)
+    const world = {
+      base: dumpOf(played.files.base),
+      migrated: played.told ? dumpOf(played.files.migrated) : null,
+      theirs,
+      before,
+      after: dumpOf(played.files.ours),
+      schemas: source.schemas,
+      renames: played.renames,
+      listed: await listedIn(source, outcome),
+    }
+    for (const table of plan.tables) expectNothingLost(world, table)
+    for (const { table, column, count } of plan.archived) {
+      const part = outcome.archive.parts.find(p => p.table === table && (column === null) === (p.what === 'rows'))
+      expect(part?.lines, `${table} in the archive`).toBeGreaterThanOrEqual(count)
+      if (column === null) expect(part?.lines).toBe(theirs[table]?.length)
+    }
+    expect(soundness(played.files.ours)).toEqual([])
+    const done = dumpOf(played.files.ours, true)
+    const again = await applyCarry(source, NOTHING_SAID, JOB, { hash: plan.hash, batch: 3 })
+    expect([again.carried, again.proof.problems]).toEqual([0, []])
+    expect(dumpOf(played.files.ours, true)).toEqual(done)
+  } finally {
+    rmSync(played.dir, { recursive: true })
+  }
+}
+
+it('loses no committed row without listing it, touches nothing else, and changes nothing when run twice', async () => {
+  await fc.assert(fc.asyncProperty(story, check), { numRuns: RUNS, endOnFailure: false })
+}, 600_000)
+
+it('ends the same when it was ended between any two writes and began again', async () => {
+  const ended = fc.asyncProperty(
+    story,
+    fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 3 }),
+    async (random, ends) => {
+      const played = play(random)
+      try {
+        const whole = join(played.dir, 'whole.db')
+        copyFileSync(played.files.ours, whole)
+        await applyCarry(open(played, whole), NOTHING_SAID, JOB, { batch: 2 })
+        for (const end of ends) {
+          let calls = 0
+          const guard = () => {
+            if (++calls === end) throw new Error('ended')
+          }
+          await applyCarry(open(played), NOTHING_SAID, { ...JOB, guard }, { batch: 2 }).catch((error: unknown) => {
+            expect(String(error)).toContain('ended')
+          })
+        }
+        const outcome = await applyCarry(open(played), NOTHING_SAID, JOB, { batch: 2 })
+        expect(outcome.proof.problems).toEqual([])
+        expect(dumpOf(played.files.ours, true)).toEqual(dumpOf(whole, true))
+      } finally {
+        rmSync(played.dir, { recursive: true })
+      }
+    },
+  )
+  await fc.assert(ended, { numRuns: RUNS, endOnFailure: false })
+}, 600_000)

@@ -1,0 +1,130 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createConnection } from 'mysql2/promise'
+
+const FOLDERS = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin']
+const NEEDED = ['mariadbd', 'mariadb-install-db', 'mariadb', 'mariadb-dump']
+
+function find(tool: string): string | undefined {
+  return FOLDERS.map(folder => join(folder, tool)).find(path => existsSync(path))
+}
+
+/**
+ * Why tests with MariaDB cannot run on this machine, or null. Give it to `describe.skipIf`, and the reason into the name.
+ * Throws where CI is set: there a skipped test would hide a hole.
+ */
+export function noMariadb(): string | null {
+  const missing = NEEDED.filter(tool => find(tool) === undefined)
+  if (missing.length === 0) return null
+  const why = `${missing.join(', ')} not installed`
+  if (process.env['CI'] === 'true') throw new Error(`${why}, and CI must not skip the tests with MariaDB`)
+  return why
+}
+
+export interface Mariadb {
+  readonly port: number
+  readonly socket: string
+  /** The server's own files. */
+  readonly data: string
+  /** Runs statements as root, one after the other. */
+  sql(...statements: readonly string[]): Promise<Record<string, unknown>[]>
+  /** SIGKILL, as when the machine loses power. */
+  kill(): Promise<void>
+  start(): Promise<void>
+  dispose(): Promise<void>
+}
+
+/** A real MariaDB on loopback, with files of its own; root has no password. `options`: more for its command line. */
+export async function mariadb(options: readonly string[] = []): Promise<Mariadb> {
+  const dir = await mkdtemp(join(tmpdir(), 'backout-mariadb-'))
+  const [data, socket] = [join(dir, 'data'), join(dir, 's')]
+  const user = `--user=${userInfo().username}`
+  const make = [
+    '--no-defaults',
+    user,
+    `--datadir=${data}`,
+    '--auth-root-authentication-method=normal',
+    '--skip-test-db',
+  ]
+  execFileSync(find('mariadb-install-db') ?? '', make, { stdio: ['ignore', 'ignore', 'pipe'] })
+  const port = await freePort()
+  const args = [
+    '--no-defaults',
+    user,
+    `--datadir=${data}`,
+    `--socket=${socket}`,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    `--pid-file=${join(dir, 'pid')}`,
+    `--log-error=${join(dir, 'log')}`,
+    '--innodb-flush-log-at-trx-commit=0',
+    '--debug-no-sync',
+    '--innodb-buffer-pool-size=128M',
+    ...options,
+  ]
+  let daemon: ChildProcess | null = null
+  const stop = async (signal: NodeJS.Signals) => {
+    const dying = daemon
+    if (dying === null || dying.exitCode !== null || dying.signalCode !== null) return
+    const gone = once(dying, 'exit')
+    dying.kill(signal)
+    await gone
+  }
+  const server: Mariadb = {
+    port,
+    socket,
+    data,
+    async sql(...statements) {
+      const link = await createConnection({ socketPath: socket, user: 'root', dateStrings: true, charset: 'utf8mb4' })
+      try {
+        let rows: unknown = []
+        for (const statement of statements) [rows] = await link.query(statement)
+        return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []
+      } finally {
+        await link.end()
+      }
+    },
+    kill: () => stop('SIGKILL'),
+    async start() {
+      if (daemon !== null && daemon.exitCode === null && daemon.signalCode === null) await once(daemon, 'exit')
+      daemon = spawn(find('mariadbd') ?? '', args, { stdio: 'ignore' })
+      await answers(server, daemon, join(dir, 'log'))
+    },
+    async dispose() {
+      await stop('SIGTERM')
+      await rm(dir, { recursive: true, force: true })
+    },
+  }
+  try {
+    await server.start()
+  } catch (error) {
+    await server.dispose()
+    throw error
+  }
+  return server
+}
+
+async function answers(server: Mariadb, daemon: ChildProcess, log: string): Promise<void> {
+  for (let tries = 0; tries < 600; tries++) {
+    if (daemon.exitCode !== null) break
+    const there = await server.sql('SELECT 1').catch(() => null)
+    if (there !== null) return
+    await new Promise(resolve => setTimeout(resolve, 50))
+  }
+  throw new Error(`mariadbd did not start: ${await readFile(log, 'utf8').catch(() => 'no log')}`)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  if (address === null || typeof address === 'string') throw new Error('no free port')
+  return address.port
+}

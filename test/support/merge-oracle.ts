@@ -1,0 +1,175 @@
+import { DatabaseSync } from 'node:sqlite'
+import { expect } from 'vitest'
+import type { Schemas } from '../../src/data/carry/mapping.ts'
+import type { ListedRow } from '../../src/data/carry/rows.ts'
+import type { Rename } from '../../src/data/renames.ts'
+import type { SchemaShape } from '../../src/data/schema.ts'
+import { sqliteDialect } from '../../src/adapters/sqlite/dialect.ts'
+
+/** Everything that one database holds, as exact texts; read without any of the code that merges. */
+export type Dump = Readonly<Record<string, readonly Readonly<Record<string, string | null>>[]>>
+
+export function dumpOf(file: string, own = false): Dump {
+  const db = new DatabaseSync(file, { readOnly: true })
+  try {
+    const tables = db.prepare(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'`).all()
+    const names = tables.map(t => String(t['name'])).filter(n => own || !n.startsWith('backout'))
+    return Object.fromEntries(
+      names.sort().map(name => {
+        const columns = db
+          .prepare('SELECT name FROM pragma_table_info(?)')
+          .all(name)
+          .map(c => String(c['name']))
+        const list = columns.map(c => `${sqliteDialect.text(`"${c}"`, '')} AS "${c}"`)
+        const rows = db
+          .prepare(`SELECT ${list.join(', ')} FROM "${name}"`)
+          .all()
+          .map(r => ({ ...r }) as Record<string, string | null>)
+        return [name, rows.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))]
+      }),
+    )
+  } finally {
+    db.close()
+  }
+}
+
+export function soundness(file: string): unknown[] {
+  const db = new DatabaseSync(file, { readOnly: true })
+  try {
+    const orphans = db.prepare('PRAGMA foreign_key_check').all()
+    const broken = db
+      .prepare('PRAGMA integrity_check')
+      .all()
+      .filter(r => r['integrity_check'] !== 'ok')
+    return [...orphans, ...broken]
+  } finally {
+    db.close()
+  }
+}
+
+export interface World {
+  readonly base: Dump
+  readonly migrated: Dump | null
+  readonly theirs: Dump
+  readonly before: Dump
+  readonly after: Dump
+  readonly schemas: Schemas
+  readonly renames: readonly Rename[]
+  readonly listed: readonly ListedRow[]
+}
+
+type Cells = Readonly<Record<string, string | null>>
+
+/** Throws where a change that users committed is neither in ours nor listed, or where something else was touched. */
+export function expectNothingLost(
+  world: World,
+  table: { table: string; theirs: string; key: readonly string[] },
+): void {
+  const side = sidesOf(world, table)
+  if (table.key.length === 0) expectCounts(world, table.table, side)
+  else expectRows(world, table, side)
+}
+
+interface Side {
+  readonly columns: readonly string[]
+  readonly base: readonly Cells[]
+  readonly theirs: readonly Cells[]
+  readonly from: readonly Cells[]
+  readonly before: readonly Cells[]
+  readonly after: readonly Cells[]
+}
+
+function sidesOf(world: World, { table, theirs }: { table: string; theirs: string }): Side {
+  const newName = (column: string) =>
+    world.renames.find(r => r.was.table === table && r.was.column === column)?.now.column ?? column
+  const there = columnsIn(world.schemas.theirs, theirs)
+  const columns = columnsIn(world.schemas.base, table).filter(c => there.includes(newName(c)))
+  const project = (rows: readonly Cells[], name: (c: string) => string) =>
+    rows.map(r => Object.fromEntries(columns.map(c => [c, r[name(c)] ?? null])))
+  const base = project(world.base[table] ?? [], c => c)
+  return {
+    columns,
+    base,
+    theirs: project(world.theirs[theirs] ?? [], newName),
+    from: world.migrated === null ? base : project(world.migrated[theirs] ?? [], newName),
+    before: project(world.before[table] ?? [], c => c),
+    after: project(world.after[table] ?? [], c => c),
+  }
+}
+
+function columnsIn(schema: SchemaShape, table: string): string[] {
+  return Object.keys(schema.tables[table]?.columns ?? {})
+}
+
+function expectRows({ listed }: World, { table, key }: { table: string; key: readonly string[] }, side: Side): void {
+  const by = (rows: readonly Cells[]) => new Map(rows.map(r => [keyText(r, key), r]))
+  const [base, theirs, from, before, after] = [side.base, side.theirs, side.from, side.before, side.after].map(by) as [
+    Map<string, Cells>,
+    Map<string, Cells>,
+    Map<string, Cells>,
+    Map<string, Cells>,
+    Map<string, Cells>,
+  ]
+  const told = new Map(listed.filter(l => l.table === table).map(l => [keyText(l.key, key), l]))
+  const changed = new Set<string>()
+  for (const [k, row] of theirs) {
+    const [was, old] = [from.get(k), base.get(k)]
+    const differs = side.columns.filter(
+      c => (was === undefined || row[c] !== was[c]) && (old === undefined || row[c] !== old[c]),
+    )
+    if (differs.length === 0) continue
+    changed.add(k)
+    const now = after.get(k)
+    if (!told.has(k))
+      expect(pick(now, differs), `${table} ${k} was committed and is neither carried nor listed`).toEqual(
+        pick(row, differs),
+      )
+  }
+  for (const k of base.keys()) {
+    if (theirs.has(k) || !from.has(k)) continue
+    changed.add(k)
+    if (!told.has(k)) expect(after.has(k), `${table} ${k} was deleted and is neither gone nor listed`).toBe(false)
+  }
+  for (const k of new Set([...before.keys(), ...after.keys()])) {
+    const whole = told.get(k)
+    const left = !changed.has(k) || (whole !== undefined && whole.action !== 'update')
+    if (left) expect(after.get(k), `${table} ${k} was not to be touched`).toEqual(before.get(k))
+  }
+}
+
+function expectCounts({ listed }: World, table: string, side: Side): void {
+  const count = (rows: readonly Cells[]) => {
+    const out = new Map<string, number>()
+    for (const row of rows) out.set(JSON.stringify(row), (out.get(JSON.stringify(row)) ?? 0) + 1)
+    return (row: string) => out.get(row) ?? 0
+  }
+  const [base, theirs, from, before, after] = [side.base, side.theirs, side.from, side.before, side.after].map(
+    count,
+  ) as [
+    (r: string) => number,
+    (r: string) => number,
+    (r: string) => number,
+    (r: string) => number,
+    (r: string) => number,
+  ]
+  const told = new Set(
+    listed
+      .filter(l => l.table === table)
+      .map(l => JSON.stringify(Object.fromEntries(side.columns.map(c => [c, l.cells[c]?.theirs ?? null])))),
+  )
+  const every = new Set([...side.theirs, ...side.base, ...side.before, ...side.after].map(r => JSON.stringify(r)))
+  for (const row of every) {
+    const change = theirs(row) - from(row)
+    const moved = change !== 0 && theirs(row) !== base(row)
+    const wanted = moved && !told.has(row) ? base(row) + change : before(row)
+    expect(after(row), `${table} ${row}: base ${base(row)}, theirs ${theirs(row)}, migrated ${from(row)}`).toBe(wanted)
+  }
+}
+
+function pick(row: Cells | undefined, columns: readonly string[]): Cells | undefined {
+  return row === undefined ? undefined : Object.fromEntries(columns.map(c => [c, row[c] ?? null]))
+}
+
+function keyText(row: Cells, key: readonly string[]): string {
+  return JSON.stringify(key.map(k => row[k]))
+}

@@ -65,7 +65,7 @@ const BROKEN: Migration = {
 const signal = new AbortController().signal
 
 /** A good release, a bad one whose migrations hold data, and back: by the real tool and its real bookkeeping. */
-export function story(tool: MigrationTool): void {
+export function story(tool: MigrationTool, make = () => project(tool.tool)): void {
   describe(`C2 C11: a database migrated by ${tool.tool}`, () => {
     let p: Project
     let names: string[]
@@ -73,19 +73,19 @@ export function story(tool: MigrationTool): void {
     let proposal: Proposal
 
     beforeAll(async () => {
-      p = await project(tool.tool)
+      p = await make()
       await tool.found(p)
       await tool.write(p, START)
       tool.up(p)
-      p.sql(`INSERT INTO people (name) VALUES ('Ada'), ('Grace')`)
+      await p.sql(`INSERT INTO people (id, name) VALUES (1, 'Ada'), (2, 'Grace')`)
       await using target = await open()
       const act = { ...p.stores, signal, progress: () => {}, purpose: 'release', release: 'v1' } as const
       pin = await target.capture(await target.observe(signal), act)
       for (const migration of BAD) await tool.write(p, migration)
       tool.up(p)
       names = BAD.map(migration => tool.called(migration))
-      p.sql(`INSERT INTO people (name, mail) VALUES ('Katherine', 'k@example.org')`)
-      p.sql(`INSERT INTO logins VALUES (1, '2026-02-03'), (3, '2026-02-04')`)
+      await p.sql(`INSERT INTO people (id, name, mail) VALUES (3, 'Katherine', 'k@example.org')`)
+      await p.sql(`INSERT INTO logins VALUES (1, '2026-02-03'), (3, '2026-02-04')`)
     })
     afterAll(() => p.dispose())
 
@@ -131,7 +131,8 @@ export function story(tool: MigrationTool): void {
       const verdicts = await walk(proposal, async () => open())
       expect(verdicts.map(v => [v.before, v.after])).toEqual(verdicts.map(() => ['not-done', 'done']))
       expect(verdicts).toHaveLength(3)
-      expect(p.sql('SELECT name FROM people ORDER BY id').map(r => r['name'])).toEqual(['Ada', 'Grace', 'Katherine'])
+      const people = await p.sql('SELECT name FROM people ORDER BY id')
+      expect(people.map(r => r['name'])).toEqual(['Ada', 'Grace', 'Katherine'])
       expect(await propose()).toEqual(NOTHING)
     })
 

@@ -20,6 +20,7 @@ const SERVERS = {
   mmdebstrap: ['mmdebstrap'],
   ip: ['iproute2'],
   initdb: ['postgresql'],
+  openssl: ['openssl'],
   // The server without its service.
   mariadbd: ['mariadb-server-core'],
   'mariadb-dump': ['mariadb-client'],

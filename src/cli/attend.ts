@@ -17,7 +17,8 @@ import type { Session } from './session.ts'
 export async function attend(session: Session, engine: Engine, runId: string, quietUntil = 0): Promise<number> {
   const { out } = session
   const started = await engine.get(runId)
-  if (started === null) throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}` })
+  if (started === null)
+    throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}`, next: 'backout status' })
   const view = openView(out, (started.input as unknown as RunInput).plan, quietUntil)
   const stopProgress = engine.onProgress((_, data) => view.progress(data))
   const showing = show(engine, runId, view)
@@ -59,8 +60,7 @@ async function untilSettled(
 ): Promise<RunInfo> {
   for (;;) {
     const run = await engine.settled(runId)
-    const canAsk = session.out.terminal && process.stdin.isTTY && run.state === 'waiting'
-    if (!canAsk) return run
+    if (!session.out.asks || run.state !== 'waiting') return run
     await new Promise(resolve => setTimeout(resolve, 250))
     if (view.standing.asked === null) continue
     const { token } = view.standing.asked

@@ -90,7 +90,8 @@ const LEFT = 130
 /** Watches a run that another process executes, until it ends or waits for a person. Ctrl-C ends only the watching. */
 export async function follow(session: Session, engine: Engine, runId: string, quietUntil = 0): Promise<number> {
   const run = await engine.get(runId)
-  if (run === null) throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}` })
+  if (run === null)
+    throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}`, next: 'backout status' })
   const view = openView(session.out, (run.input as unknown as RunInput).plan, quietUntil)
   const over = untilOver(session, engine, runId)
   try {

@@ -7,7 +7,11 @@ export interface Out {
   readonly json: boolean
   /** Standard output is a terminal that can be drawn on. */
   readonly terminal: boolean
+  /** Somebody sits there who can be asked, at a terminal that cannot be drawn on (TERM=dumb) too. */
+  readonly asks: boolean
   readonly width: number
+  /** Elsewhere than at a terminal the rows of a table stay whole, for other programs read them. */
+  readonly tableWidth: number
   /** A line for people, broken at words where the terminal is narrower; nothing with --json. */
   line(text?: string): void
   /** Text for people as it is: a document, a line to be copied; nothing with --json. */
@@ -33,8 +37,12 @@ export function openOut(options: { json: boolean }): Out {
   return {
     json: options.json,
     terminal,
+    asks: process.stdout.isTTY && process.stdin.isTTY && !options.json,
     get width() {
       return width()
+    },
+    get tableWidth() {
+      return terminal ? width() : Infinity
     },
     line: (text = '') => {
       if (!options.json) write(terminal ? wrap(text, width(), '', '  ').join('\n') : text)

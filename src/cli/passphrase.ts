@@ -15,7 +15,6 @@ export async function passphrase({ fresh }: { fresh: boolean }): Promise<string>
   // Commands that are started from here have no need to know it.
   delete process.env['BACKOUT_PASSPHRASE']
   const said = given ?? (await hidden('Passphrase: '))
-  remember(said)
   if (fresh && (said.length < SHORTEST || said.includes('\n'))) {
     throw new BackoutError({
       code: 'passphrase_short',
@@ -24,6 +23,7 @@ export async function passphrase({ fresh }: { fresh: boolean }): Promise<string>
       exit: 'usage',
     })
   }
+  remember(said)
   if (fresh && given === undefined && (await hidden('Once more: ')) !== said) {
     const next = 'export again'
     throw new BackoutError({ code: 'passphrase_differs', what: 'The two passphrases differ', next, exit: 'usage' })

@@ -4,6 +4,7 @@ import { archiveIn } from '../../src/data/carry/archive.ts'
 import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
+import type { Job, Merger } from '../../src/data/engine.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import { JOB, type Merge, played, rows, type Story } from '../support/merge.ts'
 
@@ -35,6 +36,27 @@ const SHOP = `
   CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER REFERENCES users(id) ON DELETE CASCADE, total INTEGER);
   INSERT INTO users VALUES (1, 'ann', 'Ann', 30), (2, 'bob', 'Bob', 40), (3, 'cid', 'Cid', 50);
   INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`
+
+/** As a database whose user may not switch that off. */
+async function lookingAtKeys(merger: Merger): Promise<Merger> {
+  await merger.query('PRAGMA foreign_keys = ON')
+  return {
+    quiet: false,
+    stage: table => merger.stage(table),
+    bonds: () => merger.bonds(),
+    untouched: (table, types, touched) => merger.untouched(table, types, touched),
+    work: (name, select, indexes) => merger.work(name, select, indexes),
+    table: (image, name) => merger.table(image, name),
+    query: (sql, values) => merger.query(sql, values),
+    each: (sql, values, row) => merger.each(sql, values, row),
+    run: (sql, values) => merger.run(sql, values),
+    transaction: work => merger.transaction(work),
+    savepoint: work => merger.savepoint(work),
+    refusal: error => merger.refusal(error),
+    sequences: () => merger.sequences(),
+    [Symbol.asyncDispose]: () => merger[Symbol.asyncDispose](),
+  }
+}
 
 describe('a conflict', () => {
   it('exists: the key is taken by another row; theirs, ours or nobody counts', async () => {
@@ -206,6 +228,22 @@ describe('what is carried', () => {
       writes: `INSERT INTO org VALUES (1, NULL); INSERT INTO person VALUES (1, 1, NULL), (2, 1, 1); UPDATE org SET owner = 2`,
     })
     expect([(await carry(merge)).carried, rows(merge.ours, 'PRAGMA foreign_key_check')]).toEqual([3, []])
+  })
+
+  it('comes where the database looks at foreign keys: first without what it refers to, then with it', async () => {
+    const base = `CREATE TABLE org (id INTEGER PRIMARY KEY, owner INTEGER REFERENCES person(id)); CREATE TABLE person (id INTEGER PRIMARY KEY, org INTEGER NOT NULL REFERENCES org(id)); CREATE TABLE pet (id INTEGER PRIMARY KEY, person INTEGER NOT NULL REFERENCES person(id))`
+    const merge = play({
+      base,
+      writes: `INSERT INTO org VALUES (1, NULL), (2, NULL); INSERT INTO person VALUES (1, 1), (2, 2); UPDATE org SET owner = id; INSERT INTO pet VALUES (1, 2)`,
+    })
+    const { source } = merge
+    const looking = { ...source, merging: async (job: Job) => lookingAtKeys(await source.merging(job)) }
+    const { carried, proof } = await applyCarry(looking, NOTHING_SAID, JOB)
+    expect([carried, proof.problems]).toEqual([5, []])
+    expect(rows(merge.ours, 'SELECT * FROM org')).toEqual([
+      { id: 1, owner: 1 },
+      { id: 2, owner: 2 },
+    ])
   })
 
   it('fires no trigger, leaves the triggers there, and issues no number twice', async () => {

@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.ts'
@@ -87,6 +88,26 @@ describe('from a bad release to a verified rollback, through the command line', 
     expect(await toy.versions()).toEqual(['v2', 'v3'])
   })
 
+  it('refuses a file that is no plan, and one that cannot be written, with what to do', async () => {
+    for (const [text, code, exit] of [
+      ['null', 'not_a_plan', 2],
+      ['{"format":1}', 'not_a_plan', 2],
+      ['no', 'not_a_plan', 2],
+      ['{"format":1,"hash":"x"}', 'plan_altered', 11],
+    ] as const) {
+      await toy.write('plan.json', text)
+      const refused = await toy.backout(['run', join(toy.folder, 'plan.json'), '--yes'])
+      expect(refused).toMatchObject({ code: exit, stderr: expect.stringContaining(`error [${code}]`) as string })
+    }
+    const twice = await toy.backout(['run', 'plan.json', '--to', 'v1'])
+    expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining('--to cannot be given with') as string })
+    for (const out of [join(toy.folder, 'no', 'plan.json'), toy.folder]) {
+      const unwritten = await toy.backout(['plan', '--out', out])
+      expect(unwritten).toMatchObject({ code: 2, stderr: expect.stringContaining('[file_unwritable]') as string })
+    }
+    expect((await readdir(toy.folder)).filter(name => name.endsWith('.new') || name === 'no')).toEqual([])
+  })
+
   it('writes events as NDJSON for machines', async () => {
     const { stdout, code } = await toy.backout(['--json', 'run', '--yes'])
     expect(code).toBe(0)
@@ -131,6 +152,10 @@ describe('from a bad release to a verified rollback, through the command line', 
       ['db', false],
       ['app', false],
     ])
+    const told = await toy.backout(['release', 'compare', 'v1', 'now'])
+    expect(told.stdout).toMatch(/\* app\n +v1: v1\n +now: v2\n +differs in: \S+/)
+    await toy.release('v1')
+    expect((await toy.backout(['release', 'compare', 'v1', 'now'])).stdout).toBe('  db: the same\n  app: the same\n')
     expect((await toy.backout(['releases'])).stdout).toMatch(/^v1\s+known-good/)
     expect((await toy.backout(['release', 'show', 'v1'])).stdout).toContain('(the one that counts)')
   })

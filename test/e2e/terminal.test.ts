@@ -29,8 +29,8 @@ describe('the confirmation at a terminal', () => {
     expect(await toy.versions()).toEqual(['v2', 'v2'])
   })
 
-  it('takes the name for yes, and goes back', async () => {
-    const run = atTerminal(toy.folder, ['run', '--reason', 'it is bad'])
+  it.each(['xterm', 'dumb'])('takes the name for yes, and goes back (TERM=%s)', async kind => {
+    const run = atTerminal(toy.folder, ['run', '--reason', 'it is bad'], 80, kind)
     await run.until('Type toy to go back:')
     run.type('toy\r')
     expect(await run.ended()).toBe(0)

@@ -25,6 +25,7 @@ const KEYWORDS: Record<string, Check> = {
   const: (want, value) => isDeepStrictEqual(want, value),
   pattern: (want, value) => typeof value !== 'string' || new RegExp(want as string, 'u').test(value),
   minLength: (want, value) => typeof value !== 'string' || value.length >= Number(want),
+  maxLength: (want, value) => typeof value !== 'string' || value.length <= Number(want),
   minimum: (want, value) => typeof value !== 'number' || value >= Number(want),
   maximum: (want, value) => typeof value !== 'number' || value <= Number(want),
   exclusiveMinimum: (want, value) => typeof value !== 'number' || value > Number(want),

@@ -130,6 +130,11 @@ function expectRows({ listed }: World, { table, key }: { table: string; key: rea
     changed.add(k)
     if (!told.has(k)) expect(after.has(k), `${table} ${k} was deleted and is neither gone nor listed`).toBe(false)
   }
+  // What was written into ours after the restore is never written over.
+  for (const [k, row] of before) {
+    const own = side.columns.filter(c => base.get(k) === undefined || row[c] !== base.get(k)?.[c])
+    if (own.length > 0) expect(pick(after.get(k), own), `${table} ${k} was written in ours`).toEqual(pick(row, own))
+  }
   for (const k of new Set([...before.keys(), ...after.keys()])) {
     const whole = told.get(k)
     const left = !changed.has(k) || (whole !== undefined && whole.action !== 'update')

@@ -131,6 +131,18 @@ function statement(table: Table): fc.Arbitrary<string> {
   )
 }
 
+/** So that there is something to change: most of them get in. */
+function seeds(table: Table): fc.Arbitrary<string[]> {
+  const row = fc.record({ values: fc.tuple(value, value), p: fc.option(fc.integer({ min: 1, max: 3 })) })
+  return fc.array(row, { minLength: 6, maxLength: 6 }).map(list =>
+    list.map(({ values, p }, i) => {
+      const more = table.key === 'both' ? ', k' : ''
+      const last = table.key === 'both' ? `, '${i % 2 === 0 ? 'x' : 'y'}'` : ''
+      return `INSERT INTO ${table.name} (id, c0, c1, c2, p${more}) VALUES (${i + 1}, ${values[0]}, 'was' || ${i}, ${values[1]}, ${p ?? 'NULL'}${last})`
+    }),
+  )
+}
+
 function change(table: Table): fc.Arbitrary<Change> {
   const t = table.name
   const named = (column: string | null, now: string): Rename =>
@@ -156,16 +168,17 @@ export const story: fc.Arbitrary<RandomStory> = fc
   .chain(n => fc.tuple(...Array.from({ length: n }, (_, i) => table(i))))
   .chain(tables => {
     const any = fc.constantFrom(...tables)
-    const some = (max: number) => fc.array(any.chain(statement), { maxLength: max })
+    const some = (least: number, most: number) =>
+      fc.array(any.chain(statement), { minLength: least, maxLength: most, size: 'max' })
     const fresh = any.chain(t =>
       fc.record({ id, value }).map(x => `INSERT INTO fresh_${t.name} (id, c0) VALUES (${x.id}, ${x.value})`),
     )
     return fc.record({
       base: fc.constant(tables.map(t => create(t, tables))),
-      rows: some(25),
+      rows: fc.tuple(...tables.map(seeds)).map(rows => rows.flat()),
       release: fc.array(any.chain(change), { maxLength: 4 }),
-      writes: fc.tuple(some(25), fc.array(fresh, { maxLength: 3 })).map(([a, b]) => [...a, ...b]),
-      after: fc.oneof({ weight: 1, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: some(8) }),
+      writes: fc.tuple(some(15, 45), fc.array(fresh, { maxLength: 3 })).map(([a, b]) => [...a, ...b]),
+      after: fc.oneof({ weight: 1, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: some(5, 15) }),
       told: fc.boolean(),
     })
   })

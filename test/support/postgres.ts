@@ -48,8 +48,14 @@ export interface PostgresServer {
   dispose(): Promise<void>
 }
 
-/** A PostgreSQL of its own on loopback, as user postgres where this runs as root. Passwords are asked for over TCP. */
-export async function postgresServer(settings: readonly string[] = []): Promise<PostgresServer> {
+/**
+ * A PostgreSQL of its own on loopback, as user postgres where this runs as root. Passwords are asked for over TCP.
+ * `primary`: follows that server, as a replica.
+ */
+export async function postgresServer(
+  settings: readonly string[] = [],
+  primary: PostgresServer | null = null,
+): Promise<PostgresServer> {
   if (BIN === null) throw new Error('PostgreSQL is not installed')
   const bin = BIN
   const dir = await mkdtemp(join(tmpdir(), 'pg-'))
@@ -61,24 +67,12 @@ export async function postgresServer(settings: readonly string[] = []): Promise<
   const data = join(dir, 'data')
   const port = await freePort()
   await writeFile(join(dir, 'password'), PASSWORD)
-  execFileSync(
-    join(bin, 'initdb'),
-    [
-      '-A',
-      'scram-sha-256',
-      '--pwfile',
-      join(dir, 'password'),
-      '-U',
-      'postgres',
-      '-E',
-      'UTF8',
-      '--locale=C.UTF-8',
-      '--no-sync',
-      '-D',
-      data,
-    ],
-    { stdio: ['ignore', 'ignore', 'pipe'], ...owner },
-  )
+  const [tool, args] = primary === null ? ['initdb', initdb(dir)] : ['pg_basebackup', basebackup(primary)]
+  execFileSync(join(bin, tool), [...args, '--no-sync', '-D', data], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, PGPASSWORD: PASSWORD },
+    ...owner,
+  })
   const common = ['fsync=off', 'listen_addresses=127.0.0.1', 'max_prepared_transactions=5', 'wal_level=logical']
   const argv = [join(bin, 'postgres'), '-D', data, '-p', String(port), '-k', dir]
   for (const setting of [...common, ...settings]) argv.push('-c', setting)
@@ -158,6 +152,15 @@ export async function postgresServer(settings: readonly string[] = []): Promise<
       await rm(dir, { recursive: true, force: true })
     },
   }
+}
+
+function initdb(dir: string): string[] {
+  const login = ['-A', 'scram-sha-256', '--pwfile', join(dir, 'password'), '-U', 'postgres']
+  return [...login, '-E', 'UTF8', '--locale=C.UTF-8']
+}
+
+function basebackup({ host, port }: PostgresServer): string[] {
+  return ['-h', host, '-p', String(port), '-U', 'postgres', '--write-recovery-conf', '--checkpoint=fast']
 }
 
 /** PostgreSQL refuses to run as root. */

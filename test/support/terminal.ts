@@ -17,13 +17,13 @@ export interface Terminal {
 }
 
 /** Starts the real command line at a terminal of so many columns. */
-export function atTerminal(folder: string, argv: readonly string[], columns = 80): Terminal {
+export function atTerminal(folder: string, argv: readonly string[], columns = 80, kind = 'xterm'): Terminal {
   const words = [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, ...argv]
   const line = `stty cols ${columns} rows 40; exec ${words.map(w => `'${w.replaceAll("'", `'\\''`)}'`).join(' ')}`
   // `script` of util-linux gives its command a terminal, and ends as it does.
   const child = spawn('sh', ['-c', 'exec script -qefc "$1" /dev/null', 'sh', line], {
     cwd: folder,
-    env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', NO_COLOR: '1', TERM: 'xterm' },
+    env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', NO_COLOR: '1', TERM: kind },
   })
   let text = ''
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()))

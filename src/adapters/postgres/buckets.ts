@@ -1,6 +1,6 @@
 import { quote } from './names.ts'
 import type { Session } from './session.ts'
-import { type Column, hashed, seedOf } from './values.ts'
+import { type Column, hashed, isWhole, seedOf } from './values.ts'
 
 /** The rows of one table of one image, as they are compared. */
 export interface Side {
@@ -45,12 +45,10 @@ function seedIn(key: readonly Column[]): string {
   return seedOf(key, at)
 }
 
-const WHOLE = ['int2', 'int4', 'int8']
-
 /** Ranges of the key where it is one whole number on all sides: what was added lies together then. Else by hash. */
 export async function bucketing(sides: readonly Side[]): Promise<Bucketing | null> {
   const keys = sides.map(side => side.key)
-  if (keys.every(key => key.length === 1 && key[0]?.builtin === true && WHOLE.includes(key[0].type))) {
+  if (keys.every(key => key.length === 1 && key.every(isWhole))) {
     return rangesOf(sides)
   }
   // Keys of other types have other hashes: then nothing can be told from them.
@@ -58,9 +56,10 @@ export async function bucketing(sides: readonly Side[]): Promise<Bucketing | nul
   return { of: side => `(${side.key.length === 0 ? rowHash(side) : seedIn(side.key)}) & ${BUCKETS - 1}`, range: null }
 }
 
-function family({ type, builtin }: Column): string {
+function family(column: Column): string {
+  const { type, builtin } = column
   if (!builtin) return `own ${type}`
-  return WHOLE.includes(type) ? 'whole' : type === 'varchar' ? 'text' : type
+  return isWhole(column) ? 'whole' : type === 'varchar' ? 'text' : type
 }
 
 async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
@@ -80,7 +79,8 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
 }
 
 export async function sumsOf(side: Side, { of }: Bucketing): Promise<Sums> {
-  const sql = `SELECT (${of(side)})::text, count(*), sum(${rowHash(side)})::text FROM ${side.table} AS x GROUP BY 1`
+  const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x GROUP BY 1`
+  const sql = `SELECT bucket::text, n, sum::text FROM (${grouped}) AS s`
   const { rows } = await side.session.arrays(sql)
   return new Map(rows.map(([bucket, n, sum]) => [String(bucket), { rows: Number(n), sum: String(sum) }]))
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import type { ConnectionOptions } from 'node:tls'
+import { checkServerIdentity, type ConnectionOptions } from 'node:tls'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { redact, reveal, Secret, type Text } from '../../core/secret.ts'
 import { type PostgresSettings, type ServerSettings, SSL_MODES } from './config.ts'
@@ -127,7 +127,8 @@ export async function tlsOf({ ssl, host }: Place): Promise<ConnectionOptions | f
     ...(cert == null ? {} : { cert }),
     ...(key == null ? {} : { key }),
     rejectUnauthorized: checked || (ssl.mode === 'require' && ca != null),
-    ...(ssl.mode === 'verify-full' ? { servername: host } : { checkServerIdentity: () => undefined }),
+    // By the name that was asked for, also where it is an address: the driver would then look for "localhost".
+    checkServerIdentity: (_name, given) => (ssl.mode === 'verify-full' ? checkServerIdentity(host, given) : undefined),
   }
 }
 

@@ -100,9 +100,10 @@ describe.skipIf(missing !== null)(
       const idle = await server.connect('three', 'app')
       const open = await server.connect('three', 'app')
       await open.query('BEGIN; SELECT 1')
-      expect((await engine.holders(never)).map(h => [h.text.replace(/since.*/, ''), h.busy]).sort()).toEqual([
-        ['app (no name) from 127.0.0.1, idle ', false],
-        ['app (no name) from 127.0.0.1, idle in transaction ', true],
+      const told = (await engine.holders(never)).map(h => `${h.busy} ${h.text.replace(/ since.*/, '')}`)
+      expect(told.sort()).toEqual([
+        'false app (no name) from 127.0.0.1, idle',
+        'true app (no name) from 127.0.0.1, idle in transaction',
       ])
       const stop = new AbortController()
       const [acknowledged, knocking] = [new Set<string>(), [] as Promise<void>[]]

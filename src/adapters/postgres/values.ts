@@ -48,7 +48,10 @@ export function hashed(column: Column, seed: string, value = quote(column.name))
       case 'timestamp':
         return `timestamp_hash_extended(${value}, ${seed})`
       case 'timestamptz':
-        return `timestamp_hash_extended(${value} AT TIME ZONE 'UTC', ${seed})`
+        // In the session's time zone, which is UTC. AT TIME ZONE says the same and takes four times as long.
+        return `timestamp_hash_extended(${value}::timestamp, ${seed})`
+      case 'date':
+        return `hashint4extended(${daysOf(value)}, ${seed})`
       case 'time':
         return `time_hash_extended(${value}, ${seed})`
       case 'text':
@@ -67,7 +70,23 @@ export function hashed(column: Column, seed: string, value = quote(column.name))
   return `hashtextextended(${value}::text COLLATE "C", ${seed})`
 }
 
-/** The hash of a row's key, as SQL: the seed of everything else in the row. `at`: how a column is named. */
+/** A date has no hash of its own that could be called, and not every date is a timestamp. */
+function daysOf(value: string): string {
+  return `CASE WHEN isfinite(${value}) THEN ${value} - date '2000-01-01' WHEN ${value} > date '2000-01-01' THEN 2147483647 WHEN ${value} < date '2000-01-01' THEN -2147483648 END`
+}
+
+const WHOLE_NUMBERS: readonly string[] = ['int2', 'int4', 'int8']
+
+export function isWhole({ builtin, type }: Column): boolean {
+  return builtin && WHOLE_NUMBERS.includes(type)
+}
+
+/**
+ * What ties the rest of a row to its key, as SQL: the hash of the key; the key itself where it is one whole number, for a seed
+ * is mixed well by itself and is worked out anew for every column. `at`: how a column is named.
+ */
 export function seedOf(key: readonly Column[], at: (column: Column) => string = c => quote(c.name)): string {
+  const [first] = key
+  if (first !== undefined && key.length === 1 && isWhole(first)) return `${at(first)}::int8`
   return key.reduce((seed, column) => hashed(column, seed, at(column)), '0')
 }

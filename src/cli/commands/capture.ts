@@ -34,7 +34,7 @@ export async function captureRelease(session: Session, release: string): Promise
   )
   out.line(`${release} is captured (${made.id})`)
   const rows = Object.entries(components).map(([name, c]) => [name, c.adapter, c.summary])
-  for (const line of table(rows, out.width, '  ')) out.line(line)
+  for (const line of table(rows, out.tableWidth, '  ')) out.raw(line)
   for (const backup of made.backups) {
     const { component, bytes: size, proof } = await environment.ledger.backups.get(backup)
     const proven =

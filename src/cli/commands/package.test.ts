@@ -34,4 +34,9 @@ it('A3: what one home exports to another is opened by that one alone, and by nob
   expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining('nothing was changed') as string })
   const wrong = await here.backout(['release', 'import', join(there.folder, 'backout.yaml')])
   expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('[not_a_package]') as string })
+  const gone = await here.backout(['release', 'import', 'gone.backout'])
+  expect(gone).toMatchObject({ code: 2, stderr: expect.stringContaining('[file_unreadable]: There is no') as string })
+  const short = { BACKOUT_PASSPHRASE: 'short' }
+  const refusedShort = await there.backout(['release', 'export', 'v1', `${file}.2`], short)
+  expect(refusedShort).toMatchObject({ code: 2, stderr: expect.stringContaining('[passphrase_short]') as string })
 })

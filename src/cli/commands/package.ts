@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { identityToRecipient } from 'age-encryption'
@@ -72,6 +73,10 @@ export function importRelease(globals: Globals, options: { identity?: string }, 
 
 /** Tries the key that is named, or those of this home; a passphrase only where the file asks for one. */
 async function unlockOf({ environment }: Session, file: string, identity: string | undefined): Promise<Unlock> {
+  if (!existsSync(file)) {
+    const next = 'name a file that `backout release export` wrote'
+    throw new BackoutError({ code: 'file_unreadable', what: `There is no file ${file}`, next, exit: 'usage' })
+  }
   const wants = await wantsPassphrase(file)
   if (wants === null) {
     const next = 'name a file that `backout release export` wrote'

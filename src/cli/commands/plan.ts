@@ -1,8 +1,8 @@
-import { open, readFile, rename } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { ENDED } from '../../core/words.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
+import { writeNamed } from '../out-file.ts'
 import type { Globals } from '../program.ts'
 import { planLines } from '../render/plan.ts'
 import { type Session, withSession } from '../session.ts'
@@ -21,7 +21,7 @@ export function plan(globals: Globals, options: Options): Promise<number> {
     showPlan(session, made)
     await tellOpenRun(session)
     if (options.out !== undefined) {
-      await keepPlan(resolve(options.out), made)
+      await writeNamed(options.out, `${JSON.stringify(made, null, 2)}\n`, 0o600)
       session.out.line('Kept. To go back by it:')
       session.out.raw(`  backout run ${options.out}`)
     }
@@ -56,17 +56,6 @@ export function showPlan({ out }: Session, made: Plan, { among = false } = {}): 
   for (const line of planLines(made, out.width)) out.line(line)
 }
 
-async function keepPlan(path: string, made: Plan): Promise<void> {
-  const file = await open(`${path}.new`, 'w', 0o600)
-  try {
-    await file.writeFile(`${JSON.stringify(made, null, 2)}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(`${path}.new`, path)
-}
-
 /** Reads a kept plan. One that was altered is refused: what was approved is what is run. */
 export async function readPlan(path: string): Promise<Plan> {
   const text = await readFile(path, 'utf8').catch((error: Error) => {
@@ -74,26 +63,38 @@ export async function readPlan(path: string): Promise<Plan> {
     throw new BackoutError({
       code: 'plan_unreadable',
       what: `${path} cannot be read`,
-      cause: error.message,
+      cause: (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'it is not there' : error.message,
       next,
       exit: 'usage',
     })
   })
-  let made: Plan
+  let made: Plan | null
   try {
-    made = JSON.parse(text) as Plan
+    made = JSON.parse(text) as Plan | null
   } catch (error) {
     throw notAPlan(path, error instanceof Error ? error.message : String(error))
   }
-  if ((made.format as number) !== PLAN_FORMAT) throw notAPlan(path, 'its format is another one')
+  if ((made?.format as number | undefined) !== PLAN_FORMAT || made === null) {
+    throw notAPlan(path, 'its format is another one')
+  }
   const { hash, ...rest } = made
-  if (planHash(rest) === hash) return made
+  if (typeof hash !== 'string') throw notAPlan(path, 'it has no hash')
+  if (hashed(rest) === hash) return made
   throw new BackoutError({
     code: 'plan_altered',
     what: `${path} was changed after it was made: its content no longer has the hash ${hash.slice(0, 16)}`,
     next: 'make a new one: backout plan --out FILE',
     exit: 'tampered',
   })
+}
+
+/** Null where parts are missing that every plan has. */
+function hashed(rest: Omit<Plan, 'hash'>): string | null {
+  try {
+    return planHash(rest)
+  } catch {
+    return null
+  }
 }
 
 function notAPlan(path: string, cause: string): BackoutError {

@@ -1,6 +1,6 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
-import { hashOf } from '../../core/json.ts'
-import type { Capture } from '../../ledger/releases.ts'
+import type { Json } from '../../core/json.ts'
+import { comparable, differences } from '../differences.ts'
 import { isAltered } from '../../ledger/sealed-file.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
@@ -23,7 +23,7 @@ export function releases(globals: Globals, options: { all?: boolean }): Promise<
       `${r.captures.length} captured`,
       r.marks.at(-1)?.why ?? '',
     ])
-    for (const line of table(rows, out.width)) out.line(line)
+    for (const line of table(rows, out.tableWidth)) out.raw(line)
     for (const r of all) for (const what of r.altered) out.warn(`${r.name} is not gone back to: ${what}`)
     return EXIT.ok
   })
@@ -41,7 +41,7 @@ export function show(globals: Globals, _options: unknown, name = ''): Promise<nu
         `\ncapture ${capture.id}, ${capture.at} by ${capture.by}${capture.id === counting.id ? ' (the one that counts)' : ''}`,
       )
       const rows = Object.entries(capture.components).map(([id, c]) => [id, c.adapter, c.summary])
-      for (const line of table(rows, out.width, '  ')) out.line(line)
+      for (const line of table(rows, out.tableWidth, '  ')) out.raw(line)
       for (const gate of capture.baseline) out.line(`  baseline: gate ${gate.gate} ${gate.outcome}`)
       for (const id of capture.backups) out.line(`  ${await backupLine(environment.ledger.backups, id)}`)
     }
@@ -61,36 +61,47 @@ export function compare(globals: Globals, _options: unknown, a = '', b = ''): Pr
   return withSession(globals, async session => {
     const [left, right] = [await side(session, a), await side(session, b)]
     const ids = [...new Set([...Object.keys(left), ...Object.keys(right)])]
-    const rows = ids.map(id => ({
-      component: id,
-      same: left[id] !== undefined && right[id] !== undefined && left[id].key === right[id].key,
-      a: left[id]?.summary ?? '-',
-      b: right[id]?.summary ?? '-',
-    }))
+    const rows = ids.map(id => {
+      const [one, other] = [left[id], right[id]]
+      const differs = one === undefined || other === undefined ? ['all of it'] : differences(one.pin, other.pin)
+      const summary = { a: one?.summary ?? '-', b: other?.summary ?? '-' }
+      return { component: id, same: differs.length === 0, ...summary, differs }
+    })
     session.out.data(rows)
-    for (const row of rows) {
-      session.out.line(`${row.same ? '  ' : paint('yellow', '* ')}${row.component}`)
-      if (row.same) continue
-      for (const line of wrap(`${a}: ${row.a}`, session.out.width, '    ')) session.out.line(line)
-      for (const line of wrap(`${b}: ${row.b}`, session.out.width, '    ')) session.out.line(line)
-    }
+    for (const row of rows) showRow(session, [a, b], row)
     return EXIT.ok
   })
 }
 
+const MOST_SHOWN = 5
+
+function showRow(
+  { out }: Session,
+  [a, b]: readonly [string, string],
+  row: { component: string; same: boolean; a: string; b: string; differs: readonly string[] },
+): void {
+  out.line(row.same ? `  ${row.component}: the same` : `${paint('yellow', '* ')}${row.component}`)
+  if (row.same) return
+  const more = row.differs.length > MOST_SHOWN ? `, and ${row.differs.length - MOST_SHOWN} more` : ''
+  const where = `differs in: ${row.differs.slice(0, MOST_SHOWN).join(', ')}${more}`
+  for (const text of [`${a}: ${row.a}`, `${b}: ${row.b}`, where]) {
+    for (const line of wrap(text, out.width, '    ', '  ')) out.line(line)
+  }
+}
+
 interface Side {
-  readonly key: string
+  readonly pin: Json
   readonly summary: string
 }
 
-/** One side of a comparison: pins of a release, or of what runs now, brought to a form without backups' ids. */
+/** One side of a comparison: pins of a release, or of what runs now. */
 async function side(session: Session, name: string): Promise<Record<string, Side>> {
   const { environment, targets } = session
   if (name !== 'now') {
     const { releases: ledger } = environment.ledger
-    const capture = await ledger.counting(await ledger.get(name))
+    const { components, backups } = await ledger.counting(await ledger.get(name))
     return Object.fromEntries(
-      Object.entries(capture.components).map(([id, c]) => [id, keyOf(c.pin, c.summary, capture)]),
+      Object.entries(components).map(([id, c]) => [id, { pin: comparable(c.pin, backups), summary: c.summary }]),
     )
   }
   const signal = new AbortController().signal
@@ -99,15 +110,9 @@ async function side(session: Session, name: string): Promise<Record<string, Side
     const { vault, backups } = environment.ledger
     const act = { purpose: 'departure' as const, release: 'now', signal, vault, backups, progress: () => {} }
     const pin = await (await targets.get(id)).capture(observed, act)
-    return [id, keyOf(pin, observed.summary, null)]
+    return [id, { pin: comparable(pin, []), summary: observed.summary }]
   })
   return Object.fromEntries(await Promise.all(pins))
-}
-
-function keyOf(pin: unknown, summary: string, capture: Capture | null): Side {
-  let text = JSON.stringify(pin) ?? ''
-  for (const id of capture?.backups ?? []) text = text.replaceAll(`"${id}"`, 'null')
-  return { key: hashOf(JSON.parse(text)), summary }
 }
 
 export function mark(globals: Globals, options: { why?: string }, name = '', state = ''): Promise<number> {

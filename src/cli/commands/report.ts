@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { EXIT } from '../../core/errors.ts'
-import { writeWhole } from '../../ledger/files.ts'
+import { writeNamed } from '../out-file.ts'
 import type { Globals } from '../program.ts'
 import { markdownLines } from '../render/markdown.ts'
 import { reportOf } from '../reporting.ts'
@@ -13,7 +13,7 @@ export function report(globals: Globals, options: { out?: string }, id?: string)
     const made = await reportOf(environment, engine, run, await engine.head())
     if (options.out !== undefined) {
       const text = globals.json ? `${JSON.stringify(made.report, null, 2)}\n` : made.markdown
-      await writeWhole(resolve(options.out), text, 0o644)
+      await writeNamed(options.out, text, 0o644)
       out.line(`Written to ${options.out}`)
       out.data({ run: run.id, file: resolve(options.out) })
       return EXIT.ok

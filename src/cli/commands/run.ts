@@ -29,10 +29,21 @@ interface Options {
 }
 
 export function run(globals: Globals, options: Options, file?: string): Promise<number> {
+  if (file !== undefined && (options.to !== undefined || options.emergency)) throw alreadyPlanned(options)
   return withSession(globals, async session => {
     const made =
       file === undefined ? await newPlan(session, options.to, options.emergency) : await readPlan(resolve(file))
     return go(session, made, options)
+  })
+}
+
+function alreadyPlanned({ to }: Options): BackoutError {
+  const option = to === undefined ? '--emergency' : '--to'
+  return new BackoutError({
+    code: 'option_invalid',
+    what: `${option} cannot be given with a kept plan, which says already where it goes and how`,
+    next: `leave the file out to plan anew; or keep such a plan: backout plan ${option}${to === undefined ? '' : ` ${to}`} --out FILE`,
+    exit: 'usage',
   })
 }
 
@@ -90,7 +101,7 @@ function refuseOther({ environment }: Session, made: Plan): void {
 /** The name of the environment, typed, says that somebody knows what is about to be taken back. Null: they did not. */
 async function confirm({ out }: Session, made: Plan, options: Options): Promise<string | null> {
   if (options.yes) return '--yes'
-  if (!out.terminal || !process.stdin.isTTY) {
+  if (!out.asks) {
     throw new BackoutError({
       code: 'not_confirmed',
       what: 'Nobody is there to confirm: this is no terminal',

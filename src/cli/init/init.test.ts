@@ -242,7 +242,7 @@ describe('what does not answer, or has no adapter', () => {
     const text = compose(found)
     expect(text).toContain('# Found too, and NOT taken back by this file:')
     expect(text).toContain('services: web (nginx:1), worker')
-    expect(text).toMatch(/no adapter for PostgreSQL yet/)
+    expect(text).toContain('Add a component: docs/adapters/postgres.md')
     await folder.write('backout.yaml', text)
     expect(Object.keys((await load(folder)).components)).toEqual(['app'])
   })

@@ -14,7 +14,20 @@ const PLAN = {
 function lines(): { out: Out; said: string[] } {
   const said: string[] = []
   const line = (text = '') => void said.push(text)
-  return { said, out: { json: false, terminal: false, width: 80, line, raw: line, data: () => {}, warn: line } }
+  return {
+    said,
+    out: {
+      json: false,
+      terminal: false,
+      asks: false,
+      width: 80,
+      tableWidth: 80,
+      line,
+      raw: line,
+      data: () => {},
+      warn: line,
+    },
+  }
 }
 
 let seq = 0

@@ -51,7 +51,11 @@ export function hooksTarget(config: Config): Target<Json> {
       const { phase, when } = step.args as { phase: Phase; when: When }
       const hook = config.hooks[phase]?.[when]
       if (hook === undefined)
-        throw new BackoutError({ code: 'hook_gone', what: `There is no hook ${when} ${phase} any more` })
+        throw new BackoutError({
+          code: 'hook_gone',
+          what: `There is no hook ${when} ${phase} any more`,
+          next: 'put it back into backout.yaml, or make a new plan',
+        })
       act.guard()
       let pgid = 0
       const result = await runLocal(

@@ -61,12 +61,10 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
   const kind = ground.merger.refusal(error)
   if (kind === null) throw thrown(error)
   if (expected === 1) {
-    await mark(
-      ground,
-      piece,
-      { ...conflict(kind), refused: 1 },
-      `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`,
-    )
+    // What it refers to may be refused in turn because of it: it waits, and is tried again.
+    const waits = kind === 'foreign-key' && !ground.merger.quiet
+    const sets = waits ? { wait: 1, refused: 1 } : { ...conflict(kind), refused: 1 }
+    await mark(ground, piece, sets, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`)
     return 0
   }
   const middle = Math.floor((part.from + part.to) / 2)

@@ -3,6 +3,7 @@ import { carryAll, count } from './batches.ts'
 import { exchange } from './exchange.ts'
 import { carrySingles } from './singles.ts'
 import { conflict, foresee, mark, markDeletes, uniqueParts, type Whole } from './checks.ts'
+import { nullThenPatch } from './patch.ts'
 import { LEDGER } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
@@ -35,13 +36,16 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
     }
     if (moved === 0) {
       await foresee(laid)
-      moved = await exchangeAll(laid, after)
+      const patched = await nullThenPatch(laid)
+      after(patched)
+      moved = (await exchangeAll(laid, after)) + patched
     }
     if (moved === 0) break
     await lookAgain(laid)
   }
   for (const piece of laid.pieces) {
     const waiting = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 1`
+    await mark(laid.ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
     await mark(laid.ground, piece, conflict('unique'), waiting)
   }
   return carried - (await takeBackOrphans(laid))
@@ -59,7 +63,7 @@ async function lookAgain({ ground, pieces, bonds }: Whole): Promise<void> {
     const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
     await mark(ground, piece, { kind: 0, refused: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${refused}`)
     if ((await count(ground, piece, `${pending()} AND w.wait = 1`)) === 0) continue
-    await mark(ground, piece, { wait: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.wait = 1`)
+    await mark(ground, piece, { wait: 0, refused: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.wait = 1`)
     for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
       const parts = uniqueParts(piece, unique)
       if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)

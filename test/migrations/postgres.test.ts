@@ -194,28 +194,31 @@ describe.skipIf(skipped !== null)(`migration tools on PostgreSQL${skipped === nu
   ]
 
   describe('C11: bookkeeping as the tool makes it', () => {
-    it.each(MADE)('%s is known by it, and by the lock of its session', async (name, sql, applied, lock) => {
-      await server.sql('DROP DATABASE IF EXISTS told')
-      const p: Project = await postgresProject('told', server)
-      try {
-        await p.sql(sql)
-        await p.sql('CREATE TABLE orders (id int)')
-        await using target = await p.open({})
-        const { state, inFlight, detail } = await target.observe(signal)
-        expect(state).toMatchObject({ level: { tool: name, applied } })
-        expect(inFlight).toEqual([])
-        expect(detail).toMatchObject({ rows: { orders: expect.any(Number) as number } })
-        if (lock === null) return
-        const session = await server.connect('told')
-        await session.query(`SELECT pg_advisory_lock(${lock})`)
-        const seen = await target.observe(signal)
-        await session.end()
-        expect(seen.inFlight.map(op => op.what)).toEqual([
-          expect.stringMatching(`^${name} is migrating right now \\(session \\d+ holds its lock\\)$`),
-        ])
-      } finally {
-        await p.dispose()
-      }
-    })
+    it.each(MADE)(
+      '%s is known by it, and by the lock of its session where it takes one',
+      async (name, sql, applied, lock) => {
+        await server.sql('DROP DATABASE IF EXISTS told')
+        const p: Project = await postgresProject('told', server)
+        try {
+          await p.sql(sql)
+          await p.sql('CREATE TABLE orders (id int)')
+          await using target = await p.open({})
+          const { state, inFlight, detail } = await target.observe(signal)
+          expect(state).toMatchObject({ level: { tool: name, applied } })
+          expect(inFlight).toEqual([])
+          expect(detail).toMatchObject({ rows: { orders: expect.any(Number) as number } })
+          if (lock === null) return
+          const session = await server.connect('told')
+          await session.query(`SELECT pg_advisory_lock(${lock})`)
+          const seen = await target.observe(signal)
+          await session.end()
+          expect(seen.inFlight.map(op => op.what)).toEqual([
+            expect.stringMatching(`^${name} is migrating right now \\(session \\d+ holds its lock\\)$`),
+          ])
+        } finally {
+          await p.dispose()
+        }
+      },
+    )
   })
 })

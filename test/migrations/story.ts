@@ -141,6 +141,11 @@ export function story(tool: MigrationTool, make = () => project(tool.tool)): voi
       const told = await tool.breaks?.(p, BROKEN, async () => (await seen()).inFlight.map(op => op.what))
       const { inFlight, summary } = await seen()
       expect([summary, ...inFlight.map(op => op.what)].join('; ')).toContain(told)
+      await using target = await open()
+      const act = { ...p.stores, signal, progress: () => {}, purpose: 'release', release: 'v2' } as const
+      await expect(target.capture(await target.observe(signal), act)).rejects.toMatchObject({
+        code: 'migration_half_done',
+      })
       for (const rung of ['leave', 'migrate-down']) {
         const blockers = (await propose(rung)).findings.filter(f => f.level === 'blocker')
         expect(blockers.find(f => f.code === 'migration_half_done')?.what).toBe(told)

@@ -113,7 +113,9 @@ function expectRows({ listed }: World, { table, key }: { table: string; key: rea
   const told = new Map(listed.filter(l => l.table === table).map(l => [keyText(l.key, key), l]))
   const changed = new Set<string>()
   for (const [k, row] of theirs) {
-    const [was, old] = [from.get(k), base.get(k)]
+    const old = base.get(k)
+    // A row that came before the migration had ended may be a user's.
+    const was = old === undefined ? undefined : from.get(k)
     const differs = side.columns.filter(
       c => (was === undefined || row[c] !== was[c]) && (old === undefined || row[c] !== old[c]),
     )

@@ -107,8 +107,9 @@ function changes(ground: Ground, piece: Piece): string {
     piece.keyOf('b', 'base')[0],
     m ? piece.keyOf('m', 'migrated')[0] : b0(piece),
   ]
-  const added = `${mk} IS NULL`
-  const whole = `(${added} OR ${b} IS NULL)`
+  // A row that came between the backup and the end of migrating may be a user's: it is not taken for the migration's.
+  const added = m ? `(${mk} IS NULL OR ${b} IS NULL)` : `${b} IS NULL`
+  const whole = added
   const notBase = cells.map(cell => unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType))
   const changed = cells.map(cell => edited(ground, piece, cell)).join(' OR ')
   const dirty = m

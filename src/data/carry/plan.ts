@@ -164,6 +164,8 @@ function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): s
   const notes: string[] = [...doubts]
   if (images.migrated === null) {
     notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
+  } else {
+    notes.push('what changed in a row between the backup and the end of migrating counts as the work of the migration')
   }
   for (const { table, key } of pieces) {
     if (key.length === 0)

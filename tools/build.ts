@@ -15,6 +15,8 @@ await rm(join(root, 'dist'), { recursive: true, force: true })
 const bundle = await rolldown({
   input: join(root, 'src/main.ts'),
   platform: 'node',
+  // Finds its WebAssembly beside itself.
+  external: ['libpg-query'],
   transform: { define: { 'process.env.BACKOUT_VERSION': JSON.stringify(version) } },
   plugins: [plainBuiltins],
 })

@@ -12,6 +12,10 @@ export interface Bookkeeping {
   readonly dirty?: string
   /** A lock that the tool takes while it works; the query gives a row while it is held. */
   readonly lock?: { readonly table: string; readonly held: string }
+  /** Lists the only migrations that the tool can undo. Without it the tool undoes any that has a way back. */
+  readonly undoable?: string
+  /** A schema that the tool keeps for itself: nothing in it is the application's. */
+  readonly home?: string
   /** The table knows where it stands, not how it came there. */
   readonly headOnly?: boolean
   /** Refuses to work while migrations are applied that it has no files of: matters to an old release left with a new schema. */
@@ -46,6 +50,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     table: '__drizzle_migrations',
     columns: ['id', 'hash', 'created_at'],
     applied: 'SELECT "hash" FROM "__drizzle_migrations" ORDER BY "created_at", "id"',
+    home: 'drizzle',
     down: null,
   },
   {
@@ -86,9 +91,10 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
   {
     tool: 'flyway',
     table: 'flyway_schema_history',
-    columns: ['installed_rank', 'version', 'script', 'success'],
+    columns: ['installed_rank', 'version', 'type', 'script', 'success'],
+    // What was undone stays in the table, and so does what undid it.
     applied:
-      'SELECT "script" FROM "flyway_schema_history" WHERE "success" = TRUE AND "version" IS NOT NULL ORDER BY "installed_rank"',
+      'SELECT "script" FROM "flyway_schema_history" AS h WHERE "success" = TRUE AND "version" IS NOT NULL AND "type" NOT LIKE \'UNDO%\' AND "type" <> \'DELETE\' AND NOT EXISTS (SELECT 1 FROM "flyway_schema_history" AS later WHERE later."version" = h."version" AND later."installed_rank" > h."installed_rank" AND later."success" = TRUE) ORDER BY "installed_rank"',
     dirty: 'SELECT "script" FROM "flyway_schema_history" WHERE "success" = FALSE',
     down: 'flyway undo',
   },
@@ -108,6 +114,29 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     headOnly: true,
     refusesUnknown: true,
     down: 'alembic downgrade "$BACKOUT_LEVEL"',
+  },
+  {
+    tool: 'atlas',
+    table: 'atlas_schema_revisions',
+    columns: ['version', 'type', 'applied', 'total', 'hash'],
+    home: 'atlas_schema_revisions',
+    // A version that begins with a dot is a mark of the tool's own.
+    applied:
+      'SELECT "version" FROM "atlas_schema_revisions" WHERE "version" NOT LIKE \'.%\' AND ("applied" = "total" OR "type" IN (4, 6)) ORDER BY "version"',
+    // 4 and 6: somebody told the tool that it is settled.
+    dirty:
+      'SELECT "version" FROM "atlas_schema_revisions" WHERE "version" NOT LIKE \'.%\' AND "applied" <> "total" AND "type" NOT IN (4, 6) ORDER BY "version"',
+    down: 'atlas migrate down --to-version "$BACKOUT_LEVEL"',
+  },
+  {
+    tool: 'pgroll',
+    table: 'migrations',
+    columns: ['schema', 'name', 'migration', 'parent', 'done'],
+    home: 'pgroll',
+    applied: 'SELECT "name" FROM "migrations" ORDER BY "created_at", "name"',
+    // Begun and not completed is how an upgrade by pgroll stands while both versions are served.
+    undoable: 'SELECT "name" FROM "migrations" WHERE "done" = FALSE',
+    down: 'pgroll rollback',
   },
   {
     tool: 'goose',
@@ -186,9 +215,15 @@ export function isNamed(table: string, name: string): boolean {
 
 /** Whether a table belongs to the tool that was recognised. */
 export function isBookkeeping(table: string, tool: Bookkeeping | null): boolean {
-  return (
-    tool !== null && [tool.table, tool.lock?.table, tool.beside].some(own => own !== undefined && isNamed(table, own))
-  )
+  if (tool === null) return false
+  if (tool.home !== undefined && isIn(table, tool.home)) return true
+  return [tool.table, tool.lock?.table, tool.beside].some(own => own !== undefined && isNamed(table, own))
+}
+
+/** Whether something of `SchemaShape` ("drizzle.x", "function pgroll.f(text)", "schema drizzle") is in this schema, or is it. */
+export function isIn(name: string, schema: string): boolean {
+  const bare = name.replace(/^(?:[a-z]+ )*/, '')
+  return name === `schema ${schema}` || [`${schema}.`, `"${schema}".`].some(start => bare.startsWith(start))
 }
 
 /** What lies between two levels. */

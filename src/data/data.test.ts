@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
-import { between, BOOKKEEPING, isBookkeeping, recognise } from './bookkeeping.ts'
+import { between, BOOKKEEPING, isBookkeeping, isIn, recognise } from './bookkeeping.ts'
 import { compareFingerprints } from './diff.ts'
 import { fingerprintHash, rowsIn } from './fingerprint.ts'
 import { atRisk, lossOf, notRestored } from './loss.ts'
@@ -39,7 +39,9 @@ const LEFT: Record<string, [sql: string, applied: string[]]> = {
     ['auth.0001', 'shop.0001'],
   ],
   flyway: [
-    `CREATE TABLE flyway_schema_history (installed_rank, version, script, success); INSERT INTO flyway_schema_history VALUES (1, '1', 'V1__a.sql', 1), (2, '2', 'V2__b.sql', 1), (3, '3', 'V3__c.sql', 0)`,
+    `CREATE TABLE flyway_schema_history (installed_rank, version, description, type, script, checksum, installed_by, installed_on, execution_time, success);
+     INSERT INTO flyway_schema_history (installed_rank, version, type, script, success) VALUES (1, '1', 'SQL', 'V1__a.sql', 1), (2, '2', 'SQL', 'V2__b.sql', 1),
+       (3, '4', 'SQL', 'V4__d.sql', 1), (4, '4', 'UNDO_SQL', 'U4__d.sql', 1), (5, NULL, 'SQL', 'R__view.sql', 1), (6, '3', 'SQL', 'V3__c.sql', 0)`,
     ['V1__a.sql', 'V2__b.sql'],
   ],
   liquibase: [
@@ -47,6 +49,16 @@ const LEFT: Record<string, [sql: string, applied: string[]]> = {
     ['c.xml::1::eva', 'c.xml::2::eva'],
   ],
   alembic: [`CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('ae10')`, ['ae10']],
+  atlas: [
+    `CREATE TABLE atlas_schema_revisions (version, description, type, applied, total, executed_at, execution_time, error, error_stmt, hash, partial_hashes, operator_version);
+     INSERT INTO atlas_schema_revisions (version, type, applied, total, hash) VALUES ('.atlas_cloud_identifier', 0, 0, 0, ''), ('1', 1, 0, 0, 'h'), ('3', 2, 1, 2, 'h'), ('2', 2, 2, 2, 'h')`,
+    ['1', '2'],
+  ],
+  pgroll: [
+    `CREATE TABLE migrations (schema, name, migration, created_at, updated_at, parent, done, resulting_schema, migration_type);
+     INSERT INTO migrations (schema, name, created_at, parent, done) VALUES ('public', 'b', 2, 'a', 0), ('public', 'a', 1, NULL, 1)`,
+    ['a', 'b'],
+  ],
   goose: [
     `CREATE TABLE goose_db_version (id, version_id, is_applied); INSERT INTO goose_db_version VALUES (1, 0, 1), (2, 1, 1), (3, 2, 1), (4, 3, 1), (5, 3, 0)`,
     ['1', '2'],
@@ -61,7 +73,7 @@ const LEFT: Record<string, [sql: string, applied: string[]]> = {
   ],
   dbmate: [`CREATE TABLE schema_migrations (version); INSERT INTO schema_migrations VALUES ('2'), ('1')`, ['1', '2']],
 }
-const DIRTY: Record<string, string> = { prisma: 'c', flyway: 'V3__c.sql', 'golang-migrate': '7' }
+const DIRTY: Record<string, string> = { prisma: 'c', flyway: 'V3__c.sql', 'golang-migrate': '7', atlas: '3' }
 
 describe('C11: the bookkeeping of migration tools', () => {
   it.each(BOOKKEEPING.map(b => b.tool))('knows %s by its table, and what it applied', tool => {
@@ -88,6 +100,17 @@ describe('C11: the bookkeeping of migration tools', () => {
     expect(recognise({ migrations: ['id', 'name'] })).toBeNull()
     expect(recognise({ schema_migrations: ['version'] }, 'knex')).toBeNull()
     expect(isBookkeeping('knex_migrations', null)).toBe(false)
+  })
+
+  it('knows a tool whose table lies in a schema of its own, and all that is in it', () => {
+    const columns = ['schema', 'name', 'migration', 'parent', 'done']
+    const pgroll = recognise({ orders: ['id'], 'pgroll.migrations': columns, 'pgroll.pgroll_version': ['version'] })
+    expect(pgroll?.tool).toBe('pgroll')
+    expect(isBookkeeping('pgroll.pgroll_version', pgroll)).toBe(true)
+    expect(isBookkeeping('pgroll', pgroll)).toBe(false)
+    const names = ['function pgroll.f(a text)', 'sequence pgroll.s', 'schema pgroll', 'function pgrolled.f()', 'pgroll']
+    expect(names.map(name => isIn(name, 'pgroll'))).toEqual([true, true, true, false, false])
+    expect(recognise({ 'drizzle.__drizzle_migrations': ['id', 'hash', 'created_at'] })?.home).toBe('drizzle')
   })
 
   it('says what to undo, newest first, and what is missing', () => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,7 +61,8 @@ export async function postgresServer(
   const dir = await mkdtemp(join(tmpdir(), 'pg-'))
   const owner = unprivileged()
   if (owner !== null) {
-    await chmod(tmpdir(), 0o711)
+    const { mode } = await stat(tmpdir())
+    await chmod(tmpdir(), (mode & 0o7777) | 0o011)
     await chown(dir, owner.uid, owner.gid)
   }
   const data = join(dir, 'data')

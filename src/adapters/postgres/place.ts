@@ -156,7 +156,8 @@ export function libpqEnv(place: Place, database: string): Record<string, string>
     PGPORT: String(place.port),
     PGUSER: place.user,
     PGDATABASE: database,
-    PGSSLMODE: mode,
+    // The default of libpq; other drivers take it for "TLS or nothing".
+    ...(mode === 'prefer' ? {} : { PGSSLMODE: mode }),
     ...(place.password === null ? {} : { PGPASSWORD: place.password.reveal() }),
     ...(ca === null ? {} : { PGSSLROOTCERT: ca }),
     ...(cert === null ? {} : { PGSSLCERT: cert }),

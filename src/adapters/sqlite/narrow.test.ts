@@ -110,8 +110,8 @@ describe('C2 C11: several migration tools in one database', () => {
     expect(world.pin.level).toEqual({ tool: 'knex', applied: ['001_start'], others: { prisma: ['001_base'] } })
     expect(Object.keys(world.pin.schema.tables)).toEqual(['t'])
     world.sql(`INSERT INTO _prisma_migrations VALUES ('003_half', NULL, NULL, 3)`)
-    const { inFlight } = await (await world.open()).observe(new AbortController().signal)
-    expect(inFlight.map(f => f.what)).toEqual(['prisma migration 003_half began and did not end'])
+    const { summary } = await (await world.open()).observe(new AbortController().signal)
+    expect(summary).toContain('prisma migration 003_half began and did not end')
   })
 
   it('does not undo with one tool what another applied', async () => {

@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
 import type { Observation } from '../../core/contract.ts'
 import { BOOKKEEPING } from '../../data/bookkeeping.ts'
+import { toolOf } from '../../data/migration-files.ts'
 import { type Candidate, COMMENTED, type Finds, nameFrom, type Paragraph, type Seen } from './found.ts'
 import { isAside, type Site, startOf } from './site.ts'
 import { tryOut } from './trial.ts'
@@ -121,13 +122,14 @@ const MIGRATORS = [
 ]
 
 /** Databases and migrations that show in package.json and in folders only. */
-export function otherDatabases(site: Site, kinds: readonly string[], sqlite: boolean): Finds {
+export async function otherDatabases(site: Site, kinds: readonly string[], sqlite: boolean): Promise<Finds> {
   const servers = SERVERS.flatMap(({ kind, title, packages }) => {
     const by = packages.filter(name => site.packages.has(name))
     return by.length === 0 ? [] : [{ kind, title, by }]
   })
   const tools = MIGRATORS.filter(name => site.packages.has(name))
   const folders = site.folders.filter(path => /(^|\/)(migrations?|migrate)$/.test(path) && !isAside(path))
+  const known = await Promise.all(folders.slice(0, 5).map(path => migrationsIn(site, path)))
   const seen: Seen[] = [
     ...servers.map(s => ({ what: `${s.title} (${s.by.join(', ')} in package.json)`, then: COMMENTED })),
     ...(tools.length === 0
@@ -138,12 +140,14 @@ export function otherDatabases(site: Site, kinds: readonly string[], sqlite: boo
             then: sqlite ? 'see the database' : 'no database found that it migrates',
           },
         ]),
-    ...folders.slice(0, 5).map(path => ({
-      what: `migrations in ${path}/`,
-      then: sqlite ? 'see the database' : 'no database found that they migrate',
-    })),
+    ...known.map(what => ({ what, then: sqlite ? 'see the database' : 'no database found that they migrate' })),
   ]
   return { seen, candidates: [], paragraphs: servers.map(s => serverParagraph(s, kinds)) }
+}
+
+async function migrationsIn(site: Site, path: string): Promise<string> {
+  const tool = await toolOf(join(site.dir, path))
+  return `migrations in ${path}/${tool === null ? '' : ` (${tool})`}`
 }
 
 function serverParagraph(

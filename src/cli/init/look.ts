@@ -24,7 +24,7 @@ export async function survey(dir: string, machine?: Machine): Promise<Survey> {
   const sqlite = data.candidates.some(c => c.adapter === 'sqlite')
   const front = await tried(site, await traffic(site))
   const served = app.candidates.some(c => c.held === null && c.settings['service'] !== undefined)
-  const rest = join([otherDatabases(site, KINDS, sqlite), await others(site, served ? [] : units, KINDS)])
+  const rest = join([await otherDatabases(site, KINDS, sqlite), await others(site, served ? [] : units, KINDS)])
   const all = join([data, app, front, rest])
   return { ...all, seen: [...gitSeen(site), ...all.seen], site, environment: nameOf(site) }
 }

@@ -74,16 +74,18 @@ export async function downFindings(site: Site, live: Live, between: Between, say
   const { down, downScripts } = site.settings.migrations
   const out: Finding[] = []
   const tool = live.level.tool ?? 'the migration tool'
-  if (live.unfinished.length > 0) {
-    const remedy = `finish or repair it with ${tool}, or take the rung \`restore\``
-    out.push(say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy))
-  }
+  out.push(...unfinishedFindings(live, say))
   if (between.missing.length > 0) {
     const what = `Migrations of the release are not applied any more: ${between.missing.join(', ')}`
     out.push(say('blocker', 'migrations_missing', what, 'apply them again by hand, or take the rung `restore`'))
   }
   if (between.extra.length === 0) return out
   out.push(say('note', 'migrations_between', `To undo, newest first: ${between.extra.join(', ')}`, ''))
+  const final = live.undoable === null ? [] : between.extra.filter(name => !live.undoable?.includes(name))
+  if (final.length > 0) {
+    const what = `${tool} completed ${final.join(', ')}, and has no way back then`
+    out.push(say('blocker', 'migration_without_down', what, 'take the rung `restore`, or undo it by hand'))
+  }
   if (down === undefined) out.push(noDown(live, say))
   else if (!inOrder(live, between) && !down.some(word => reveal(word).includes('BACKOUT_MIGRATION'))) {
     const what = `${between.extra.join(', ')} ${between.extra.length > 1 ? 'are' : 'is'} older than migrations that stay`
@@ -92,6 +94,13 @@ export async function downFindings(site: Site, live: Live, between: Between, say
   }
   if (downScripts !== undefined) out.push(...(await scriptFindings(site, downScripts, between, say)))
   return out
+}
+
+/** A migration that runs, or that ended in the middle, is no place to go back from. */
+export function unfinishedFindings(live: Live, say: Say): Finding[] {
+  if (live.unfinished.length === 0) return []
+  const remedy = `finish or repair it with ${live.level.tool ?? 'the migration tool'}, or take the rung \`restore\``
+  return [say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy)]
 }
 
 function noDown(live: Live, say: Say): Finding {

@@ -1,5 +1,14 @@
-import { between, type Bookkeeping, isBookkeeping, isNamed, type Recognised, recogniseAll } from '../bookkeeping.ts'
+import {
+  between,
+  type Bookkeeping,
+  isBookkeeping,
+  isIn,
+  isNamed,
+  type Recognised,
+  recogniseAll,
+} from '../bookkeeping.ts'
 import type { Dialect, Reader } from '../engine.ts'
+import { sessionHolder } from '../session-locks.ts'
 import type { SchemaShape } from '../schema.ts'
 import type { DatabaseSettings, Level } from './settings.ts'
 import type { Site } from './site.ts'
@@ -9,8 +18,12 @@ import { shownValue } from './values.ts'
 export interface Live {
   readonly tool: Bookkeeping | null
   readonly level: Level
-  /** Begun and not ended, or locked by the tool. For people. */
+  /** What the tool is doing right now, by the lock that it holds. For people. */
+  readonly running: readonly string[]
+  /** The same, and what the tool began and did not end: it may have died over it. */
   readonly unfinished: readonly string[]
+  /** The only migrations that the tool can undo; null: any that has a way back. */
+  readonly undoable: readonly string[] | null
   /** As far as it binds an application: the bookkeeping of migration tools, and tables named as such, are left out. */
   readonly schema: SchemaShape
 }
@@ -21,14 +34,19 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
   const found = keptIn(whole, migrations)
   const schema = without(whole, found, migrations.tables)
   const { dialect } = site.engine
-  const unfinished: string[] = []
-  for (const kept of found) unfinished.push(...(await unfinishedOf(db, dialect, kept, whole)))
+  const halfDone: string[] = []
+  const running: string[] = []
+  for (const kept of found) {
+    halfDone.push(...(await halfDoneOf(db, dialect, kept)))
+    running.push(...(await runningOf(db, dialect, kept, whole)))
+  }
+  const state = { running, unfinished: [...halfDone, ...running], schema }
   const [first, ...more] = found
   if (migrations.applied !== undefined) {
     const level = { tool: 'custom', applied: await firstColumn(db, migrations.applied) }
-    return { tool: null, level, unfinished: [], schema }
+    return { tool: null, level, running: [], unfinished: [], undoable: null, schema }
   }
-  if (first === undefined) return { tool: null, level: { tool: null, applied: [] }, unfinished, schema }
+  if (first === undefined) return { ...state, tool: null, level: { tool: null, applied: [] }, undoable: null }
   const applied = await appliedOf(db, dialect, first)
   const others = await Promise.all(more.map(async k => [k.tool.tool, await appliedOf(db, dialect, k)] as const))
   const level = {
@@ -36,7 +54,9 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
     applied,
     ...(others.length === 0 ? {} : { others: Object.fromEntries(others) }),
   }
-  return { tool: first.tool, level, unfinished, schema }
+  const undoable =
+    first.tool.undoable === undefined ? null : await firstColumn(db, spelt(first.tool.undoable, dialect, first))
+  return { ...state, tool: first.tool, level, undoable }
 }
 
 export function shownLevel(level: Level): string {
@@ -53,19 +73,39 @@ function keptIn(schema: SchemaShape, { tool, applied }: DatabaseSettings['migrat
 
 function without(schema: SchemaShape, found: readonly Recognised[], own: readonly string[]): SchemaShape {
   const theirs = (name: string) => own.includes(name) || found.some(({ tool }) => isBookkeeping(name, tool))
-  const tables = Object.entries(schema.tables).filter(([name]) => !theirs(name))
-  return { ...schema, tables: Object.fromEntries(tables) }
+  const atHome = (name: string) => found.some(({ tool: { home } }) => home !== undefined && isIn(name, home))
+  return {
+    tables: omitting(schema.tables, theirs),
+    views: omitting(schema.views, atHome),
+    triggers: omitting(schema.triggers, atHome),
+    others: omitting(schema.others, atHome),
+  }
 }
 
-async function unfinishedOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
+function omitting<T>(of: Record<string, T>, leave: (name: string) => boolean): Record<string, T> {
+  return Object.fromEntries(Object.entries(of).filter(([name]) => !leave(name)))
+}
+
+async function halfDoneOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {
   const { tool } = kept
   const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
-  const out = dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
-  if (tool.lock === undefined) return out
+  return dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
+}
+
+async function runningOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
+  const { tool } = kept
+  const out: string[] = []
+  if (await isLocked(db, dialect, tool, schema)) out.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
+  const holder = await sessionHolder(db, dialect, kept)
+  if (holder !== null) out.push(`${tool.tool} is migrating right now (session ${holder} holds its lock)`)
+  return out
+}
+
+async function isLocked(db: Reader, dialect: Dialect, tool: Bookkeeping, schema: SchemaShape): Promise<boolean> {
+  if (tool.lock === undefined) return false
   const { table, held } = tool.lock
   const there = Object.keys(schema.tables).find(name => isNamed(name, table))
-  if (there === undefined || (await db.query(spelt(held, dialect, { tool, table: there }))).length === 0) return out
-  return [...out, `${tool.tool} holds its migration lock (${table})`]
+  return there !== undefined && (await db.query(spelt(held, dialect, { tool, table: there }))).length > 0
 }
 
 async function appliedOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {

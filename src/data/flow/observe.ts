@@ -16,11 +16,13 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
     return { identity, state: { [noun]: read, level: null, schema: null }, detail: null, summary, inFlight: [] }
   }
   const { live, rows, bytes } = read
+  // Whoever waits for it to end waits for ever: it is told, and does not stand in the way of a restore.
+  const halfDone = live.unfinished.filter(what => !live.running.includes(what))
   return {
     identity,
     state: { [noun]: 'ok', level: toJson(live.level), schema: schemaHash(live.schema) },
     detail: { bytes, rows },
-    summary: `${shownLevel(live.level)}, ${Object.keys(rows).length} tables`,
-    inFlight: live.unfinished.map(what => ({ what, since: null })),
+    summary: [`${shownLevel(live.level)}, ${Object.keys(rows).length} tables`, ...halfDone].join('; '),
+    inFlight: live.running.map(what => ({ what, since: null })),
   }
 }

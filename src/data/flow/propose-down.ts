@@ -6,7 +6,15 @@ import type { Image } from '../engine.ts'
 import { NO_RENAMES, type Renames } from '../renames.ts'
 import type { SchemaDifference } from '../schema.ts'
 import type { Release } from './backup.ts'
-import { backupFindings, downFindings, goneFindings, renameFindings, writerFindings, writersOf } from './checks.ts'
+import {
+  backupFindings,
+  downFindings,
+  goneFindings,
+  renameFindings,
+  unfinishedFindings,
+  writerFindings,
+  writersOf,
+} from './checks.ts'
 import type { DownArgs } from './down.ts'
 import { type Live, othersMoved, shownLevel } from './level.ts'
 import { lockFindings } from './locks.ts'
@@ -16,6 +24,7 @@ import { shown } from './propose-leave.ts'
 import { candidates, dataFor, findRenames } from './renames.ts'
 import { isState, measuredOnce, tellState } from './site.ts'
 import { backupStep, estimate, type Look, omitted, withFindings } from './steps.ts'
+import { wayBackFindings } from './ways-back.ts'
 
 /** Undoes the migrations that lie between, one a step, with the project's own tool. */
 export async function proposeDown(look: Look, live: Live, differences: readonly SchemaDifference[]): Promise<Proposal> {
@@ -24,13 +33,15 @@ export async function proposeDown(look: Look, live: Live, differences: readonly 
   const gap = between(to.level.applied, live.level.applied, live.tool?.headOnly === true)
   const others = otherFindings(look, live)
   if (gap.extra.length + gap.missing.length === 0) {
-    if (others.length > 0) return withFindings(...others)
+    const halfDone = unfinishedFindings(live, say)
+    if (others.length + halfDone.length > 0) return withFindings(...halfDone, ...others)
     return differences.length === 0 ? NOTHING : withFindings(byHand(look, live, differences))
   }
   const runIn = site.settings.migrations.runIn
   const needs = writersOf(site, question)
   const { findings, whole, found } = await lookBack(look, live)
   findings.push(...others, ...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
+  findings.push(...(await wayBackFindings(site, live, gap.extra, differences, say)))
   findings.push(...goneFindings(differences, found.renames, say))
   const { loss, bytes, more } = await measured(look, live, differences, gap, found)
   findings.push(...more)

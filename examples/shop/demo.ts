@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { backoutYaml } from './backout.yaml.ts'
 import { Backout } from './demo/backout.ts'
+import { Finale } from './demo/finale.ts'
 import { type Facts, judge } from './demo/promises.ts'
 import { heading, print, say, seconds } from './demo/text.ts'
 import { isAlive } from './lib/processes.ts'
@@ -11,7 +12,8 @@ import { buildWorld, NEW, OLD, type World } from './world.ts'
 
 /**
  * A real rollback of a real, small shop on this machine: three processes behind a balancer, a database, configuration in
- * Git, an env file, feature flags, and users ordering all the while. Exit code 0 only if everything is as promised.
+ * Git, an env file, feature flags, and users ordering all the while. Then the same database is taken back by restoring its
+ * backup, and what was written since is carried forward. Exit code 0 only if everything is as promised.
  */
 const began = performance.now()
 const folder = await mkdtemp(join(tmpdir(), 'backout-demo-'))
@@ -28,17 +30,19 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
 
 let kept = true
 try {
-  const facts = await rollback(world, load)
+  const finale = new Finale(world)
+  const facts = await rollback(world, load, finale)
   await world.teardown()
+  const restored = await finale.restore(facts.summary)
   const left = pids.filter(isAlive)
-  kept = judge({ ...facts, left }, seconds(performance.now() - began))
+  kept = judge({ ...facts, restored, left }, seconds(performance.now() - began))
 } finally {
   await stop()
 }
 print(`Everything lies in ${folder}; remove it whenever you like: rm -r ${folder}`)
 process.exit(kept ? 0 : 1)
 
-async function rollback(world: World, load: Load): Promise<Omit<Facts, 'left'>> {
+async function rollback(world: World, load: Load, finale: Finale): Promise<Omit<Facts, 'restored' | 'left'>> {
   await writeFile(join(folder, 'backout.yaml'), backoutYaml(world))
   const backout = new Backout(folder)
   say(`Users order at ${world.url}. ${OLD} serves them, and its gate passes:`)
@@ -49,10 +53,16 @@ async function rollback(world: World, load: Load): Promise<Omit<Facts, 'left'>> 
   await backout.run(['upgrade', 'begin', NEW, '--from', OLD])
   await backout.run(['release', 'mark', OLD, 'known-good', '--why', 'its gate holds'])
   await load.mark('deploy')
-  await world.deploy(NEW, { migrated: () => backout.quiet(['upgrade', 'migrated', NEW]) })
+  await world.deploy(NEW, {
+    drained: () => finale.begin(),
+    async migrated() {
+      await backout.quiet(['upgrade', 'migrated', NEW])
+      await finale.migrated()
+    },
+  })
   await load.mark('bad')
   say("Deployed by the team's own script: migrations, settings, flags, three processes.")
-  await untilSettled(world)
+  await Promise.all([untilSettled(world), finale.ended()])
 
   heading(`${NEW} is bad: slow, and wrong`)
   await backout.run(['upgrade', 'end', NEW], [10])
@@ -78,6 +88,7 @@ async function rollback(world: World, load: Load): Promise<Omit<Facts, 'left'>> 
 
   heading('Going back')
   const before = await world.servedVersions()
+  await finale.copy()
   await load.mark('rollback')
   const decided = performance.now()
   await backout.run(['run', plan, '--yes', '--reason', 'wrong totals, slow orders'])

@@ -7,13 +7,13 @@ import { freePorts } from './lib/ports.ts'
 import { runs } from './lib/processes.ts'
 import { commandOf, pidOfService, type Service, servicesOf, startService, stopService } from './lib/services.ts'
 import { checkOutConfig, makeConfigRepository, newSecret, writeEnv, writeFlags } from './world/config.ts'
-import { dbmate, discountsIn, migrationsIn, ordersIn, type StoredOrder, seed } from './world/database.ts'
+import { copyDatabase, dbmate, discountsIn, migrationsIn, ordersIn, type StoredOrder, seed } from './world/database.ts'
 import { INSTANCES, OLD, type Paths, pathsOf, type Version } from './world/paths.ts'
 import { switchTo, unpackRelease } from './world/releases.ts'
 import { run } from './world/run.ts'
 import { type BalancerState, drain, readBalancer, type Shares, setWeights } from './world/traffic.ts'
 
-export { dbmate, dbmateArgv } from './world/database.ts'
+export { dbmate, dbmateArgv, putDatabase } from './world/database.ts'
 export { INSTANCES, NEW, OLD } from './world/paths.ts'
 
 export interface World extends AsyncDisposable {
@@ -30,6 +30,8 @@ export interface World extends AsyncDisposable {
   ordersInDb(): StoredOrder[]
   discountsInDb(): { id: number; discount: number }[]
   migrations(): string[]
+  /** Writes the database as it is now into a file, whoever writes meanwhile. */
+  copyDatabase(to: string): Promise<void>
   balancer(): Promise<BalancerState>
   setWeights(weights: Shares): Promise<void>
   /** Process ids of everything that runs. */
@@ -41,6 +43,8 @@ export interface World extends AsyncDisposable {
 interface DeployHooks {
   /** Before anything is touched. */
   begun?(): Promise<void>
+  /** Once nobody is served any more, before the migrations. */
+  drained?(): Promise<void>
   /** Right after the migrations, before any user is served. */
   migrated?(): Promise<void>
   /** Once users are served by the new release. */
@@ -174,6 +178,7 @@ function worldOf(paths: Paths, ports: Ports, secret: string): World {
     ordersInDb: () => ordersIn(paths),
     discountsInDb: () => discountsIn(paths),
     migrations: () => migrationsIn(paths),
+    copyDatabase: to => copyDatabase(paths, to),
     balancer: async () => (await readBalancer(adminUrl)).state,
     setWeights: weights => setWeights(adminUrl, weights),
     pids: () =>
@@ -189,6 +194,7 @@ async function deploy(paths: Paths, adminUrl: string, secret: string, to: Versio
   await hooks.begun?.()
   const folder = await unpackRelease(paths, to)
   await drain(adminUrl)
+  await hooks.drained?.()
   await dbmate(paths, folder, 'up')
   await hooks.migrated?.()
   await checkOutConfig(paths, to)

@@ -44,9 +44,12 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
   const dir = await mkdtemp(join(tmpdir(), 'backout-mariadb-'))
   const [data, socket] = [join(dir, 'data'), join(dir, 's')]
   const user = `--user=${userInfo().username}`
+  // A server that starts removes what it takes for its own leftovers there: another server's temporary tables, too.
+  const scratch = `--tmpdir=${dir}`
   const make = [
     '--no-defaults',
     user,
+    scratch,
     `--datadir=${data}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
@@ -56,6 +59,7 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
   const args = [
     '--no-defaults',
     user,
+    scratch,
     `--datadir=${data}`,
     `--socket=${socket}`,
     `--port=${port}`,

@@ -1,6 +1,9 @@
 import { styleText } from 'node:util'
 import type { Summary } from '../load.ts'
 import { NEW, OLD, type World } from '../world.ts'
+import type { Restored } from './finale.ts'
+import { restoreLines, restorePromises } from './restored.ts'
+import { same } from './same.ts'
 import { heading, print, seconds } from './text.ts'
 
 /** Everything that was measured, for the promises to be held against. */
@@ -20,6 +23,7 @@ export interface Facts {
     readonly lost: readonly { id: number; discount: number }[]
   }
   readonly report: string
+  readonly restored: Restored
   /** Processes of the shop that are still alive after its teardown. */
   readonly left: readonly number[]
 }
@@ -48,6 +52,7 @@ export function judge(facts: Facts, took: string): boolean {
   print(
     `values lost              ${discounts.lost.length} (the plan listed ${discounts.listed.map(l => `${l.count} ${l.unit} of ${l.what}`).join(', ') || 'none'})`,
   )
+  for (const line of restoreLines(facts.restored)) print(line)
   print(`report                   ${facts.report}`)
   print(`the whole demo           ${took}`)
   heading('Promised')
@@ -71,6 +76,7 @@ export function judge(facts: Facts, took: string): boolean {
     ),
     promise('no request failed by going back', failures === 0),
     promise('users were served again', Number.isFinite(facts.healthyMs)),
+    ...restorePromises(facts.restored).map(({ text, kept }) => promise(text, kept)),
     promise('nothing is left running', facts.left.length === 0),
   ]
   return kept.every(Boolean)
@@ -89,10 +95,4 @@ function versions(served: Record<string, string | null>): string {
 
 function values(served: Record<string, string | null>): number {
   return Object.keys(served).length
-}
-
-function same(a: readonly { id: number; discount: number }[], b: readonly { id: number; discount: number }[]): boolean {
-  const text = (all: typeof a) =>
-    JSON.stringify(all.map(({ id, discount }) => [id, discount]).toSorted((x, y) => Number(x[0]) - Number(y[0])))
-  return text(a) === text(b)
 }

@@ -1,4 +1,5 @@
-import { DatabaseSync } from 'node:sqlite'
+import { copyFile, rename } from 'node:fs/promises'
+import { backup, DatabaseSync } from 'node:sqlite'
 import type { Paths } from './paths.ts'
 import { run } from './run.ts'
 
@@ -80,6 +81,26 @@ export function migrationsIn(paths: Paths): string[] {
       .all()
       .map(row => String(row.version)),
   )
+}
+
+/** Writes the database as it is at one moment into a file of its own. */
+export async function copyDatabase(paths: Paths, to: string): Promise<void> {
+  const db = new DatabaseSync(paths.database, { readOnly: true, timeout: 5000 })
+  try {
+    await backup(db, to)
+  } finally {
+    db.close()
+  }
+}
+
+/** Puts a copy in the place of the database, which is kept as `aside`. Nobody may have it open. */
+export async function putDatabase(paths: Paths, copy: string, aside: string): Promise<void> {
+  for (const end of ['-wal', '-shm', '']) {
+    await rename(`${paths.database}${end}`, `${aside}${end}`).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT' || end === '') throw error
+    })
+  }
+  await copyFile(copy, paths.database)
 }
 
 function read<T>(paths: Paths, ask: (db: DatabaseSync) => T): T {

@@ -16,6 +16,7 @@ import { mysqlSettings } from './config.ts'
 import { DUMP, dump } from './dump.ts'
 import { explained } from './errors.ts'
 import { fitted, load } from './image.ts'
+import { connect } from './session.ts'
 import { ZOO } from './zoo.fixture.ts'
 
 const why = noMariadb()
@@ -173,6 +174,13 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
       code: 'backup_failed',
       next: expect.stringContaining('free space'),
     })
+  })
+
+  it('lets go of a statement at work when it is told to stop', async () => {
+    const stop = new AbortController()
+    await using session = await connect(accessOf(settingsFor('zoo')), 'zoo', stop.signal)
+    setTimeout(() => stop.abort(new Error('enough')), 100)
+    await expect(session.query('SELECT SLEEP(60)')).rejects.toThrow('enough')
   })
 
   it('shows no password to who lists processes, and ends when it is told to', async () => {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { addAbortSignal, type Readable } from 'node:stream'
 import type { Connection, ConnectionOptions, ResultSetHeader } from 'mysql2/promise'
 import { reveal } from '../../core/secret.ts'
 import type { Row } from '../../data/engine.ts'
@@ -138,8 +139,8 @@ async function pin(link: Connection, access: Access, mode: string): Promise<Flav
 
 /** What the driver can beyond its promises: rows as they come, no faster than they are taken. */
 interface Core {
-  query(sql: string): { stream(): AsyncIterable<Row> }
-  execute(sql: string, values: readonly unknown[]): { stream(): AsyncIterable<Row> }
+  query(sql: string): { stream(): Readable }
+  execute(sql: string, values: readonly unknown[]): { stream(): Readable }
 }
 
 function sessionOn(
@@ -162,8 +163,8 @@ function sessionOn(
     signal.throwIfAborted()
     access.before?.(sql)
     try {
-      const [answer] =
-        values === undefined || values.length === 0 ? await link.query(sql) : await link.execute(sql, values.map(bound))
+      const plain = values === undefined || values.length === 0
+      const [answer] = await orAborted(plain ? link.query(sql) : link.execute(sql, values.map(bound)), signal)
       return answer
     } catch (error) {
       signal.throwIfAborted()
@@ -182,7 +183,7 @@ function sessionOn(
       const core = link as unknown as { connection: Core }
       try {
         const sent = values.length === 0 ? core.connection.query(sql) : core.connection.execute(sql, values.map(bound))
-        for await (const one of sent.stream()) await row(one)
+        for await (const one of addAbortSignal(signal, sent.stream())) await row(one as Row)
       } catch (error) {
         signal.throwIfAborted()
         throw explained(name, error)
@@ -195,6 +196,19 @@ function sessionOn(
       await stopping
       access.own.delete(id)
     },
+  }
+}
+
+/** The driver never answers a statement whose connection was destroyed while it ran. */
+async function orAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const stop = () => reject(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  answer.catch(() => {})
+  try {
+    return await Promise.race([answer, promise])
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
 }
 

@@ -24,6 +24,7 @@ const SERVERS = {
   // The server without its service.
   mariadbd: ['mariadb-server-core'],
   'mariadb-dump': ['mariadb-client'],
+  sqlite3: ['sqlite3'],
 }
 
 packages()

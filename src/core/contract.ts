@@ -62,8 +62,16 @@ export interface Target<Pin = unknown> extends AsyncDisposable {
   migrated?(act: MigratedAct): Promise<Backup | null>
   /** Compares what is there with what was captured, to the row where asked. Changes nothing; may load a backup beside. */
   compare?(question: CompareQuestion<Pin>): Promise<Compared>
+  /** Tools, rights and settings that capturing and going back need, looked at ahead. Reads only; throws when it cannot be asked. */
+  ready?(signal: AbortSignal): Promise<Readiness>
   /** What can be gone back to where nothing was ever captured: release folders, tags, backups found. Newest first. */
   remembered?(signal: AbortSignal): Promise<Remembered<Pin>[]>
+}
+
+export interface Readiness {
+  /** What was asked and is as it should be. For people. */
+  readonly well: readonly string[]
+  readonly findings: readonly Finding[]
 }
 
 export interface Rung {

@@ -4,6 +4,13 @@ import type { Fingerprint } from './fingerprint.ts'
 import type { Rename } from './renames.ts'
 import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
 
+export const DATABASE_KINDS = ['postgres', 'mysql', 'sqlite'] as const
+export type DatabaseKind = (typeof DATABASE_KINDS)[number]
+
+export function isDatabase(kind: string): kind is DatabaseKind {
+  return DATABASE_KINDS.some(known => known === kind)
+}
+
 /**
  * What a database system is to Backout. An adapter describes one database by it; what all databases share (the rungs,
  * proofs, losses, carry-forward) is built on nothing else. Tables are named as in `SchemaShape`: `orders` in the schema
@@ -51,6 +58,8 @@ export interface Engine extends AsyncDisposable {
   freeBytes(signal: AbortSignal): Promise<number | null>
   /** Opens the live database for carrying data forward into it. null: there are no images, `ours` alone is asked of. */
   merging(images: Images | null, job: Job): Promise<Merger>
+  /** Asks the server and this machine whether tools and rights suffice for all of the above. Reads only. */
+  ready?(signal: AbortSignal): Promise<Ready>
   /** The content of a backup where it lies, for a system that can read it without loading it. Not where it was altered. */
   peek?(backup: Backup): Promise<Image>
   /**
@@ -67,6 +76,22 @@ export interface Engine extends AsyncDisposable {
     backup: Backup,
     column: Mended,
   ): { readonly where: string; readonly copy: string; readonly sql: readonly string[] }
+}
+
+export interface Ready {
+  /** What was asked and is as it should be. For people. */
+  readonly well: readonly string[]
+  readonly lacks: readonly Lack[]
+}
+
+export interface Lack {
+  /** What cannot be done without it: making and proving a backup, restoring, carrying forward. `comfort`: all is done, but worse. */
+  readonly for: 'capture' | 'restore' | 'carry' | 'comfort'
+  /** Stable name in snake_case. */
+  readonly code: string
+  readonly what: string
+  /** The statement or the program that helps. */
+  readonly remedy: string
 }
 
 /** A column whose content is to be taken from a backup, where it has another name. */
@@ -255,7 +280,7 @@ export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' |
 
 /** How SQL is said. Whatever is not asked here is standard SQL. */
 export interface Dialect {
-  readonly kind: 'postgres' | 'mysql' | 'sqlite'
+  readonly kind: DatabaseKind
   quote(name: string): string
   /** Stands for the nth of the values given to a query, from 1: "$1", "?". */
   parameter(n: number): string

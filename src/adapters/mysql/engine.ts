@@ -8,6 +8,7 @@ import { holdersOf } from './holders.ts'
 import { besideName, besideOf, imageOf, load, stateOf } from './image.ts'
 import { MysqlMerger } from './merging.ts'
 import { text } from './names.ts'
+import { ready } from './ready.ts'
 import { type Access, connect, nameOf, WRITE_MODE } from './session.ts'
 import { inSnapshot } from './snapshot.ts'
 import { isSwapped, swap } from './swap.ts'
@@ -60,6 +61,7 @@ export function mysqlEngine(settings: MysqlSettings, baseDir: string): Engine {
       return (await isSwapped(db, name)) ? imageOf(live, name) : null
     },
     freeBytes: async () => null,
+    ready: signal => ready(settings, live, scratch, signal),
     async merging(images: Images | null, job: Job) {
       const db = await connect(live, database, job.signal, WRITE_MODE)
       return new MysqlMerger(db, live, database, images, job)

@@ -19,8 +19,10 @@ function value(text: string, type: string): string {
 const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`
 const FIXED = new RegExp(String.raw`^${LITERAL}(?:::[\w ."]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?$`, 'i')
 
-function fixedDefault(sql: string | null): string | null {
-  return sql !== null && FIXED.test(sql) && !/^NULL\b/i.test(sql) ? sql : null
+/** As the column keeps it: a default of 0 is 0.00 in a column of numeric(10,2). */
+function fixedDefault(sql: string | null, type: string): string | null {
+  if (sql === null || !FIXED.test(sql) || /^NULL\b/i.test(sql)) return null
+  return `CAST(${sql} AS ${type.replace(/ COLLATE .*$/, '')})`
 }
 
 function iso(column: string, type: string): string | null {

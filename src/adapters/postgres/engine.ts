@@ -9,6 +9,7 @@ import { foundCopy, load, type Loading } from './load.ts'
 import { openMerging } from './merging.ts'
 import { libpqEnv, placesOf, shownPlace, urlOf } from './place.ts'
 import { inSnapshot, type Source, systemOf } from './reader.ts'
+import { ready } from './ready.ts'
 import { openSession, type Session } from './session.ts'
 import { keptUnder, setAsideBy, swap } from './swap.ts'
 
@@ -39,6 +40,7 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
     swap: (mark, job) => swap(loading, mark, job),
     kept: (mark, signal) => keptUnder(loading, mark, signal),
     freeBytes: signal => asking(signal, session => freeBytes(session, live)),
+    ready: signal => ready(settings, places, source, signal),
     async merging(images, job) {
       const merger = await openMerging(source, images, job)
       quiet = merger.quiet

@@ -39,6 +39,24 @@ describe.skipIf(missing !== null)(`A4: the schema of PostgreSQL${missing === nul
     expect(Object.keys(zoo.schema.tables['wide']?.columns ?? {})).toHaveLength(1600)
   })
 
+  it('takes a default for what the column makes of it: such values are none that somebody wrote', async () => {
+    await server.sql('CREATE DATABASE fixed')
+    await server.sql(
+      `CREATE TABLE t (n numeric(10,2) DEFAULT 0, c char(4) DEFAULT 'a', k text COLLATE "C" DEFAULT 'x', at timestamp(0) DEFAULT '2026-01-01',
+         moving timestamptz DEFAULT now()); INSERT INTO t DEFAULT VALUES; INSERT INTO t (n, c, k, at) VALUES (0.01, 'b', 'X', '2026-01-02')`,
+      'fixed',
+    )
+    const engine = engineOf(server, 'fixed')
+    const { dialect } = engine
+    const columns = (await look(engine)).schema.tables['t']?.columns ?? {}
+    const fixed = Object.entries(columns).map(([name, c]) => [name, dialect.fixedDefault(c.default, c.type)] as const)
+    const counts = fixed.flatMap(([name, same]) =>
+      same === null ? [] : [`count(*) FILTER (WHERE ${dialect.differs(name, same)})::int AS ${name}`],
+    )
+    const rows = await engine.reading(never, db => db.query(`SELECT ${counts.join(', ')} FROM t`))
+    expect(rows).toEqual([{ n: 1, c: 1, k: 1, at: 1 }])
+  })
+
   it('knows types, defaults, generated and identity columns, collations', () => {
     const columns = zoo.schema.tables['zoo']?.columns ?? {}
     expect(columns['scaled']).toMatchObject({ type: 'numeric(12,4)', nullable: true, default: null, generated: false })

@@ -20,9 +20,9 @@ export interface Survey {
   readonly slots: string[]
 }
 
-const OURS = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^${OWN}'`
+export const OURS = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname !~ '^${OWN}'`
 
-const list = (select: string) => `(SELECT coalesce(json_agg(x ORDER BY x), '[]') FROM (${select}) AS s(x))`
+export const list = (select: string) => `(SELECT coalesce(json_agg(x ORDER BY x), '[]') FROM (${select}) AS s(x))`
 
 const ROLES = `SELECT DISTINCT pg_get_userbyid(r) FROM (
     SELECT unnest(ARRAY[c.relowner] || (SELECT array_agg(a.grantee) FROM aclexplode(c.relacl) a)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${OURS}

@@ -5,6 +5,7 @@ import { componentChecks } from '../doctor/components.ts'
 import { homeChecks, keyChecks } from '../doctor/home.ts'
 import { machineChecks } from '../doctor/machine.ts'
 import { probeChecks } from '../doctor/probes.ts'
+import { readyChecks } from '../doctor/ready.ts'
 import { releaseChecks } from '../doctor/releases.ts'
 import { runChecks } from '../doctor/runs.ts'
 import { settingsChecks } from '../doctor/settings.ts'
@@ -73,12 +74,14 @@ async function openedChecks(environment: Environment): Promise<Check[]> {
   const { config, home, clock } = environment
   const keys = await guarded('home', () => keyChecks(config, home, clock.now()))
   const runs = await guarded('runs', () => runChecks(environment))
+  const { signal } = new AbortController()
   const components = await guarded('components', async () =>
-    componentChecks(environment, await observeAll(environment, targets, new AbortController().signal)),
+    componentChecks(environment, await observeAll(environment, targets, signal)),
   )
+  const ready = await readyChecks(config, targets, components, signal)
   const releases = await guarded('releases', () => releaseChecks(environment, targets))
   const probes = await guarded('probes', () => probeChecks(environment))
-  return [...keys, ...components, ...releases, ...probes, ...runs]
+  return [...keys, ...components, ...ready, ...releases, ...probes, ...runs]
 }
 
 /** A plan finds some things again that were found before: the graver of both is told. */

@@ -37,6 +37,8 @@ type State = Readonly<Record<string, unknown>>
 function lacking(kind: string, id: string, settings: Settings, { state, summary }: Observation): Check[] {
   if (state === null || typeof state !== 'object' || Array.isArray(state)) return []
   switch (kind) {
+    case 'postgres':
+    case 'mysql':
     case 'sqlite':
       return database(id, settings, state, summary)
     case 'env-file':
@@ -50,15 +52,17 @@ function lacking(kind: string, id: string, settings: Settings, { state, summary 
 }
 
 function database(id: string, settings: Settings, state: State, summary: string): Check[] {
-  if (state['file'] !== 'ok') {
-    const remedy = 'name the database file in `path:`, or bring it back'
-    return [say('problem', 'database_missing', `${id}: ${summary}: ${String(settings['path'])}`, remedy, id)]
+  const file = settings['path']
+  if ((state['file'] ?? state['database']) !== 'ok') {
+    const remedy = file === undefined ? 'name the database in `database:`' : 'name the database file in `path:`'
+    const where = typeof file === 'string' ? `: ${file}` : ''
+    return [say('problem', 'database_missing', `${id}: ${summary}${where}`, `${remedy}, or bring it back`, id)]
   }
   const level = state['level'] as { tool: string | null; applied: readonly string[] }
   const { down } = (settings['migrations'] ?? {}) as Settings
   if (level.tool === null || down !== undefined) return []
   const own = BOOKKEEPING.find(b => b.tool === level.tool)?.down ?? null
-  const what = `${id}: \`migrations.down\` is not set, so only a restore undoes a migration, and what was written since is lost`
+  const what = `${id}: \`migrations.down\` is not set, so only a restore undoes a migration, and what was written since has to be carried forward`
   const remedy =
     own === null
       ? `${level.tool} cannot undo a migration: set a command of your own that undoes $BACKOUT_MIGRATION`

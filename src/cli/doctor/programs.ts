@@ -3,6 +3,7 @@ import { access, stat } from 'node:fs/promises'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import type { Config } from '../../config/load.ts'
 import type { Text } from '../../core/secret.ts'
+import { isDatabase } from '../../data/engine.ts'
 
 /** A program that a component, hook or probe starts on this machine. */
 export interface Wanted {
@@ -69,7 +70,7 @@ const LINES: Readonly<Record<string, readonly string[]>> = {
 
 function linesOf(kind: string, settings: Settings): { argv: unknown; cwd: string }[] {
   const lines = (LINES[kind] ?? []).map(key => ({ argv: settings[key], cwd: textOf(settings['cwd']) }))
-  if (kind !== 'sqlite') return lines
+  if (!isDatabase(kind)) return lines
   const migrations = (settings['migrations'] ?? {}) as Settings
   const elsewhere = migrations['runIn'] !== undefined
   return elsewhere ? lines : [...lines, { argv: migrations['down'], cwd: textOf(migrations['cwd']) }]

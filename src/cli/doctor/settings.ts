@@ -1,5 +1,6 @@
 import type { Config } from '../../config/load.ts'
 import { Graph } from '../../core/graph.ts'
+import { isDatabase } from '../../data/engine.ts'
 import { type Check, plural, saying } from './check.ts'
 
 const say = saying('configuration')
@@ -94,7 +95,7 @@ type Settings = Readonly<Record<string, unknown>>
 /** What can be told of each component before it is asked. */
 function componentChecks(config: Config): Check[] {
   return Object.entries(config.components).flatMap(([id, { adapter, settings }]) => {
-    if (adapter.kind === 'sqlite') return writers(config, id, settings as Settings)
+    if (isDatabase(adapter.kind)) return writers(config, id, settings as Settings)
     const unverified = adapter.kind === 'command' && (settings as Settings)['verify'] === undefined
     if (!unverified) return []
     const what = `${id} has no \`verify\`: after an interruption a person must say whether \`apply\` took effect`

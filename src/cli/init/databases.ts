@@ -155,7 +155,8 @@ function serverParagraph(
   kinds: readonly string[],
 ): Paragraph {
   if (kinds.includes(kind)) {
-    return { title, lines: [`package.json has ${by.join(', ')}. Add a component: docs/adapters/${kind}.md`] }
+    const what = `package.json has ${by.join(', ')}. Fill this in below \`components:\`; docs/adapters/${kind}.md has the rest:`
+    return { title, lines: [what, ...serverComponent(kind)] }
   }
   return {
     title,
@@ -164,4 +165,19 @@ function serverParagraph(
       'schema as they are. Until then a `command` component can call your own backup and restore.',
     ],
   }
+}
+
+/** To be filled in: where the server is and which login Backout may use stands in no file that is safe to read. */
+function serverComponent(kind: string): string[] {
+  return [
+    '  db:',
+    `    adapter: ${kind}`,
+    '    settings:',
+    '      host: 127.0.0.1',
+    '      database: NAME',
+    '      user: backout             # `backout doctor` names the rights that it lacks',
+    '      password: ${env:DB_PASSWORD}',
+    '      migrations:',
+    '        down: COMMAND           # undoes one migration, $BACKOUT_MIGRATION',
+  ]
 }

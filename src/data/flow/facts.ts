@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Backup } from '../../core/contract.ts'
-import type { Dialect } from '../engine.ts'
+import { DATABASE_KINDS, type Dialect } from '../engine.ts'
 import { dumpedShape } from '../dumped.ts'
 import { fingerprintShape } from '../fingerprint.ts'
 import { renameShape } from '../renames.ts'
@@ -9,7 +9,7 @@ import { type DatabasePin, levelShape } from './settings.ts'
 
 /** What a backup of a database knows of itself. */
 const backupFacts = z.object({
-  kind: z.enum(['postgres', 'mysql', 'sqlite']),
+  kind: z.enum(DATABASE_KINDS),
   identity: z.string(),
   at: z.string(),
   level: levelShape,

@@ -22,6 +22,7 @@ import { compareWith } from './compare-release.ts'
 import { keepMigrated } from './migrated.ts'
 import { observe } from './observe.ts'
 import { propose } from './propose.ts'
+import { ready } from './ready.ts'
 import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
 import { type DatabasePin, type DatabaseSettings, RUNGS, type RungId } from './settings.ts'
 import type { Base, Site } from './site.ts'
@@ -66,6 +67,7 @@ export function databaseTarget(
     verify: (step, act) => verify(site, step, act),
     migrated: act => keepMigrated(site, act),
     compare: question => compareWith(site, question),
+    ready: signal => ready(site, signal),
     remembered: () => remembered(site),
     ...carryTarget(site),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),

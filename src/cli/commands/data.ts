@@ -9,6 +9,7 @@ import { replay as putBack } from '../../data/carry/replay.ts'
 import { eachRow, type ListedRow } from '../../data/carry/rows.ts'
 import { keepSaid, readOutcome, readSaid } from '../../data/carry/state.ts'
 import { carryForward, conflictsIn, type OpenedSource, rowsToCarry } from '../../data/carry/step.ts'
+import type { Job } from '../../data/engine.ts'
 import { typed } from '../prompt.ts'
 import type { Globals } from '../program.ts'
 import { conflictLines, outcomeLines, planLines, replayLines } from '../render/data.ts'
@@ -35,18 +36,7 @@ export function plan(globals: Globals, options: Which & Words & Shown, component
     await using source = await opened(restored, job)
     const said = await saidWith(await readSaid(source.dir), options)
     await keepSaid(source.dir, said)
-    const rows: ListedRow[] = []
-    const made = await planCarry(source, said, job, async ({ ground, pieces }) => {
-      for (const piece of pieces) {
-        await eachRow(
-          ground,
-          piece,
-          `w.done = 0 AND w.take <> 1 AND ${OPEN}`,
-          async row => void rows.push(row),
-          Number(options.show),
-        )
-      }
-    })
+    const { made, rows } = await planned(source, said, job, Number(options.show))
     session.out.data({
       ...made,
       conflicts: options.values ? rows : rows.map(row => ({ ...row, cells: Object.keys(row.cells) })),
@@ -60,6 +50,16 @@ export function plan(globals: Globals, options: Which & Words & Shown, component
     }
     return EXIT.ok
   })
+}
+
+/** The plan as things are now, and of each table so many rows that wait for a word. */
+async function planned(source: OpenedSource, said: CarryOptions, job: Job, show: number) {
+  const rows: ListedRow[] = []
+  const waiting = `w.done = 0 AND w.take <> 1 AND ${OPEN}`
+  const made = await planCarry(source, said, job, async ({ ground, pieces }) => {
+    for (const piece of pieces) await eachRow(ground, piece, waiting, async row => void rows.push(row), show)
+  })
+  return { made, rows }
 }
 
 /** Carries forward what the plan says, keeps the rest, and proves it. */
@@ -103,18 +103,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
     await using source = await opened(restored, job)
     const said = await readSaid(source.dir)
     const kept = await readOutcome(source.dir)
-    const rows: ListedRow[] = []
-    const made = await planCarry(source, said, job, async ({ ground, pieces }) => {
-      for (const piece of pieces) {
-        await eachRow(
-          ground,
-          piece,
-          `w.done = 0 AND w.take <> 1 AND ${OPEN}`,
-          async row => void rows.push(row),
-          Number(options.show),
-        )
-      }
-    })
+    const { made, rows } = await planned(source, said, job, Number(options.show))
     session.out.data({ last: kept, now: made, releases: said.releases })
     session.out.line(
       kept === null

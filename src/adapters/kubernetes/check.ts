@@ -4,13 +4,11 @@ import { goesBack } from './capture.ts'
 import { lifting, suspendedBy, syncs } from './gitops.ts'
 import { type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
-import { type Case, replicasFor } from './propose.ts'
+import { type Case, replicasFor, type Say } from './case.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
 import { rolloutOf } from './status.ts'
 import { differingPaths, referencesOf, refsOf, withImages } from './template.ts'
-
-export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
 /** What stands in the way of a rung, and what going back by it means. Reads only. */
 export async function check(it: Case): Promise<Finding[]> {

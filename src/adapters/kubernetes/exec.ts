@@ -1,18 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { ExecAct, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { Conflict } from './api/errors.ts'
-import {
-  type Container,
-  corePath,
-  type KubeObject,
-  type Pod,
-  type Template,
-  type Workload,
-  workloadPath,
-} from './api/objects.ts'
+import { type Container, corePath, type KubeObject, type Pod, type Template } from './api/objects.ts'
 import { until } from './api/watch.ts'
-import { currentOf, look, lookAt, type Seen } from './look.ts'
+import { currentOf, look, type Seen } from './look.ts'
 import type { Site } from './site.ts'
 import { alive, troubleOf } from './status.ts'
 import { LEFT, pinnedRef, runningIn } from './template.ts'
@@ -37,12 +28,7 @@ export async function exec(
   const name = `backout-${createHash('sha256').update(act.idem).digest('hex').slice(0, 20)}`
   const path = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
   await unlessGoing(site, `${path}/${name}`, act)
-  if ((await site.client.get(`${path}/${name}`, act.signal)) === null) {
-    const { template, pods } = await artefact(site, side, act)
-    act.signal.throwIfAborted()
-    act.guard()
-    await create(site, path, name, jobOf(site, name, template, pods, argv, act), act)
-  }
+  await begin(site, side, name, argv, act)
   const limit = AbortSignal.timeout(act.limitMs ?? site.config.limits.exec)
   try {
     return await result(site, name, AbortSignal.any([act.signal, limit]), act)
@@ -111,11 +97,6 @@ function goneBackTo(seen: Seen): { template: Template; pods: readonly Pod[] } | 
   return { template: current.template, pods: current.pods }
 }
 
-interface Made {
-  readonly job: KubeObject
-  readonly secret: KubeObject | null
-}
-
 function jobOf(
   site: Site,
   name: string,
@@ -123,7 +104,7 @@ function jobOf(
   pods: readonly Pod[],
   argv: readonly string[],
   act: ExecAct,
-): Made {
+): KubeObject {
   const { spec } = template
   const wanted = site.config.container
   const base = spec.containers.find(c => wanted === undefined || c.name === wanted)
@@ -148,13 +129,12 @@ function jobOf(
     labels: { 'app.kubernetes.io/managed-by': 'backout', 'backout.dev/job': name },
     annotations: { 'sidecar.istio.io/inject': 'false' },
   }
-  const job = {
+  return {
     apiVersion: 'batch/v1',
     kind: 'Job',
     metadata,
     spec: { backoffLimit: 0, ttlSecondsAfterFinished: KEPT_S, template: { metadata: meta, spec: podSpec } },
   }
-  return { job, secret }
 }
 
 function containerOf(
@@ -185,18 +165,29 @@ function secretOf(site: Site, name: string, env: Readonly<Record<string, string>
   }
 }
 
-/** The Job first, whose pod waits for its Secret: an orphan of either kind goes with the Job. */
-async function create(site: Site, path: string, name: string, { job, secret }: Made, act: ExecAct): Promise<void> {
-  try {
-    const made = await site.client.post<KubeObject>(path, job, act.signal)
-    if (secret === null) return
-    const owner = { apiVersion: 'batch/v1', kind: 'Job', name, uid: made.metadata.uid }
-    const owned = { ...secret, metadata: { ...secret.metadata, ownerReferences: [owner] } }
+/** The Job first, whose pod waits for its Secret: it belongs to the Job, and goes with it. */
+async function begin(
+  site: Site,
+  side: 'from' | 'to',
+  name: string,
+  argv: readonly string[],
+  act: ExecAct,
+): Promise<void> {
+  const path = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
+  let job = await site.client.get(`${path}/${name}`, act.signal)
+  if (job === null) {
+    const { template, pods } = await artefact(site, side, act)
+    act.signal.throwIfAborted()
     act.guard()
-    await site.client.post(corePath(site.namespace, 'secrets'), owned, act.signal)
-  } catch (error) {
-    if (!(error instanceof Conflict)) throw error
+    job = await site.client.post(path, jobOf(site, name, template, pods, argv, act), act.signal)
   }
+  const secret = secretOf(site, name, act.env ?? {})
+  const secrets = corePath(site.namespace, 'secrets')
+  if (secret === null || (await site.client.get(`${secrets}/${name}`, act.signal)) !== null) return
+  const owner = { apiVersion: 'batch/v1', kind: 'Job', name, uid: job.metadata.uid }
+  act.guard()
+  const owned = { ...secret, metadata: { ...secret.metadata, ownerReferences: [owner] } }
+  await site.client.post(secrets, owned, act.signal)
 }
 
 async function result(site: Site, name: string, signal: AbortSignal, act: ExecAct): Promise<ExecResult> {

@@ -1,6 +1,5 @@
 import type { KubeObject } from './api/objects.ts'
-import type { Say } from './check.ts'
-import type { Case } from './propose.ts'
+import type { Case, Say } from './case.ts'
 import { digestOf } from './template.ts'
 
 interface Node extends KubeObject {

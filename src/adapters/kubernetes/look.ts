@@ -123,7 +123,7 @@ async function list<T extends Service | Workload | Autoscaler | Pod | ReplicaSet
   path: string,
   signal: AbortSignal,
 ): Promise<T[]> {
-  return (await client.list<T>(path, signal))?.items ?? []
+  return ((await client.list(path, signal))?.items ?? []) as T[]
 }
 
 async function oneByOne(site: Site, objects: readonly Named[], signal: AbortSignal): Promise<Seen[]> {

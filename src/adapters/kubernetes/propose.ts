@@ -9,47 +9,17 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
+import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
-import { type GitOwner, ownersOf, syncs } from './gitops.ts'
-import {
-  differs,
-  exactImages,
-  fingerprint,
-  type Goal,
-  goalsOf,
-  digestsOf,
-  leftover,
-  revisionFor,
-  towardGoal,
-} from './goals.ts'
-import { readConfigs, type World } from './look.ts'
-import { boundsOf, configMac, isScaled, shortRef, worldOf } from './observe.ts'
+import { syncs } from './gitops.ts'
+import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
+import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
 import { alive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
 import { refsOf } from './template.ts'
-
-export interface Asked {
-  readonly stop: boolean
-  readonly redeploy: boolean
-}
-
-/** All that a proposal is made of. */
-export interface Case {
-  readonly site: Site
-  readonly world: World
-  readonly question: Question<KubernetesPin>
-  readonly rung: RollArgs['rung']
-  readonly asked: Asked
-  readonly goals: readonly Goal[]
-  /** Those that something is done to. */
-  readonly changing: readonly Goal[]
-  readonly owners: readonly GitOwner[]
-  /** ConfigMaps and Secrets that are not as pinned, by id; the hash of today's content, null where it is gone. */
-  readonly configs: ReadonlyMap<string, string | null>
-}
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
@@ -87,58 +57,6 @@ function otherCluster(site: Site, { to, from, release }: Question<KubernetesPin>
     what: `${release} was captured from ${to.identity} at ${to.server}, and this is ${from.identity} at ${server} (context ${context})`,
     remedy: 'set `context:` and `namespace:` of the component as they were, or use a release of this cluster',
   }
-}
-
-async function caseOf(site: Site, question: Question<KubernetesPin>): Promise<Case> {
-  const { from, to, needs, signal } = question
-  const rung = question.rung as RollArgs['rung']
-  const world = await worldOf(site, from, signal)
-  const asked = {
-    stop: needs.some(n => n.of === site.component && n.what === 'stopped'),
-    redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
-  }
-  const [goals, owners, configs] = await Promise.all([
-    goalsOf(world, to, site.ctx.vault),
-    ownersOf(site, world, signal),
-    changedConfigs(site, world, to, signal),
-  ])
-  const all = asked.stop || asked.redeploy
-  const changing = goals.filter(
-    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts(site, goal, configs),
-  )
-  return { site, world, question, rung, asked, goals, changing, owners, configs }
-}
-
-async function changedConfigs(
-  site: Site,
-  world: World,
-  to: KubernetesPin,
-  signal: AbortSignal,
-): Promise<Map<string, string | null>> {
-  const unread = Object.keys(to.configs).filter(id => !world.configs.has(id))
-  const more = await readConfigs(site, unread, signal)
-  const entries = Object.entries(to.configs).flatMap(([id, { mac }]): [string, string | null][] => {
-    const now = configMac(world.configs.get(id) ?? more.get(id) ?? null, site.ctx.vault)
-    return now === mac ? [] : [[id, now]]
-  })
-  return new Map(entries)
-}
-
-/** Pods read their configuration when they start: those that run the release already would keep the bad one. */
-function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
-  const { pinned, sameTemplate } = goal
-  if (!pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
-  return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(alive) === true
-}
-
-/** How many pods it is to have; null: as many as there are. */
-export function replicasFor(site: Site, world: World, { seen, pinned }: Goal): number | null {
-  if (pinned.replicas === null || isScaled(world, seen.id)) {
-    // Scaled to nothing, an autoscaler does not bring it back.
-    return seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0 ? Math.max(1, pinned.replicas ?? 1) : null
-  }
-  const now = seen.object?.spec.replicas ?? 0
-  return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas
 }
 
 interface Steps {

@@ -1,7 +1,6 @@
 import { corePath, type KubeObject, type PodSpec } from './api/objects.ts'
-import type { Say } from './check.ts'
 import type { Goal } from './goals.ts'
-import type { Case } from './propose.ts'
+import type { Case, Say } from './case.ts'
 import { containersOf } from './template.ts'
 
 interface Quota extends KubeObject {
@@ -19,15 +18,15 @@ export async function quotas(it: Case, say: Say): Promise<void> {
   const { site, question, changing } = it
   if (changing.length === 0) return
   const [list, budgets] = await Promise.all([
-    site.client.list<Quota>(corePath(site.namespace, 'resourcequotas'), question.signal).catch(() => null),
+    site.client.list(corePath(site.namespace, 'resourcequotas'), question.signal).catch(() => null),
     site.client
-      .list<Budget>(`/apis/policy/v1/namespaces/${site.namespace}/poddisruptionbudgets`, question.signal)
+      .list(`/apis/policy/v1/namespaces/${site.namespace}/poddisruptionbudgets`, question.signal)
       .catch(() => null),
   ])
   // A quota that may not be read is found out by the rollout.
   for (const goal of changing) {
-    for (const quota of list?.items ?? []) checkQuota(goal, quota, say)
-    for (const budget of budgets?.items ?? []) checkBudget(goal, budget, say)
+    for (const quota of list?.items ?? []) checkQuota(goal, quota as Quota, say)
+    for (const budget of budgets?.items ?? []) checkBudget(goal, budget as Budget, say)
   }
 }
 

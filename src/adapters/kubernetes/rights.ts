@@ -1,8 +1,7 @@
 import type { KubeObject } from './api/objects.ts'
 import { goesBack } from './capture.ts'
-import type { Say } from './check.ts'
 import { syncs } from './gitops.ts'
-import type { Case } from './propose.ts'
+import type { Case, Say } from './case.ts'
 import { eachOf, type Site } from './site.ts'
 
 export interface Right {

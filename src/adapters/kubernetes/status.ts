@@ -86,6 +86,11 @@ export function alive(pod: Pod): boolean {
   return pod.metadata.deletionTimestamp === undefined
 }
 
+/** It runs nothing any more, though its object is still there. */
+export function ended({ status }: Pod): boolean {
+  return status?.phase === 'Succeeded' || status?.phase === 'Failed'
+}
+
 export function ready({ status }: Pod): boolean {
   return status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
 }

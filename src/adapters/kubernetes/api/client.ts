@@ -44,11 +44,8 @@ export class Client {
   }
 
   /** All of a collection, in one consistent view. A collection that the server does not have is null. */
-  async list<T extends KubeObject = KubeObject>(
-    path: string,
-    signal: AbortSignal,
-  ): Promise<{ items: T[]; resourceVersion: string } | null> {
-    const items: T[] = []
+  async list(path: string, signal: AbortSignal): Promise<Listed | null> {
+    const items: KubeObject[] = []
     let more = ''
     for (;;) {
       const page = `${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${more}`
@@ -60,7 +57,7 @@ export class Client {
         more = ''
         continue
       }
-      const list = this.#value(answer, { method: 'GET', path }) as unknown as KubeList<T>
+      const list = this.#value(answer, { method: 'GET', path }) as unknown as KubeList
       items.push(...list.items)
       const next = list.metadata.continue
       if (!next) return { items, resourceVersion: list.metadata.resourceVersion ?? '' }
@@ -202,6 +199,11 @@ export class Client {
       throw unreachable(this.session.server, why, error)
     }
   }
+}
+
+export interface Listed {
+  readonly items: KubeObject[]
+  readonly resourceVersion: string
 }
 
 interface Answer {

@@ -27,9 +27,9 @@ interface OwnerReference {
   controller?: boolean
 }
 
-export interface KubeList<T> {
+export interface KubeList {
   metadata: { resourceVersion?: string; continue?: string }
-  items: T[]
+  items: KubeObject[]
 }
 
 export interface Container {

@@ -123,8 +123,8 @@ class Follower {
   #lost(status: KubeObject): void {
     // 410: what came after our version is forgotten. Whatever else it is, listing again is right.
     this.#version = ''
-    if (status['code'] !== 410)
-      throw unreachable(this.#client.session.server, String(status['message'] ?? 'the watch failed'))
+    const { code, message } = status as { code?: number; message?: string }
+    if (code !== 410) throw unreachable(this.#client.session.server, message ?? 'the watch failed')
   }
 }
 
@@ -147,7 +147,10 @@ async function* events(client: Client, path: string, version: string, signal: Ab
     const answer = await request(url, { dispatcher, headers, signal, headersTimeout: 30_000, bodyTimeout: 0 })
     if (answer.statusCode !== 200) {
       const refusal = refusalOf(answer.statusCode, await answer.body.text(), undefined)
-      if (refusal.status === 410) return yield { type: 'ERROR', object: { metadata: { name: '' }, code: 410 } }
+      if (refusal.status === 410) {
+        yield { type: 'ERROR', object: { metadata: { name: '' }, code: 410 } }
+        return
+      }
       if (refusal.status === 401) {
         await client.session.renew(generation)
         throw unreachable(server, refusal.message)

@@ -1,10 +1,9 @@
 import { canonical } from '../../../core/json.ts'
 import type { Pod } from '../api/objects.ts'
 import { currentOf, type Seen } from '../look.ts'
-import { alive } from '../status.ts'
+import { alive, ended } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { bare, digestOf, runningIn } from '../template.ts'
-import { ended } from './wait.ts'
 
 type Proof = {
   readonly is: 'proven' | 'not-yet' | 'wrong'

@@ -14,9 +14,10 @@ import {
 import { configPath, lookAt } from '../look.ts'
 import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
+import { ended } from '../status.ts'
 import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
 import { HALTED, STOPPED } from './desired.ts'
-import { ended, untilNoPods } from './wait.ts'
+import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
 /** Keeps a controller from replacing further pods; putting the template back lets it go on. */

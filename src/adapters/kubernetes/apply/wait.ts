@@ -2,11 +2,11 @@ import type { StepAct } from '../../../core/contract.ts'
 import { systemClock } from '../../../core/clock.ts'
 import { BackoutError } from '../../../core/errors.ts'
 import { redact } from '../../../core/secret.ts'
-import { corePath, type KubeObject, type Pod, selectorText, type Workload, workloadPath } from '../api/objects.ts'
+import { corePath, type Pod, selectorText, type Workload, workloadPath } from '../api/objects.ts'
 import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import type { Site } from '../site.ts'
-import { alive, ready, rolloutOf, type Trouble, troubleOf } from '../status.ts'
+import { alive, ended, ready, rolloutOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
 import { provenBy } from './proof.ts'
@@ -174,9 +174,4 @@ export async function untilNoPods(site: Site, seen: Seen, act: StepAct): Promise
     }
     return true
   })
-}
-
-/** It runs nothing any more, though its object is still there. */
-export function ended(pod: KubeObject & Pick<Pod, 'status'>): boolean {
-  return pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
 }

@@ -16,7 +16,7 @@ interface Change<T extends KubeObject> {
    * What to write, decided anew from what is there after each conflict; null: it is there already. Throws where what is there
    * is not what the plan saw.
    */
-  decide(now: T): readonly PatchOp[] | null | Promise<readonly PatchOp[] | null>
+  readonly decide: (now: T) => readonly PatchOp[] | null | Promise<readonly PatchOp[] | null>
 }
 
 /** Reads, decides, writes only what was read: another writer in between leads to reading and deciding again. */

@@ -22,6 +22,11 @@ const limits = z
     stuck: duration()
       .prefault('90s')
       .describe('How long pods of the release may keep failing before a rollout counts as stuck'),
+    settle: duration()
+      .prefault('3s')
+      .describe(
+        'How long pods without a readiness probe must stay up before they count: a container that starts is ready at once',
+      ),
     stop: duration().prefault('5m').describe('Until all pods of an object are gone'),
     exec: duration().prefault('30m').describe('For a command that runs as a Job'),
   })

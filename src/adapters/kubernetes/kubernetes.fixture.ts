@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { stepAct } from '../../../test/conformance/walk.ts'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { type Cluster, type ClusterOptions, startCluster } from '../../../test/support/kubernetes/index.ts'
 import { type Kubectl, kubectl } from '../../../test/support/kubernetes/kubectl.ts'
-import type { Target } from '../../core/contract.ts'
+import type { Proposal, Question, Target } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
 import { kubernetes } from './index.ts'
 import type { KubernetesPin } from './pin.ts'
 
@@ -135,6 +136,50 @@ export async function running(space: Space, app = 'shop'): Promise<string[]> {
   const isReady = (pod: PodView) => pod.status.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
   const images = (await pods(space, app)).filter(isReady).map(pod => pod.spec.containers[0]?.image.split('@')[0] ?? '')
   return images.sort()
+}
+
+export const signal = new AbortController().signal
+
+/** The release that the namespace serves now, as the pin of a capture. */
+export async function captured(target: Target<KubernetesPin>): Promise<KubernetesPin> {
+  return target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+}
+
+export async function proposed(
+  target: Target<KubernetesPin>,
+  pin: KubernetesPin,
+  rung = 'adopt',
+  more: Partial<Question<KubernetesPin>> = {},
+): Promise<Proposal> {
+  return target.propose({
+    from: await target.observe(signal),
+    to: pin,
+    release: 'v1',
+    rung,
+    needs: [],
+    dependents: [],
+    dependencies: [],
+    upgradedAt: null,
+    mode: 'full',
+    signal,
+    ...more,
+  })
+}
+
+/** Codes of the findings, blockers first in capitals. */
+export function codes({ findings }: Proposal): string[] {
+  return findings.map(f => (f.level === 'blocker' ? f.code.toUpperCase() : f.code)).sort()
+}
+
+/** Applies a proposal's steps in their order; answers what each was verified as. */
+export async function applied(target: Target<KubernetesPin>, proposal: Proposal, run = 'r1'): Promise<string[]> {
+  const verdicts: string[] = []
+  const handles = new Map<string, Json>()
+  for (const step of ordered(proposal)) {
+    await target.apply(step, stepAct(step, run, handles))
+    verdicts.push(`${step.id}: ${(await target.verify(step, stepAct(step, run, handles))).is}`)
+  }
+  return verdicts
 }
 
 export async function rolledOut(space: Space, object: string): Promise<void> {

@@ -43,7 +43,7 @@ describe.skipIf(noKubectl() !== null)(`C5: with kubectl beside ${noKubectl() ?? 
       ]
       await Promise.all([space, other].map(one => one.kubectl.apply(listOf(objects))))
       await rolledOut(space, 'deployment/shop')
-      const settings = { objects: ['deployment/shop'] }
+      const settings = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
       return {
         open: () => space.open(settings),
         openOther: () => other.open(settings),

@@ -109,13 +109,14 @@ export function boundsOf({ spec }: Autoscaler): { min: number; max: number } {
   return { min: spec.minReplicas ?? 1, max: spec.maxReplicas }
 }
 
-function flightOf(seen: Seen): Observation['inFlight'] {
-  if (seen.object === null || !isRolling(seen)) return []
-  const { updated, wanted, paused, failed } = rolloutOf(seen.object)
+/** A release whose pods are not all there and available is none to come back to: it is not captured meanwhile. */
+function flightOf({ object, id }: Seen): Observation['inFlight'] {
+  if (object === null) return []
+  const { updated, wanted, available, paused, failed, complete } = rolloutOf(object)
+  if (complete) return []
   const how = failed !== null ? ', stuck' : paused ? ', paused' : ''
-  return [
-    { what: `the rollout of ${seen.id} (${updated} of ${wanted} pods replaced${how})`, since: null, handled: true },
-  ]
+  const pods = `${updated} of ${wanted} pods replaced, ${available} available`
+  return [{ what: `the rollout of ${id} (${pods}${how})`, since: null, handled: true }]
 }
 
 function detailOf(site: Site, world: World): Json {

@@ -38,9 +38,11 @@ export async function openSession(place: Place): Promise<Session> {
   let config = await load(place)
   let generation = 0
   let renewing: Promise<void> | null = null
+  let asking: Promise<Credentials> | null = null
   const agents = new Agents()
   const context = config.getCurrentContext()
   const renew = async () => {
+    await asking?.catch(() => {})
     config = await load({ ...place, context })
     agents.retire()
     generation++
@@ -49,7 +51,13 @@ export async function openSession(place: Place): Promise<Session> {
     server: serverOf(config),
     context,
     namespace: config.getContextObject(context)?.namespace ?? 'default',
-    credentials: async () => ({ ...(await credentialsOf(config, agents)), generation }),
+    credentials: () => {
+      // All who ask at the same time get one answer: a plugin may take a second, or ask a person.
+      asking ??= credentialsOf(config, agents)
+        .then(found => ({ ...found, generation }))
+        .finally(() => (asking = null))
+      return asking
+    },
     renew: async refused => {
       if (refused !== generation) return
       renewing ??= renew().finally(() => (renewing = null))

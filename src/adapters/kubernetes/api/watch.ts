@@ -8,7 +8,7 @@ type Items = ReadonlyMap<string, KubeObject>
 
 /** The server ends a watch after this; a new one goes on from where it was. */
 const WATCH_S = 290
-const TICK_MS = 1_000
+const TICK_MS = 250
 const QUICK_MS = 200
 
 interface Following {
@@ -20,7 +20,8 @@ interface Following {
 
 /**
  * Follows collections until `check` answers something else than null. A watch that is closed goes on from where it was; where
- * the server has forgotten that (410) everything is listed again. `check` is asked after each change, and every second.
+ * the server has forgotten that (410) everything is listed again. `check` is asked after each change, and
+ * now and then without one.
  */
 export async function until<T>(
   { client, signal, awayMs }: Following,

@@ -47,10 +47,11 @@ async function arrived(
     // The object's word is not enough: its pods are asked what they run.
     const proof = provenBy(await lookAt(site, seen, act.signal), args)
     if (proof.is === 'wrong') throw imageMoved(seen.id, proof.why)
-    if (proof.is === 'proven') return true
+    if (proof.is === 'proven') return patience.settled(object, proof.fresh)
     act.progress({ text: proof.why })
     return false
   }
+  patience.unsettle()
   const troubles = pods.map(troubleOf).filter(trouble => trouble !== null)
   const { updated, wanted, available } = rollout
   const said = troubles[0] === undefined ? '' : `; ${troubles[0].pod}: ${troubles[0].reason}`
@@ -61,7 +62,7 @@ async function arrived(
   })
   if (args.replace !== 'none') await replacePods(site, seen, args, act)
   if (rollout.failed !== null) throw await stuck(site, seen.id, rollout.failed, troubles, act)
-  await patience.with(seen, troubles)
+  await patience.with({ ...seen, pods }, troubles)
   return false
 }
 
@@ -71,6 +72,8 @@ class Patience {
   readonly #args: RollArgs
   readonly #act: StepAct
   #since: number | null = null
+  /** Which pods run, started how often, since when. */
+  #settling: { starts: string; since: number } | null = null
 
   constructor(site: Site, args: RollArgs, act: StepAct) {
     this.#site = site
@@ -78,11 +81,24 @@ class Patience {
     this.#act = act
   }
 
+  /** True once pods whose readiness says nothing have stayed up for a while. */
+  settled({ spec }: Workload, fresh: readonly Pod[]): boolean {
+    const probed = spec.template.spec.containers.every(c => c['readinessProbe'] !== undefined)
+    if (probed || fresh.length === 0) return true
+    const starts = fresh.map(pod => `${pod.metadata.name} ${restartsOf(pod)}`).join()
+    if (this.#settling?.starts !== starts) this.#settling = { starts, since: systemClock.mono() }
+    this.#act.progress({ text: `${fresh.length} pods run; seeing whether they stay up` })
+    return systemClock.mono() - this.#settling.since >= this.#site.config.limits.settle
+  }
+
+  unsettle(): void {
+    this.#settling = null
+  }
+
   async with(seen: Seen & { object: Workload }, troubles: readonly Trouble[]): Promise<void> {
-    if (troubles.length === 0) {
-      this.#since = null
-      return
-    }
+    // One that dies again and again runs for a moment in between: that is no recovery.
+    if (troubles.length === 0 && !seen.pods.some(pod => alive(pod) && restartsOf(pod) > 0)) this.#since = null
+    if (troubles.length === 0) return
     this.#since ??= systemClock.mono()
     const limitMs = this.#site.config.limits.stuck
     if (systemClock.mono() - this.#since < limitMs) return
@@ -100,6 +116,10 @@ class Patience {
         : `pods of the release that is left are not ready, and are not replaced before they are`
     throw await stuck(this.#site, seen.id, why, failing.length > 0 ? failing : troubles, this.#act)
   }
+}
+
+function restartsOf({ status }: Pod): number {
+  return (status?.containerStatuses ?? []).reduce((sum, c) => sum + (c.restartCount ?? 0), 0)
 }
 
 /** A StatefulSet waits for each pod in turn: one of another revision that never gets ready holds it for ever. */

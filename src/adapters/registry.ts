@@ -9,6 +9,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   'git-config': async () => (await import('./git-config/index.ts')).gitConfig as Adapter,
   haproxy: async () => (await import('./haproxy/index.ts')).haproxy as Adapter,
   hosts: async () => (await import('./hosts/index.ts')).hosts as Adapter,
+  kubernetes: async () => (await import('./kubernetes/index.ts')).kubernetes as Adapter,
   mysql: async () => (await import('./mysql/index.ts')).mysql as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,

@@ -179,7 +179,8 @@ function componentOf(c: Chosen): Plan['components'][number] {
 }
 
 function findingsOf({ candidate, proposal }: Chosen): Finding[] {
-  const inFlight = candidate.from.inFlight.map(
+  const unhandled = candidate.from.inFlight.filter(op => op.handled !== true)
+  const inFlight = unhandled.map(
     (op): Finding => ({
       level: 'blocker',
       code: 'in_flight',

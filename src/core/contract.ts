@@ -96,8 +96,11 @@ export interface Observation {
   readonly detail: Json
   /** One line for people: "v1.3.0 on 3 of 3 hosts". */
   readonly summary: string
-  /** Operations that somebody else has under way on this target. */
-  readonly inFlight: readonly { what: string; since: string | null }[]
+  /**
+   * Operations that somebody else has under way on this target: nothing is captured then, and no plan is run. `handled`:
+   * the target's own proposals see to it, by stopping it as a step or by going on with it, and say so in their findings.
+   */
+  readonly inFlight: readonly { what: string; since: string | null; handled?: boolean }[]
 }
 
 export interface Question<Pin> {

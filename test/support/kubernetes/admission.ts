@@ -1,8 +1,9 @@
 import { type Api } from './api.ts'
 import { suffix } from './names.ts'
 import { type Resource } from './resources.ts'
-import { type Fields, isFields, type Meta, type Obj, omit, type Pod, same } from './types.ts'
+import { at, type Fields, isFields, type Meta, type Obj, omit, type Pod, same } from './types.ts'
 
+const TEMPLATE_GENERATION = 'deprecated.daemonset.template.generation'
 const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount'
 
 /** What a new object gets or loses before it is stored: the strategies' PrepareForCreate, and the admission of pods. */
@@ -17,6 +18,8 @@ export function prepare(resource: Resource, object: Obj, api: Api): void {
   }
   if (object.kind === 'Pod') preparePod(object as Pod)
   if (object.kind === 'Service') prepareService(object, api)
+  if (object.kind === 'DaemonSet')
+    object.metadata.annotations = { ...object.metadata.annotations, [TEMPLATE_GENERATION]: '1' }
   if (resource.custom && isFields(object.status) && Object.keys(object.status).length === 0) delete object.status
 }
 
@@ -68,6 +71,8 @@ const CARRIED = ['uid', 'creationTimestamp', 'deletionTimestamp', 'deletionGrace
 export function prepareUpdate(resource: Resource, before: Obj, body: Obj, subresource: string | undefined): Obj {
   const after = subresource === 'status' ? statusOnly(resource, before, body) : specOnly(resource, before, body)
   const metadata: Meta = { ...after.metadata, name: before.metadata.name }
+  if (before.kind === 'DaemonSet')
+    metadata.annotations = { ...metadata.annotations, [TEMPLATE_GENERATION]: templates(before, after) }
   const carried = metadata as unknown as Record<string, unknown>
   for (const field of ['namespace', ...CARRIED] as const) {
     if (before.metadata[field] === undefined) delete carried[field]
@@ -75,8 +80,15 @@ export function prepareUpdate(resource: Resource, before: Obj, body: Obj, subres
   }
   if (body.metadata.managedFields !== undefined) metadata.managedFields = body.metadata.managedFields
   else if (before.metadata.managedFields !== undefined) metadata.managedFields = before.metadata.managedFields
-  if (raises(resource, before, after)) metadata.generation = (before.metadata.generation ?? 0) + 1
+  if (subresource !== 'status' && raises(resource, before, after))
+    metadata.generation = (before.metadata.generation ?? 0) + 1
   return { ...after, metadata }
+}
+
+/** A DaemonSet counts its templates in an annotation, for clients of an API that is long gone. */
+function templates(before: Obj, after: Obj): string {
+  const last = Number(before.metadata.annotations?.[TEMPLATE_GENERATION] ?? 1)
+  return String(same(at(before.spec, 'template'), at(after.spec, 'template')) ? last : last + 1)
 }
 
 function specOnly(resource: Resource, before: Obj, body: Obj): Obj {

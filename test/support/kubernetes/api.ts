@@ -21,7 +21,7 @@ import {
   unsupportedMedia,
 } from './status.ts'
 import { type Store } from './store.ts'
-import { copy, type Fields, isFields, type Meta, type Obj, same } from './types.ts'
+import { copy, type Fields, isFields, type Meta, type Obj, same, withoutNulls } from './types.ts'
 import { validate } from './validate.ts'
 
 export interface Writer {
@@ -127,13 +127,17 @@ export class Api {
   }
 
   #apply(resource: Resource, namespace: string | undefined, name: string, patch: unknown, o: PatchOptions): Obj {
-    if (o.manager === '')
-      throw badRequest(
-        'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-      )
+    if (o.manager === '') {
+      const why = 'fieldManager: Required value: is required for apply patch'
+      throw new ApiError(422, 'Invalid', `PatchOptions.meta.k8s.io "" is invalid: ${why}`)
+    }
     const config = copy(patch) as Obj
     this.#checkType(resource, config)
-    config.metadata = { ...config.metadata, name }
+    if (config.metadata.name !== name) {
+      throw badRequest(
+        `the name of the object (${config.metadata.name ?? ''}) does not match the name on the URL (${name})`,
+      )
+    }
     if (config.metadata.managedFields !== undefined) throw badRequest('metadata.managedFields must be nil')
     const live = this.store.get(resource, namespace, name)
     const by: Manager = { name: o.manager, ...(o.subresource === undefined ? {} : { subresource: o.subresource }) }
@@ -173,8 +177,10 @@ export class Api {
   }
 
   #defaults(resource: Resource, object: Obj): void {
+    if (resource.custom) return
+    if (object.spec !== undefined) object.spec = withoutNulls(object.spec)
     try {
-      if (!resource.custom) fillDefaults(object)
+      fillDefaults(object)
     } catch {
       // A shape that cannot be filled in is refused by name in `validate`.
     }

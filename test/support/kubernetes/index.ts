@@ -4,6 +4,7 @@ import { Api } from './api.ts'
 import { Clock } from './clock.ts'
 import { startControllers } from './controllers/index.ts'
 import { type ControllerManager } from './controllers/manager.ts'
+import { type DefinedName, definition } from './definitions.ts'
 import { Lists } from './http/lists.ts'
 import { ApiServer } from './http/server.ts'
 import { Watches } from './http/watch.ts'
@@ -27,6 +28,8 @@ export interface ClusterOptions {
   readonly backoffMs?: number
   /** How often a watch that asked for them gets bookmarks; a minute in a real API server. */
   readonly bookmarkMs?: number
+  /** CustomResourceDefinitions that are there from the start. */
+  readonly definitions?: readonly DefinedName[]
   /** Namespaces that are there from the start, besides those that every cluster has. */
   readonly namespaces?: readonly string[]
 }
@@ -64,7 +67,7 @@ export async function startCluster(o: ClusterOptions = {}): Promise<Cluster> {
   ]
   for (const [reference, spec] of Object.entries(o.images ?? {})) registry.push(reference, spec)
   const api = new Api(store, resources, clock)
-  const manager = startControllers(api)
+  const manager = startControllers(api, o.backoffMs ?? 500)
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)
   const watches = new Watches(store, clock, o.bookmarkMs ?? 60_000)
@@ -138,6 +141,8 @@ function furnish(api: Api, o: ClusterOptions): void {
   const by = { manager: 'kube-apiserver' }
   const make = (name: string): Obj => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
   for (const name of namespaces) api.create(api.resources.key('/namespaces'), undefined, make(name), by)
+  const definitions = api.resources.key('apiextensions.k8s.io/customresourcedefinitions')
+  for (const name of o.definitions ?? []) api.create(definitions, undefined, definition(name), by)
   for (let i = 1; i <= (o.nodes ?? 2); i += 1) {
     const name = `node-${i}`
     const kind = api.resources.key('/nodes')

@@ -177,6 +177,71 @@ export interface Deployment extends Obj {
   }
 }
 
+export interface StatefulSet extends Obj {
+  spec: {
+    replicas: number
+    selector: LabelSelector
+    template: PodTemplate
+    serviceName?: string
+    podManagementPolicy: 'OrderedReady' | 'Parallel'
+    updateStrategy: { type: 'RollingUpdate' | 'OnDelete'; rollingUpdate?: { partition?: number } }
+    minReadySeconds?: number
+    revisionHistoryLimit: number
+    volumeClaimTemplates?: { metadata: { name: string }; spec: Fields }[]
+  }
+  status: {
+    observedGeneration?: number
+    replicas?: number
+    readyReplicas?: number
+    currentReplicas?: number
+    updatedReplicas?: number
+    availableReplicas?: number
+    currentRevision?: string
+    updateRevision?: string
+    collisionCount?: number
+  }
+}
+
+export interface DaemonSet extends Obj {
+  spec: {
+    selector: LabelSelector
+    template: PodTemplate
+    updateStrategy: { type: 'RollingUpdate' | 'OnDelete'; rollingUpdate?: { maxUnavailable: number | string } }
+    minReadySeconds?: number
+    revisionHistoryLimit: number
+  }
+  status: Record<string, number>
+}
+
+export interface ControllerRevision extends Obj {
+  data: { spec: { template: PodTemplate & { $patch?: string } } }
+  revision: number
+}
+
+export interface Job extends Obj {
+  spec: {
+    parallelism: number
+    completions?: number
+    backoffLimit: number
+    activeDeadlineSeconds?: number
+    ttlSecondsAfterFinished?: number
+    suspend?: boolean
+    selector: LabelSelector
+    template: PodTemplate
+  }
+  status: {
+    active?: number
+    ready?: number
+    terminating?: number
+    succeeded?: number
+    failed?: number
+    startTime?: string
+    completionTime?: string
+    conditions?: Condition[]
+    uncountedTerminatedPods?: Fields
+  }
+}
+
 /** Copies an object, so that the stored one is never changed in place. */
 export function copy<T>(value: T): T {
   return structuredClone(value)
@@ -214,4 +279,12 @@ export function omit<T extends object, K extends keyof T>(object: T, ...names: r
 /** A plain value as text; nothing, and what is no plain value, is the empty text. */
 export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? `${value}` : ''
+}
+
+/** A typed object knows no null: a field that is null is not there. */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (!isFields(value)) return value
+  const entries = Object.entries(value).filter(([, member]) => member !== null && member !== undefined)
+  return Object.fromEntries(entries.map(([name, member]) => [name, withoutNulls(member)]))
 }

@@ -1,9 +1,10 @@
 import { type Api, type PatchType } from '../api.ts'
+import { checkEviction } from '../controllers/disruption.ts'
 import { type DeleteOptions } from '../deletion.ts'
 import { fieldSelector, labelSelector } from '../selectors.ts'
 import { badRequest, methodNotAllowed, unsupportedMedia } from '../status.ts'
 import { type Trouble } from '../trouble.ts'
-import { type Fields, isFields, type Obj } from '../types.ts'
+import { type Fields, isFields, type Obj, type Pod } from '../types.ts'
 import { type Lists } from './lists.ts'
 import { type Asked, decoded, type Target } from './request.ts'
 import { getScale, scaleTo } from './scale.ts'
@@ -125,6 +126,7 @@ export class Verbs {
   }
 
   #evict(asked: Asked, target: Target, name: string): Fields {
+    checkEviction(this.#api, this.#api.get(target.resource, target.namespace, name) as Pod)
     const options = (objectOf(asked) as unknown as { deleteOptions?: DeleteOptions }).deleteOptions ?? {}
     this.#api.delete(target.resource, target.namespace, name, options)
     return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }

@@ -101,7 +101,7 @@ class Watch {
     const now = change.type !== 'DELETED' && matches(change.object)
     const then = change.before !== null && matches(change.before)
     if (now) this.#send(then ? 'MODIFIED' : 'ADDED', change.object)
-    else if (then) this.#send('DELETED', { ...change.before, metadata: change.object.metadata } as Obj)
+    else if (change.before !== null && then) this.#send('DELETED', lastSeen(change.before, change.object))
   }
 
   bookmark(revision: number, annotations?: Record<string, string>): void {
@@ -125,4 +125,10 @@ class Watch {
   #send(type: string, object: Obj): void {
     this.#response.write(`${JSON.stringify({ type, object })}\n`)
   }
+}
+
+/** A deletion shows the object as it was, under the revision of what happened. */
+function lastSeen(before: Obj, object: Obj): Obj {
+  const { resourceVersion = '' } = object.metadata
+  return { ...before, metadata: { ...before.metadata, resourceVersion } }
 }

@@ -115,9 +115,9 @@ export function service(name: string, selector: Record<string, string>): Fields 
   return { apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { selector, ports: [{ port: 80 }] } }
 }
 
-/** Several objects for one call of kubectl. */
-export function listOf(items: readonly Fields[]): Fields {
-  return { apiVersion: 'v1', kind: 'List', items }
+/** Puts several objects there by one call of kubectl. */
+export async function put({ kubectl }: Space, ...items: readonly Fields[]): Promise<void> {
+  await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')
 }
 
 interface PodView {

@@ -6,7 +6,7 @@ import {
   configMap,
   IMAGES,
   type Kube,
-  listOf,
+  put,
   rolledOut,
   running,
   secret,
@@ -41,7 +41,7 @@ describe.skipIf(noKubectl() !== null)(`C5: with kubectl beside ${noKubectl() ?? 
         service('shop', { app: 'shop' }),
         workload('Deployment', 'shop', { image: IMAGES.good, ...TEMPLATE }),
       ]
-      await Promise.all([space, other].map(one => one.kubectl.apply(listOf(objects))))
+      await Promise.all([space, other].map(one => put(one, ...objects)))
       await rolledOut(space, 'deployment/shop')
       const settings = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
       return {

@@ -2,7 +2,7 @@ import { type Api } from '../api.ts'
 import { shortHash } from '../names.ts'
 import { fillTemplate } from '../defaults/pod-spec.ts'
 import { type Change } from '../store.ts'
-import { type Fields, copy, omit, type PodTemplate, type ReplicaSet, same } from '../types.ts'
+import { type Fields, copy, isFields, omit, type PodTemplate, type ReplicaSet, same } from '../types.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
 import { claim, create, ownerReference, write, writeStatus } from './owned.ts'
 import { byAge } from './revisions.ts'
@@ -41,6 +41,8 @@ export class RolloutController implements Controller {
   sync(namespace: string, name: string): void {
     const rollout = this.#api.store.get(this.#api.resources.key(KEY), namespace, name) as Rollout | undefined
     if (rollout === undefined || rollout.metadata.deletionTimestamp !== undefined) return
+    // Its pods are described elsewhere (workloadRef): the stand-in does not follow that.
+    if (!isFields(rollout.spec.template)) return
     const sets = this.#api.resources.key('apps/replicasets')
     const known = claim<ReplicaSet>(this.#api, rollout, rollout.spec.selector, sets).sort(byAge)
     const fresh = this.#fresh(rollout, known)

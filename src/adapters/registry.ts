@@ -3,6 +3,7 @@ import { BackoutError } from '../core/errors.ts'
 
 /** Every adapter, loaded only when a component uses it. */
 const ADAPTERS: Record<string, () => Promise<Adapter>> = {
+  'argo-rollouts': async () => (await import('./argo-rollouts/index.ts')).argoRollouts as Adapter,
   command: async () => (await import('./command/index.ts')).command as Adapter,
   'env-file': async () => (await import('./env-file/index.ts')).envFile as Adapter,
   'flag-file': async () => (await import('./flag-file/index.ts')).flagFile as Adapter,

@@ -1,6 +1,6 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import type { ConfigObject, KubeObject, Workload } from './api/objects.ts'
+import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
@@ -56,6 +56,7 @@ async function objectPin(
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),
     revision: revision === null ? null : String(revision.number),
+    keeper: seen.kind === 'Rollout' ? (revision?.name ?? null) : null,
     configs: referencesOf(template).map(r => r.id),
   }
 }
@@ -63,6 +64,7 @@ async function objectPin(
 const NOT_OURS = [
   'kubectl.kubernetes.io/last-applied-configuration',
   'deployment.kubernetes.io/revision',
+  'rollout.argoproj.io/revision',
   'deprecated.daemonset.template.generation',
 ]
 
@@ -72,7 +74,7 @@ function manifestOf(seen: Seen, { metadata, spec }: Workload): KubeObject {
     ([name]) => !NOT_OURS.includes(name) && !name.startsWith('backout.dev/'),
   )
   return {
-    apiVersion: 'apps/v1',
+    apiVersion: apiVersionOf(seen.kind),
     kind: seen.kind,
     metadata: {
       name: metadata.name,

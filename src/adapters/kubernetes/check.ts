@@ -7,6 +7,7 @@ import { imagesSeen } from './images.ts'
 import { type Case, replicasFor, type Say } from './case.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
+import { checkSteps } from './rollout-check.ts'
 import { rolloutOf } from './status.ts'
 import { differingPaths, referencesOf, refsOf, withImages } from './template.ts'
 
@@ -64,6 +65,7 @@ function checkObject(it: Case, goal: Goal, say: Say): void {
   if (rung === 'adopt') checkRevision(it, goal, say)
   if (rung === 'image') checkImages(goal, say)
   checkRollout(goal, say)
+  if (seen.kind === 'Rollout') checkSteps(goal, rung, it.site, say)
   checkReplicas(it, goal, say)
 }
 

@@ -32,16 +32,54 @@ const limits = z
   })
   .prefault({})
 
+/** Where the cluster is. */
+export const place = {
+  kubeconfig: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A kubeconfig, relative to backout.yaml; what kubectl uses, if not given'),
+  context: z.string().min(1).optional().describe('Its context; the current one, if not given'),
+  namespace: z.string().regex(NAME).optional().describe("The namespace; the context's, if not given"),
+}
+
+/** What goes back with the objects, and how. */
+export const common = {
+  replicas: z
+    .enum(['pinned', 'current'])
+    .default('pinned')
+    .describe('pinned: as many as at the capture, where no HorizontalPodAutoscaler decides. current: as many as now'),
+  pinned: z
+    .array(configObject)
+    .default([])
+    .describe(
+      "Secrets that go back with the release, sealed in the vault. The others keep today's content: secrets get rotated",
+    ),
+  current: z.array(configObject).default([]).describe("ConfigMaps that keep today's content"),
+  gitops: z
+    .enum(['suspend', 'warn'])
+    .default('suspend')
+    .describe('suspend: what Argo CD or Flux would put back is held for them until somebody lifts it. warn: only said'),
+  argocd: z.string().regex(NAME).default('argocd').describe("The namespace of Argo CD's Applications"),
+  container: z
+    .string()
+    .regex(NAME)
+    .optional()
+    .describe('The container whose image commands run in; the first one, if not given'),
+  drain: z.boolean().default(false).describe('Take traffic away before pods are replaced, even when rolling'),
+  concurrency: z
+    .number()
+    .int()
+    .positive()
+    .default(20)
+    .describe('How many objects are worked on at the same time at most'),
+  limits: limits.describe('Time limits'),
+}
+
 /** The settings of a `kubernetes` component. */
 export const config = z
   .strictObject({
-    kubeconfig: z
-      .string()
-      .min(1)
-      .optional()
-      .describe('A kubeconfig, relative to backout.yaml; what kubectl uses, if not given'),
-    context: z.string().min(1).optional().describe('Its context; the current one, if not given'),
-    namespace: z.string().regex(NAME).optional().describe("The namespace; the context's, if not given"),
+    ...place,
     objects: z
       .array(object)
       .min(1)
@@ -54,37 +92,7 @@ export const config = z
       .describe(
         'Instead: every Deployment, StatefulSet and DaemonSet with these labels, as kubectl takes them: "app=shop,tier!=cache"',
       ),
-    replicas: z
-      .enum(['pinned', 'current'])
-      .default('pinned')
-      .describe('pinned: as many as at the capture, where no HorizontalPodAutoscaler decides. current: as many as now'),
-    pinned: z
-      .array(configObject)
-      .default([])
-      .describe(
-        "Secrets that go back with the release, sealed in the vault. The others keep today's content: secrets get rotated",
-      ),
-    current: z.array(configObject).default([]).describe("ConfigMaps that keep today's content"),
-    gitops: z
-      .enum(['suspend', 'warn'])
-      .default('suspend')
-      .describe(
-        'suspend: what Argo CD or Flux would put back is held for them until somebody lifts it. warn: only said',
-      ),
-    argocd: z.string().regex(NAME).default('argocd').describe("The namespace of Argo CD's Applications"),
-    container: z
-      .string()
-      .regex(NAME)
-      .optional()
-      .describe('The container whose image commands run in; the first one, if not given'),
-    drain: z.boolean().default(false).describe('Take traffic away before pods are replaced, even when rolling'),
-    concurrency: z
-      .number()
-      .int()
-      .positive()
-      .default(20)
-      .describe('How many objects are worked on at the same time at most'),
-    limits: limits.describe('Time limits'),
+    ...common,
   })
   .superRefine((value, ctx) => {
     if ((value.objects === undefined) === (value.selector === undefined)) {

@@ -1,6 +1,6 @@
 import type { Vault } from '../../core/contract.ts'
 import { canonical } from '../../core/json.ts'
-import type { Template, Workload } from './api/objects.ts'
+import { hasReplicaSets, parseId, type Template, type Workload } from './api/objects.ts'
 import { currentOf, type Revision, type Seen, type World } from './look.ts'
 import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
@@ -24,9 +24,7 @@ export interface Goal {
 export async function goalsOf(world: World, to: KubernetesPin, vault: Vault): Promise<Goal[]> {
   const gone = Object.keys(to.objects).filter(id => !world.objects.some(seen => seen.id === id))
   const missing = gone.map((id): Seen => {
-    const [word = '', name = ''] = id.split('/')
-    const kind = word === 'deployment' ? 'Deployment' : word === 'statefulset' ? 'StatefulSet' : 'DaemonSet'
-    return { id, kind, name, object: null, revisions: [], pods: [] }
+    return { id, ...parseId(id), object: null, revisions: [], pods: [] }
   })
   const goals = [...world.objects, ...missing].map(async (seen): Promise<Goal[]> => {
     const pinned = to.objects[seen.id]
@@ -102,7 +100,8 @@ export function exactImages(pinned: PinnedObject): Record<string, string> {
 /** The revision that is what the release was; null where it was pruned. */
 export function revisionFor({ seen, pinned }: Goal, vault: Vault): Revision | null {
   return (
-    seen.revisions.find(({ template }) => {
+    seen.revisions.find(({ name, template }) => {
+      if (seen.kind === 'Rollout') return name === pinned.keeper
       if (macOf(template, vault) !== pinned.template) return false
       const refs = refsOf(template)
       return Object.entries(pinned.images).every(([name, then]) => refs[name] !== undefined && isRef(refs[name], then))
@@ -131,7 +130,7 @@ export function towardGoal({ sameTemplate, sameImages }: Goal): boolean {
 
 /** Pods that the controller would leave as they are though the template changed. */
 export function leftover({ seen, rolling }: Goal): RollArgs['replace'] {
-  if (seen.object === null || seen.kind === 'Deployment') return 'none'
+  if (seen.object === null || hasReplicaSets(seen.kind)) return 'none'
   if (rolloutOf(seen.object).onDelete) return 'all'
   return seen.kind === 'StatefulSet' && rolling ? 'unready' : 'none'
 }

@@ -7,7 +7,7 @@ import { observe } from './observe.ts'
 import { type KubernetesPin, pin } from './pin.ts'
 import { propose } from './propose.ts'
 import { ready } from './ready.ts'
-import { openSite } from './site.ts'
+import { openSite, type SiteConfig } from './site.ts'
 
 /** Deployments, StatefulSets and DaemonSets with what they refer to, through the user's own kubeconfig. */
 export const kubernetes: Adapter<KubernetesConfig, KubernetesPin> = {
@@ -25,7 +25,8 @@ const RUNGS: readonly Rung[] = [
   { id: 'manifest', tier: 'release', title: 'apply the objects as they were captured' },
 ]
 
-function targetOf(settings: KubernetesConfig, ctx: OpenContext): Target<KubernetesPin> {
+/** Also of adapters for objects that are like them. */
+export function targetOf(settings: SiteConfig, ctx: OpenContext): Target<KubernetesPin> {
   const site = openSite(settings, ctx)
   return {
     rungs: RUNGS,

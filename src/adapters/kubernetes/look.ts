@@ -6,6 +6,7 @@ import {
   type ConfigObject,
   type ControllerRevision,
   corePath,
+  hasReplicaSets,
   idOf,
   type Kind,
   ownedBy,
@@ -18,6 +19,7 @@ import {
   type Workload,
   workloadPath,
 } from './api/objects.ts'
+import { keeperOf, ownTemplate } from './rollout.ts'
 import { eachOf, type Site } from './site.ts'
 import { bare, referencesOf } from './template.ts'
 
@@ -101,8 +103,7 @@ async function workloads(site: Site, signal: AbortSignal): Promise<Named[]> {
     )
   }
   const query = selector === undefined ? '' : `?labelSelector=${encodeURIComponent(selector)}`
-  const kinds =
-    objects === undefined ? ALL_KINDS : ALL_KINDS.filter(kind => objects.some(id => parseId(id).kind === kind))
+  const kinds = objects === undefined ? ALL_KINDS : [...new Set(objects.map(id => parseId(id).kind))]
   const lists = await Promise.all(
     kinds.map(async kind => {
       const found = await list<Workload>(site, `${workloadPath(namespace, kind)}${query}`, signal)
@@ -115,6 +116,7 @@ async function workloads(site: Site, signal: AbortSignal): Promise<Named[]> {
 }
 
 function named(kind: Kind, name: string, object: Workload | null): Named {
+  if (kind === 'Rollout' && object !== null) ownTemplate(object)
   return { id: idOf(kind, name), kind, name, object }
 }
 
@@ -145,12 +147,12 @@ export async function lookAt(site: Site, one: Named, signal: AbortSignal): Promi
 async function together(site: Site, objects: readonly Named[], signal: AbortSignal): Promise<Seen[]> {
   const kinds = new Set(objects.map(o => o.kind))
   const [replicaSets, controllerRevisions, pods] = await Promise.all([
-    kinds.has('Deployment') ? revisionsAt(site, 'Deployment', '', signal) : [],
+    [...kinds].some(hasReplicaSets) ? revisionsAt(site, 'Deployment', '', signal) : [],
     kinds.has('StatefulSet') || kinds.has('DaemonSet') ? revisionsAt(site, 'StatefulSet', '', signal) : [],
     list<Pod>(site, corePath(site.namespace, 'pods'), signal),
   ])
   return objects.map(one => {
-    const owners = one.kind === 'Deployment' ? replicaSets : controllerRevisions
+    const owners = hasReplicaSets(one.kind) ? replicaSets : controllerRevisions
     return one.object === null ? { ...one, revisions: [], pods: [] } : assembled(one, one.object, owners, pods)
   })
 }
@@ -158,13 +160,13 @@ async function together(site: Site, objects: readonly Named[], signal: AbortSign
 type Keeper = ReplicaSet | ControllerRevision
 
 async function revisionsAt(site: Site, kind: Kind, query: string, signal: AbortSignal): Promise<Keeper[]> {
-  const plural = kind === 'Deployment' ? 'replicasets' : 'controllerrevisions'
+  const plural = hasReplicaSets(kind) ? 'replicasets' : 'controllerrevisions'
   return list<Keeper>(site, `/apis/apps/v1/namespaces/${site.namespace}/${plural}${query}`, signal)
 }
 
 function assembled(one: Named, object: Workload, keepers: readonly Keeper[], pods: readonly Pod[]): Seen {
   const own = keepers.filter(keeper => ownedBy(keeper, object))
-  const owners = one.kind === 'Deployment' ? own : [object]
+  const owners = hasReplicaSets(one.kind) ? own : [object]
   const ownPods = pods.filter(pod => owners.some(owner => ownedBy(pod, owner)))
   const revisions = own.flatMap(keeper => revisionOf(one.kind, keeper, ownPods))
   return { ...one, object, revisions: revisions.sort((a, b) => b.number - a.number), pods: ownPods }
@@ -172,8 +174,9 @@ function assembled(one: Named, object: Workload, keepers: readonly Keeper[], pod
 
 function revisionOf(kind: Kind, keeper: Keeper, pods: readonly Pod[]): Revision[] {
   const { name, annotations, labels } = keeper.metadata
-  if (kind === 'Deployment') {
-    const number = Number(annotations?.['deployment.kubernetes.io/revision'] ?? 0)
+  if (hasReplicaSets(kind)) {
+    const numbered = kind === 'Rollout' ? 'rollout.argoproj.io/revision' : 'deployment.kubernetes.io/revision'
+    const number = Number(annotations?.[numbered] ?? 0)
     const { template } = (keeper as ReplicaSet).spec
     return [{ name, number, template: bare(template), pods: pods.filter(pod => ownedBy(pod, keeper)) }]
   }
@@ -190,6 +193,7 @@ function revisionOf(kind: Kind, keeper: Keeper, pods: readonly Pod[]): Revision[
 /** The revision that the object asks for now; null where the controller has not made it yet. */
 export function currentOf(seen: Seen): Revision | null {
   if (seen.object === null) return null
+  if (seen.kind === 'Rollout') return seen.revisions.find(({ name }) => name === keeperOf(seen.object)) ?? null
   const wanted = canonical(bare(seen.object.spec.template))
   return seen.revisions.find(revision => canonical(revision.template) === wanted) ?? null
 }

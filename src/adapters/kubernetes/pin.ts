@@ -13,6 +13,8 @@ const pinnedObject = z.strictObject({
   replicas: z.number().nullable(),
   /** For people. */
   revision: z.string().nullable(),
+  /** Name of a Rollout's ReplicaSet: its own template has no defaults, and cannot be told by them. */
+  keeper: z.string().nullable().default(null),
   /** ConfigMaps and Secrets that it reads: "configmap/shop". */
   configs: z.array(z.string()),
 })

@@ -9,6 +9,7 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
+import { isAborted } from './apply/rollout.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
@@ -85,6 +86,7 @@ function stepsOf(it: Case): Steps {
 
 function halted({ seen }: Goal): boolean {
   if (seen.object === null) return true
+  if (seen.kind === 'Rollout') return isAborted(seen.object).is === 'done'
   const { paused, onDelete } = rolloutOf(seen.object)
   return paused || onDelete
 }
@@ -136,6 +138,7 @@ function rollStep(it: Case, goal: Goal): Step {
     replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
     restart: restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal)),
     replace: leftover(goal),
+    promote: seen.kind === 'Rollout' && site.config.steps !== 'follow',
   })
 }
 

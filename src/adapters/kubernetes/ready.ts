@@ -1,7 +1,7 @@
 import type { Finding, Readiness } from '../../core/contract.ts'
 import { lifting, ownersOf, suspendedBy } from './gitops.ts'
 import { look } from './look.ts'
-import { missing, type Right, told } from './rights.ts'
+import { groupOfResource, missing, type Right, told } from './rights.ts'
 import type { Site } from './site.ts'
 
 /** What capturing and going back will need, asked ahead. */
@@ -42,16 +42,24 @@ function allRights({ namespace, config }: Site, kinds: readonly string[]): Right
     (verb: string, resource: string): Right => ({ verb, group, resource, namespace, why })
   const read = right('', 'which it is looked at by')
   const apps = right('apps', 'which its revisions are known by')
-  const write = right('apps', 'which brings it back')
+  const own = (verb: string, resource: string, why: string): Right =>
+    right(groupOfResource(resource), why)(verb, resource)
   const secrets = config.pinned.some(id => id.startsWith('secret/'))
   return [
-    ...['get', 'list', 'watch'].flatMap(verb => [read(verb, 'pods'), ...kinds.map(kind => apps(verb, kind))]),
-    apps('list', kinds.includes('deployments') ? 'replicasets' : 'controllerrevisions'),
+    ...['get', 'list', 'watch'].flatMap(verb => [
+      read(verb, 'pods'),
+      ...kinds.map(kind => own(verb, kind, 'which its state is known by')),
+    ]),
+    apps(
+      'list',
+      kinds.some(kind => kind === 'deployments' || kind === 'rollouts') ? 'replicasets' : 'controllerrevisions',
+    ),
     read('get', 'configmaps'),
     read('get', 'secrets'),
     read('list', 'services'),
     right('autoscaling', 'which bounds are known by')('list', 'horizontalpodautoscalers'),
-    ...kinds.map(kind => write('patch', kind)),
+    ...kinds.map(kind => own('patch', kind, 'which brings it back')),
+    ...(kinds.includes('rollouts') ? [own('patch', 'rollouts/status', 'which aborts and promotes it')] : []),
     right('', 'which puts its content back')('patch', 'configmaps'),
     ...(secrets ? [right('', 'which puts its content back')('patch', 'secrets')] : []),
     right('', 'whose selector may have to go back')('patch', 'services'),

@@ -1,4 +1,4 @@
-import type { KubeObject } from './api/objects.ts'
+import { groupOf, type KubeObject } from './api/objects.ts'
 import { goesBack } from './capture.ts'
 import { syncs } from './gitops.ts'
 import type { Case, Say } from './case.ts'
@@ -61,11 +61,16 @@ export async function rights(it: Case, say: Say): Promise<void> {
   }
 }
 
+/** Of a workload's plural name. */
+export function groupOfResource(resource: string): string {
+  return groupOf(resource.startsWith('rollouts') ? 'Rollout' : 'Deployment')
+}
+
 function neededFor({ site, changing, rung, configs, owners, question }: Case): Right[] {
   const { namespace } = site
   const apps = (verb: string, resource: string, why: string): Right => ({
     verb,
-    group: 'apps',
+    group: groupOfResource(resource),
     resource,
     namespace,
     why,
@@ -77,6 +82,7 @@ function neededFor({ site, changing, rung, configs, owners, question }: Case): R
     apps('watch', kind, 'which its rollout is followed by'),
     ...(rung === 'manifest' ? [apps('create', kind, 'which makes it again')] : []),
   ])
+  if (kinds.includes('rollouts')) out.push(apps('patch', 'rollouts/status', 'which aborts and promotes it'))
   if (changing.length > 0) out.push(core('watch', 'pods', 'which a rollout is followed by'))
   if (changing.some(g => g.seen.kind === 'StatefulSet' && g.rolling)) {
     out.push(core('delete', 'pods', 'which frees a StatefulSet that is stuck'))

@@ -3,9 +3,12 @@ import { Client } from './api/client.ts'
 import { openSession } from './api/session.ts'
 import type { KubernetesConfig } from './config.ts'
 
+/** `steps`: what becomes of a Rollout's steps on the way back. */
+export type SiteConfig = KubernetesConfig & { readonly steps?: 'skip' | 'follow' }
+
 /** One component: where it is, and how it is reached. */
 export interface Site {
-  readonly config: KubernetesConfig
+  readonly config: SiteConfig
   readonly ctx: OpenContext
   readonly component: string
   readonly client: Client
@@ -13,7 +16,7 @@ export interface Site {
 }
 
 /** Connects when it is first asked something: opening a component must not need its system. */
-export function openSite(config: KubernetesConfig, ctx: OpenContext): () => Promise<Site> {
+export function openSite(config: SiteConfig, ctx: OpenContext): () => Promise<Site> {
   let opened: Promise<Site> | null = null
   return () => {
     opened ??= connect(config, ctx).catch((error: unknown) => {
@@ -24,7 +27,7 @@ export function openSite(config: KubernetesConfig, ctx: OpenContext): () => Prom
   }
 }
 
-async function connect(config: KubernetesConfig, ctx: OpenContext): Promise<Site> {
+async function connect(config: SiteConfig, ctx: OpenContext): Promise<Site> {
   const session = await openSession({ kubeconfig: config.kubeconfig, context: config.context, baseDir: ctx.baseDir })
   const client = new Client(session, config.limits.api)
   return { config, ctx, component: ctx.component, client, namespace: config.namespace ?? session.namespace }

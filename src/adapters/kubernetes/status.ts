@@ -1,4 +1,5 @@
 import type { Pod, Workload } from './api/objects.ts'
+import { isObserved, rollout } from './rollout.ts'
 
 /** How far the controller has brought its pods to what the object asks for. */
 export interface Rollout {
@@ -17,7 +18,8 @@ export interface Rollout {
 }
 
 export function rolloutOf(object: Workload): Rollout {
-  const seen = (object.status?.observedGeneration ?? 0) >= (object.metadata.generation ?? 0)
+  const seen = isObserved(object)
+  if (object.kind === 'Rollout') return rollout(object, seen)
   if (object.kind === 'DaemonSet') return daemonSet(object, seen)
   return object.kind === 'StatefulSet' ? statefulSet(object, seen) : deployment(object, seen)
 }

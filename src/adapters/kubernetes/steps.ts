@@ -27,6 +27,8 @@ const rollArgs = z.object({
   restart: z.boolean(),
   /** Pods that the controller would leave on another revision, and that are deleted. */
   replace: z.enum(['none', 'unready', 'all']),
+  /** A Rollout's steps are skipped: all pods at once. */
+  promote: z.boolean(),
 })
 export type RollArgs = z.infer<typeof rollArgs>
 

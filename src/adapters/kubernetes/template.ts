@@ -8,7 +8,12 @@ export const LEFT = 'backout.dev/left'
 export const RELEASE = 'backout.dev/release'
 
 /** Put there by controllers: they say nothing of what runs. */
-const HASH_LABELS = ['pod-template-hash', 'controller-revision-hash', 'pod-template-generation']
+const HASH_LABELS = [
+  'pod-template-hash',
+  'rollouts-pod-template-hash',
+  'controller-revision-hash',
+  'pod-template-generation',
+]
 /** Put there to have pods made anew. */
 const RESTART_MARKS = ['kubectl.kubernetes.io/restartedAt', RESTARTED]
 

@@ -65,3 +65,10 @@ export function job(name: string, script: string, o: Options = {}): Obj {
 
 /** A probe that never succeeds: nothing listens there. */
 export const NEVER_READY = { readinessProbe: { tcpSocket: { port: 9 }, periodSeconds: 1 } }
+
+/** A Rollout of Argo; a canary that pauses half-way, if nothing else is said. */
+export function rollout(name: string, image: string, o: Options & { strategy?: Fields } = {}): Obj {
+  const strategy = o.strategy ?? { canary: { steps: [{ setWeight: 50 }, { pause: {} }] } }
+  const made = workload('Rollout', name, image, o, { replicas: o.replicas ?? 2, strategy })
+  return { ...made, apiVersion: 'argoproj.io/v1alpha1' }
+}

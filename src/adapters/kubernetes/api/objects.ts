@@ -86,7 +86,7 @@ interface Condition {
   message?: string
 }
 
-/** A Deployment, StatefulSet or DaemonSet. */
+/** A Deployment, StatefulSet, DaemonSet or Rollout. */
 export interface Workload extends KubeObject {
   spec: {
     replicas?: number
@@ -99,7 +99,8 @@ export interface Workload extends KubeObject {
     [field: string]: unknown
   }
   status?: {
-    observedGeneration?: number
+    /** A Rollout's is a text. */
+    observedGeneration?: number | string
     replicas?: number
     readyReplicas?: number
     updatedReplicas?: number
@@ -110,6 +111,14 @@ export interface Workload extends KubeObject {
     updatedNumberScheduled?: number
     numberAvailable?: number
     conditions?: Condition[]
+    /** Of a Rollout. */
+    currentPodHash?: string
+    stableRS?: string
+    abort?: boolean
+    promoteFull?: boolean
+    phase?: string
+    message?: string
+    blueGreen?: { activeSelector?: string }
     [field: string]: unknown
   }
 }
@@ -169,19 +178,35 @@ export interface Autoscaler extends KubeObject {
   }
 }
 
-export type Kind = 'Deployment' | 'StatefulSet' | 'DaemonSet'
+export type Kind = 'Deployment' | 'StatefulSet' | 'DaemonSet' | 'Rollout'
 
 const KINDS: Readonly<Record<string, Kind>> = {
   deployment: 'Deployment',
   statefulset: 'StatefulSet',
   daemonset: 'DaemonSet',
 }
+/** Those that every cluster has. */
 export const ALL_KINDS: readonly Kind[] = Object.values(KINDS)
+/** Of Argo Rollouts: a Deployment with steps. */
+const ROLLOUT = { word: 'rollout', group: 'argoproj.io', version: 'v1alpha1' }
+
+/** Their revisions are ReplicaSets; the others' are ControllerRevisions. */
+export function hasReplicaSets(kind: Kind): boolean {
+  return kind === 'Deployment' || kind === 'Rollout'
+}
+
+export function groupOf(kind: Kind): string {
+  return kind === 'Rollout' ? ROLLOUT.group : 'apps'
+}
+
+export function apiVersionOf(kind: Kind): string {
+  return kind === 'Rollout' ? `${ROLLOUT.group}/${ROLLOUT.version}` : 'apps/v1'
+}
 
 /** What "deployment/shop" names. */
 export function parseId(id: string): { kind: Kind; name: string } {
   const [word = '', name = ''] = id.split('/')
-  const kind = KINDS[word]
+  const kind = word === ROLLOUT.word ? 'Rollout' : KINDS[word]
   if (kind === undefined) throw new Error(`no workload: ${id}`)
   return { kind, name }
 }
@@ -192,7 +217,7 @@ export function idOf(kind: string, name: string): string {
 
 /** The path of a kind's collection in a namespace, or of one object of it. */
 export function workloadPath(namespace: string, kind: Kind, name?: string): string {
-  const all = `/apis/apps/v1/namespaces/${namespace}/${kind.toLowerCase()}s`
+  const all = `/apis/${apiVersionOf(kind)}/namespaces/${namespace}/${kind.toLowerCase()}s`
   return name === undefined ? all : `${all}/${name}`
 }
 

@@ -30,8 +30,14 @@ export async function desiredOf(
   if (manifest === null) throw contentGone(args)
   const base = await templateOf(site, kind, args, { live, manifest, signal: act.signal })
   const template = withImages(bare(base), args.write)
-  const strategy = kind === 'Deployment' ? manifest.spec.strategy : manifest.spec.updateStrategy
+  const strategy = strategyOf(kind, manifest)
   return { template: args.restart ? marked(template, act.idem) : template, strategy: strategy ?? null }
+}
+
+/** A Rollout is halted by its status alone, and keeps its steps as they are. */
+function strategyOf(kind: Kind, { spec }: Workload): unknown {
+  if (kind === 'Rollout') return null
+  return kind === 'Deployment' ? spec.strategy : spec.updateStrategy
 }
 
 async function templateOf(
@@ -41,7 +47,8 @@ async function templateOf(
   { live, manifest, signal }: { live: Workload | null; manifest: Workload; signal: AbortSignal },
 ): Promise<Template> {
   if (rung === 'image' && live !== null) return unstopped(live.spec.template)
-  if (rung !== 'adopt' || revision === null) return manifest.spec.template
+  // A Rollout's ReplicaSets have defaults that it has not: with them it would be another revision.
+  if (rung !== 'adopt' || revision === null || kind === 'Rollout') return manifest.spec.template
   const plural = kind === 'Deployment' ? 'replicasets' : 'controllerrevisions'
   const path = `/apis/apps/v1/namespaces/${site.namespace}/${plural}/${revision}`
   const keeper = await site.client.get<ReplicaSet & ControllerRevision>(path, signal)

@@ -2,6 +2,7 @@ import type { StepAct } from '../../../core/contract.ts'
 import { BackoutError } from '../../../core/errors.ts'
 import { corePath, type Workload } from '../api/objects.ts'
 import { currentOf, lookAt, type Seen } from '../look.ts'
+import { isObserved } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { alive, ready, rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
@@ -16,8 +17,7 @@ export async function replacePods(
   { replace }: RollArgs,
   act: StepAct,
 ): Promise<void> {
-  const observed = (seen.object.status?.observedGeneration ?? 0) >= (seen.object.metadata.generation ?? 0)
-  if (!observed) return
+  if (!isObserved(seen.object)) return
   const now = await lookAt(site, seen, act.signal)
   const current = currentOf(now)
   if (current === null) return

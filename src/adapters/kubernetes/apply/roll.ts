@@ -3,6 +3,7 @@ import { Conflict } from '../api/errors.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
 import { fingerprint } from '../goals.ts'
 import { currentOf, lookAt, type Seen } from '../look.ts'
+import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
@@ -117,5 +118,6 @@ export async function rolled(site: Site, args: RollArgs, act: StepAct): Promise<
   // Its controller goes on by itself; pods that it would leave need somebody at work, and nobody is.
   const { updated, wanted, available } = rollout
   const why = `${updated} of ${wanted} pods replaced, ${available} available`
-  return args.replace === 'none' ? { is: 'running', why } : { is: 'not-done', why }
+  const alone = args.replace === 'none' && !(args.promote && promotable(object))
+  return alone ? { is: 'running', why } : { is: 'not-done', why }
 }

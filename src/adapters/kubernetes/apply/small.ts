@@ -17,12 +17,14 @@ import type { Site } from '../site.ts'
 import { ended } from '../status.ts'
 import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
 import { HALTED, STOPPED } from './desired.ts'
+import { abort, isAborted } from './rollout.ts'
 import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
 /** Keeps a controller from replacing further pods; putting the template back lets it go on. */
 export async function halt(site: Site, { object }: HaltArgs, act: StepAct): Promise<void> {
   const { kind, name } = parseId(object)
+  if (kind === 'Rollout') return abort(site, object, act)
   const decide = ({ spec, metadata }: Workload): PatchOp[] | null => {
     if (isHalted({ spec, metadata, kind })) return null
     const annotations = { ...metadata.annotations, [HALTED]: act.idem }
@@ -48,6 +50,7 @@ export async function isHaltDone(site: Site, { object }: HaltArgs, act: StepAct)
   const { kind, name } = parseId(object)
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
   if (live === null) return { is: 'not-done', why: `${object} is not there` }
+  if (kind === 'Rollout') return isAborted({ ...live, kind })
   if (isHalted({ ...live, kind })) return { is: 'done', why: 'its controller replaces no pods' }
   return { is: 'not-done', why: 'its controller goes on' }
 }

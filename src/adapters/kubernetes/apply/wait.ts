@@ -11,6 +11,8 @@ import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
 import { provenBy } from './proof.ts'
 import { replacePods } from './replace.ts'
+import { promotable } from '../rollout.ts'
+import { promote } from './rollout.ts'
 import { gone, lastWriter } from './write.ts'
 
 /** Follows a rollout until what runs is what was pinned. Throws why it does not get there. */
@@ -41,6 +43,7 @@ async function arrived(
 ): Promise<boolean> {
   const { object } = seen
   if (!asksFor(object, args, act)) throw putBack(seen.id, lastWriter(object))
+  if (args.promote && promotable(object)) await promote(site, seen.id, act)
   const rollout = rolloutOf(object)
   const pods = near.filter(alive)
   if (rollout.complete || (rollout.replaced && rollout.wanted === 0)) {

@@ -10,6 +10,8 @@ const TRIES = 8
 
 interface Change<T extends KubeObject> {
   readonly path: string
+  /** Where it is written, if not there: a subresource. */
+  readonly at?: string
   /** "deployment/shop", for messages. */
   readonly name: string
   /**
@@ -22,7 +24,7 @@ interface Change<T extends KubeObject> {
 /** Reads, decides, writes only what was read: another writer in between leads to reading and deciding again. */
 export async function change<T extends KubeObject>(
   site: Site,
-  { path, name, decide }: Change<T>,
+  { path, at, name, decide }: Change<T>,
   act: StepAct,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -33,7 +35,7 @@ export async function change<T extends KubeObject>(
     act.signal.throwIfAborted()
     act.guard()
     try {
-      return await site.client.patch<T>(path, now, ops, act.signal)
+      return await site.client.patch<T>(at ?? path, now, ops, act.signal)
     } catch (error) {
       if (!(error instanceof Conflict)) throw error
       if (attempt >= TRIES) throw contested(name, error)

@@ -10,6 +10,7 @@ import { ControllerManager } from './manager.ts'
 import { NamespaceController } from './namespace.ts'
 import { QuotaController } from './quota.ts'
 import { ReplicaSetController } from './replicaset.ts'
+import { RolloutController } from './rollout.ts'
 import { StatefulSetController } from './statefulset.ts'
 
 export function startControllers(api: Api, retryMs: number): ControllerManager {
@@ -24,6 +25,7 @@ export function startControllers(api: Api, retryMs: number): ControllerManager {
   manager.add(new QuotaController(api))
   manager.add(new DisruptionController(api))
   manager.add(new AutoscalerController(api))
+  manager.add(new RolloutController(api, manager))
   manager.add(new GarbageCollector(api, manager))
   return manager
 }

@@ -1,6 +1,7 @@
 import { type IncomingMessage } from 'node:http'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { parse } from 'yaml'
+import { decodeProtobuf, PROTOBUF } from './protobuf.ts'
 import { type Resource, type Resources } from '../resources.ts'
 import { badRequest, noSuchPath, unsupportedMedia } from '../status.ts'
 import { type Access } from '../trouble.ts'
@@ -17,7 +18,7 @@ export interface Asked {
   readonly method: string
   readonly path: readonly string[]
   readonly query: URLSearchParams
-  readonly body: string
+  readonly body: Buffer
   readonly type: string
   readonly agent: string
   readonly authorization: string
@@ -32,7 +33,7 @@ export async function readRequest(request: IncomingMessage): Promise<Asked> {
       .filter(part => part !== '')
       .map(decodeURIComponent),
     query: url.searchParams,
-    body: await text(request),
+    body: await buffer(request),
     type: (request.headers['content-type'] ?? 'application/json').split(';')[0]?.trim() ?? '',
     agent: request.headers['user-agent'] ?? 'unknown',
     authorization: request.headers.authorization ?? '',
@@ -84,12 +85,13 @@ export function watches(asked: Asked): boolean {
 
 /** The body as data. Throws the API server's own errors. */
 export function decoded(asked: Asked): unknown {
-  if (asked.body === '') return undefined
+  if (asked.body.length === 0) return undefined
+  if (asked.type === PROTOBUF) return decodeProtobuf(asked.body)
   try {
-    if (asked.type.endsWith('json')) return JSON.parse(asked.body) as unknown
-    if (asked.type.endsWith('yaml')) return parse(asked.body) as unknown
+    if (asked.type.endsWith('json')) return JSON.parse(asked.body.toString()) as unknown
+    if (asked.type.endsWith('yaml')) return parse(asked.body.toString()) as unknown
   } catch (error) {
     throw badRequest(`error decoding the body: ${(error as Error).message}`)
   }
-  throw unsupportedMedia(['application/json', 'application/yaml'])
+  throw unsupportedMedia(['application/json', 'application/yaml', PROTOBUF])
 }

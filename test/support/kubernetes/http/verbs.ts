@@ -157,7 +157,7 @@ function writer(asked: Asked): { manager: string; dryRun: boolean } {
 }
 
 function deleteOptions(asked: Asked): DeleteOptions {
-  const body = asked.body === '' ? {} : (decoded(asked) as DeleteOptions & { dryRun?: string[] })
+  const body = asked.body.length === 0 ? {} : (decoded(asked) as DeleteOptions & { dryRun?: string[] })
   const grace = asked.query.get('gracePeriodSeconds')
   const policy = asked.query.get('propagationPolicy')
   return {

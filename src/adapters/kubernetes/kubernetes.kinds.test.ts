@@ -251,7 +251,7 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
         expect((await now()).spec).toEqual(held)
         expect((await target.observe(signal)).summary).toContain('is suspended by Backout')
         expect((await target.ready?.(signal))?.findings.map(f => f.code)).toEqual(['sync_suspended'])
-        const { lift } = facts[0]?.data as { lift: string }
+        const lift = facts.map(fact => (fact.data as { lift: string }).lift).join()
         const [, ...words] = lift.match(/'[^']*'|\S+/g) ?? []
         await space.kubectl(...words.map(word => word.replaceAll("'", '')))
         expect((await now()).spec).toEqual('syncPolicy' in spec ? spec : { ...spec, suspend: false })

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse, stringify } from 'yaml'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   IMAGES,
@@ -64,6 +65,9 @@ describe.skipIf(noKubectl() !== null)(
 
     it('captures, plans, runs, reports, and has nothing left to do', async () => {
       await released()
+      const doctor = await line.backout(['doctor'])
+      expect(doctor.stdout).toContain('rights that going back needs')
+      expect(doctor.stdout).toMatch(/2 of 2 pods available/)
       const plan = await line.json<Plan>(['plan'])
       expect(plan.components).toMatchObject([{ id: 'shop', adapter: 'kubernetes', rung: 'adopt', rejected: [] }])
       const run = await line.backout(['run', '--yes', '--reason', 'it is bad'])
@@ -81,11 +85,30 @@ describe.skipIf(noKubectl() !== null)(
       expect(await running(space)).toEqual([IMAGES.bad, IMAGES.bad])
     })
 
-    it('asks `doctor`, and says in `status` what runs', async () => {
-      await released()
-      const doctor = await line.backout(['doctor'])
-      expect(doctor.stdout).toContain('rights that going back needs')
-      expect(doctor.stdout).toMatch(/2 of 2 pods available/)
+    it('`init` finds what the manifests name, and `doctor` says when it is not there', async () => {
+      const manifest = workload('Deployment', 'shop', { image: IMAGES.good }) as { metadata: object }
+      manifest.metadata = { ...manifest.metadata, namespace: space.name }
+      await put(space, manifest)
+      await mkdir(join(folder, 'k8s'))
+      await writeFile(
+        join(folder, 'k8s', 'shop.yaml'),
+        `# the shop\n${stringify(manifest)}---\n{ not: yaml: {{ at }} all }\n`,
+      )
+      await writeFile(join(folder, 'k8s', 'only.yaml'), stringify(manifest))
+      const env = { KUBECONFIG: kube.kubeconfig }
+      expect(await line.backout(['init', '--force'], env)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('-> component workloads') as string,
+      })
+      const written = parse(await readFile(join(folder, 'backout.yaml'), 'utf8')) as object
+      expect(written).toMatchObject({
+        components: {
+          workloads: { adapter: 'kubernetes', settings: { namespace: space.name, objects: ['deployment/shop'] } },
+        },
+      })
+      await space.kubectl('delete', 'deployment', 'shop')
+      const doctor = await line.backout(['doctor'], env)
+      expect(doctor.stdout).toContain('workloads: deployment/shop is not there')
     })
 
     it('C16: goes on after a kill -9 in the middle of a rollout, and writes nothing twice', async () => {

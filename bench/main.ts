@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bench as hosts } from './hosts.ts'
 import { bench as journal } from './journal.ts'
+import { bench as kubernetes } from './kubernetes.ts'
 import { bench as memory } from './memory.ts'
 import { bench as overhead } from './overhead.ts'
 import { bench as plan } from './plan.ts'
@@ -12,7 +13,7 @@ import { machine } from './support/machine.ts'
 import { ROOT } from './support/measure.ts'
 import { type Bench, markdown, type Row } from './support/row.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { journal, overhead, plan, start, memory, hosts, postgres }
+const BENCHES: Readonly<Record<string, Bench>> = { journal, overhead, plan, start, memory, hosts, kubernetes, postgres }
 const DOCUMENT = join(ROOT, 'docs', 'performance.md')
 const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']
 

@@ -250,6 +250,14 @@ describe('C1: findings', () => {
     ])
   })
 
+  it('leave to a component what it says that it sees to itself', async () => {
+    const mine = { what: 'a rollout', since: null, handled: true }
+    const others = { what: 'a migration', since: null }
+    const plan = await planOf([app({ inFlight: [mine, others] })])
+    expect(blockersOf(plan).map(b => b.what)).toEqual(['app: a migration is still going on'])
+    expect(blockersOf(await planOf([app({ inFlight: [mine] })]))).toEqual([])
+  })
+
   it('say what is left as it is, because it was never captured', async () => {
     const plan = await planOf([app(), db(0, { captured: false })])
     expect(plan.findings).toMatchObject([{ level: 'warning', code: 'not_captured', component: 'db' }])

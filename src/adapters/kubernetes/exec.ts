@@ -63,9 +63,12 @@ async function artefact(
   act: ExecAct,
 ): Promise<{ template: Template; pods: readonly Pod[] }> {
   const world = await look(site, act.signal)
+  const { container } = site.config
   for (const seen of world.objects) {
     const found = side === 'from' ? left(seen) : goneBackTo(seen)
-    if (found !== null) return found
+    // The container may be that of one object among several.
+    const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
+    if (found !== null && has) return found
   }
   throw new BackoutError({
     code: 'exec_release_unknown',

@@ -27,23 +27,24 @@ interface Mark {
   readonly tool: GitOwner['tool']
   readonly title: string
   readonly path: string
+  /** Others put the same mark there: it leads to an owner only where there is one. */
+  readonly unsure: boolean
 }
 
 /** The owners that marks on the objects lead to. */
 export async function ownersOf(site: Site, world: Pick<World, 'objects'>, signal: AbortSignal): Promise<GitOwner[]> {
   const marks = new Map<string, Mark>()
   for (const { object } of world.objects) for (const mark of marksOn(object, site)) marks.set(mark.path, mark)
-  return Promise.all(
-    [...marks.values()].map(async mark => {
-      try {
-        const object = await site.client.get<Sync>(mark.path, signal)
-        return { ...mark, object, why: object === null ? 'it is not there' : null }
-      } catch (error) {
-        if (!(error instanceof BackoutError && error.code === 'kubernetes_forbidden')) throw error
-        return { ...mark, object: null, why: error.why ?? 'it may not be read' }
-      }
-    }),
-  )
+  const owners = [...marks.values()].map(async ({ unsure, ...mark }): Promise<GitOwner[]> => {
+    try {
+      const object = await site.client.get<Sync>(mark.path, signal)
+      return object === null && unsure ? [] : [{ ...mark, object, why: object === null ? 'it is not there' : null }]
+    } catch (error) {
+      if (!(error instanceof BackoutError && error.code === 'kubernetes_forbidden')) throw error
+      return unsure ? [] : [{ ...mark, object: null, why: error.why ?? 'it may not be read' }]
+    }
+  })
+  return (await Promise.all(owners)).flat()
 }
 
 function marksOn(object: KubeObject | null, site: Site): Mark[] {
@@ -51,13 +52,16 @@ function marksOn(object: KubeObject | null, site: Site): Mark[] {
   const out: Mark[] = []
   // "<namespace>_<app>:group/kind:…" where Applications live in several namespaces.
   const tracked = annotations['argocd.argoproj.io/tracking-id']?.split(':')[0] ?? labels['argocd.argoproj.io/instance']
-  if (tracked !== undefined && tracked !== '') {
-    const [first = '', second] = tracked.split('_')
+  // What Argo CD marks with where nobody told it otherwise, and charts of Helm as well.
+  const instance = tracked ?? labels['app.kubernetes.io/instance']
+  if (instance !== undefined && instance !== '') {
+    const [first = '', second] = instance.split('_')
     const [namespace, name] = second === undefined ? [site.config.argocd, first] : [first, second]
     out.push({
       tool: 'argocd',
       title: `Argo CD's application ${namespace}/${name}`,
       path: `/apis/argoproj.io/v1alpha1/namespaces/${namespace}/applications/${name}`,
+      unsure: tracked === undefined,
     })
   }
   for (const [group, version, kind] of FLUX) {
@@ -65,7 +69,7 @@ function marksOn(object: KubeObject | null, site: Site): Mark[] {
     if (name === undefined) continue
     const namespace = labels[`${group}/namespace`] ?? site.namespace
     const path = `/apis/${group}/${version}/namespaces/${namespace}/${kind.toLowerCase()}s/${name}`
-    out.push({ tool: 'flux', title: `Flux's ${kind} ${namespace}/${name}`, path })
+    out.push({ tool: 'flux', title: `Flux's ${kind} ${namespace}/${name}`, path, unsure: false })
   }
   return out
 }

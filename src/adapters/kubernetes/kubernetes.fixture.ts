@@ -52,7 +52,8 @@ export async function startKube(options: ClusterOptions = {}): Promise<Kube> {
       return spaceOf(kubeconfig, name)
     },
     async [Symbol.asyncDispose]() {
-      if (standIn === null && made.length > 0) await admin('delete', 'namespace', '--wait=false', ...made)
+      if (standIn === null && made.length > 0)
+        await admin('delete', 'namespace', '--wait=false', '--ignore-not-found', ...made)
       await standIn?.stop()
     },
   }
@@ -88,7 +89,7 @@ export function workload(
 ): Fields {
   const labels = { app: name }
   const containers = [{ name: 'app', image, ...container }]
-  const template = { metadata: { labels }, spec: { terminationGracePeriodSeconds: 0, containers, ...pod } }
+  const template = { metadata: { labels }, spec: { terminationGracePeriodSeconds: 1, containers, ...pod } }
   return {
     apiVersion: 'apps/v1',
     kind,

@@ -168,8 +168,8 @@ export class Client {
       const status = answer.refusal?.status
       // A token that ran out, or was rotated: asked for anew, once. Nothing was done by what was refused.
       if (status === 401 && attempt === 1) await this.session.renew(answer.generation)
-      // Too many at once: nothing was done either.
-      else if (status === 429 && attempt < 10) {
+      // Too many at once: nothing was done either. Of an eviction it says that the budget allows none now.
+      else if (status === 429 && attempt < 10 && !request.path.includes('/eviction')) {
         await systemClock.sleep((answer.refusal?.retryAfter ?? 1) * 1000, request.signal)
       } else return answer
     }

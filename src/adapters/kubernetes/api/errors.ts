@@ -73,7 +73,7 @@ export function errorOf({ method, path }: Call, refusal: Refusal, context: strin
     })
   }
   return new BackoutError({
-    code: 'kubernetes_refused',
+    code: refusal.status === 429 ? 'kubernetes_busy' : 'kubernetes_refused',
     what: `The API server refused ${asked}`,
     cause,
     next: 'repair what it names, then plan again',

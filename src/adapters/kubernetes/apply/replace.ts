@@ -50,6 +50,10 @@ async function evict(site: Site, { name, uid }: { name: string; uid?: string }, 
   } catch (error) {
     // Gone by itself, or another one of that name by now.
     if (error instanceof BackoutError && /not found/i.test(error.why ?? '')) return
+    if (error instanceof BackoutError && error.code === 'kubernetes_busy') {
+      act.progress({ text: `${name} may not go yet: ${error.why}` })
+      return
+    }
     throw error
   }
 }

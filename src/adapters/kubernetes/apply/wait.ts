@@ -87,11 +87,14 @@ class Patience {
   /** True once pods whose readiness says nothing have stayed up for a while. */
   settled({ spec }: Workload, fresh: readonly Pod[]): boolean {
     const probed = spec.template.spec.containers.every(c => c['readinessProbe'] !== undefined)
-    if (probed || fresh.length === 0) return true
+    const { settle } = this.#site.config.limits
+    // Available only after having been ready for that long: the controller has seen to it.
+    const waited = Number(spec['minReadySeconds'] ?? 0) * 1000 >= settle
+    if (probed || waited || fresh.length === 0) return true
     const starts = fresh.map(pod => `${pod.metadata.name} ${restartsOf(pod)}`).join()
     if (this.#settling?.starts !== starts) this.#settling = { starts, since: systemClock.mono() }
     this.#act.progress({ text: `${fresh.length} pods run; seeing whether they stay up` })
-    return systemClock.mono() - this.#settling.since >= this.#site.config.limits.settle
+    return systemClock.mono() - this.#settling.since >= settle
   }
 
   unsettle(): void {

@@ -13,7 +13,7 @@ import type { HelmPin } from './pin.ts'
 export const HELMS = ['3', '4'] as const
 export type HelmVersion = (typeof HELMS)[number]
 
-const programOf = (version: HelmVersion): string => brought(`helm-${version}`, 'helm')
+export const programOf = (version: HelmVersion): string => brought(`helm-${version}`, 'helm')
 
 /** Why tests with this helm cannot run here, or null. Throws in CI: there a skipped test would hide a hole. */
 export function noHelm(version: HelmVersion): string | null {

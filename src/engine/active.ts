@@ -13,6 +13,9 @@ export interface Workflow {
   readonly body: (ctx: Ctx, input: Json) => Promise<Json>
 }
 
+/** What makes the body of a run, be it the root or a child. */
+export type Child = Pick<RunRow, 'id' | 'workflow' | 'input'>
+
 interface Surroundings {
   readonly store: Store
   readonly clock: Clock
@@ -88,7 +91,7 @@ export class ActiveRun {
   }
 
   /** Runs the body of a child run, counted as busy while it can go on by itself. */
-  async child(row: RunRow, seen: ReadonlyMap<string, number>): Promise<Json> {
+  async child(row: Child, seen: ReadonlyMap<string, number>): Promise<Json> {
     this.#busy++
     this.#tellState()
     try {
@@ -99,7 +102,7 @@ export class ActiveRun {
     }
   }
 
-  #bodyOf(row: RunRow, seen: ReadonlyMap<string, number> = new Map()): Promise<Json> {
+  #bodyOf(row: Child, seen: ReadonlyMap<string, number> = new Map()): Promise<Json> {
     const workflow = this.#around.workflows.get(row.workflow)
     if (workflow !== undefined) return workflow.body(this.#around.ctx(row.id, this, seen), row.input)
     throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })

@@ -3,11 +3,11 @@ import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions } from '../core
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
 import { ENDED } from '../core/words.ts'
-import type { ActiveRun } from './active.ts'
+import type { ActiveRun, Child } from './active.ts'
 import { Halted } from './halted.ts'
 import { mapChildren } from './map.ts'
 import { packError, scrub, unpackError } from './pack.ts'
-import type { OpRow, SignalRow, Tx } from './store.ts'
+import type { OpRow, RunRow, SignalRow, Tx } from './store.ts'
 
 /** The calls of one workflow: answered from the journal where it has them, executed and journalled otherwise. */
 export class WorkflowCtx implements Ctx {
@@ -154,28 +154,19 @@ export class WorkflowCtx implements Ctx {
       return known.error === null ? { ok: true, value: known.output } : { ok: false, error: known.error }
     }
     const at = iso(this.#active.clock.now())
-    const row = known ?? {
+    const outcome = await this.#childBody({ id, workflow, input })
+    // Only its end is kept: until then it is begun again by its parent, which makes up the same input again.
+    const ended: RunRow = {
       id,
       root: this.#active.root,
       workflow,
       version: 1,
       exclusive: null,
-      state: 'running' as const,
-      input,
-      output: null,
-      error: null,
-      createdAt: at,
-      updatedAt: at,
-    }
-    this.#active.keepChild(row)
-    // Durable with the child's first journalled call at the latest: the queue keeps its order.
-    this.#soon(tx => tx.putRun(row))
-    const outcome = await this.#childBody(row)
-    const ended = {
-      ...row,
-      state: outcome.ok === true ? ('succeeded' as const) : ('failed' as const),
+      state: outcome.ok === true ? 'succeeded' : 'failed',
+      input: null,
       output: outcome.ok === true ? outcome.value : null,
       error: outcome.ok === false ? outcome.error : null,
+      createdAt: at,
       updatedAt: iso(this.#active.clock.now()),
     }
     this.#active.keepChild(ended)
@@ -183,7 +174,7 @@ export class WorkflowCtx implements Ctx {
     return outcome
   }
 
-  async #childBody(row: Parameters<ActiveRun['child']>[0]): Promise<Outcome> {
+  async #childBody(row: Child): Promise<Outcome> {
     try {
       return { ok: true, value: scrub(await this.#active.child(row, this.#seen)) }
     } catch (error) {
@@ -197,10 +188,7 @@ export class WorkflowCtx implements Ctx {
     const op: OpRow = { ...this.#op(key), done: true }
     this.#active.keepOp(op)
     const event = this.#event(type, data)
-    this.#soon(tx => {
-      tx.putOp(op)
-      tx.addEvent(event)
-    })
+    this.#soon(tx => void tx.addEvent(event, op))
   }
 
   #event(type: string, data: Json) {

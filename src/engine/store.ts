@@ -32,7 +32,8 @@ export interface Tx {
   putOp(row: OpRow): void
   /** False where a signal of that idem was there already. */
   addSignal(row: Omit<SignalRow, 'seq'>): boolean
-  addEvent(event: { run: string; at: string; type: string; data: Json }): Event
+  /** @param call The journalled call that it stands for: `load` answers that one as done. */
+  addEvent(event: { run: string; at: string; type: string; data: Json }, call?: { run: string; key: string }): Event
 }
 
 export interface Lock {
@@ -62,4 +63,9 @@ export interface SignalRow {
   readonly name: string
   readonly value: Json
   readonly idem: string
+}
+
+/** A call that did nothing but tell an event. */
+export function told(root: string, run: string, key: string): OpRow {
+  return { root, run, key, done: true, value: null, error: null, handle: null }
 }

@@ -54,7 +54,7 @@ const eventsOf = (home: string): Event[] => {
 }
 
 describe('C16: a journal that is not as it should be', () => {
-  it.each(['2', '99', 'two'])(
+  it.each(['3', '99', 'two'])(
     'of format %s was written by a newer Backout: refused and left as it is',
     async format => {
       const home = folder()
@@ -67,6 +67,23 @@ describe('C16: a journal that is not as it should be', () => {
       expect(readFileSync(join(home, 'journal.db')).equals(before)).toBe(true)
     },
   )
+
+  it('of the format before is brought to this one, and what it holds is gone on with', async () => {
+    const home = folder()
+    const first = openStore(home)
+    await first.write(tx => void tx.addEvent({ run: 'r1', at: '', type: 'said', data: 1 }))
+    await first.close()
+    const db = new DatabaseSync(join(home, 'journal.db'))
+    db.exec("UPDATE meta SET value = '1'; ALTER TABLE events DROP COLUMN op_run; ALTER TABLE events DROP COLUMN op_key")
+    db.close()
+    const now = openStore(home)
+    const call = { run: 'r1/child', key: 'told' }
+    await now.write(tx => void tx.addEvent({ run: 'r1', at: '', type: 'said', data: 2 }, call))
+    expect(now.load('r1').ops).toEqual([expect.objectContaining({ ...call, root: 'r1', done: true })])
+    expect(eventsOf(home).map(e => e.data)).toEqual([1, 2])
+    expect(firstBreak(key, eventsOf(home))).toBeNull()
+    expect(openStore(home).events({ run: 'r1', after: 0, limit: 9 })).toHaveLength(2)
+  })
 
   it.each([
     ['is no database', (file: string) => writeFileSync(file, 'not a database, '.repeat(500))],

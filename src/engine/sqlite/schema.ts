@@ -1,5 +1,10 @@
 /** Raised when the tables change. A journal with a higher number is refused: a newer Backout wrote it. */
-export const FORMAT = 1
+export const FORMAT = 2
+
+/** What makes a journal of an older format one of this: from format 1 to 2, and so on. */
+export const UPGRADES: Readonly<Record<number, string>> = {
+  1: 'ALTER TABLE events ADD COLUMN op_run TEXT; ALTER TABLE events ADD COLUMN op_key TEXT',
+}
 
 export const SCHEMA = `
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -17,7 +22,8 @@ CREATE TABLE IF NOT EXISTS signals (
   idem TEXT NOT NULL, UNIQUE (root, idem)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS events (
-  seq INTEGER PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL, mac TEXT NOT NULL
+  seq INTEGER PRIMARY KEY, run TEXT NOT NULL, at TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL, mac TEXT NOT NULL,
+  op_run TEXT, op_key TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_run ON events(run, seq);
 `

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { runLocal } from '../../exec/local.ts'
 import { contextIn } from '../../../test/support/hosts.ts'
+import { runLocal } from '../../exec/local.ts'
 import { config } from './config.ts'
 import { openFleet, serviceLines } from './fleet.ts'
 import { sizeOf } from './steps.ts'

@@ -1,11 +1,11 @@
-import { hashOf } from '../../core/json.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { hashOf } from '../../core/json.ts'
 import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { quote, sqlName } from './names.ts'
 import { one, type Session, textOf } from './session.ts'
-import { type Column, COLUMNS_OF, hashed, seedOf } from './values.ts'
+import { COLUMNS_OF, type Column, hashed, seedOf } from './values.ts'
 
 /** How digests are made. A digest is `values:sum of their hashes`. */
 export const METHOD = 'postgres-1'

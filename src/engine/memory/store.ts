@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Event } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
-import { type OpRow, type RunRow, type SignalRow, type Store, told, type Tx } from '../store.ts'
+import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 
 /** A store that dies with the process: for tests, and the model of what a store must do. */
 export function memoryStore(key: Uint8Array = randomBytes(32)): Store {

@@ -6,7 +6,7 @@ import type { Event, Head } from '../../core/engine.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { canonicalJson, type Json } from '../../core/json.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
-import { type OpRow, type RunRow, type SignalRow, type Store, told, type Tx } from '../store.ts'
+import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 import { isBusy, takeLock } from './lock.ts'
 import { FORMAT, SCHEMA, UPGRADES } from './schema.ts'
 

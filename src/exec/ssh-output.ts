@@ -2,8 +2,8 @@ import type { Readable } from 'node:stream'
 
 /** What one command prints on one stream of a session that other commands use before and after it. */
 export interface Tail {
-  text(): string
-  stop(): void
+  readonly text: () => string
+  readonly stop: () => void
 }
 
 /** Keeps the last bytes that come from now on, and says how many were left out. */

@@ -29,6 +29,13 @@ export async function runSession(
   }
 }
 
+interface Leash {
+  pulled(): boolean
+  /** Throws why it was pulled. */
+  check(): void
+  off(): void
+}
+
 interface Exit {
   readonly code: number | null
   readonly error?: string
@@ -80,14 +87,14 @@ export class Session {
       const begun = await Promise.race([out.started, this.#exited])
       if ('code' in begun) {
         await this.#drained()
-        if (leash.why() !== undefined) throw leash.why()
+        leash.check()
         throw used ? new NotBegun() : this.#failure(begun, out)
       }
-      if (leash.why() === undefined) await command.onSpawn?.(begun.pid)
-      if (leash.why() === undefined) this.#child.stdin.write('go\n')
+      if (!leash.pulled()) await command.onSpawn?.(begun.pid)
+      if (!leash.pulled()) this.#child.stdin.write('go\n')
       await Promise.race([out.ended, this.#exited])
       const clean = await this.#drained(out.free)
-      if (leash.why() !== undefined) throw leash.why()
+      leash.check()
       const result = finished(out, this.#host, command)
       this.#free = clean && this.#child.exitCode === null
       return result
@@ -108,7 +115,7 @@ export class Session {
   }
 
   /** Ends the command, and with it the session, at its limit and when aborted. */
-  #leash(command: Command, signal?: AbortSignal): { why: () => BackoutError | undefined; off: () => void } {
+  #leash(command: Command, signal?: AbortSignal): Leash {
     let why: BackoutError | undefined
     let patience: NodeJS.Timeout | undefined
     const end = (reason: BackoutError) => {
@@ -120,7 +127,10 @@ export class Session {
     const onAbort = () => end(stopped(command, this.#host, signal?.reason))
     signal?.addEventListener('abort', onAbort, { once: true })
     return {
-      why: () => why,
+      pulled: () => why !== undefined,
+      check() {
+        if (why !== undefined) throw why
+      },
       off() {
         clearTimeout(timer)
         clearTimeout(patience)

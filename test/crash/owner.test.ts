@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { backout, type Built, build, type Ended, type Running, start } from './cli.ts'
+import { type Built, backout, build, type Ended, type Running, start } from './cli.ts'
 import { type Baseline, baseline, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 

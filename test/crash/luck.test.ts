@@ -25,7 +25,7 @@ beforeAll(async () => {
   })
   base = await baseline(built, world)
   await interrupt()
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   await world?.dispose()

@@ -18,7 +18,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-moved-'))
   built = await build()
   world = await madeWorld(built, join(dir, 'world'))
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   await world?.dispose()

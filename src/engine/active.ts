@@ -32,7 +32,6 @@ export class ActiveRun {
   readonly #around: Surroundings
   readonly #halt = new AbortController()
   readonly #ops = new Map<string, OpRow>()
-  readonly #children = new Map<string, RunRow>()
   readonly #wakers = new Set<() => void>()
   readonly #acts = new Set<Promise<unknown>>()
   readonly #settled: { resolve: () => void; reject: (e: unknown) => void }[] = []
@@ -51,9 +50,7 @@ export class ActiveRun {
   }
 
   begin(): void {
-    const { runs, ops } = this.#around.store.load(this.root)
-    for (const run of runs) this.#children.set(run.id, run)
-    for (const op of ops) this.#ops.set(`${op.run}\n${op.key}`, op)
+    for (const op of this.#around.store.load(this.root)) this.#ops.set(`${op.run}\n${op.key}`, op)
     this.lookForSignals()
     this.#body = this.#execute()
   }
@@ -127,14 +124,8 @@ export class ActiveRun {
   op(run: string, key: string): OpRow | undefined {
     return this.#ops.get(`${run}\n${key}`)
   }
-  knownChild(id: string): RunRow | undefined {
-    return this.#children.get(id)
-  }
   keepOp(op: OpRow): void {
     this.#ops.set(`${op.run}\n${op.key}`, op)
-  }
-  keepChild(row: RunRow): void {
-    this.#children.set(row.id, row)
   }
   progress(data: Json): void {
     this.#around.progress(data)

@@ -2,12 +2,11 @@ import { iso } from '../core/clock.ts'
 import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
-import { ENDED } from '../core/words.ts'
 import type { ActiveRun, Child } from './active.ts'
 import { Halted } from './halted.ts'
 import { mapChildren } from './map.ts'
 import { packError, scrub, unpackError } from './pack.ts'
-import type { OpRow, RunRow, SignalRow, Tx } from './store.ts'
+import type { OpRow, SignalRow, Tx } from './store.ts'
 
 /** The calls of one workflow: answered from the journal where it has them, executed and journalled otherwise. */
 export class WorkflowCtx implements Ctx {
@@ -149,28 +148,13 @@ export class WorkflowCtx implements Ctx {
   }
 
   async #child(id: string, workflow: string, input: Json): Promise<Outcome> {
-    const known = this.#active.knownChild(id)
-    if (known !== undefined && ENDED.has(known.state)) {
-      return known.error === null ? { ok: true, value: known.output } : { ok: false, error: known.error }
-    }
-    const at = iso(this.#active.clock.now())
-    const outcome = await this.#childBody({ id, workflow, input })
     // Only its end is kept: until then it is begun again by its parent, which makes up the same input again.
-    const ended: RunRow = {
-      id,
-      root: this.#active.root,
-      workflow,
-      version: 1,
-      exclusive: null,
-      state: outcome.ok === true ? 'succeeded' : 'failed',
-      input: null,
-      output: outcome.ok === true ? outcome.value : null,
-      error: outcome.ok === false ? outcome.error : null,
-      createdAt: at,
-      updatedAt: iso(this.#active.clock.now()),
-    }
-    this.#active.keepChild(ended)
-    this.#soon(tx => tx.putRun(ended))
+    const known = this.#active.op(id, ENDED)
+    if (known !== undefined) return known.value as unknown as Outcome
+    const outcome = await this.#childBody({ id, workflow, input })
+    const op: OpRow = { ...this.#op(ENDED), run: id, done: true, value: toJson(outcome) }
+    this.#active.keepOp(op)
+    this.#soon(tx => tx.putOp(op))
     return outcome
   }
 
@@ -226,6 +210,9 @@ export class WorkflowCtx implements Ctx {
     }
   }
 }
+
+/** The call under which a child run keeps how it ended. */
+const ENDED = 'ended'
 
 interface Seen {
   readonly name: string

@@ -15,8 +15,8 @@ export interface Store {
   check(): void
   run(id: string): RunRow | null
   runs(filter: { state?: RunState | undefined; exclusive?: string | undefined }): RunRow[]
-  /** Every child run and every journalled call of a root run. */
-  load(root: string): { runs: RunRow[]; ops: OpRow[] }
+  /** Every journalled call of a root run and its children, in the order of writing: of one call, the last one counts. */
+  load(root: string): OpRow[]
   signals(root: string, after: number): SignalRow[]
   events(filter: { run: string | null; after: number; limit: number; type?: string | undefined }): Event[]
   head(): Head

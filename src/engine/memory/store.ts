@@ -45,10 +45,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
           (filter.state ?? r.state) === r.state &&
           (filter.exclusive === undefined || filter.exclusive === r.exclusive),
       ),
-    load: root => ({
-      runs: [...runs.values()].filter(r => r.root === root),
-      ops: [...ops.values()].filter(o => o.root === root),
-    }),
+    load: root => [...ops.values()].filter(o => o.root === root),
     signals: (root, after) => signals.filter(s => s.root === root && s.seq > after),
     events: ({ run, after, limit, type }) =>
       events

@@ -85,10 +85,7 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
         return rows.flatMap(r => toRun(r) ?? [])
       }),
     load: root =>
-      read(() => ({
-        runs: (sql.runsOf.all(root) as Row[]).flatMap(r => toRun(r) ?? []),
-        ops: [...(sql.opsOf.all(root) as Row[]).map(toOp), ...(sql.toldOf.all(root) as Row[]).map(toTold)],
-      })),
+      read(() => [...(sql.callsOf.all(root) as Row[]).map(toOp), ...(sql.toldOf.all(root) as Row[]).map(toTold)]),
     signals: (root, after) => read(() => (sql.signals.all(root, after) as Row[]).map(toSignal)),
     events: ({ run, after, limit, type = null }) =>
       read(() => (sql.events.all({ run, after, limit, type }) as Row[]).map(toEvent)),
@@ -224,8 +221,8 @@ function statements(db: DatabaseSync) {
     run: p('SELECT * FROM runs WHERE id = ?'),
     runs: p(`SELECT * FROM runs WHERE id = root AND ($state IS NULL OR state = $state)
              AND ($exclusive IS NULL OR exclusive = $exclusive) ORDER BY created_at, id`),
-    runsOf: p('SELECT * FROM runs WHERE root = ?'),
-    opsOf: p('SELECT * FROM ops WHERE root = ?'),
+    callsOf: p('SELECT * FROM calls WHERE root = ? ORDER BY n'),
+    lastCall: p('SELECT max(n) AS n FROM calls WHERE root = ?'),
     toldOf: p('SELECT run, op_run, op_key FROM events WHERE run = ? AND op_key IS NOT NULL'),
     signals: p('SELECT * FROM signals WHERE root = ? AND seq > ? ORDER BY seq'),
     events: p(`SELECT * FROM events WHERE seq > $after AND ($run IS NULL OR run = $run)
@@ -233,7 +230,7 @@ function statements(db: DatabaseSync) {
     last: p('SELECT seq, mac FROM events ORDER BY seq DESC LIMIT 1'),
     version: p('PRAGMA data_version'),
     putRun: p('INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)'),
-    putOp: p('INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?,?)'),
+    putCall: p('INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)'),
     addSignal: p('INSERT OR IGNORE INTO signals (root, name, value, idem) VALUES (?,?,?,?)'),
     addEvent: p('INSERT INTO events (seq, run, at, type, data, mac, op_run, op_key) VALUES (?,?,?,?,?,?,?,?)'),
   }
@@ -250,13 +247,29 @@ const orNull = (value: Json): SQLInputValue => (value === null ? null : JSON.str
 /** The writes of one transaction, in which nobody else adds to the chain. */
 function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx {
   let head: Head | null = null
+  // Looked up in each transaction anew: another process may have gone on with the run since.
+  const last = new Map<string, number>()
+  const next = (root: string) => {
+    const n = (last.get(root) ?? (sql.lastCall.get(root) as { n: number | null }).n ?? 0) + 1
+    last.set(root, n)
+    return n
+  }
   return {
     putRun(r) {
       const io = [text(r.input), orNull(r.output), r.error]
       sql.putRun.run(r.id, r.root, r.workflow, r.version, r.exclusive, r.state, ...io, r.createdAt, r.updatedAt)
     },
     putOp(o) {
-      sql.putOp.run(o.root, o.run, o.key, o.done ? 1 : 0, text(o.value), orNull(o.error), orNull(o.handle))
+      sql.putCall.run(
+        o.root,
+        next(o.root),
+        o.run,
+        o.key,
+        o.done ? 1 : 0,
+        text(o.value),
+        orNull(o.error),
+        orNull(o.handle),
+      )
     },
     addSignal(s) {
       return Number(sql.addSignal.run(s.root, s.name, text(s.value), s.idem).changes) === 1

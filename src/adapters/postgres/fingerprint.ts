@@ -109,10 +109,7 @@ function workOf(
   // Nothing ties the values of a row together: the rows as wholes do, whatever their order.
   const row = `hashtextextended(ROW(${columns.map(c => quote(c.name)).join(', ')})::text COLLATE "C", 0)`
   const whole = { name: rowName(columns), type: 'record', builtin: true, cast: false }
-  return [
-    ...out,
-    { table, bytes, columns: [whole], sql: `SELECT count(*), coalesce(sum(${row}), 0) FROM ${from}` },
-  ]
+  return [...out, { table, bytes, columns: [whole], sql: `SELECT count(*), coalesce(sum(${row}), 0) FROM ${from}` }]
 }
 
 /** The digest of whole rows only compares with one of the same columns, so these are in its name. */
@@ -128,7 +125,6 @@ async function digestsOf(session: Session, work: Work): Promise<TableFingerprint
   const digests = work.columns.map((c, i) => [c.name, String(values[i])])
   return { rows: Number(total), columns: Object.fromEntries(digests) as Record<string, string> }
 }
-
 
 /** What the catalogue says of the columns of relations, by their SQL names. */
 export async function columnsOf(

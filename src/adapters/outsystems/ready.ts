@@ -1,0 +1,30 @@
+import type { Finding, Readiness } from '../../core/contract.ts'
+import { findingOf } from './ahead.ts'
+import { running } from './running.ts'
+import type { Site } from './site.ts'
+
+/** What going back needs, as far as it can be asked without changing anything. */
+export async function ready(site: Site, signal: AbortSignal): Promise<Readiness> {
+  const { target, source, deployments } = await site.places(signal)
+  const finding = findingOf(site.component)
+  const findings: Finding[] = []
+  const applications = Object.values(await running(site, signal))
+  await deployments.list(signal)
+  const well = [`LifeTime shows ${applications.length} applications in ${target.Name}, and its deployments`]
+  if (source === null) {
+    const what = `There is no environment to deploy to ${target.Name} from: only the solution package takes it back`
+    findings.push(finding('warning', 'no_source', what, 'name another environment in `source`'))
+  } else {
+    well.push(`earlier versions are deployed from ${source.Name}`)
+  }
+  const modified = applications.filter(a => a.modified).map(a => a.name)
+  if (modified.length > 0) {
+    const what = `${modified.join(', ')} were changed in ${target.Name} since they were tagged: only the solution package brings that back`
+    findings.push(finding('warning', 'not_tagged', what, 'tag them there before each release'))
+  }
+  if (!site.config.package) {
+    const what = 'No solution package is kept with captures: there is no last way back'
+    findings.push(finding('note', 'no_package', what, 'set `package: true`'))
+  }
+  return { well, findings }
+}

@@ -2,7 +2,13 @@ import { z } from 'zod'
 
 /** What LifeTime answers, as far as it is used. What else stands there is left alone. */
 
-export const environment = z.object({ Key: z.string(), Name: z.string(), Order: z.number().default(0) })
+/** `IsOffline` stands in the examples only. */
+export const environment = z.object({
+  Key: z.string(),
+  Name: z.string(),
+  Order: z.number().default(0),
+  IsOffline: z.boolean().default(false),
+})
 export type EnvironmentAnswer = z.infer<typeof environment>
 
 const moduleStatus = z.object({ EnvironmentKey: z.string().default(''), ModuleVersionKey: z.string() })

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { Deployment } from '../../../test/support/lifetime/deployments.ts'
 import { LifeTime } from '../../../test/support/lifetime/server.ts'
-import { codes, question, Shop } from '../../../test/support/lifetime/shop.ts'
+import { codes, Shop } from '../../../test/support/lifetime/shop.ts'
 import { config } from './config.ts'
 import { outsystems } from './index.ts'
 import { bottomUp } from './order.ts'
@@ -60,12 +60,10 @@ describe('A6, C15: what a plan says', () => {
     expect(findings[0]?.what).toContain('drops no table or column')
   })
 
-  it('takes back only what changed, and leaves the others alone', async () => {
+  it('takes back only what changed and is cared for', async () => {
     shop.lifetime.release({ application: 'Core', label: '1' }, 'Production')
-    const together = await shop.proposed(pin, 'together')
-    expect(ordered(together).map(s => s.title)).toEqual(['deploy Orders 1, Shop 1'])
-    const cared = { applications: ['Orders'] }
-    const own = await shop.captured(cared)
+    expect(ordered(await shop.proposed(pin, 'together')).map(s => s.title)).toEqual(['deploy Orders 1, Shop 1'])
+    const own = await shop.captured({ applications: ['Orders'] })
     expect(Object.values(own.applications).map(a => a.name)).toEqual(['Orders'])
   })
 
@@ -186,6 +184,14 @@ describe('C1, C12: what cannot be done is a blocker of that rung, and the next o
     expect(await all()).toEqual(only('zone_gone'))
   })
 
+  it('an environment that is offline, whatever the rung', async () => {
+    pin = await shop.captured()
+    shop.upgrade('Shop')
+    shop.lifetime.environment('Production').offline = true
+    const code = ['environment_offline']
+    expect(await all()).toEqual({ applications: code, together: code, solution: code })
+  })
+
   it('no environment to deploy from', async () => {
     pin = await shop.captured()
     shop.upgrade('Shop')
@@ -283,13 +289,4 @@ describe('settings', () => {
     expect(example.components.apps.adapter).toBe(outsystems.kind)
     expect(config.safeParse(example.components.apps.settings).error).toBeUndefined()
   })
-})
-
-it('the same world proposes the same, in a full plan and a short one', async () => {
-  pin = await shop.captured()
-  shop.upgrade()
-  await using target = await shop.target()
-  const from = await target.observe(signal)
-  const one = await target.propose({ ...question(from, pin, 'together'), mode: 'emergency' })
-  expect(one.steps).toEqual((await shop.proposed(pin, 'together')).steps)
 })

@@ -64,7 +64,7 @@ async function proposal(c: Case): Promise<Proposal> {
   return {
     ...NOTHING,
     change: { from: summaryOf(back.map(d => d.now)), to: summaryOf(back.map(d => d.to)) },
-    findings: [...findings, ...remarks(c, rung), ...waiting(c)],
+    findings: [...findings, ...(await offline(c)), ...remarks(c, rung), ...waiting(c)],
     impact: impactOf(c),
     settles: settled.map(f => f.what),
     steps: Object.values(phases).flat(),
@@ -195,6 +195,14 @@ function remarks({ site, back, now, question }: Case, rung: RungId): Finding[] {
     out.push(finding('warning', 'applications_stay', stay, 'see that they can live with the earlier versions'))
   }
   return out
+}
+
+/** LifeTime starts nothing in an environment that it cannot reach. */
+async function offline({ site, question }: Case): Promise<Finding[]> {
+  const { target } = await site.places(question.signal)
+  if (!target.IsOffline) return []
+  const what = `LifeTime says that ${target.Name} is offline: it starts no deployment there`
+  return [findingOf(site.component)('blocker', 'environment_offline', what, 'bring it back online in LifeTime')]
 }
 
 /** A deployment that waits for a person ends by itself only when that person comes. */

@@ -117,6 +117,7 @@ function command(lifetime: LifeTime, d: Deployment, name: string): Answer {
   if (!['start', 'continue', 'abort'].includes(name)) return exception(404, `Command ${name} not found.`)
   const refused = (why: string) => exception(400, `Command ${name} can't be executed for deployment ${d.key}. ${why}`)
   if (name !== 'abort' && d.target.maintenance) return refused(`${d.target.name} is in maintenance mode.`)
+  if (name !== 'abort' && d.target.offline) return refused(`${d.target.name} is offline.`)
   if (name === 'abort') {
     if (!d.abortable) return refused('It is being deployed, or has ended.')
     d.abort()

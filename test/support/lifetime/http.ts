@@ -8,9 +8,9 @@ export interface Fault {
   readonly on: RegExp
   /**
    * A status: refused with it, and nothing is done. `cut`: the connection breaks and nothing is done. `lose-reply`: it is done,
-   * and the connection breaks. `late`: the connection breaks, and it is done a moment later. `hang`: no answer.
+   * and the connection breaks. `late`: the connection breaks, and it is done a moment later. `hang`: nothing is done, and no answer comes. `silent`: it is done, and no answer comes.
    */
-  readonly does: number | 'cut' | 'lose-reply' | 'late' | 'hang'
+  readonly does: number | 'cut' | 'lose-reply' | 'late' | 'hang' | 'silent'
   readonly says?: string
   readonly headers?: Record<string, string>
   /** How often; once, if not given. */
@@ -70,8 +70,8 @@ export async function listen(handle: (request: Request) => Answer): Promise<List
     if (typeof fault.does === 'number') {
       return reply(res, exception(fault.does, fault.says ?? `It failed with ${fault.does}`), fault.headers)
     }
-    if (fault.does === 'hang') return
-    if (fault.does === 'lose-reply') handle(request)
+    if (fault.does === 'lose-reply' || fault.does === 'silent') handle(request)
+    if (fault.does === 'hang' || fault.does === 'silent') return
     if (fault.does === 'late') setTimeout(() => handle(request), LATE_MS)
     res.destroy()
   }

@@ -15,6 +15,7 @@ export interface EnvironmentModel {
   /** Tables and columns of its database. The platform adds to them and never takes away. */
   readonly columns: Set<string>
   maintenance: boolean
+  offline: boolean
   /** The setting that allows binaries to be deployed. */
   binaries: boolean
 }

@@ -93,7 +93,7 @@ function moduleStatus(environment: EnvironmentModel, application: ApplicationMod
   }
 }
 
-function environmentJson({ key, name, order }: EnvironmentModel): object {
+function environmentJson({ key, name, order, offline }: EnvironmentModel): object {
   return {
     Key: key,
     Name: name,
@@ -107,6 +107,7 @@ function environmentJson({ key, name, order }: EnvironmentModel): object {
     ApplicationServer: 'IIS',
     DatabaseProvider: 'SQLServer',
     IsCloudEnvironment: false,
+    IsOffline: offline,
   }
 }
 

@@ -82,7 +82,14 @@ export class LifeTime implements AsyncDisposable {
     const known = this.infra.environments.find(e => e.name === name)
     if (known !== undefined) return known
     const order = this.infra.environments.length
-    const more = { running: new Map(), columns: new Set<string>(), zones: [], maintenance: false, binaries: true }
+    const more = {
+      running: new Map(),
+      columns: new Set<string>(),
+      zones: [],
+      maintenance: false,
+      offline: false,
+      binaries: true,
+    }
     const made = { key: keyOf(`environment ${name}`), name, order, ...more }
     this.infra.environments.push(made)
     return made

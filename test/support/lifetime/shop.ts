@@ -94,7 +94,7 @@ export class Shop implements AsyncDisposable {
 
 const APPLICATIONS = ['Core', 'Orders', 'Shop']
 
-export function question(from: Question<Pin>['from'], to: Pin, rung: string): Question<Pin> {
+function question(from: Question<Pin>['from'], to: Pin, rung: string): Question<Pin> {
   const none = { needs: [], dependents: [], dependencies: [], upgradedAt: null }
   return { from, to, release: 'good', rung, ...none, mode: 'full', signal }
 }

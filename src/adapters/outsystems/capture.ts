@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { systemClock } from '../../core/clock.ts'
@@ -37,10 +35,10 @@ async function keepPackage(site: Site, keys: readonly string[], act: CaptureAct)
   try {
     const file = join(draft.dir, FILE)
     await download(site.lifetime, url, file, (bytes, total) => act.progress(soFar('downloaded', bytes, total)), signal)
-    const sha256 = await sumOf(file)
     const backup = await draft.seal({ kind: 'outsystems-solution', environment: target.Name, applications: [...keys] })
-    const bytes = backup.files.find(f => f.path === FILE)?.bytes ?? 0
-    return { backup: backup.id, file: FILE, bytes, sha256 }
+    const kept = backup.files.find(f => f.path === FILE)
+    if (kept === undefined) throw new Error(`the backup ${backup.id} does not hold ${FILE}`)
+    return { backup: backup.id, file: FILE, bytes: kept.bytes, sha256: kept.sha256 }
   } catch (error) {
     await draft.discard()
     throw error
@@ -88,12 +86,6 @@ function noPackage(site: Site, cause: string): BackoutError {
     next: 'correct it there (packages need LifeTime 11.22), or set `package: false` and go without the last way back',
     exit: 'failed',
   })
-}
-
-export async function sumOf(file: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
-  return hash.digest('hex')
 }
 
 export function soFar(did: string, bytes: number, total: number | null) {

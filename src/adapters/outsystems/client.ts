@@ -20,6 +20,8 @@ export interface Call {
   readonly path: string
   readonly query?: Readonly<Record<string, string>>
   readonly body?: unknown
+  /** That of one request, if not given. Milliseconds. */
+  readonly limitMs?: number
   /** Statuses that are an answer besides those of the two hundreds: the caller knows what they mean. */
   readonly also?: readonly number[]
 }
@@ -27,14 +29,12 @@ export interface Call {
 /** Talks to LifeTime. Throws `BackoutError` for whatever is not an answer as published. Nothing here changes anything by itself. */
 export class LifeTime {
   readonly config: Config
-  readonly origin: string
   readonly ca: string | undefined
   #free = Promise.resolve()
   #remembered = false
 
   constructor(config: Config, baseDir: string) {
     this.config = config
-    this.origin = new URL(config.url).origin
     this.ca = config.ca === undefined ? undefined : resolve(baseDir, config.ca)
   }
 
@@ -45,8 +45,13 @@ export class LifeTime {
     return answer.status === 204 || answer.body.trim() === '' ? [] : this.#as(z.array(schema), call, answer)
   }
 
-  async one<T extends z.ZodType>(schema: T, path: string, query: Call['query'], signal: AbortSignal) {
-    const call: Call = { method: 'GET', path, ...(query === undefined ? {} : { query }) }
+  async one<T extends z.ZodType>(schema: T, path: string, query: Call['query'], signal: AbortSignal, limitMs?: number) {
+    const call: Call = {
+      method: 'GET',
+      path,
+      ...(query === undefined ? {} : { query }),
+      ...(limitMs === undefined ? {} : { limitMs }),
+    }
     return this.#as(schema, call, await this.send(call, signal))
   }
 
@@ -91,7 +96,7 @@ export class LifeTime {
   }
 
   addressOf(path: string, query: Call['query'] = {}): string {
-    const url = new URL(`${this.origin}${BASE}${path}`)
+    const url = new URL(`${this.config.url}${BASE}${path}`)
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
     return url.href
   }
@@ -106,7 +111,7 @@ export class LifeTime {
           method: call.method,
           headers: { accept: 'application/json, text/plain', ...json, authorization },
           ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-          limitMs: this.config.limits.request,
+          limitMs: call.limitMs ?? this.config.limits.request,
           maxBytes: MAX_BYTES,
           ca: this.ca,
         },
@@ -115,7 +120,7 @@ export class LifeTime {
       return answer.cut ? strange(call, `it is longer than ${MAX_BYTES} bytes`) : answer
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      return unreachable(call, this.origin, error)
+      return unreachable(call, this.config.url, error)
     }
   }
 

@@ -6,13 +6,15 @@ const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]'])
 /** The token goes along with every request: never in the clear over a network. */
 function safe(url: string): boolean {
   if (!URL.canParse(url)) return false
-  const { protocol, hostname } = new URL(url)
+  const { protocol, hostname, username, password } = new URL(url)
+  if (username !== '' || password !== '') return false
   return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.has(hostname))
 }
 
 const limits = z
   .strictObject({
-    request: duration().default(30_000).describe('for one request to LifeTime'),
+    request: duration().default(60_000).describe('for one request to LifeTime'),
+    check: duration().default(300_000).describe('for LifeTime to check a deployment for conflicts'),
     tries: z.int().min(1).max(20).default(4).describe('how often a request that only reads is tried'),
     pace: duration().default(0).describe('the shortest time between two requests'),
     poll: duration().default(5000).describe('how often LifeTime is asked how far it is'),
@@ -27,8 +29,12 @@ const limits = z
 export const config = z.strictObject({
   url: z
     .string()
-    .refine(safe, 'expected an https:// address (http:// only on this machine), for a token goes along')
-    .describe('the LifeTime console, without a path'),
+    .refine(
+      safe,
+      'expected an https:// address without user and password (http:// only on this machine): a token goes along',
+    )
+    .transform(url => new URL(url).origin)
+    .describe('the LifeTime console; a path is left out'),
   token: text().describe('of a service account that may deploy to both environments; may hold secrets'),
   environment: z.string().min(1).describe('the environment that is rolled back, by name or key'),
   source: z

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Details, StatusAnswer } from './answers.ts'
-import { soFar, sumOf } from './capture.ts'
+import { soFar } from './capture.ts'
 import { keyIn, NOTES } from './deployments.ts'
 import { ended, missing, saysOf, stillMissing, verdictOf } from './follow.ts'
 import { setMaintenance } from './maintenance.ts'
@@ -82,13 +82,15 @@ function noSource(target: string): BackoutError {
 /** The package, once it is known to be what was captured. */
 async function packageOf(site: Site, args: Deploying & { do: 'publish' }, act: StepAct): Promise<string> {
   const { backup, file, sha256 } = args.solution
+  const wrong = await act.backups.check(backup, act.signal)
   const kept = await act.backups.get(backup)
-  const path = join(kept.dir, file)
-  if ((await sumOf(path)) === sha256) return path
+  const other = kept.files.find(f => f.path === file)?.sha256 === sha256 ? [] : ['its checksum is not the captured one']
+  const why = [...wrong, ...other]
+  if (why.length === 0) return join(kept.dir, file)
   throw new BackoutError({
     code: 'package_altered',
     what: `The solution package ${backup} of ${site.component} is not what was captured`,
-    cause: 'its checksum is another one',
+    cause: why.join('; '),
     next: 'bring it back from a copy, or choose another release',
     exit: 'failed',
   })

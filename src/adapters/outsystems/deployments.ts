@@ -87,7 +87,8 @@ export class Deployments {
 
   /** LifeTime's own check of a saved deployment: it may take its time, and moves the plan's inner state. */
   details(key: string, signal: AbortSignal): Promise<Details> {
-    return this.#lifetime.one(details, `/deployments/${encodeURIComponent(key)}/`, undefined, signal)
+    const { check } = this.#lifetime.config.limits
+    return this.#lifetime.one(details, `/deployments/${encodeURIComponent(key)}/`, undefined, signal, check)
   }
 
   async command(key: string, name: 'start' | 'continue' | 'abort', signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Acting } from '../../../test/support/lifetime/acting.ts'
 import { LifeTime } from '../../../test/support/lifetime/server.ts'
+import { SOON } from '../../../test/support/lifetime/shop.ts'
 import type { Json } from '../../core/json.ts'
 
 const signal = new AbortController().signal
@@ -40,11 +41,11 @@ describe('a LifeTime that cannot be asked', () => {
   })
 
   it('is told as what it is: not there, not answering, failing, answering something else', async () => {
-    const limits = { request: '150ms', tries: 2 }
+    const limits = { request: '1s', tries: 2 }
     t.fault(/applications/, 'hang', { times: 2 })
     await expect(observed({ limits })).rejects.toMatchObject({
       code: 'lifetime_unreachable',
-      why: 'no answer within 150 ms',
+      why: 'no answer within 1000 ms',
     })
     t.fault(/applications/, 500, { times: 2, says: 'out of memory' })
     await expect(observed({ limits })).rejects.toMatchObject({ code: 'lifetime_failed', why: 'out of memory' })
@@ -120,7 +121,7 @@ describe('a deployment that is not made', () => {
     t.fault(CREATE, 'late')
     expect(await t.apply()).toBe('lifetime_unreachable')
     expect(await t.apply()).toBe(null)
-    await expect.poll(() => t.lifetime.deployments.length).toBeGreaterThan(0)
+    await expect.poll(() => t.lifetime.deployments.length, SOON).toBeGreaterThan(0)
     expect(t.lifetime.deployments.flatMap(d => d.commands)).toEqual(['start'])
     expect(t.shop.serves).toBe('A')
   })
@@ -178,10 +179,11 @@ describe('a deployment that is not started', () => {
   })
 
   it('C16: whose start was taken and the reply lost is followed, not started again', async () => {
-    t.goes({ ms: 200 })
+    t.goes({ ms: Infinity })
     t.fault(START, 'lose-reply')
     expect(await t.apply()).toBe('lifetime_unreachable')
     expect(await t.verdict()).toMatchObject({ is: 'running' })
+    t.lifetime.deployments[0]?.finish()
     expect(await t.apply()).toBe(null)
     expect(t.lifetime.deployments.flatMap(d => d.commands)).toEqual(['start'])
     expect(await t.verdict()).toMatchObject({ is: 'done' })

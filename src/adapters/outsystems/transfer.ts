@@ -21,7 +21,7 @@ export async function download(
 ): Promise<void> {
   const { origin, pathname } = new URL(url)
   const call: Call = { method: 'GET', path: pathname }
-  const headers: Record<string, string> = origin === lifetime.origin ? { authorization: lifetime.bearer() } : {}
+  const headers: Record<string, string> = origin === lifetime.config.url ? { authorization: lifetime.bearer() } : {}
   await within(lifetime, call, origin, signal, async (agent, both) => {
     const { request } = await import('undici')
     const answer = await request(url, { dispatcher: agent, signal: both, headers })
@@ -51,7 +51,7 @@ export async function upload(
 ): Promise<HttpAnswer> {
   const call: Call = { method: 'POST', path }
   const { size } = await stat(file)
-  return within(lifetime, call, lifetime.origin, signal, async (agent, both) => {
+  return within(lifetime, call, lifetime.config.url, signal, async (agent, both) => {
     const { request } = await import('undici')
     let bytes = 0
     const body = createReadStream(file)

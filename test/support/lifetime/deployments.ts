@@ -97,6 +97,11 @@ export class Deployment {
     this.#since = performance.now()
   }
 
+  /** Ends now, as its course says; one without an end of its own waits for this. */
+  finish(): void {
+    this.course = { ...this.course, ms: 0 }
+  }
+
   abort(): void {
     this.abortedOn = new Date()
     this.#status = this.course.abortHangs === true ? 'aborting' : 'aborted'

@@ -33,16 +33,18 @@ export function readRoutes(lifetime: LifeTime, request: Request): Answer | null 
     const zones = found.zones.map(({ key, name }, i) => ({ Key: key, Name: name, IsDefault: i === 0 }))
     return { status: 200, json: zones }
   }
-  return versionRoutes(applications, path, flag) ?? moduleRoutes(lifetime, path, query)
+  return versionRoutes(applications, path, query) ?? moduleRoutes(lifetime, path, query)
 }
 
-function versionRoutes(applications: ApplicationModel[], path: string, flag: (n: string) => boolean): Answer | null {
+function versionRoutes(applications: ApplicationModel[], path: string, query: URLSearchParams): Answer | null {
   const application = (key: string | undefined) => applications.find(a => a.key === key)
   let at = fits('/applications/:/versions/:/', path)
   if (at !== null) {
     const found = application(at[0])?.versions.find(v => v.key === at?.[1])
     if (found === undefined) return gone('application', at[0])
-    return { status: 200, json: versionJson(found, flag('IncludeModules')) }
+    const modules = query.get('IncludeModules')
+    if (modules === null) return exception(400, 'IncludeModules is required.')
+    return { status: 200, json: versionJson(found, modules.toLowerCase() === 'true') }
   }
   at = fits('/applications/:/configurations/', path)
   if (at === null) return null

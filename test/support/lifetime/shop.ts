@@ -92,6 +92,9 @@ export class Shop implements AsyncDisposable {
   }
 }
 
+/** For conditions that are waited for, on a machine that is busy with other things. */
+export const SOON = { timeout: 30_000, interval: 10 }
+
 const APPLICATIONS = ['Core', 'Orders', 'Shop']
 
 function question(from: Question<Pin>['from'], to: Pin, rung: string): Question<Pin> {

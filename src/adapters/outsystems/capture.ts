@@ -4,8 +4,8 @@ import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { link, solutionStatus } from './answers.ts'
 import { strange } from './errors.ts'
-import { type Application, detail, type Pin, pin, type SolutionPackage } from './pin.ts'
-import { described } from './running.ts'
+import { type Application, type Applications, detail, type Pin, pin, type SolutionPackage } from './pin.ts'
+import { described, notThere } from './running.ts'
 import type { Site } from './site.ts'
 import { download } from './transfer.ts'
 
@@ -15,6 +15,9 @@ const FILE = 'solution.osp'
 export async function capture(site: Site, observed: Observation, act: CaptureAct): Promise<Pin> {
   const { identity, target } = await site.places(act.signal)
   const now = detail.parse(observed.detail).applications
+  const missing = notThere(site, now)
+  // What is gone by now can still be brought back; what is to be gone back to must be there.
+  if (missing.length > 0 && act.purpose === 'release') throw noSuchApplication(missing, target.Name, now)
   const applications: Record<string, Application> = { ...now }
   if (act.purpose === 'release') {
     for (const [key, app] of Object.entries(now)) applications[key] = await described(site, key, app, act.signal)
@@ -92,4 +95,15 @@ export function soFar(did: string, bytes: number, total: number | null) {
   const mib = (n: number) => `${(n / 1024 / 1024).toFixed(1)} MiB`
   const of = total === null ? '' : ` of ${mib(total)}`
   return { text: `${did} ${mib(bytes)}${of}`, done: bytes, ...(total === null ? {} : { total }) }
+}
+
+function noSuchApplication(missing: readonly string[], environment: string, now: Applications): BackoutError {
+  const names = Object.values(now).map(a => a.name)
+  return new BackoutError({
+    code: 'no_such_application',
+    what: `${missing.join(', ')} cannot be found in ${environment}`,
+    cause: `of those that the settings name, the service account sees ${names.toSorted().join(', ') || 'none'}`,
+    next: 'correct `applications`, or let the service account see them',
+    exit: 'usage',
+  })
 }

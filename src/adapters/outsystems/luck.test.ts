@@ -69,7 +69,8 @@ describe('a LifeTime that cannot be asked', () => {
       code: 'no_such_environment',
       why: 'the service account sees Development, Quality, Production',
     })
-    await expect(observed({ applications: ['Shop', 'Shup'] })).rejects.toMatchObject({
+    expect((await observed({ applications: ['Shop', 'Shup'] })).summary).toBe('Production: Shop 1')
+    await expect(t.shop.captured({ applications: ['Shop', 'Shup'] })).rejects.toMatchObject({
       code: 'no_such_application',
       message: expect.stringContaining('Shup') as string,
     })

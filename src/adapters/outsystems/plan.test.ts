@@ -102,6 +102,13 @@ describe('A6, C15: what a plan says', () => {
     expect(shop.lifetime.requests.slice(before).filter(r => !r.startsWith('GET'))).toEqual([])
   })
 
+  it('C18: asks for nothing ahead in an emergency, and says so', async () => {
+    const before = shop.lifetime.requests.length
+    const proposal = await shop.proposed(pin, 'together', {}, 'emergency')
+    expect([codes(proposal), proposal.omits]).toEqual([STANDING, ["LifeTime's check for conflicts ahead of the start"]])
+    expect(shop.lifetime.requests.slice(before).filter(r => !r.startsWith('GET'))).toEqual([])
+  })
+
   it('deletes what a check left that died, lists what a step left, and touches nothing of others', async () => {
     shop.lifetime.faults.push({ on: /^DELETE/, does: 'cut', times: 1 })
     await shop.proposed(pin, 'together')

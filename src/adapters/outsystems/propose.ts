@@ -56,6 +56,7 @@ async function proposal(c: Case): Promise<Proposal> {
   const { work, findings } = rung === 'solution' ? await bySolution(c, steps) : await byDeployments(c, steps, rung)
   const settle = settled.map(flight => steps.settle(flight))
   const held = site.config.maintenance !== undefined
+  const emergency = question.mode === 'emergency' && rung !== 'solution' && site.config.checkAhead
   const phases: Partial<Record<Phase, Step[]>> = {
     preflight: [...settle, ...(held ? [steps.maintenance('hold')] : [])],
     code: [...work, ...(held ? [steps.maintenance('hold-again')] : [])],
@@ -67,6 +68,7 @@ async function proposal(c: Case): Promise<Proposal> {
     findings: [...findings, ...(await offline(c)), ...remarks(c, rung), ...waiting(c)],
     impact: impactOf(c),
     settles: settled.map(f => f.what),
+    omits: emergency ? ["LifeTime's check for conflicts ahead of the start"] : [],
     steps: Object.values(phases).flat(),
     phases: Object.fromEntries(Object.entries(phases).flatMap(([phase, list]) => nodeOf(phase as Phase, list))),
   }
@@ -111,6 +113,8 @@ async function byDeployments(c: Case, steps: Steps, rung: RungId): Promise<Way> 
 /** LifeTime's own check, where it means something: not while a deployment changes what it looks at. */
 async function lookedAhead(c: Case, back: readonly Difference[]): Promise<Finding[]> {
   const { site, question, now, flights } = c
+  // Conflicts are read right before the start all the same.
+  if (question.mode === 'emergency') return []
   if (!site.config.checkAhead || flights.length > 0) {
     const why = flights.length > 0 ? 'a deployment is going on' : '`checkAhead` is off'
     const what = `LifeTime was not asked for conflicts, for ${why}: they show right before the start`

@@ -23,9 +23,10 @@ describe('doctor, asked of an OutSystems environment', () => {
     })
     const running = shop.lifetime.environment('Development').running.get(keyOf('application Shop'))
     Object.assign(running ?? {}, { modified: true })
-    await using other = await shop.target({ environment: 'Development', package: false })
+    const more = { environment: 'Development', package: false, applications: ['Shop', 'Shup'] }
+    await using other = await shop.target(more)
     const { findings } = (await other.ready?.(signal)) ?? { findings: [] }
-    expect(findings.map(f => f.code)).toEqual(['no_source', 'not_tagged', 'no_package'])
+    expect(findings.map(f => f.code)).toEqual(['no_such_application', 'no_source', 'not_tagged', 'no_package'])
   })
 })
 

@@ -1,6 +1,6 @@
 import type { Finding, Readiness } from '../../core/contract.ts'
 import { findingOf } from './ahead.ts'
-import { running } from './running.ts'
+import { notThere, running } from './running.ts'
 import { reveal } from '../../core/secret.ts'
 import { parsed } from '../../exec/pointer.ts'
 import type { Site } from './site.ts'
@@ -13,7 +13,13 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
   const { target, source, deployments } = await site.places(signal)
   const finding = findingOf(site.component)
   const findings: Finding[] = []
-  const applications = Object.values(await running(site, signal))
+  const now = await running(site, signal)
+  const applications = Object.values(now)
+  const missing = notThere(site, now)
+  if (missing.length > 0) {
+    const what = `${missing.join(', ')} cannot be found in ${target.Name}`
+    findings.push(finding('blocker', 'no_such_application', what, 'correct `applications`, or bring them back'))
+  }
   await deployments.list(signal)
   const well = [`LifeTime shows ${applications.length} applications in ${target.Name}, and its deployments`]
   if (source === null) {

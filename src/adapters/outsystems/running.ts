@@ -22,21 +22,13 @@ export async function running(site: Site, signal: AbortSignal): Promise<Applicat
 
 function caredFor(site: Site, all: readonly ApplicationAnswer[]): ApplicationAnswer[] {
   const { applications } = site.config
-  if (applications === undefined) return all.filter(a => !a.IsSystem)
-  const missing = applications.filter(name => !all.some(a => a.Name === name))
-  if (missing.length === 0) return all.filter(a => applications.includes(a.Name))
-  throw new BackoutError({
-    code: 'no_such_application',
-    what: `${missing.join(', ')} cannot be found in ${site.config.environment}`,
-    cause: `the service account sees ${
-      all
-        .filter(a => !a.IsSystem)
-        .map(a => a.Name)
-        .join(', ') || 'none'
-    }`,
-    next: 'correct `applications`, or let the service account see them',
-    exit: 'usage',
-  })
+  return all.filter(a => (applications === undefined ? !a.IsSystem : applications.includes(a.Name)))
+}
+
+/** Those that the settings name and that are not there: gone, or never written right. */
+export function notThere(site: Site, now: Applications): string[] {
+  const there = new Set(Object.values(now).map(a => a.name))
+  return (site.config.applications ?? []).filter(name => !there.has(name))
 }
 
 type Modules = ReadonlyMap<string, { readonly key: string; readonly name: string }>

@@ -74,9 +74,9 @@ export class Shop implements AsyncDisposable {
     return target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'good' })
   }
 
-  async proposed(pin: Pin, rung: string, more: object = {}): Promise<Proposal> {
+  async proposed(pin: Pin, rung: string, more: object = {}, mode: 'full' | 'emergency' = 'full'): Promise<Proposal> {
     await using target = await this.target(more)
-    return target.propose(question(await target.observe(signal), pin, rung))
+    return target.propose({ ...question(await target.observe(signal), pin, rung), mode })
   }
 
   /** The steps of a rung that nothing stands in the way of. */

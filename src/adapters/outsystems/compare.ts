@@ -28,13 +28,16 @@ export async function differences(
   return out.toSorted((a, b) => a.to.name.localeCompare(b.to.name))
 }
 
+/**
+ * What runs is the modules. A tag is only a name for them: one that was tagged anew, or that LifeTime takes for modified after a
+ * package was published, is the same where its modules are.
+ */
 async function whyDifferent(site: Site, now: Application, to: Application, signal: AbortSignal): Promise<string[]> {
-  const modules = await differentModules(site, now, to, signal)
-  if (to.zone !== '' && now.zone !== to.zone) modules.push(`${to.name} runs in another deployment zone`)
-  const same = now.version === to.version && now.modified === to.modified
-  // A modified application is what its modules are; another tag with the same modules is another version all the same.
-  if (same || (to.modified && modules.length === 0)) return modules
-  return [`${shown(now)} runs, not ${shown(to)}`, ...modules]
+  const why = await differentModules(site, now, to, signal)
+  if (to.zone !== '' && now.zone !== to.zone) why.push(`${to.name} runs in another deployment zone`)
+  const named = now.version === to.version && now.modified === to.modified
+  if (named || (why.length === 0 && Object.keys(to.modules).length > 0)) return why
+  return [`${shown(now)} runs, not ${shown(to)}`, ...why]
 }
 
 /** Modules are the same where their versions are, or where LifeTime's hash says that the versions do the same. */

@@ -62,6 +62,18 @@ describe('a deployment that ends otherwise', () => {
     expect(await t.verdict()).toMatchObject({ is: 'running' })
   })
 
+  it('while the token has expired: nothing is known of it, and nothing is begun again', async () => {
+    t.goes({ ms: Infinity })
+    t.fault(/^GET .*\/status\//, 401, { times: 99 })
+    expect(await t.apply()).toBe('lifetime_token')
+    expect(await t.verdict()).toMatchObject({ is: 'unknown', why: expect.stringContaining('401') as string })
+    t.lifetime.faults.length = 0
+    expect(await t.verdict()).toMatchObject({ is: 'running' })
+    t.lifetime.deployments[0]?.finish()
+    expect(await t.verdict()).toMatchObject({ is: 'done' })
+    expect(t.lifetime.deployments.flatMap(d => d.commands)).toEqual(['start'])
+  })
+
   it('well, while the environment runs something else: that is no success', async () => {
     t.goes({ ends: 'finished_successful', partly: 2 })
     expect(await t.apply({ limits: { settle: '50ms' } })).toBe('versions_not_there')

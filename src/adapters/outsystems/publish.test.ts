@@ -29,6 +29,14 @@ describe('a solution package that is published', () => {
     expect(t.shop.serves).toBe('A')
   })
 
+  it('is done where the modules are the captured ones, whatever LifeTime calls the application afterwards', async () => {
+    expect(await t.apply()).toBe(null)
+    for (const running of t.lifetime.environment('Production').running.values()) running.modified = true
+    expect(t.shop.versions).toEqual(['1+', '1+', '1+'])
+    expect(await t.verdict()).toMatchObject({ is: 'done' })
+    expect((await t.shop.proposed(t.pin, 'together')).steps).toEqual([])
+  })
+
   it('C16: is uploaded again where the reply was lost, and the deployment left saved is told of', async () => {
     t.fault(/^POST \/environments\/[^/]+\/deployment\//, 'lose-reply')
     expect(await t.apply()).toBe('lifetime_unreachable')

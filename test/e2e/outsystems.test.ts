@@ -75,6 +75,8 @@ async function everything(): Promise<string> {
 
 describe('C15: from a bad release to a verified rollback', () => {
   it('goes through plan, run, report and revert, and shows the token nowhere', async () => {
+    const captured = await json<{ captures: { backups: string[] }[] }>('release', 'show', 'v1')
+    expect(captured.captures.map(c => c.backups.length)).toEqual([1])
     const plan = await json<Plan>('plan')
     expect(plan.components.map(c => [c.rung, c.change])).toEqual([
       ['applications', { from: 'Core 2, Orders 2, Shop 2', to: 'Core 1, Orders 1, Shop 1' }],

@@ -116,9 +116,11 @@ async function lookedAhead(c: Case, back: readonly Difference[]): Promise<Findin
   // Conflicts are read right before the start all the same.
   if (question.mode === 'emergency') return []
   if (!site.config.checkAhead || flights.length > 0) {
-    const why = flights.length > 0 ? 'a deployment is going on' : '`checkAhead` is off'
+    const flying = flights.length > 0
+    const why = flying ? 'a deployment is going on' : '`checkAhead` is off'
     const what = `LifeTime was not asked for conflicts, for ${why}: they show right before the start`
-    return [findingOf(site.component)('note', 'not_checked_ahead', what, 'plan again once it has ended')]
+    const remedy = flying ? 'plan again once it has ended' : 'set `checkAhead: true`'
+    return [findingOf(site.component)('note', 'not_checked_ahead', what, remedy)]
   }
   const operations = back.map(({ to }) => ({ version: to.version, zone: to.zone }))
   try {

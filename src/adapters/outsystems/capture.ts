@@ -6,6 +6,7 @@ import { link, solutionStatus } from './answers.ts'
 import { strange } from './errors.ts'
 import { type Application, type Applications, detail, type Pin, pin, type SolutionPackage } from './pin.ts'
 import { described, notThere } from './running.ts'
+import { several } from './several.ts'
 import type { Site } from './site.ts'
 import { download } from './transfer.ts'
 
@@ -20,7 +21,9 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
   if (missing.length > 0 && act.purpose === 'release') throw noSuchApplication(missing, target.Name, now)
   const applications: Record<string, Application> = { ...now }
   if (act.purpose === 'release') {
-    for (const [key, app] of Object.entries(now)) applications[key] = await described(site, key, app, act.signal)
+    await several(Object.entries(now), async ([key, app]) => {
+      applications[key] = await described(site, key, app, act.signal)
+    })
   }
   const packed = site.config.package && act.purpose === 'release' && Object.keys(now).length > 0
   const solution = packed ? await keepPackage(site, Object.keys(now), act) : null

@@ -9,6 +9,7 @@ import {
 } from './answers.ts'
 import type { LifeTime } from './client.ts'
 import { strange } from './errors.ts'
+import { several } from './several.ts'
 import { parsed } from '../../exec/pointer.ts'
 import type { HttpAnswer } from '../../exec/http.ts'
 
@@ -62,13 +63,12 @@ export class Deployments {
 
   /** Those that are going on, with how far they are. */
   async alive(signal: AbortSignal): Promise<{ deployment: DeploymentAnswer; status: StatusAnswer }[]> {
-    const out: { deployment: DeploymentAnswer; status: StatusAnswer }[] = []
-    for (const found of await this.list(signal)) {
-      if (neverWas(found.StartedOn)) continue
-      const at = await this.status(found.Key, signal)
-      if (isAlive(at)) out.push({ deployment: found, status: at })
-    }
-    return out
+    const begun = (await this.list(signal)).filter(d => !neverWas(d.StartedOn))
+    const all = await several(begun, async found => ({
+      deployment: found,
+      status: await this.status(found.Key, signal),
+    }))
+    return all.filter(d => isAlive(d.status))
   }
 
   /** Saves a deployment without starting it. Answers its key. */

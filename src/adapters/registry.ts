@@ -10,6 +10,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   haproxy: async () => (await import('./haproxy/index.ts')).haproxy as Adapter,
   hosts: async () => (await import('./hosts/index.ts')).hosts as Adapter,
   mysql: async () => (await import('./mysql/index.ts')).mysql as Adapter,
+  outsystems: async () => (await import('./outsystems/index.ts')).outsystems as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,
   'traffic-http': async () => (await import('./traffic-http/index.ts')).trafficHttp as Adapter,

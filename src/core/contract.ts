@@ -130,6 +130,11 @@ export interface Proposal {
   readonly needs: readonly Omit<Need, 'by'>[]
   /** Those of the needs asked that these steps see to. */
   readonly serves: readonly Need[]
+  /**
+   * The operations in flight (`what` of the observation) that these steps stop, or wait for, before anything else is
+   * changed. They are told instead of standing in the way of the plan.
+   */
+  readonly settles?: readonly string[]
   readonly steps: readonly Step[]
   /** How the steps are ordered within each phase. Every step stands in exactly one phase. */
   readonly phases: Readonly<Partial<Record<Phase, Node>>>

@@ -83,12 +83,15 @@ type Taken = Record<'backout' | 'steps' | 'piped' | 'open' | 'plain', number[]>
 function rowsOf({ backout, steps, piped, open, plain }: Taken): Row[] {
   return [
     rowOf(WHAT, steps, open, 'ansible-playbook -f 20 with pipelining, connections open for both'),
-    rowOf(
-      'the whole command: connect, look at everything again, keep the departure, and the above',
-      backout,
-      piped,
-      `the same ansible-playbook, connecting; without pipelining ${ms(median(plain))}`,
-    ),
+    {
+      ...rowOf(
+        'the whole command: connect, look at everything again, keep the departure, and the above',
+        backout,
+        piped,
+        `the same ansible-playbook, connecting; without pipelining, as Ansible is shipped, ${ms(median(plain))}`,
+      ),
+      goal: null,
+    },
   ]
 }
 

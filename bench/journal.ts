@@ -32,12 +32,12 @@ export async function bench(): Promise<Row[]> {
     const bytes = sum(perStep) / perStep.length
     return [
       rowOf('one durable call (one write, synced)', ours, callBare, sum(perCall) / perCall.length),
-      rowOf(`${whole} (one sync: the result goes with the next intent)`, steps, stepBare, bytes),
+      // What a file must do to promise the same: the intent is on it before the effect, the result after it.
       {
         ...rowOf(whole, steps, stepTwice, bytes / 2),
         compared: `a file that syncs the intent and then the result, ${Math.round(bytes / 2)} bytes each: ${ms(median(stepTwice))}`,
-        goal: null,
       },
+      { ...rowOf(`${whole}, against one sync for both`, steps, stepBare, bytes), goal: null },
     ]
   })
 }

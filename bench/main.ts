@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { bench as fleet } from './fleet.ts'
 import { bench as hosts } from './hosts.ts'
 import { bench as journal } from './journal.ts'
 import { bench as kubernetes } from './kubernetes.ts'
@@ -13,7 +14,17 @@ import { machine } from './support/machine.ts'
 import { ROOT } from './support/measure.ts'
 import { type Bench, markdown, type Row } from './support/row.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { journal, overhead, plan, start, memory, hosts, kubernetes, postgres }
+const BENCHES: Readonly<Record<string, Bench>> = {
+  journal,
+  overhead,
+  plan,
+  start,
+  memory,
+  fleet,
+  hosts,
+  kubernetes,
+  postgres,
+}
 const DOCUMENT = join(ROOT, 'docs', 'performance.md')
 const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']
 

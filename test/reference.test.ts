@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isMap, isScalar, isSeq, LineCounter, type Pair, parse, parseDocument, type YAMLMap } from 'yaml'
 import { describe, expect, it } from 'vitest'
+import { isMap, isScalar, isSeq, LineCounter, type Pair, parse, parseDocument, type YAMLMap } from 'yaml'
 import type { z } from 'zod'
 import { adapterOf, KINDS } from '../src/adapters/registry.ts'
 import { catalogue } from '../src/cli/wiring/environment.ts'

@@ -15,6 +15,9 @@ export default class PlainReporter implements Reporter {
         process.stdout.write(`skipped, which CI does not allow: ${test.module.relativeModuleId} > ${test.fullName}\n`)
       }
     }
+    for (const test of tests.filter(t => t.diagnostic()?.flaky === true)) {
+      process.stdout.write(`passed only when tried again: ${test.module.relativeModuleId} > ${test.fullName}\n`)
+    }
     setImmediate(() => process.stdout.write(`\n${count('passed')} passed, ${failed} failed, ${skipped} skipped\n`))
   }
 }

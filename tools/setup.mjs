@@ -19,6 +19,7 @@ const SERVERS = {
   dockerd: ['docker.io'],
   docker: ['docker-cli', 'docker.io'],
   mmdebstrap: ['mmdebstrap'],
+  'ansible-inventory': ['ansible-core'],
   ip: ['iproute2'],
   initdb: ['postgresql'],
   openssl: ['openssl'],

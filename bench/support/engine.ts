@@ -20,8 +20,13 @@ export async function openEngine(store: Store): Promise<Runtime> {
 }
 
 /** Rolls a fleet back on a journal on disk, from the confirmed plan to the end of the run. Answers milliseconds. */
-export async function rollBack(store: Store, shape: Parameters<typeof fleet>[0]): Promise<number> {
-  const { world, plan } = fleet(shape)
+export async function rollBack(
+  store: Store,
+  shape: Parameters<typeof fleet>[0],
+  shaped: (rounds: number) => void = () => {},
+): Promise<number> {
+  const { world, plan, rounds } = fleet(shape)
+  shaped(rounds)
   const engine = await openEngine(store)
   defineRollback(engine, world)
   const input = runInput(await plan())

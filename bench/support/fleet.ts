@@ -1,9 +1,11 @@
 import { systemClock } from '../../src/core/clock.ts'
 import { NOTHING, type Proposal, type Step, type Target } from '../../src/core/contract.ts'
 import type { World } from '../../src/core/executor/world.ts'
+import type { Probe } from '../../src/core/gate.ts'
 import { type Json, toJson } from '../../src/core/json.ts'
 import type { Plan } from '../../src/core/plan.ts'
 import { memoryBackups, memoryVault } from '../../test/conformance/stores.ts'
+import { batches } from './hosts.ts'
 import { planned } from './planned.ts'
 
 interface Shape {
@@ -12,11 +14,21 @@ interface Shape {
   readonly stepMs: number
   /** How many steps at the same time. */
   readonly limit: number
+  /** In the batches of the `hosts` adapter, with two steps for each target. */
+  readonly batches?: boolean
+}
+
+interface Fleet {
+  readonly world: World
+  readonly plan: () => Promise<Plan>
+  /** How many steps come one after another at least. */
+  readonly rounds: number
 }
 
 /** One component of many targets that are variables, with a step for each: what the executor costs, and nothing else. */
-export function fleet(shape: Shape): { world: World; plan: () => Promise<Plan> } {
-  const target = targetOf(shape)
+export function fleet(shape: Shape): Fleet {
+  const { proposal, rounds } = shape.batches === true ? batches(shape.targets) : atOnce(shape)
+  const target = targetOf(proposal, shape.stepMs)
   const plan = async () => {
     const from = await target.observe(new AbortController().signal)
     const pin = { version: 'A' }
@@ -27,19 +39,21 @@ export function fleet(shape: Shape): { world: World; plan: () => Promise<Plan> }
     vault: memoryVault(),
     backups: memoryBackups(),
     target: async () => target,
-    gate: async name => ({ rule: { name, attempts: 1, intervalMs: 1, pass: 1, timeoutMs: 1000 }, probes: [] }),
+    gate: async name => ({ rule: { name, attempts: 1, intervalMs: 1, pass: 1, timeoutMs: 1000 }, probes: [well] }),
     replan: plan,
     departure: async () => 'departure',
   }
-  return { world, plan }
+  return { world, plan, rounds }
 }
+
+/** Says at once that all is well. */
+const well: Probe = { name: 'well', measure: async () => ({ ok: true, value: null, ms: 0, text: 'well' }) }
 
 export function runInput(plan: Plan): Json {
   return toJson({ plan, by: 'bench', reason: null, confirmed: '--yes' })
 }
 
-function targetOf({ targets, stepMs, limit }: Shape): Target<Json> {
-  const done = new Set<string>()
+function atOnce({ targets, stepMs, limit }: Shape): { proposal: Proposal; rounds: number } {
   const steps = Array.from({ length: targets }, (_, i) => stepOf(`web-${String(i).padStart(4, '0')}`, stepMs))
   const par = steps.map(step => ({ id: step.title, after: [], node: { step: step.id } }))
   const seq = steps.map(step => ({ step: step.id }))
@@ -49,6 +63,11 @@ function targetOf({ targets, stepMs, limit }: Shape): Target<Json> {
     steps,
     phases: { code: limit === 1 ? { seq } : { par, limit, maxFailures: 0 } },
   }
+  return { proposal, rounds: Math.ceil(targets / limit) }
+}
+
+function targetOf(proposal: Proposal, stepMs: number): Target<Json> {
+  const done = new Set<string>()
   return {
     rungs: [{ id: 'set', tier: 'platform', title: 'set the version' }],
     serves: [],

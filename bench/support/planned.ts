@@ -15,7 +15,7 @@ export async function planned(candidates: readonly Candidate[], concurrency: num
     chosen,
     findings: [],
     hooks: [],
-    gates: [],
+    gates: ['healthy'],
     verify: [],
     watch: null,
     onFailure: 'ask',

@@ -13,6 +13,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   hosts: async () => (await import('./hosts/index.ts')).hosts as Adapter,
   kubernetes: async () => (await import('./kubernetes/index.ts')).kubernetes as Adapter,
   mysql: async () => (await import('./mysql/index.ts')).mysql as Adapter,
+  outsystems: async () => (await import('./outsystems/index.ts')).outsystems as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,
   'traffic-http': async () => (await import('./traffic-http/index.ts')).trafficHttp as Adapter,

@@ -6,8 +6,8 @@ import { ENDED } from '../core/words.ts'
 import { person } from '../ledger/releases.ts'
 import { finish } from './finish.ts'
 import { prompt } from './prompt.ts'
-import { askedLines } from './render/progress.ts'
 import { openView, type View } from './render/live.ts'
+import { askedLines } from './render/progress.ts'
 import type { Session } from './session.ts'
 
 /**

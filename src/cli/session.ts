@@ -1,7 +1,7 @@
 import type { Engine, RunInfo } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
 import { ENDED } from '../core/words.ts'
-import { openOut, type Out } from './out.ts'
+import { type Out, openOut } from './out.ts'
 import type { Globals } from './program.ts'
 import { type Environment, findConfig, openEnvironment } from './wiring/environment.ts'
 import { Targets } from './wiring/targets.ts'

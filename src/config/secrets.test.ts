@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { HIDDEN, redact, Secret } from '../core/secret.ts'
 import { hasPlaceholder } from './placeholders.ts'
-import { resolveSecrets, type RunCommand } from './secrets.ts'
+import { type RunCommand, resolveSecrets } from './secrets.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'backout-secrets-'))
 afterAll(() => rm(dir, { recursive: true, force: true }))

@@ -179,16 +179,15 @@ function componentOf(c: Chosen): Plan['components'][number] {
 }
 
 function findingsOf({ candidate, proposal }: Chosen): Finding[] {
-  const unhandled = candidate.from.inFlight.filter(op => op.handled !== true)
-  const inFlight = unhandled.map(
-    (op): Finding => ({
-      level: 'blocker',
-      code: 'in_flight',
-      component: candidate.id,
-      what: `${candidate.id}: ${op.what} is still going on${op.since === null ? '' : ` since ${op.since}`}`,
-      remedy: 'wait until it has ended, or stop it, then plan again',
-    }),
-  )
+  const inFlight = candidate.from.inFlight.map((op): Finding => {
+    const what = `${candidate.id}: ${op.what} is still going on${op.since === null ? '' : ` since ${op.since}`}`
+    const finding = { component: candidate.id, what }
+    if (proposal.settles?.includes(op.what) === true) {
+      return { ...finding, level: 'warning', code: 'in_flight_settled', remedy: 'none: the plan sees to it first' }
+    }
+    const remedy = 'wait until it has ended, or stop it, then plan again'
+    return { ...finding, level: 'blocker', code: 'in_flight', remedy }
+  })
   if (candidate.pin !== null) return [...inFlight, ...proposal.findings]
   return [
     {

@@ -96,11 +96,8 @@ export interface Observation {
   readonly detail: Json
   /** One line for people: "v1.3.0 on 3 of 3 hosts". */
   readonly summary: string
-  /**
-   * Operations that somebody else has under way on this target: nothing is captured then, and no plan is run. `handled`:
-   * the target's own proposals see to it, by stopping it as a step or by going on with it, and say so in their findings.
-   */
-  readonly inFlight: readonly { what: string; since: string | null; handled?: boolean }[]
+  /** Operations that somebody else has under way on this target. */
+  readonly inFlight: readonly { what: string; since: string | null }[]
 }
 
 export interface Question<Pin> {
@@ -133,6 +130,11 @@ export interface Proposal {
   readonly needs: readonly Omit<Need, 'by'>[]
   /** Those of the needs asked that these steps see to. */
   readonly serves: readonly Need[]
+  /**
+   * The operations in flight (`what` of the observation) that these steps stop, or wait for, before anything else is
+   * changed. They are told instead of standing in the way of the plan.
+   */
+  readonly settles?: readonly string[]
   readonly steps: readonly Step[]
   /** How the steps are ordered within each phase. Every step stands in exactly one phase. */
   readonly phases: Readonly<Partial<Record<Phase, Node>>>

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { stepOf } from '../../test/support/scripted.ts'
 import { estimate } from './estimate.ts'
 import { Graph } from './graph.ts'
-import { stepOf } from '../../test/support/scripted.ts'
 
 const node = (id: string, ...dependsOn: string[]) => ({ id, dependsOn })
 

@@ -3,23 +3,27 @@ import { createHash } from 'node:crypto'
 /** What can be written to the journal and read back unchanged. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
-/** Rebuilds a value with every object's keys in order, leaving out undefined ones, so that equal content has equal text. */
-function ordered(value: Json): Json {
-  if (value === null || typeof value !== 'object') return value
-  if (Array.isArray(value)) return value.map(ordered)
-  const entries = Object.entries(value).filter(([, v]) => v !== undefined)
-  entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-  return Object.fromEntries(entries.map(([k, v]) => [k, ordered(v)]))
-}
-
 /** One text for one content: keys sorted, no white space. */
 export function canonical(value: unknown): string {
   return canonicalJson(toJson(value))
 }
 
-/** The same for what is known to be JSON already. */
+/** The same for what is known to be JSON already. Keys that are whole numbers come first, as JavaScript orders them. */
 export function canonicalJson(value: Json): string {
-  return JSON.stringify(ordered(value))
+  if (value === null || typeof value !== 'object') return JSON.stringify(value)
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  let text = ''
+  for (const key of orderedKeys(value)) {
+    const inner = value[key]
+    if (inner !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(inner)}`
+  }
+  return `{${text}}`
+}
+
+function orderedKeys(value: Record<string, Json>): string[] {
+  const keys = Object.keys(value).sort()
+  if (!keys.some(key => /^\d/.test(key))) return keys
+  return Object.keys(Object.fromEntries(keys.map(key => [key, null])))
 }
 
 /** SHA-256 of the canonical text, as hex. */

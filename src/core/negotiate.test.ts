@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { agree, type Ask, blocked, does, need, type Part } from '../../test/support/planning.ts'
+import { type Ask, agree, blocked, does, need, type Part } from '../../test/support/planning.ts'
 import { hashOf } from './json.ts'
 import type { Chosen } from './negotiate.ts'
 

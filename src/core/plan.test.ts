@@ -250,12 +250,14 @@ describe('C1: findings', () => {
     ])
   })
 
-  it('leave to a component what it says that it sees to itself', async () => {
-    const mine = { what: 'a rollout', since: null, handled: true }
-    const others = { what: 'a migration', since: null }
-    const plan = await planOf([app({ inFlight: [mine, others] })])
-    expect(blockersOf(plan).map(b => b.what)).toEqual(['app: a migration is still going on'])
-    expect(blockersOf(await planOf([app({ inFlight: [mine] })]))).toEqual([])
+  it('C2: tell of what the plan itself stops or waits for first, and block by what it does not', async () => {
+    const inFlight = ['a deployment', 'a migration'].map(what => ({ what, since: null }))
+    const settles = ['a deployment']
+    const plan = await planOf([app({ inFlight, propose: ask => ({ ...does('app', 'code', ask), settles }) })])
+    expect(plan.findings.map(f => [f.level, f.code, f.what])).toEqual([
+      ['warning', 'in_flight_settled', 'app: a deployment is still going on'],
+      ['blocker', 'in_flight', 'app: a migration is still going on'],
+    ])
   })
 
   it('say what is left as it is, because it was never captured', async () => {

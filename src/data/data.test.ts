@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
-import { between, BOOKKEEPING, isBookkeeping, isIn, recognise } from './bookkeeping.ts'
+import { BOOKKEEPING, between, isBookkeeping, isIn, recognise } from './bookkeeping.ts'
 import { compareFingerprints } from './diff.ts'
 import { fingerprintHash, rowsIn } from './fingerprint.ts'
 import { atRisk, lossOf, notRestored } from './loss.ts'

@@ -1,8 +1,8 @@
+import type { MatrixRow } from '../config/schema.ts'
 import { iso } from '../core/clock.ts'
 import type { Loss } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { GateResult } from '../core/gate.ts'
-import type { MatrixRow } from '../config/schema.ts'
 import { blockersOf, type Plan } from '../core/plan.ts'
 import { ANSWERS, type Answer, type Decision, decide, type Situation, situationText, type Weights } from './matrix.ts'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fixForward, type FixForwardInput, fixForwardLines } from './fix-forward.ts'
+import { type FixForwardInput, fixForward, fixForwardLines } from './fix-forward.ts'
 
 const proof = { at: '2026-01-01T00:10:00.000Z', ms: 1, ok: true, differences: [] }
 const backup = (id: string, release: string | null, createdAt: string, proven = true) => ({

@@ -13,6 +13,9 @@ export interface Workflow {
   readonly body: (ctx: Ctx, input: Json) => Promise<Json>
 }
 
+/** What makes the body of a run, be it the root or a child. */
+export type Child = Pick<RunRow, 'id' | 'workflow' | 'input'>
+
 interface Surroundings {
   readonly store: Store
   readonly clock: Clock
@@ -29,7 +32,6 @@ export class ActiveRun {
   readonly #around: Surroundings
   readonly #halt = new AbortController()
   readonly #ops = new Map<string, OpRow>()
-  readonly #children = new Map<string, RunRow>()
   readonly #wakers = new Set<() => void>()
   readonly #acts = new Set<Promise<unknown>>()
   readonly #settled: { resolve: () => void; reject: (e: unknown) => void }[] = []
@@ -48,9 +50,7 @@ export class ActiveRun {
   }
 
   begin(): void {
-    const { runs, ops } = this.#around.store.load(this.root)
-    for (const run of runs) this.#children.set(run.id, run)
-    for (const op of ops) this.#ops.set(`${op.run}\n${op.key}`, op)
+    for (const op of this.#around.store.load(this.root)) this.#ops.set(`${op.run}\n${op.key}`, op)
     this.lookForSignals()
     this.#body = this.#execute()
   }
@@ -88,7 +88,7 @@ export class ActiveRun {
   }
 
   /** Runs the body of a child run, counted as busy while it can go on by itself. */
-  async child(row: RunRow, seen: ReadonlyMap<string, number>): Promise<Json> {
+  async child(row: Child, seen: ReadonlyMap<string, number>): Promise<Json> {
     this.#busy++
     this.#tellState()
     try {
@@ -99,7 +99,7 @@ export class ActiveRun {
     }
   }
 
-  #bodyOf(row: RunRow, seen: ReadonlyMap<string, number> = new Map()): Promise<Json> {
+  #bodyOf(row: Child, seen: ReadonlyMap<string, number> = new Map()): Promise<Json> {
     const workflow = this.#around.workflows.get(row.workflow)
     if (workflow !== undefined) return workflow.body(this.#around.ctx(row.id, this, seen), row.input)
     throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
@@ -124,14 +124,8 @@ export class ActiveRun {
   op(run: string, key: string): OpRow | undefined {
     return this.#ops.get(`${run}\n${key}`)
   }
-  knownChild(id: string): RunRow | undefined {
-    return this.#children.get(id)
-  }
   keepOp(op: OpRow): void {
     this.#ops.set(`${op.run}\n${op.key}`, op)
-  }
-  keepChild(row: RunRow): void {
-    this.#children.set(row.id, row)
   }
   progress(data: Json): void {
     this.#around.progress(data)

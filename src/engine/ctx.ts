@@ -2,8 +2,7 @@ import { iso } from '../core/clock.ts'
 import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
-import { ENDED } from '../core/words.ts'
-import type { ActiveRun } from './active.ts'
+import type { ActiveRun, Child } from './active.ts'
 import { Halted } from './halted.ts'
 import { mapChildren } from './map.ts'
 import { packError, scrub, unpackError } from './pack.ts'
@@ -149,41 +148,17 @@ export class WorkflowCtx implements Ctx {
   }
 
   async #child(id: string, workflow: string, input: Json): Promise<Outcome> {
-    const known = this.#active.knownChild(id)
-    if (known !== undefined && ENDED.has(known.state)) {
-      return known.error === null ? { ok: true, value: known.output } : { ok: false, error: known.error }
-    }
-    const at = iso(this.#active.clock.now())
-    const row = known ?? {
-      id,
-      root: this.#active.root,
-      workflow,
-      version: 1,
-      exclusive: null,
-      state: 'running' as const,
-      input,
-      output: null,
-      error: null,
-      createdAt: at,
-      updatedAt: at,
-    }
-    this.#active.keepChild(row)
-    // Durable with the child's first journalled call at the latest: the queue keeps its order.
-    this.#soon(tx => tx.putRun(row))
-    const outcome = await this.#childBody(row)
-    const ended = {
-      ...row,
-      state: outcome.ok === true ? ('succeeded' as const) : ('failed' as const),
-      output: outcome.ok === true ? outcome.value : null,
-      error: outcome.ok === false ? outcome.error : null,
-      updatedAt: iso(this.#active.clock.now()),
-    }
-    this.#active.keepChild(ended)
-    this.#soon(tx => tx.putRun(ended))
+    // Only its end is kept: until then it is begun again by its parent, which makes up the same input again.
+    const known = this.#active.op(id, ENDED)
+    if (known !== undefined) return known.value as unknown as Outcome
+    const outcome = await this.#childBody({ id, workflow, input })
+    const op: OpRow = { ...this.#op(ENDED), run: id, done: true, value: toJson(outcome) }
+    this.#active.keepOp(op)
+    this.#soon(tx => tx.putOp(op))
     return outcome
   }
 
-  async #childBody(row: Parameters<ActiveRun['child']>[0]): Promise<Outcome> {
+  async #childBody(row: Child): Promise<Outcome> {
     try {
       return { ok: true, value: scrub(await this.#active.child(row, this.#seen)) }
     } catch (error) {
@@ -197,10 +172,7 @@ export class WorkflowCtx implements Ctx {
     const op: OpRow = { ...this.#op(key), done: true }
     this.#active.keepOp(op)
     const event = this.#event(type, data)
-    this.#soon(tx => {
-      tx.putOp(op)
-      tx.addEvent(event)
-    })
+    this.#soon(tx => void tx.addEvent(event, op))
   }
 
   #event(type: string, data: Json) {
@@ -238,6 +210,9 @@ export class WorkflowCtx implements Ctx {
     }
   }
 }
+
+/** The call under which a child run keeps how it ended. */
+const ENDED = 'ended'
 
 interface Seen {
   readonly name: string

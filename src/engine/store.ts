@@ -15,8 +15,8 @@ export interface Store {
   check(): void
   run(id: string): RunRow | null
   runs(filter: { state?: RunState | undefined; exclusive?: string | undefined }): RunRow[]
-  /** Every child run and every journalled call of a root run. */
-  load(root: string): { runs: RunRow[]; ops: OpRow[] }
+  /** Every journalled call of a root run and its children, in the order of writing: of one call, the last one counts. */
+  load(root: string): OpRow[]
   signals(root: string, after: number): SignalRow[]
   events(filter: { run: string | null; after: number; limit: number; type?: string | undefined }): Event[]
   head(): Head
@@ -32,7 +32,8 @@ export interface Tx {
   putOp(row: OpRow): void
   /** False where a signal of that idem was there already. */
   addSignal(row: Omit<SignalRow, 'seq'>): boolean
-  addEvent(event: { run: string; at: string; type: string; data: Json }): Event
+  /** @param call The journalled call that it stands for: `load` answers that one as done. */
+  addEvent(event: { run: string; at: string; type: string; data: Json }, call?: { run: string; key: string }): Event
 }
 
 export interface Lock {
@@ -62,4 +63,9 @@ export interface SignalRow {
   readonly name: string
   readonly value: Json
   readonly idem: string
+}
+
+/** A call that did nothing but tell an event. */
+export function told(root: string, run: string, key: string): OpRow {
+  return { root, run, key, done: true, value: null, error: null, handle: null }
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { messageOf } from '../core/errors.ts'
-import { type Text, redact, reveal } from '../core/secret.ts'
+import { redact, reveal, type Text } from '../core/secret.ts'
 
 /** One HTTP request as settings describe it. */
 export interface HttpCall {

@@ -3,9 +3,11 @@ import { constants } from 'node:fs'
 import { access, lstat, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { ExecResult } from '../core/contract.ts'
 import { messageOf } from '../core/errors.ts'
-import { runLocal } from './local.ts'
+import { type Command, runLocal } from './local.ts'
 import { sshFailure, unreachable } from './ssh-errors.ts'
+import { NotBegun, Session } from './ssh-session.ts'
 
 export interface SshOptions {
   /** As ssh takes it: "web-1", "deploy@web-2". */
@@ -49,6 +51,7 @@ export class Connection {
   #master: Master | null = null
   #starting: Promise<string> | null = null
   #free = SESSIONS
+  readonly #idle: Session[] = []
   readonly #queue: (() => void)[] = []
 
   constructor(options: SshOptions) {
@@ -56,7 +59,7 @@ export class Connection {
   }
 
   /** The ssh command line of a session over this connection, which is made first where there is none. */
-  async client(): Promise<string[]> {
+  async #client(): Promise<string[]> {
     const socket = this.#master?.isGone === false ? this.#master.socket : await this.#start()
     return [
       'ssh',
@@ -69,19 +72,37 @@ export class Connection {
     ]
   }
 
-  /** Waits for a free session. The caller gives it back with `release`. */
-  async acquire(): Promise<void> {
+  /** Runs a command in a session that is free, or in a new one. Waits where all sessions that a host allows are in use. */
+  async run(command: Command, signal?: AbortSignal): Promise<ExecResult> {
     if (this.#free > 0) this.#free -= 1
     else await new Promise<void>(resolve => this.#queue.push(resolve))
+    try {
+      return await this.#inSession(command, signal)
+    } finally {
+      const next = this.#queue.shift()
+      if (next === undefined) this.#free += 1
+      else next()
+    }
   }
 
-  release(): void {
-    const next = this.#queue.shift()
-    if (next === undefined) this.#free += 1
-    else next()
+  async #inSession(command: Command, signal?: AbortSignal): Promise<ExecResult> {
+    for (;;) {
+      signal?.throwIfAborted()
+      const session =
+        this.#idle.pop() ?? new Session(await unlessAborted(this.#client(), signal), this.#options.address)
+      try {
+        if (session.free) return await session.run(command, signal)
+      } catch (error) {
+        if (!(error instanceof NotBegun)) throw error
+      } finally {
+        if (session.free) this.#idle.push(session)
+        else session.close()
+      }
+    }
   }
 
   async close(): Promise<void> {
+    for (const session of this.#idle.splice(0)) session.close()
     await this.#starting?.catch(() => {})
     const master = this.#master
     this.#master = null
@@ -138,6 +159,18 @@ export class Connection {
     }
     this.#master = master
     return socket
+  }
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  const aborted = Promise.withResolvers<never>()
+  const stop = () => aborted.reject(signal.reason)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    return await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
 }
 

@@ -8,10 +8,25 @@ export function quote(word: string): string {
 
 /**
  * What the login shell of the other side is given: short enough to mean the same in sh, bash, csh and fish. The real
- * script comes as the first line of stdin, so that neither arguments nor environment show in the other side's `ps`.
+ * script comes as the first line of stdin.
  */
-export function bootstrap(idem: string): string {
-  return `exec sh -c 'IFS= read -r s; eval "$(printf %b "$s")"' ${quote(idem)}`
+export const BOOTSTRAP = `exec sh -c 'IFS= read -r s; eval "$(printf %b "$s")"' backout`
+
+/**
+ * Runs what comes on stdin, two lines a command: its nonce and idem, then its script, so that neither arguments nor
+ * environment show in the other side's `ps`; `$0` is the idem, which does. Each is the leader of a process group of its
+ * own. Says "free" on both outputs once nobody is left who could print more: what holds an output keeps its `cat` alive.
+ * Without setsid (not in POSIX) one command is run, as the leader of the session's own group.
+ */
+export function dispatcher(): string {
+  return `
+one='IFS= read -r s; eval "$(printf %b "$s")"'
+command -v setsid >/dev/null 2>&1 || { read -r n idem; exec sh -c "$one" "$idem"; }
+while read -r n idem; do
+  { { setsid sh -c "$one" "$idem" 2>&1 >&3 3>&- | cat >&2; } 3>&1 | cat; }
+  printf '\\n%s free\\n' "$n"
+  printf '\\n%s free\\n' "$n" >&2
+done`
 }
 
 /** A script as one line, as `printf %b` turns it back. */
@@ -74,6 +89,7 @@ if [ -n "$ended" ]; then
   code=killed
 fi
 kill -KILL $watch 2>/dev/null
+wait $watch 2>/dev/null
 printf '\\n%s end %s\\n' "$n" "$code"
 [ "$code" != killed ] || exit 143
 exit "$code"

@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import type { Command } from './local.ts'
 import { lost, noShell, sshFailure } from './ssh-errors.ts'
-import { asLine, bootstrap, remoteScript } from './ssh-script.ts'
+import { type Marked, marked } from './ssh-output.ts'
+import { asLine, BOOTSTRAP, dispatcher, remoteScript } from './ssh-script.ts'
 
 const KEEP = 64 * 1024
 const DRAIN_MS = 300
@@ -21,165 +21,167 @@ export async function runSession(
   signal?: AbortSignal,
 ): Promise<ExecResult> {
   signal?.throwIfAborted()
-  const nonce = `backout-${randomBytes(9).toString('hex')}`
-  const [program = 'ssh', ...options] = ssh
-  const child = spawn(program, [...options, bootstrap(command.idem ?? 'backout')], {
-    detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
-  })
-  const exited = exitOf(child)
-  const keep = command.keepBytes ?? KEEP
-  const out = marked(child.stdout, nonce, keep)
-  const err = tail(child.stderr, keep)
-  child.stdin.on('error', ignore)
-  let why: BackoutError | undefined
-  let patience: NodeJS.Timeout | undefined
-  const end = (reason: BackoutError) => {
-    why ??= reason
-    child.stdin.end()
-    patience ??= setTimeout(() => child.kill('SIGKILL'), END_MS)
-  }
-  const timer = setTimeout(() => end(timedOut(command, host)), command.limitMs)
-  const onAbort = () => end(stopped(command, host, signal?.reason))
-  signal?.addEventListener('abort', onAbort, { once: true })
+  const session = new Session(ssh, host)
   try {
-    child.stdin.write(`${asLine(remoteScript(command, nonce))}\n`)
-    const begun = await Promise.race([out.started, exited])
-    if ('code' in begun) {
-      await drained(child)
-      if (why !== undefined) throw why
-      throw begun.code === 255 || begun.code === null
-        ? sshFailure(host, err.text() || (begun.error ?? ''))
-        : noShell(host, out.all() + err.text())
-    }
-    if (why === undefined) await command.onSpawn?.(begun.pid)
-    if (why === undefined) child.stdin.write('go\n')
-    await Promise.race([out.ended, exited])
-    await drained(child)
-    if (why !== undefined) throw why
-    return finished(out, err.text(), host, command)
+    return await session.run(command, signal)
   } finally {
-    clearTimeout(timer)
-    clearTimeout(patience)
-    signal?.removeEventListener('abort', onAbort)
-    child.stdin.end()
-    child.kill('SIGTERM')
-    child.stdout.destroy()
-    child.stderr.destroy()
+    session.close()
   }
 }
 
-function finished(out: Marked, stderr: string, host: string, command: Command): ExecResult {
+interface Leash {
+  pulled(): boolean
+  /** Throws why it was pulled. */
+  check(): void
+  off(): void
+}
+
+interface Exit {
+  readonly code: number | null
+  readonly error?: string
+}
+
+/**
+ * A login in which commands run one after another: starting ssh and a login shell costs both sides more than most of
+ * what is run. A command that did not end cleanly, or left something behind that still holds its output, is the last one.
+ */
+export class Session {
+  readonly #host: string
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #exited: Promise<Exit>
+  readonly #closed: Promise<unknown>
+  #free = true
+  #used = false
+
+  /** @param ssh The command line of ssh, up to and with the host. */
+  constructor(ssh: readonly string[], host: string) {
+    const [program = 'ssh', ...options] = ssh
+    this.#host = host
+    this.#child = spawn(program, [...options, BOOTSTRAP], { detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+    this.#exited = new Promise(resolve => {
+      this.#child.once('error', error => resolve({ code: null, error: error.message }))
+      this.#child.once('exit', code => resolve({ code }))
+    })
+    this.#closed = new Promise(resolve => this.#child.once('close', resolve))
+    void this.#exited.then(() => void (this.#free = false))
+    this.#child.stdin.on('error', ignore)
+    this.#child.stdin.write(`${asLine(dispatcher())}\n`)
+  }
+
+  /** Whether the next command may come. */
+  get free(): boolean {
+    return this.#free
+  }
+
+  /** Throws `NotBegun` where the session, used before, had ended by itself: the command can be given to another one. */
+  async run(command: Command, signal?: AbortSignal): Promise<ExecResult> {
+    const used = this.#used
+    this.#used = true
+    this.#free = false
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream.off('data', this.#stray)
+    const nonce = `backout-${randomBytes(9).toString('hex')}`
+    const out = marked(this.#child, nonce, command.keepBytes ?? KEEP)
+    const leash = this.#leash(command, signal)
+    try {
+      this.#child.stdin.write(`${nonce} ${command.idem ?? 'backout'}\n${asLine(remoteScript(command, nonce))}\n`)
+      const begun = await Promise.race([out.started, this.#exited])
+      if ('code' in begun) {
+        await this.#drained()
+        leash.check()
+        throw used ? new NotBegun() : this.#failure(begun, out)
+      }
+      if (!leash.pulled()) await command.onSpawn?.(begun.pid)
+      if (!leash.pulled()) this.#child.stdin.write('go\n')
+      await Promise.race([out.ended, this.#exited])
+      const clean = await this.#drained(out.free)
+      leash.check()
+      const result = finished(out, this.#host, command)
+      this.#free = clean && this.#child.exitCode === null
+      return result
+    } finally {
+      leash.off()
+      out.stop()
+      if (this.#free) this.#listen()
+    }
+  }
+
+  close(): void {
+    this.#free = false
+    const { stdin, stdout, stderr } = this.#child
+    stdin.end()
+    this.#child.kill('SIGTERM')
+    stdout.destroy()
+    stderr.destroy()
+  }
+
+  /** Ends the command, and with it the session, at its limit and when aborted. */
+  #leash(command: Command, signal?: AbortSignal): Leash {
+    let why: BackoutError | undefined
+    let patience: NodeJS.Timeout | undefined
+    const end = (reason: BackoutError) => {
+      why ??= reason
+      this.#child.stdin.end()
+      patience ??= setTimeout(() => this.#child.kill('SIGKILL'), END_MS)
+    }
+    const timer = setTimeout(() => end(timedOut(command, this.#host)), command.limitMs)
+    const onAbort = () => end(stopped(command, this.#host, signal?.reason))
+    signal?.addEventListener('abort', onAbort, { once: true })
+    return {
+      pulled: () => why !== undefined,
+      check() {
+        if (why !== undefined) throw why
+      },
+      off() {
+        clearTimeout(timer)
+        clearTimeout(patience)
+        signal?.removeEventListener('abort', onAbort)
+      },
+    }
+  }
+
+  #failure({ code, error }: Exit, out: Marked): BackoutError {
+    if (code === 255 || code === null) return sshFailure(this.#host, out.stderr() || (error ?? ''))
+    return noShell(this.#host, out.all())
+  }
+
+  /** What the command left running may keep its output open: after the end it gets a moment, no more. */
+  async #drained(free: Promise<void> = new Promise(() => {})): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>(resolve => void (timer = setTimeout(resolve, DRAIN_MS, false)))
+    const clean = await Promise.race([free.then(() => true), this.#closed.then(() => false), late])
+    clearTimeout(timer)
+    return clean
+  }
+
+  readonly #stray = () => {
+    this.#free = false
+  }
+
+  /** Nobody should be left who prints between two commands. */
+  #listen(): void {
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream.on('data', this.#stray)
+  }
+}
+
+/** The session was over before the command began. */
+export class NotBegun extends Error {}
+
+function finished(out: Marked, host: string, command: Command): ExecResult {
   const code = out.code()
   if (code === 'nocwd') {
     throw new BackoutError({
       code: 'command_not_started',
       what: `The command ${shown(command)} could not be started on ${host} in ${command.cwd}`,
-      cause: stderr.trim(),
+      cause: out.stderr().trim(),
       next: 'look at the folder on that host',
     })
   }
-  if (code === null || !/^\d+$/.test(code)) throw lost(host, stderr)
-  return { code: Number(code), stdout: out.text(), stderr }
+  if (code === null || !/^\d+$/.test(code)) throw lost(host, out.stderr())
+  return { code: Number(code), stdout: out.stdout(), stderr: out.stderr() }
 }
 
 function ignore(): void {
   // A closed pipe only says that ssh is gone, which its exit tells better.
-}
-
-interface Exit {
-  code: number | null
-  error?: string
-}
-
-function exitOf(child: ChildProcess): Promise<Exit> {
-  return new Promise(resolve => {
-    child.once('error', error => resolve({ code: null, error: error.message }))
-    child.once('exit', code => resolve({ code }))
-  })
-}
-
-/** What the command left running may keep the session open: after the end it gets a moment, no more. */
-async function drained(child: ChildProcess): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([
-    new Promise(resolve => child.once('close', resolve)),
-    new Promise(resolve => {
-      timer = setTimeout(resolve, DRAIN_MS)
-    }),
-  ])
-  clearTimeout(timer)
-}
-
-interface Marked {
-  started: Promise<{ pid: number }>
-  ended: Promise<void>
-  /** What the other side said about the end; null where it said nothing. */
-  code(): string | null
-  /** What the command printed. */
-  text(): string
-  all(): string
-}
-
-/** Finds the marks of the other side's supervisor in its output, whatever a .bashrc prints before or a daemon after. */
-function marked(stream: Readable, nonce: string, keep: number): Marked {
-  const started = Promise.withResolvers<{ pid: number }>()
-  const ended = Promise.withResolvers<void>()
-  const kept = tail(stream, keep + 200)
-  const begin = new RegExp(`${nonce} start (\\d+)\\n`)
-  const finish = new RegExp(`\\n${nonce} end (\\w+)\\n`)
-  let recent = ''
-  let code: string | null = null
-  let running = false
-  stream.on('data', (chunk: Buffer) => {
-    recent = recent.slice(-200) + chunk.toString('latin1')
-    const first = running ? null : begin.exec(recent)
-    if (first !== null) {
-      running = true
-      started.resolve({ pid: Number(first[1]) })
-    }
-    const last = finish.exec(recent)
-    if (last === null) return
-    code = last[1] ?? null
-    ended.resolve()
-  })
-  return {
-    started: started.promise,
-    ended: ended.promise,
-    code: () => code,
-    all: () => kept.text(),
-    text() {
-      const text = kept.text()
-      const [head, ...rest] = text.split(begin)
-      const body = rest.length > 0 ? (rest.at(-1) ?? '') : (head ?? '')
-      const end = body.search(finish)
-      return end < 0 ? body : body.slice(0, end)
-    },
-  }
-}
-
-/** Keeps the last bytes of a stream, and says how many were left out. */
-function tail(stream: Readable, keep: number): { text(): string } {
-  let chunks: Buffer[] = []
-  let size = 0
-  let dropped = 0
-  const cut = () => {
-    const all = Buffer.concat(chunks)
-    dropped += Math.max(0, all.length - keep)
-    chunks = [all.subarray(Math.max(0, all.length - keep))]
-    size = chunks[0]?.length ?? 0
-  }
-  stream.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    size += chunk.length
-    if (size > keep * 2) cut()
-  })
-  return {
-    text() {
-      cut()
-      return (dropped > 0 ? `[${dropped} bytes left out]\n` : '') + Buffer.concat(chunks).toString('utf8')
-    },
-  }
 }
 
 function timedOut(command: Command, host: string): BackoutError {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noSshd, type SshHosts, sshHosts } from '../../test/support/sshd.ts'
-import { runSession } from './ssh-session.ts'
 import { localRunner, quote, type Runner, sshRunner } from './ssh.ts'
+import { runSession } from './ssh-session.ts'
 
 const skipped = noSshd()
 
@@ -17,6 +17,11 @@ function alive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** The process group of a process on the other side. */
+async function runGroup(runner: Runner, pid: string): Promise<string> {
+  return (await runner.run({ argv: ['ps', '-o', 'pgid=', '-p', pid], limitMs: 5_000 })).stdout.trim()
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -155,6 +160,49 @@ describe.skipIf(skipped !== null)(
       const pid = Number(result.stdout)
       expect(alive(pid)).toBe(true)
       process.kill(pid)
+    })
+
+    it('runs one command after another in one login, each in a process group of its own', async () => {
+      await using runner = sshRunner({ address: 'web-1', config: hosts.config, connectMs: 3_000 })
+      const argv = ['sh', '-c', 'echo err >&2; ps -o pgid=,ppid= -p $PPID']
+      const seen = new Set<string>()
+      const groups = new Set<string>()
+      for (let i = 0; i < 4; i++) {
+        const { stdout, stderr } = await runner.run({ argv, limitMs: 5_000, idem: `step-${i}` })
+        expect(stderr).toBe('err\n')
+        const [group = '', parent = ''] = stdout.trim().split(/\s+/)
+        groups.add(group)
+        // The supervisor's parent is a part of the dispatcher's pipeline, in the group of the login.
+        seen.add(await runGroup(runner, parent))
+      }
+      expect(groups.size).toBe(4)
+      expect(seen.size).toBe(1)
+    })
+
+    it('gives the next command a login of its own where one left something that still prints', async () => {
+      await using runner = sshRunner({ address: 'web-2', config: hosts.config, connectMs: 3_000 })
+      const chatty = '(while :; do echo noise; echo noise >&2; sleep 0.02; done) & echo $!'
+      const pid = Number((await runner.run({ argv: ['sh', '-c', chatty], limitMs: 10_000 })).stdout.split('\n')[0])
+      for (let i = 0; i < 3; i++) {
+        const argv = ['sh', '-c', 'sleep 0.1; echo out; echo err >&2']
+        expect(await runner.run({ argv, limitMs: 10_000 })).toEqual({ code: 0, stdout: 'out\n', stderr: 'err\n' })
+      }
+      try {
+        process.kill(pid)
+      } catch {
+        // It ended with its output.
+      }
+    })
+
+    it('takes another login where the host ended the one that waited', async () => {
+      await using runner = sshRunner({ address: 'web-1', config: hosts.config, connectMs: 3_000 })
+      const login = 'ps -o ppid= -p $PPID | xargs ps -o ppid= -p'
+      const dispatcher = Number((await runner.run({ argv: ['sh', '-c', login], limitMs: 5_000 })).stdout)
+      expect(dispatcher).toBeGreaterThan(1)
+      process.kill(dispatcher, 'SIGKILL')
+      for (const word of ['a', 'b']) {
+        expect((await runner.run({ argv: ['echo', word], limitMs: 5_000 })).stdout).toBe(`${word}\n`)
+      }
     })
 
     it('ends the command on the other side when this process is killed', async () => {

@@ -1,7 +1,6 @@
 import type { ExecResult } from '../core/contract.ts'
 import { type Command, runLocal } from './local.ts'
 import { Connection, type SshOptions } from './ssh-connection.ts'
-import { runSession } from './ssh-session.ts'
 
 export { quote } from './ssh-script.ts'
 
@@ -35,16 +34,7 @@ export function sshRunner(options: SshOptions): Runner {
   let open = true
   return {
     name: options.address,
-    async run(command, signal) {
-      signal?.throwIfAborted()
-      await own.connection.acquire()
-      try {
-        const client = await unlessAborted(own.connection.client(), signal)
-        return await runSession(client, options.address, command, signal)
-      } finally {
-        own.connection.release()
-      }
-    },
+    run: (command, signal) => own.connection.run(command, signal),
     async [Symbol.asyncDispose]() {
       if (!open) return
       open = false
@@ -53,17 +43,5 @@ export function sshRunner(options: SshOptions): Runner {
       shared.delete(key)
       await own.connection.close()
     },
-  }
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work
-  const aborted = Promise.withResolvers<never>()
-  const stop = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', stop, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', stop)
   }
 }

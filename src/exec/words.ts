@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { type Text, redact, reveal } from '../core/secret.ts'
+import { redact, reveal, type Text } from '../core/secret.ts'
 import { type Command, runLocal } from './local.ts'
 
 /** A command of the settings: its words and environment may hold secrets, which no output and no error shows. */

@@ -1,6 +1,6 @@
+import { systemClock } from '../core/clock.ts'
 import { alone } from './alone.ts'
 import { Releases } from './releases.ts'
-import { systemClock } from '../core/clock.ts'
 
 /** Another process on the same ledger: `node alone.fixture.ts FOLDER hold|say NAME`. */
 const [folder = '', what = '', name = ''] = process.argv.slice(2)

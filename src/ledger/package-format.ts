@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import type { GateResult } from '../core/gate.ts'
 import type { Sealed } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
+import type { GateResult } from '../core/gate.ts'
 import type { Json } from '../core/json.ts'
 import type { Capture } from './releases.ts'
 

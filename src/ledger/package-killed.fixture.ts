@@ -1,6 +1,6 @@
-import { syncBuiltinESMExports } from 'node:module'
-import fs from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { systemClock } from '../core/clock.ts'
 
 /** Imports a package in a process that is killed when it is about to put the backup in place. */

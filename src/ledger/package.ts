@@ -15,7 +15,7 @@ import type { Ledger } from './index.ts'
 import { type Entry, FORMAT, MANIFEST, type Manifest, RELEASE, sealedIn } from './package-format.ts'
 import { person, type Release } from './releases.ts'
 
-export { importPackage, type Imported, type Unlock } from './package-import.ts'
+export { type Imported, importPackage, type Unlock } from './package-import.ts'
 
 /** What an export is encrypted with; never nothing. */
 export type Sealing = { readonly recipient: string } | { readonly passphrase: string }

@@ -6,7 +6,7 @@ import { parsed } from '../exec/pointer.ts'
 import { lastLines, runUser } from '../exec/words.ts'
 import type { CommandProbe } from './config.ts'
 import { mismatches, single } from './expect.ts'
-import { failed, type Found, noData, passed } from './sample.ts'
+import { type Found, failed, noData, passed } from './sample.ts'
 
 /** Exit codes by which a shell says that it found no such program, or may not run it. */
 const NOT_STARTED = new Set([126, 127])

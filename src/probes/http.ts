@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { redact, reveal } from '../core/secret.ts'
-import { http, type HttpAnswer, HttpError, shownUrl } from '../exec/http.ts'
+import { type HttpAnswer, HttpError, http, shownUrl } from '../exec/http.ts'
 import { parsed } from '../exec/pointer.ts'
 import type { HttpProbe } from './config.ts'
 import { mismatches, single } from './expect.ts'
-import { failed, type Found, noData, passed } from './sample.ts'
+import { type Found, failed, noData, passed } from './sample.ts'
 
 /** One request: `ms` is null where no answer came. */
 interface Shot extends Found {

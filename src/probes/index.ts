@@ -4,8 +4,8 @@ import { measureHttp } from './http.ts'
 import type { Found, Probe, Sample } from './sample.ts'
 import { measureSqlite } from './sqlite.ts'
 
-export type { Probe, Sample } from './sample.ts'
 export { type ProbeConfig, probeConfig } from './config.ts'
+export type { Probe, Sample } from './sample.ts'
 
 /**
  * Gets one probe of the configuration ready. Connects to nothing yet.

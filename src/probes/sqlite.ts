@@ -6,7 +6,7 @@ import { runLocal } from '../exec/local.ts'
 import { parsed } from '../exec/pointer.ts'
 import type { SqliteProbe } from './config.ts'
 import { mismatch, shown } from './expect.ts'
-import { failed, type Found, noData, passed } from './sample.ts'
+import { type Found, failed, noData, passed } from './sample.ts'
 
 /**
  * `node:sqlite` answers synchronously and cannot be interrupted: a slow query would stop this whole process. So it runs

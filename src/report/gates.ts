@@ -1,5 +1,5 @@
 import { type Moment, num, obj, type Question, str } from './read.ts'
-import { saidBy, type StepRow } from './steps.ts'
+import { type StepRow, saidBy } from './steps.ts'
 
 /** One asking of a gate: once, or for as long as it had to hold. */
 export interface GateRow {

@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { markdownOf } from './markdown.ts'
 import type { Step } from '../core/contract.ts'
 import { toJson } from '../core/json.ts'
+import { markdownOf } from './markdown.ts'
 import { buildReport } from './model.ts'
-import { eventful, shop, Story } from './report.fixture.ts'
+import { eventful, Story, shop } from './report.fixture.ts'
 import { md, offset, table, time } from './text.ts'
 
 describe('E3: the report as Markdown', () => {

@@ -3,7 +3,7 @@ import type { Json } from '../core/json.ts'
 import { toJson } from '../core/json.ts'
 import { markdownOf } from './markdown.ts'
 import { buildReport, type Report } from './model.ts'
-import { at, eventful, shop, Story } from './report.fixture.ts'
+import { at, eventful, Story, shop } from './report.fixture.ts'
 
 const reported = buildReport(eventful())
 const started = () => new Story().tell(0, 'run-started', { pid: 1 })

@@ -1,7 +1,7 @@
 import type { Event, RunInfo } from '../core/engine.ts'
 import { span } from '../core/impact-text.ts'
 import { signal, whose } from './idle.ts'
-import { list, type Moment, num, obj, type Obj, type Question, str, strs } from './read.ts'
+import { list, type Moment, num, type Obj, obj, type Question, str, strs } from './read.ts'
 
 /** Something that a person decided. */
 export interface DecisionRow {

@@ -1,9 +1,8 @@
-import type { Node } from '../core/contract.ts'
+import type { Finding, Impact, Node } from '../core/contract.ts'
 import type { RunInfo } from '../core/engine.ts'
-import { impactPoints, type ImpactPoint } from '../core/impact-text.ts'
+import { type ImpactPoint, impactPoints } from '../core/impact-text.ts'
 import type { Json } from '../core/json.ts'
 import type { Plan } from '../core/plan.ts'
-import type { Finding, Impact } from '../core/contract.ts'
 import { type Moment, obj, str } from './read.ts'
 
 /** One plan of the run's chain: the first, then one for each fall to another rung. */

@@ -1,5 +1,5 @@
-import type { Event, RunInfo } from '../core/engine.ts'
 import type { Node, Step } from '../core/contract.ts'
+import type { Event, RunInfo } from '../core/engine.ts'
 import type { Json } from '../core/json.ts'
 import { toJson } from '../core/json.ts'
 import type { Plan } from '../core/plan.ts'

@@ -1,6 +1,6 @@
 import { span } from '../core/impact-text.ts'
-import type { Report } from './model.ts'
 import type { Downtime } from './downtime.ts'
+import type { Report } from './model.ts'
 import { inline, md, time, took } from './text.ts'
 
 /** The run in five lines, for those who read no further. */

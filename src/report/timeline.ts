@@ -1,6 +1,6 @@
 import type { Event } from '../core/engine.ts'
 import { span } from '../core/impact-text.ts'
-import { list, num, obj, type Obj, str, strs } from './read.ts'
+import { list, num, type Obj, obj, str, strs } from './read.ts'
 
 export interface TimelineRow {
   readonly seq: number

@@ -1,8 +1,8 @@
-import { DatabaseSync } from 'node:sqlite'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { KeptOutcome } from '../../src/data/carry/state.ts'
 import type { CarryPlan } from '../../src/data/carry/plan.ts'
+import type { KeptOutcome } from '../../src/data/carry/state.ts'
 import { rows, write } from '../support/merge.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
 

@@ -4,8 +4,8 @@ import { archiveIn } from '../../src/data/carry/archive.ts'
 import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
-import type { Job, Merger } from '../../src/data/engine.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
+import type { Job, Merger } from '../../src/data/engine.ts'
 import { JOB, type Merge, played, rows, type Story } from '../support/merge.ts'
 
 const made: string[] = []

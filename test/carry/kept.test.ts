@@ -1,14 +1,14 @@
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, it } from 'vitest'
+import { openMerging } from '../../src/adapters/sqlite/merging.ts'
+import { readSchema } from '../../src/adapters/sqlite/schema.ts'
 import { archiveIn, readArchive } from '../../src/data/carry/archive.ts'
 import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID, type Release } from '../../src/data/carry/options.ts'
 import { type ReplayedPart, replay } from '../../src/data/carry/replay.ts'
-import { DatabaseSync } from 'node:sqlite'
-import { openMerging } from '../../src/adapters/sqlite/merging.ts'
-import { readSchema } from '../../src/adapters/sqlite/schema.ts'
 import { JOB, type Merge, played, rows, type Story, write } from '../support/merge.ts'
 
 const made: string[] = []

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { sqliteConfig } from '../../src/adapters/sqlite/config.ts'
+import { sqliteEngine } from '../../src/adapters/sqlite/engine.ts'
+import { ask, makeShop, type Shop } from '../../src/adapters/sqlite/test/shop.ts'
 import type { Fact, Step, StepAct, Target } from '../../src/core/contract.ts'
 import { idemOf } from '../../src/core/executor/attempt.ts'
 import { carryStep } from '../../src/data/carry/verb.ts'
 import type { DatabasePin } from '../../src/data/flow/settings.ts'
 import { memoryBackups } from '../conformance/stores.ts'
-import { sqliteConfig } from '../../src/adapters/sqlite/config.ts'
-import { sqliteEngine } from '../../src/adapters/sqlite/engine.ts'
-import { ask, makeShop, type Shop } from '../../src/adapters/sqlite/test/shop.ts'
 
 let shop: Shop
 let target: Target<DatabasePin>

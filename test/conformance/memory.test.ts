@@ -1,5 +1,5 @@
-import { conformance } from './suite.ts'
 import { type MemorySystem, memoryAdapter, memoryTarget } from './memory.ts'
+import { conformance } from './suite.ts'
 
 conformance('memory', {
   adapter: memoryAdapter({ name: 'one', version: 'A', applied: {} }),

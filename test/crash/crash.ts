@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import type { Event } from '../../src/core/engine.ts'
 import { firstBreak } from '../../src/engine/chain.ts'
-import { backout, type Built, type Ended, start } from './cli.ts'
+import { type Built, backout, type Ended, start } from './cli.ts'
 import { type Change, World } from './world.ts'
 
 /** Effects that are the same twice: a hook that says so (`repeat`), reloads, a start that was cut short. All else happens once. */

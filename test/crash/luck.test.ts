@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { backout, type Built, build, type Ended, start } from './cli.ts'
+import { type Built, backout, build, type Ended, start } from './cli.ts'
 import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
@@ -25,7 +25,7 @@ beforeAll(async () => {
   })
   base = await baseline(built, world)
   await interrupt()
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   await world?.dispose()

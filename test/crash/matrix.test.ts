@@ -22,7 +22,7 @@ beforeAll(async () => {
   const bases = await Promise.all(worlds.map(world => baseline(built, world)))
   base = bases[0] as Baseline
   for (const other of bases) expect(other.state).toEqual(base.state)
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   for (const world of worlds ?? []) await world.dispose()

@@ -26,7 +26,7 @@ beforeAll(async () => {
   worlds = await Promise.all(['x', 'y'].map(name => madeWorld(built, join(dir, name))))
   const [world] = worlds as [World]
   base = await baseline(built, world)
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   for (const world of worlds ?? []) await world.dispose()
@@ -91,7 +91,7 @@ async function comesTo(world: World, running: Running, middles: readonly string[
   let over = false
   void running.ended.then(() => (over = true))
   const there = () => middles.find(at => existsSync(world.path(`at.${at}`)))
-  await until(`one of ${middles.join(', ')}`, () => over || there() !== undefined, 30_000)
+  await until(`one of ${middles.join(', ')}`, () => over || there() !== undefined, 120_000)
   return there() ?? null
 }
 

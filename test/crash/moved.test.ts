@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { backout, type Built, build } from './cli.ts'
+import { type Built, backout, build } from './cli.ts'
 import { begin, expectExit, madeWorld } from './crash.ts'
 import type { World } from './world.ts'
 
@@ -18,7 +18,7 @@ beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-moved-'))
   built = await build()
   world = await madeWorld(built, join(dir, 'world'))
-}, 60_000)
+}, 300_000)
 
 afterAll(async () => {
   await world?.dispose()

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { backout, type Built, build, type Ended, type Running, start } from './cli.ts'
+import { type Built, backout, build, type Ended, type Running, start } from './cli.ts'
 import { type Baseline, baseline, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
@@ -25,7 +25,7 @@ beforeAll(async () => {
   built = await build()
   world = await madeWorld(built, join(dir, 'world'))
   base = await baseline(built, world)
-}, 60_000)
+}, 300_000)
 
 afterEach(() => rm(world.path(`hold.${AT}`), { force: true }))
 
@@ -40,7 +40,7 @@ async function held(argv: readonly string[] = ['run', PLAN, '--yes']): Promise<R
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
   const running = start(built, world, argv)
-  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 120_000)
   return running
 }
 
@@ -100,7 +100,7 @@ it('C16: stopped in the middle of a write, it holds nobody up who looks, and is 
   await world.reset()
   const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])
   const owner = start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_KILL: stop, BACKOUT_TEST_SIGNAL: 'SIGSTOP' })
-  await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 30_000)
+  await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 120_000)
   expect((await status()).text).toContain(`kill -CONT ${owner.pid}`)
   const second = expectExit(await backout(built, world, 'resume'), 8)
   expect(second.stderr).toContain('kill -CONT')
@@ -126,7 +126,7 @@ it('C1: of two runs begun at once one goes on, and the other touches nothing', a
   const second = await Promise.race(both.map(async run => ({ run, ended: await run.ended })))
   expect(second.ended.code).toBe(8)
   expect(second.ended.stderr).toMatch(/\[(environment_busy|run_open)\]/)
-  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 120_000)
   await letGo()
   const first = both.find(run => run !== second.run) as Running
   await end(await first.ended)
@@ -164,7 +164,7 @@ it.skipIf(!existsSync(TERMINAL))('C16: a terminal that closes pauses the run (ne
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
   const terminal = inTerminal(['run', PLAN, '--yes'])
-  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 30_000)
+  await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 120_000)
   terminal.kill('SIGKILL')
   await until('it is asked to pause', () => eventsIn(world).some(e => e.type === 'signal'))
   await letGo()

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Folder } from '../../src/cli/doctor/folder.fixture.ts'
-import { mariadb, type Mariadb, noMariadb } from '../support/mariadb.ts'
+import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
 
 /** The rehearsal of docs/databases.md on a server: what SQL differs, and how it is run. */

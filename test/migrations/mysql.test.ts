@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mysql } from '../../src/adapters/mysql/index.ts'
 import { memoryBackups, memoryVault } from '../conformance/stores.ts'
-import { mariadb, type Mariadb, noMariadb } from '../support/mariadb.ts'
+import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
 
 const signal = new AbortController().signal
 const skipped = noMariadb()

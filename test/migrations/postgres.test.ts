@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
-import { postgresProject, type Project, tool } from './project.ts'
+import { type Project, postgresProject, tool } from './project.ts'
 import { story } from './story.ts'
 
 const signal = new AbortController().signal

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { NOTHING, type Proposal } from '../../src/core/contract.ts'
-import { findMigrationFiles, type WayBack, wayBack } from '../../src/data/migration-files.ts'
-import type { DatabasePin } from '../../src/data/flow/settings.ts'
 import { APP } from '../../src/adapters/sqlite/test/shop.ts'
+import { NOTHING, type Proposal } from '../../src/core/contract.ts'
+import type { DatabasePin } from '../../src/data/flow/settings.ts'
+import { findMigrationFiles, type WayBack, wayBack } from '../../src/data/migration-files.ts'
 import { walk } from '../conformance/walk.ts'
 import { type Project, project } from './project.ts'
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
-import type { OpenContext, Proposal, Question, Step, Target } from '../../src/core/contract.ts'
 import { hosts } from '../../src/adapters/hosts/index.ts'
 import type { HostsPin } from '../../src/adapters/hosts/pin.ts'
+import type { OpenContext, Proposal, Question, Step, Target } from '../../src/core/contract.ts'
 import { memoryBackups, memoryVault } from '../conformance/stores.ts'
 import { stepAct } from '../conformance/walk.ts'
 

@@ -1,10 +1,10 @@
 import { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
+import { sqliteDialect } from '../../src/adapters/sqlite/dialect.ts'
 import type { Schemas } from '../../src/data/carry/mapping.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import type { Rename } from '../../src/data/renames.ts'
 import type { SchemaShape } from '../../src/data/schema.ts'
-import { sqliteDialect } from '../../src/adapters/sqlite/dialect.ts'
 
 /** Everything that one database holds, as exact texts; read without any of the code that merges. */
 export type Dump = Readonly<Record<string, readonly Readonly<Record<string, string | null>>[]>>

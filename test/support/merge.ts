@@ -2,13 +2,13 @@ import { copyFileSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import type { CarrySource } from '../../src/data/carry/source.ts'
-import type { Images, Job } from '../../src/data/engine.ts'
-import type { Rename } from '../../src/data/renames.ts'
 import { sqliteDialect } from '../../src/adapters/sqlite/dialect.ts'
 import { frozenImage } from '../../src/adapters/sqlite/image.ts'
 import { openMerging } from '../../src/adapters/sqlite/merging.ts'
 import { readSchema } from '../../src/adapters/sqlite/schema.ts'
+import type { CarrySource } from '../../src/data/carry/source.ts'
+import type { Images, Job } from '../../src/data/engine.ts'
+import type { Rename } from '../../src/data/renames.ts'
 
 /** A restored database with what was there before beside it, as files of a temporary folder. */
 export interface Merge {

@@ -21,8 +21,8 @@ case $1 in
     up && exit 0
     version=$(cat VERSION)
     [ ! -f "$toggles/wrong" ] || version=wrong
-    setsid sh "$toggles/daemon.sh" "$version" >/dev/null 2>&1 </dev/null &
-    echo $! >"$run"
+    rm -f "$run"
+    setsid sh "$toggles/daemon.sh" "$run" "$version" >/dev/null 2>&1 </dev/null &
     until up; do sleep 0.02; done
     ;;
   stop)
@@ -36,7 +36,8 @@ case $1 in
   version) up && tr '\\0' '\\n' <"/proc/$p/cmdline" | tail -n 1 ;;
 esac
 `
-const DAEMON = 'trap "exit 0" TERM\nwhile :; do sleep 0.2 & wait $!; done\n'
+/** Says itself that it runs: while a process is being replaced by another program, its command line is empty. */
+const DAEMON = 'trap "exit 0" TERM\necho $$ >"$1"\nwhile :; do sleep 0.2 & wait $!; done\n'
 
 export interface Releases {
   readonly dir: string

@@ -26,6 +26,11 @@ export interface SystemdHosts {
   /** Makes a host vanish: its processes stand still, and it answers nothing. */
   pause(name: string): Promise<void>
   unpause(name: string): Promise<void>
+  /** Pulls its cable: it goes on working, and nobody hears of it. */
+  cutOff(name: string): Promise<void>
+  plugIn(name: string): Promise<void>
+  /** Stops it and starts it again; resolves once it answers. */
+  reboot(name: string): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -48,7 +53,7 @@ export async function systemdHosts(
     await Promise.all(hosts.map(host => boot(engine, dir, host, files)))
     await writeFile(join(dir, 'ssh_config'), hosts.map(host => clientConfig(dir, host)).join('\n'), { mode: 0o600 })
     await Promise.all(hosts.map(host => answers(engine, host)))
-    return { ...acts(engine), config: join(dir, 'ssh_config'), dispose }
+    return { ...acts(engine, hosts), config: join(dir, 'ssh_config'), dispose }
   } catch (error) {
     await dispose()
     throw error
@@ -60,13 +65,28 @@ interface Host {
   readonly address: string
 }
 
-function acts({ docker }: Dockerd) {
+function acts(engine: Dockerd, hosts: readonly Host[]) {
+  const { docker, network } = engine
   const quietly = async (...words: string[]) => void (await docker(...words))
+  const hostOf = (name: string) => {
+    const host = hosts.find(h => h.name === name)
+    if (host === undefined) throw new Error(`no host ${name}`)
+    return host
+  }
   return {
     docker,
     root: (name: string, script: string) => docker('exec', name, 'sh', '-ec', script),
     pause: (name: string) => quietly('pause', name),
     unpause: (name: string) => quietly('unpause', name),
+    cutOff: (name: string) => quietly('network', 'disconnect', '--force', network, name),
+    async plugIn(name: string) {
+      await docker('network', 'connect', '--ip', hostOf(name).address, network, name)
+      await answers(engine, hostOf(name))
+    },
+    async reboot(name: string) {
+      await docker('restart', '--time', '1', name)
+      await answers(engine, hostOf(name))
+    },
   }
 }
 

@@ -21,7 +21,7 @@ import { readWhole, type WholeFile } from '../../exec/atomic-file.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
 import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
 import { type FlagFileConfig, type FlagFilePin, flagFileConfig, flagFilePin } from './config.ts'
-import { changesBetween, type Composed, composed, statesOf } from './flags.ts'
+import { type Composed, changesBetween, composed, statesOf } from './flags.ts'
 
 /** Feature flags in a file. */
 export const flagFile: Adapter<FlagFileConfig, FlagFilePin> = {

@@ -21,7 +21,7 @@ import { reveal } from '../../core/secret.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
 import { type GitConfigConfig, type GitConfigPin, gitConfigConfig, gitConfigPin, tree } from './config.ts'
 import { commitOf, git, refresh, repositoryOf, rootOf, type Site, treeOf } from './git.ts'
-import { differing, findLive, type Found, liveTree, treeHash } from './live.ts'
+import { differing, type Found, findLive, liveTree, treeHash } from './live.ts'
 import { type Change, place, staged } from './place.ts'
 
 /** Configuration files that are kept in a Git repository. */

@@ -1,7 +1,7 @@
 import type { Finding, Node, Proposal, Question, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
-import type { Config, Pin, Servers, ServerState } from './config.ts'
+import type { Config, Pin, ServerState, Servers } from './config.ts'
 import type { Server } from './runtime.ts'
 import { away, between, described, parts } from './weights.ts'
 

@@ -1,4 +1,4 @@
-import type { Config, Servers, ServerState } from './config.ts'
+import type { Config, ServerState, Servers } from './config.ts'
 
 const MAX_WEIGHT = 256
 

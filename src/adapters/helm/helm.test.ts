@@ -73,7 +73,7 @@ describe.each(HELMS)('C5: releases of Helm %s', version => {
       await shop.dieAt('rollback')
       const observed = await target.observe(signal)
       expect(observed.inFlight).toMatchObject([
-        { what: 'helm pending-rollback of revision 3, left by a client that died', handled: true },
+        { what: 'helm pending-rollback of revision 3, left by a client that died' },
       ])
       await expect(shop.upgrade(IMAGES.good)).rejects.toThrow('another operation')
       const proposal = await proposed(target, pin)

@@ -64,7 +64,6 @@ function flights({ history, left }: World): Observation['inFlight'] {
     {
       what: `helm ${last.status} of revision ${last.revision}${left ? ', left by a client that died' : ''}`,
       since: last.updated,
-      handled: true,
     },
   ]
 }

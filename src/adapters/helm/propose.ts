@@ -53,6 +53,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     findings,
     impact: NO_IMPACT,
     serves: redeploy,
+    settles: from.inFlight.map(operation => operation.what),
     steps: [...before, steps.rollback],
     phases: { ...(seq.length === 0 ? {} : { preflight: { seq } }), code: { step: steps.rollback.id } },
     omits:

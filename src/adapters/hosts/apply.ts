@@ -1,7 +1,7 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { runLocal } from '../../exec/local.ts'
 import { redact, reveal } from '../../core/secret.ts'
+import { runLocal } from '../../exec/local.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
 import { type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
 import { serviceScript, switchScript } from './scripts.ts'

@@ -1,6 +1,5 @@
 import type { Finding, Observation, Question } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { hostName } from './config.ts'
 import type { Fleet, Host } from './fleet.ts'
 import { readSums, type SumsView } from './look.ts'
 import { eachHost, type HostState, statesOf, versionsRunning, versionsSeen } from './observe.ts'
@@ -28,8 +27,8 @@ function collector(fleet: Fleet): { findings: Finding[]; say: Say } {
 
 /** A pin of another root, another strategy or wholly other hosts is not this component's. */
 export function foreign(fleet: Fleet, to: HostsPin): Finding | null {
-  const { root, strategy, hosts } = fleet.config
-  const known = hosts.some(entry => hostName(entry) in to.hosts)
+  const { root, strategy } = fleet.config
+  const known = fleet.hosts.some(host => host.name in to.hosts)
   if (to.root === root && to.strategy === strategy && known) return null
   return {
     level: 'blocker',
@@ -66,7 +65,7 @@ export async function check(
 }
 
 function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, stopping: boolean, say: Say): void {
-  const { maxFailures, fence } = fleet.config
+  const { fence } = fleet.config
   if (stopping) {
     const remedy = `see to it that nothing runs on ${host} (power it off, block it at the firewall), then take it out of \`hosts\`; or make it answer`
     return say(
@@ -76,8 +75,8 @@ function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, 
       remedy,
     )
   }
-  if (count > maxFailures) {
-    const remedy = `make \`ssh -o BatchMode=yes ${host} true\` work, or keep it away from users and set maxFailures to at least ${count}`
+  if (count > fleet.mayFail) {
+    const remedy = `make \`ssh -o BatchMode=yes ${host} true\` work, or keep it away from users and let ${count} of the hosts fail (maxFailures, stopAt)`
     return say('blocker', 'host_unreachable', `${host} cannot be reached: ${why}`, remedy)
   }
   const does =

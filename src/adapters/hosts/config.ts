@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { command, duration } from '../../config/fields.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
-const ADDRESS = /^[A-Za-z0-9][A-Za-z0-9._@:%-]*$/
+/** A host as ssh takes it. */
+export const ADDRESS = /^[A-Za-z0-9][A-Za-z0-9._@:%-]*$/
 
 const host = z.union([
   z.string().regex(ADDRESS, 'expected "local" or a host as ssh takes it: "web-1", "deploy@web-2"'),
@@ -29,10 +30,30 @@ const commands = z.strictObject({
   restart: command().optional().describe('Restarts it; stop and start, if not given'),
 })
 
+const source = z.union([
+  z.strictObject({ file: z.string().describe('A file with one host a line, relative to backout.yaml') }),
+  z.strictObject({
+    inventory: z.string().describe('An Ansible inventory, relative to backout.yaml; asked through ansible-inventory'),
+    group: z.string().default('all').describe('The group in it whose hosts these are'),
+  }),
+  z.strictObject({ command: command().describe('Run on this machine: prints one host a line') }),
+])
+export type Source = z.infer<typeof source>
+
+const size = z.union([
+  z.number().int().positive(),
+  z.string().regex(/^(100|[1-9]\d?)%$/, 'expected a number or a percentage such as "25%"'),
+])
+export type Size = z.infer<typeof size>
+
 /** The settings of a `hosts` component. */
 export const config = z
   .strictObject({
-    hosts: z.array(host).min(1).describe('"local" or hosts as ssh takes them; names must differ'),
+    hosts: z
+      .union([z.array(host).min(1), source])
+      .describe(
+        '"local" or hosts as ssh takes them; or the file, the Ansible inventory or the command that names them',
+      ),
     sshConfig: z.string().optional().describe("An ssh_config to use instead of the user's"),
     root: z
       .string()
@@ -72,20 +93,22 @@ export const config = z
     version: command().optional().describe('Prints the version that runs, of one instance'),
     stopLeft: z.boolean().default(true).describe('blue-green with a service a slot: stop the slot that was left'),
     batch: z
-      .union([
-        z.number().int().positive(),
-        z.string().regex(/^(100|[1-9]\d?)%$/, 'expected a number or a percentage such as "25%"'),
-      ])
+      .union([size, z.array(size).min(1)])
       .default(1)
-      .describe('How many hosts at a time when rolling'),
+      .describe(
+        'How many hosts at a time when rolling. A list: the first batch (a canary), the next ones, the last for all others',
+      ),
     batchGate: z.string().optional().describe('Name of a gate in backout.yaml that must hold between batches'),
     batchGateFor: duration().prefault('0s').describe('How long that gate must go on holding'),
     maxFailures: z
       .number()
       .int()
       .nonnegative()
-      .default(0)
-      .describe('How many of all hosts may fail or be out of reach before it stops'),
+      .optional()
+      .describe('How many of all hosts may fail or be out of reach before it stops; 0, if not given'),
+    stopAt: size
+      .optional()
+      .describe('Instead of maxFailures: stops once so many of all hosts have failed or are out of reach'),
     concurrency: z
       .number()
       .int()
@@ -111,7 +134,11 @@ export const config = z
       .prefault({}),
   })
   .superRefine((value, ctx) => {
-    const names = value.hosts.map(hostName)
+    if (value.stopAt !== undefined && value.maxFailures !== undefined) {
+      const message = 'maxFailures and stopAt say the same in two ways: give one of them'
+      ctx.addIssue({ code: 'custom', path: ['stopAt'], message })
+    }
+    const names = Array.isArray(value.hosts) ? value.hosts.map(hostName) : []
     const twice = names.find((name, i) => names.indexOf(name) !== i)
     if (twice !== undefined) {
       ctx.addIssue({
@@ -125,7 +152,7 @@ export const config = z
 export type HostsConfig = z.infer<typeof config>
 
 /** "deploy@web-2" is called web-2. */
-export function hostName(entry: HostsConfig['hosts'][number]): string {
+export function hostName(entry: string | { name: string }): string {
   return typeof entry === 'string'
     ? entry.slice(entry.indexOf('@') + 1).replaceAll(/[^A-Za-z0-9._-]/g, '-')
     : entry.name

@@ -1,15 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import { runLocal } from '../../exec/local.ts'
 import { contextIn } from '../../../test/support/hosts.ts'
+import { runLocal } from '../../exec/local.ts'
 import { config } from './config.ts'
-import { openFleet, serviceLines } from './fleet.ts'
-import { sizeOf } from './steps.ts'
+import { openFleet, serviceLines, sizeOf } from './fleet.ts'
+import { membersOf } from './members.ts'
+import { batchesOf } from './steps.ts'
 
-function linesOf(settings: object) {
-  const fleet = openFleet(
-    config.parse({ hosts: ['deploy@web-1'], root: '/srv/{host}', ...settings }),
-    contextIn('/tmp'),
-  )
+async function fleetOf(settings: object, dir = '/tmp') {
+  const parsed = config.parse({ root: '/srv/{host}', ...settings })
+  return openFleet(parsed, await membersOf(parsed, contextIn(dir)), contextIn(dir))
+}
+
+async function linesOf(settings: object) {
+  const fleet = await fleetOf({ hosts: ['deploy@web-1'], ...settings })
   const [host] = fleet.hosts
   const [unit] = host?.units ?? []
   if (host === undefined || unit === undefined) throw new Error('no unit')
@@ -17,13 +20,16 @@ function linesOf(settings: object) {
 }
 
 describe('C7: the commands of a service', () => {
-  it('calls systemd for the unit of an instance', () => {
-    const { lines } = linesOf({ instances: ['a', 'b'], service: { systemd: 'shop@{instance}.service', sudo: true } })
+  it('calls systemd for the unit of an instance', async () => {
+    const { lines } = await linesOf({
+      instances: ['a', 'b'],
+      service: { systemd: 'shop@{instance}.service', sudo: true },
+    })
     expect(lines.stop).toBe('sudo -n systemctl stop shop@a.service')
     for (const verb of ['start', 'restart'] as const) {
       expect(lines[verb].endsWith(` systemd-start shop@a.service ${verb} sudo -n systemctl`)).toBe(true)
     }
-    expect(linesOf({ service: { systemd: 'shop.service', user: true } }).lines.stop).toBe(
+    expect((await linesOf({ service: { systemd: 'shop.service', user: true } })).lines.stop).toBe(
       'systemctl --user stop shop.service',
     )
   })
@@ -37,7 +43,7 @@ describe('C7: the commands of a service', () => {
     ['LoadState=loaded ActiveState=deactivating SubState=stop-sigterm', 5],
     ['LoadState=not-found ActiveState=inactive SubState=dead', 4],
   ])('reads what systemd shows: %s', async (shown, code) => {
-    const { lines } = linesOf({ service: { systemd: 'shop.service' } })
+    const { lines } = await linesOf({ service: { systemd: 'shop.service' } })
     const asked = lines.status.replace(
       'systemd-status shop.service systemctl',
       `systemd-status shop.service env printf '${shown}\\n%.0s'`,
@@ -47,8 +53,8 @@ describe('C7: the commands of a service', () => {
     expect(result.code).toBe(code)
   })
 
-  it('fills in placeholders, and leaves the release to the shell on the host', () => {
-    const { lines } = linesOf({
+  it('fills in placeholders, and leaves the release to the shell on the host', async () => {
+    const { lines } = await linesOf({
       instances: ['a'],
       service: {
         start: ['run', '--at={root}', '{host}.{instance}', '{release}'],
@@ -60,14 +66,36 @@ describe('C7: the commands of a service', () => {
     expect(lines.status).toBe(`sh -c 'echo '\\'''"$release"''\\'''`)
   })
 
-  it('counts batches, and names a long list of hosts by its hash', () => {
-    expect([sizeOf(3, 10), sizeOf('25%', 10), sizeOf('25%', 3), sizeOf('100%', 7)]).toEqual([3, 2, 1, 7])
+  it('names a long list of hosts by its hash', async () => {
     const many = Array.from({ length: 200 }, (_, i) => `web-${i}`)
-    const { identity } = openFleet(config.parse({ hosts: many, root: '/srv/shop' }), contextIn('/tmp'))
+    const { identity } = await fleetOf({ hosts: many, root: '/srv/shop' })
     expect(identity).toMatch(/^hosts:\/srv\/shop@web-0\.\.web-99\(200,[0-9a-f]{12}\)$/)
   })
 
+  it('counts batches: a canary first, the last size for all that are left', async () => {
+    expect([sizeOf(3, 10), sizeOf('25%', 10), sizeOf('25%', 3), sizeOf('100%', 7)]).toEqual([3, 2, 1, 7])
+    const hosts = Array.from({ length: 20 }, (_, i) => `web-${i}`)
+    const counted = async (batch: unknown, busy = 20) => batchesOf(await fleetOf({ hosts, batch }), busy)
+    expect(await counted([1, '25%'])).toEqual([1, 5, 5, 5, 5])
+    expect(await counted([1, 4, '50%'], 7)).toEqual([1, 4, 10])
+    expect(await counted(8)).toEqual([8, 8, 8])
+    expect(await counted(1, 0)).toEqual([])
+  })
+
+  it('tolerates one failure less than what it stops at', async () => {
+    const hosts = Array.from({ length: 20 }, (_, i) => `web-${i}`)
+    const tolerated = async (more: object) => (await fleetOf({ hosts, ...more })).mayFail
+    expect(await tolerated({})).toBe(0)
+    expect(await tolerated({ maxFailures: 2 })).toBe(2)
+    expect(await tolerated({ stopAt: 1 })).toBe(0)
+    expect(await tolerated({ stopAt: 3 })).toBe(2)
+    expect(await tolerated({ stopAt: '10%' })).toBe(1)
+    expect(await tolerated({ stopAt: '1%' })).toBe(0)
+  })
+
   it.each([
+    [{ maxFailures: 1, stopAt: 2 }, 'give one of them'],
+    [{ hosts: { file: 'a', command: 'b' } }, 'Unrecognized key'],
     [{ hosts: ['web-1', 'deploy@web-1'] }, 'two hosts are named "web-1"'],
     [{ hosts: ['-oProxyCommand=evil'] }, 'expected "local" or a host'],
     [{ root: '/srv/$(id)' }, 'expected an absolute path'],

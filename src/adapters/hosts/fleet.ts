@@ -3,7 +3,8 @@ import { resolve } from 'node:path'
 import type { OpenContext } from '../../core/contract.ts'
 import { reveal, type Text } from '../../core/secret.ts'
 import { localRunner, quote, type Runner, sshRunner } from '../../exec/ssh.ts'
-import { type HostsConfig, hostName } from './config.ts'
+import type { HostsConfig, Size } from './config.ts'
+import type { Member } from './members.ts'
 
 /** One process on one host; in blue-green with a service a slot, one of each slot. */
 export interface Unit {
@@ -29,38 +30,51 @@ export interface Fleet {
   readonly identity: string
   /** Blue-green with service commands that name {slot}: both slots can run at the same time. */
   readonly perSlot: boolean
+  /** How many of all hosts may fail or be out of reach. */
+  readonly mayFail: number
 }
 
 export const SLOTS = ['blue', 'green'] as const
 /** Stands for the release in a command until the shell on the host knows it. */
 const RELEASE = '\u0001release\u0001'
 
-export function openFleet(config: HostsConfig, ctx: OpenContext): Fleet {
+export function openFleet(config: HostsConfig, members: readonly Member[], ctx: OpenContext): Fleet {
   const perSlot = config.strategy === 'blue-green' && JSON.stringify(raw(config)).includes('{slot}')
-  const hosts = config.hosts.map(entry => {
-    const name = hostName(entry)
+  const hosts = members.map(member => {
+    const { name } = member
     const root = config.root.replaceAll('{host}', name).replace(/\/+$/, '')
-    return { name, root, runner: runnerFor(entry, config, ctx), units: unitsOf(config, perSlot) }
+    return { name, root, runner: runnerFor(member, config, ctx), units: unitsOf(config, perSlot) }
   })
   return {
     component: ctx.component,
     config,
     link: config.link ?? (config.strategy === 'symlink' ? 'current' : 'live'),
     hosts,
-    identity: identityOf(config),
+    identity: identityOf(config, members),
     perSlot,
+    mayFail: mayFail(config, members.length),
   }
 }
 
-function runnerFor(entry: HostsConfig['hosts'][number], config: HostsConfig, ctx: OpenContext): Runner {
-  if (entry === 'local') return localRunner()
-  const own = typeof entry === 'string' ? { name: entry } : entry
-  const file = ('sshConfig' in own ? own.sshConfig : undefined) ?? config.sshConfig
+function runnerFor({ address, sshConfig }: Member, config: HostsConfig, ctx: OpenContext): Runner {
+  if (address === null) return localRunner()
+  const file = sshConfig ?? config.sshConfig
   return sshRunner({
-    address: ('address' in own ? own.address : undefined) ?? own.name,
+    address,
     config: file === undefined ? undefined : resolve(ctx.baseDir, file),
     connectMs: config.limits.connect,
   })
+}
+
+/** How many failures are tolerated: with `stopAt`, one less than what it stops at. */
+function mayFail({ maxFailures = 0, stopAt }: HostsConfig, hosts: number): number {
+  return stopAt === undefined ? maxFailures : Math.max(1, sizeOf(stopAt, hosts)) - 1
+}
+
+/** A number, or the percentage of all hosts, rounded down; at least one. */
+export function sizeOf(size: Size, hosts: number): number {
+  if (typeof size === 'number') return size
+  return Math.max(1, Math.floor((hosts * Number.parseInt(size, 10)) / 100))
 }
 
 function unitsOf(config: HostsConfig, perSlot: boolean): Unit[] {
@@ -73,8 +87,8 @@ function unitsOf(config: HostsConfig, perSlot: boolean): Unit[] {
 }
 
 /** The root and the hosts, a long list by its hash: stable over releases, and another fleet is another system. */
-function identityOf(config: HostsConfig): string {
-  const names = config.hosts.map(hostName).sort()
+function identityOf(config: HostsConfig, members: readonly Member[]): string {
+  const names = members.map(member => member.name).sort()
   if (names.length <= 5) return `hosts:${config.root}@${names.join(',')}`
   const hash = createHash('sha256').update(names.join('\n')).digest('hex').slice(0, 12)
   return `hosts:${config.root}@${names[0]}..${names.at(-1)}(${names.length},${hash})`

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Need, Target } from '../../core/contract.ts'
-import { type Runner, sshRunner } from '../../exec/ssh.ts'
 import { type Case, conformance } from '../../../test/conformance/suite.ts'
 import { openHosts } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
 import { noSshd, type SshHosts, sshHosts } from '../../../test/support/sshd.ts'
+import type { Need, Target } from '../../core/contract.ts'
+import { type Runner, sshRunner } from '../../exec/ssh.ts'
 import { hosts } from './index.ts'
 import type { HostsPin } from './pin.ts'
 

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readlink, symlink } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Target } from '../../core/contract.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, killable, openHosts, proposed, stepOf, until } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
+import type { Target } from '../../core/contract.ts'
 import type { HostsPin } from './pin.ts'
 
 const signal = new AbortController().signal

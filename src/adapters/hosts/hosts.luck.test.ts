@@ -1,10 +1,10 @@
 import { mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Target } from '../../core/contract.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, openHosts, proposed, stepOf } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
+import type { Target } from '../../core/contract.ts'
 import type { HostsPin } from './pin.ts'
 
 const signal = new AbortController().signal

@@ -1,12 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Step, Target } from '../../core/contract.ts'
-import { type Runner, sshRunner } from '../../exec/ssh.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, killable, openHosts, proposed, stepOf, until } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
 import { noSshd, type SshHosts, sshHosts } from '../../../test/support/sshd.ts'
+import type { Step, Target } from '../../core/contract.ts'
+import { type Runner, sshRunner } from '../../exec/ssh.ts'
 import type { HostsPin } from './pin.ts'
 
 const signal = new AbortController().signal

@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Target } from '../../core/contract.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { commandLine, type CommandLine } from '../../../test/support/command-line.ts'
+import { type CommandLine, commandLine } from '../../../test/support/command-line.ts'
 import { captured, codes, openHosts, proposed, stepOf, until } from '../../../test/support/hosts.ts'
 import { noSystemdHosts, type SystemdHosts, systemdHosts } from '../../../test/support/systemd-hosts.ts'
+import type { Target } from '../../core/contract.ts'
 import type { HostsPin } from './pin.ts'
 import { deploy, FILES, runs, SERVICE, upgrade, VERSION } from './systemd.fixture.ts'
 
@@ -50,6 +50,7 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
       join(dir, 'backout.yaml'),
       JSON.stringify({
         environment: 'production',
+        policy: { onFailure: 'stop' },
         components: { shop: { adapter: 'hosts', settings: settings(more) } },
         probes: { go: { kind: 'command', run: 'test -e go' } },
         gates: { go: { probes: ['go'], attempts: 600, interval: '100ms' } },
@@ -81,10 +82,53 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
       ['shop/restart/web-3', 'done'],
     ])
 
+    const silent = await line.backout(['status'])
+    expect(silent.stdout).toContain('still fenced: shop/switch/web-2')
+    expect(await readFile(join(dir, 'fenced'), 'utf8')).toBe('web-2\n')
     await fleet.unpause('web-2')
     expect(await all()).toEqual([`active ${GOOD}`, `active ${BAD}`, `active ${GOOD}`])
+    const back = await line.backout(['status'])
+    expect(back.stdout.replaceAll(/\s+/g, ' ')).toMatch(
+      /back, and not on the release: shop\/switch\/web-2: .*; kept away from users again; bring it back: backout run/,
+    )
+    expect(await readFile(join(dir, 'fenced'), 'utf8')).toBe('web-2\nweb-2\n')
     expect((await line.backout(['run', '--yes', '--to', GOOD])).code).toBe(0)
     expect(await all()).toEqual(NAMES.map(() => `active ${GOOD}`))
+    expect((await line.backout(['status'])).stdout).not.toContain('web-2')
+  })
+
+  it('sends a canary first; a host that is cut off then is fenced, one that was rebooted is brought back', async () => {
+    const more = { batch: [1, '100%'], stopAt: 2, batchGate: 'go', fence: 'echo {host} >>fenced' }
+    await configure({ ...more, hosts: { command: `printf 'web-%s\\n' 1 2 3` } })
+    expect((await line.backout(['capture', GOOD, '--known-good'])).stderr).toBe('')
+    await Promise.all(NAMES.map(name => upgrade(fleet, name, BAD)))
+    const running = line.backout(['run', '--yes', '--to', GOOD])
+    await until('the canary is back', async () => (await runs(fleet, 'web-1')) === `active ${GOOD}`)
+    expect((await all()).slice(1)).toEqual([`active ${BAD}`, `active ${BAD}`])
+    await fleet.cutOff('web-2')
+    await fleet.reboot('web-3')
+    await writeFile(join(dir, 'go'), '')
+    const { code, stderr, stdout } = await running
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toContain('but not all of it: shop/switch/web-2')
+    expect(await readFile(join(dir, 'fenced'), 'utf8')).toBe('web-2\n')
+    await fleet.plugIn('web-2')
+    expect(await all()).toEqual([`active ${GOOD}`, `active ${BAD}`, `active ${GOOD}`])
+  })
+
+  it('stops once so many hosts have failed as it is told to stop at, and begins nothing more', async () => {
+    await configure({ batch: [1, 1, 1], stopAt: 1, batchGate: 'go', fence: 'echo {host} >>fenced' })
+    expect((await line.backout(['capture', GOOD, '--known-good'])).stderr).toBe('')
+    await Promise.all(NAMES.map(name => upgrade(fleet, name, BAD)))
+    const running = line.backout(['run', '--yes', '--to', GOOD])
+    await until('the canary is back', async () => (await runs(fleet, 'web-1')) === `active ${GOOD}`)
+    await fleet.pause('web-2')
+    await writeFile(join(dir, 'go'), '')
+    const run = await running
+    await fleet.unpause('web-2')
+    expect(run.code).not.toBe(0)
+    expect(await readFile(join(dir, 'fenced'), 'utf8')).toBe('web-2\n')
+    expect(await all()).toEqual([`active ${GOOD}`, `active ${BAD}`, `active ${BAD}`])
   })
 
   it('does not believe a unit that dies two seconds after its start, nor one that systemd starts again and again', async () => {

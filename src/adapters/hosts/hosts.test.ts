@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Target } from '../../core/contract.ts'
-import { Secret } from '../../core/secret.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, openHosts, proposed, stepOf } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
+import type { Target } from '../../core/contract.ts'
+import { Secret } from '../../core/secret.ts'
 import type { HostsPin } from './pin.ts'
 
 const signal = new AbortController().signal

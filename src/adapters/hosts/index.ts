@@ -3,6 +3,7 @@ import { apply, fence, verify } from './apply.ts'
 import { config, type HostsConfig } from './config.ts'
 import { exec, remembered } from './exec.ts'
 import { type Fleet, openFleet } from './fleet.ts'
+import { membersOf } from './members.ts'
 import { capture, observe } from './observe.ts'
 import { type HostsPin, pin } from './pin.ts'
 import { propose } from './propose.ts'
@@ -13,7 +14,7 @@ export const hosts: Adapter<HostsConfig, HostsPin> = {
   config,
   pin,
   pinVersion: 1,
-  open: async (settings, ctx) => targetOf(openFleet(settings, ctx)),
+  open: async (settings, ctx) => targetOf(openFleet(settings, await membersOf(settings, ctx), ctx)),
 }
 
 function targetOf(fleet: Fleet): Target<HostsPin> {

@@ -1,5 +1,5 @@
-import type { Command } from '../../exec/local.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import type { Command } from '../../exec/local.ts'
 import type { Fleet, Host, Unit } from './fleet.ts'
 import type { Sums } from './pin.ts'
 import { lookScript, releasesScript, type SumsQuestion, sumsScript } from './scripts.ts'

@@ -11,7 +11,7 @@ import { check, foreign, type Plan } from './check.ts'
 import type { Fleet, Unit } from './fleet.ts'
 import { instanceOf } from './observe.ts'
 import type { HostsPin } from './pin.ts'
-import { atOnce, type HostWork, rolling, sizeOf, switchStep, together, typicalMs, unitStep } from './steps.ts'
+import { atOnce, batchesOf, type HostWork, rolling, switchStep, together, typicalMs, unitStep } from './steps.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -70,9 +70,7 @@ function phasesOf(
   asked: Asked,
 ): Proposal['phases'] {
   const stop = together(fleet, stops, 0, atOnce)
-  const code = asked.stop
-    ? together(fleet, codes, fleet.config.maxFailures, atOnce)
-    : rolling(fleet, codes, mode === 'full')
+  const code = asked.stop ? together(fleet, codes, fleet.mayFail, atOnce) : rolling(fleet, codes, mode === 'full')
   return { ...(stop === null ? {} : { stop }), ...(code === null ? {} : { code }) }
 }
 
@@ -152,7 +150,7 @@ function impactOf(fleet: Fleet, plans: readonly Plan[], codes: readonly HostWork
   const longest = Math.max(0, ...codes.map(w => w.steps.reduce((sum, s) => sum + s.estimateMs, 0)))
   if (asked.stop) return { ...NO_IMPACT, downtimeMs: longest + typicalMs(fleet, 'stop') }
   const restarts = codes.some(w => w.steps.some(s => s.id.includes('/restart/')))
-  const alone = plans.every(p => p.host.units.length <= 1) && sizeOf(fleet.config.batch, plans.length) >= plans.length
+  const alone = plans.every(p => p.host.units.length <= 1) && (batchesOf(fleet, plans.length)[0] ?? 0) >= plans.length
   const down = restarts && !fleet.perSlot && alone
   return { ...NO_IMPACT, downtimeMs: down ? typicalMs(fleet, 'restart') : 0 }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Node, Step } from '../../core/contract.ts'
-import type { Fleet, Host, Unit } from './fleet.ts'
+import { type Fleet, type Host, sizeOf, type Unit } from './fleet.ts'
 import { type PinnedHost, sums } from './pin.ts'
 
 const switchArgs = z.object({
@@ -125,23 +125,29 @@ export function together(
 
 /** Batch after batch, with the gate between them. Failures count over all batches together. */
 export function rolling(fleet: Fleet, work: readonly HostWork[], gates: boolean): Node | null {
-  const { batch, batchGate, batchGateFor, maxFailures } = fleet.config
+  const { batchGate, batchGateFor } = fleet.config
   const busy = work.filter(w => w.steps.length > 0)
-  const size = sizeOf(batch, fleet.hosts.length)
   const nodes: Node[] = []
-  for (let i = 0; i < busy.length; i += size) {
-    if (i > 0 && gates && batchGate !== undefined) {
+  let from = 0
+  for (const size of batchesOf(fleet, busy.length)) {
+    if (from > 0 && gates && batchGate !== undefined) {
       nodes.push({ gate: batchGate, forMs: batchGateFor, onFail: { apply: [], then: 'ask' } })
     }
-    const node = together(fleet, busy.slice(i, i + size), maxFailures)
+    const node = together(fleet, busy.slice(from, from + size), fleet.mayFail)
     if (node !== null) nodes.push(node)
+    from += size
   }
-  return nodes.length > 0 ? { seq: nodes, maxFailures } : null
+  return nodes.length > 0 ? { seq: nodes, maxFailures: fleet.mayFail } : null
 }
 
-export function sizeOf(batch: number | string, hosts: number): number {
-  if (typeof batch === 'number') return batch
-  return Math.max(1, Math.floor((hosts * Number.parseInt(batch, 10)) / 100))
+/** How many hosts each batch has, until all have had their turn. Percentages are of the whole fleet. */
+export function batchesOf({ config, hosts }: Fleet, busy: number): number[] {
+  const sizes = [config.batch].flat()
+  const batches: number[] = []
+  for (let left = busy; left > 0; left -= batches.at(-1) ?? left) {
+    batches.push(sizeOf(sizes[batches.length] ?? sizes.at(-1) ?? 1, hosts.length))
+  }
+  return batches
 }
 
 const INSTANCES_AT_ONCE = 8

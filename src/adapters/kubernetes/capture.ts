@@ -6,6 +6,7 @@ import { currentOf } from './look.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import type { Site } from './site.ts'
+import { rolloutOf } from './status.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
 
 /** Writes down what runs: objects whole and sealed, by digest what their pods run, by hash what they read. */
@@ -19,6 +20,8 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
       if (act.purpose === 'departure') continue
       throw notThere(site, seen.id)
     }
+    // A bad release is left as it is; only one that is well is worth coming back to.
+    if (act.purpose === 'release') refuseUnavailable(seen.id, seen.object)
     objects[seen.id] = await objectPin(site, world, seen, seen.object, act)
   }
   const configs: Record<string, PinnedConfig> = {}
@@ -115,5 +118,16 @@ function notThere(site: Site, id: string): BackoutError {
     what: `There is no ${id} in ${site.namespace} to capture`,
     next: 'look at `objects:`, `namespace:` and `context:` of the component',
     exit: 'blocked',
+  })
+}
+
+function refuseUnavailable(id: string, object: Workload): void {
+  const { complete, available, wanted, updated } = rolloutOf(object)
+  if (complete) return
+  throw new BackoutError({
+    code: 'object_unavailable',
+    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available`,
+    next: `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
+    exit: 'moved',
   })
 }

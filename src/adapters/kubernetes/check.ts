@@ -145,19 +145,10 @@ function checkImages({ seen, manifest, pinned }: Goal, say: Say): void {
 }
 
 function checkRollout(goal: Goal, say: Say): void {
-  const { seen, rolling } = goal
+  const { seen } = goal
   if (seen.object === null) return
-  const { failed, paused } = rolloutOf(seen.object)
-  if (seen.kind === 'Deployment' && paused) {
+  if (seen.kind === 'Deployment' && rolloutOf(seen.object).paused) {
     say('warning', 'paused', `${seen.id} is paused; going back lets it go on`, 'find out who paused it, and why')
-  } else if (rolling && !towardGoal(goal)) {
-    const how = failed === null ? 'is still going on' : `is stuck (${failed})`
-    say(
-      'warning',
-      'in_flight',
-      `The rollout of ${seen.id} ${how}; the plan stops it first`,
-      'see to it that what deploys there does not begin another one',
-    )
   }
   const replace = leftover(goal)
   if (replace === 'unready') {

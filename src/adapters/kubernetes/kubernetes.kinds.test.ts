@@ -73,7 +73,8 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       const waiting = async () => (await running(space)).length
       await expect.poll(waiting, { timeout: 60_000 }).toBe(1)
       const proposal = await proposed(target, pin)
-      expect(codes(proposal)).toEqual(['in_flight', 'pods_deleted'])
+      expect(codes(proposal)).toEqual(['pods_deleted'])
+      expect(proposal.settles).toHaveLength(1)
       expect(await applied(target, proposal)).toEqual([
         'shop/halt/statefulset.shop: done',
         'shop/roll/statefulset.shop: done',

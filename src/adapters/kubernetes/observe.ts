@@ -109,14 +109,12 @@ export function boundsOf({ spec }: Autoscaler): { min: number; max: number } {
   return { min: spec.minReplicas ?? 1, max: spec.maxReplicas }
 }
 
-/** A release whose pods are not all there and available is none to come back to: it is not captured meanwhile. */
-function flightOf({ object, id }: Seen): Observation['inFlight'] {
-  if (object === null) return []
-  const { updated, wanted, available, paused, failed, complete } = rolloutOf(object)
-  if (complete) return []
+/** Only what its controller is still replacing: whether pods are available moves by itself, with a bad release above all. */
+function flightOf(seen: Seen): Observation['inFlight'] {
+  if (seen.object === null || !isRolling(seen)) return []
+  const { updated, wanted, paused, failed } = rolloutOf(seen.object)
   const how = failed !== null ? ', stuck' : paused ? ', paused' : ''
-  const pods = `${updated} of ${wanted} pods replaced, ${available} available`
-  return [{ what: `the rollout of ${id} (${pods}${how})`, since: null, handled: true }]
+  return [{ what: `the rollout of ${seen.id} (${updated} of ${wanted} pods replaced${how})`, since: null }]
 }
 
 function detailOf(site: Site, world: World): Json {

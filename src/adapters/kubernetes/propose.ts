@@ -31,7 +31,7 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const steps = stepsOf(it)
   const all = Object.values(steps).flat()
-  if (all.length === 0) return { ...NOTHING, findings, serves }
+  if (all.length === 0) return { ...NOTHING, findings, serves, settles: question.from.inFlight.map(op => op.what) }
   const changed = it.changing.length > 0 || [steps.config, steps.after].some(s => s.length > 0)
   return {
     ...NOTHING,
@@ -40,6 +40,8 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
     impact: impactOf(it),
     needs: needsOf(it),
     serves,
+    // What came with the release that is left and is stuck itself must not keep the others from going back.
+    settles: question.from.inFlight.map(op => op.what),
     steps: all,
     phases: phasesOf(site, steps),
     omits: question.mode === 'emergency' ? ['rights, quotas and whether a node holds the images, asked ahead'] : [],

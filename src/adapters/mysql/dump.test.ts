@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { zstdCompressSync } from 'node:zlib'
 import { createConnection } from 'mysql2/promise'
-import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest'
-import { mariadb, type Mariadb, noMariadb } from '../../../test/support/mariadb.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type Mariadb, mariadb, noMariadb } from '../../../test/support/mariadb.ts'
 import type { Backup } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import { Secret } from '../../core/secret.ts'
@@ -184,17 +184,21 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
   })
 
   it('shows no password to who lists processes, and ends when it is told to', async () => {
+    // More than a pipe holds: throttled, the dump tool is there until it is told to end.
+    await server.sql(
+      'CREATE DATABASE wide',
+      'USE wide',
+      'CREATE TABLE t (id int PRIMARY KEY, v longtext)',
+      "INSERT INTO t SELECT seq, repeat('x', 10000) FROM seq_1_to_100",
+    )
     const stop = new AbortController()
     const seen: string[] = []
-    const on: Job = {
-      ...job(stop.signal),
-      progress() {
-        if (seen.length > 0) return
-        seen.push(...commandLines())
-        stop.abort(new Error('enough'))
-      },
-    }
-    await expect(dumping('busy', { dump: { throttle: '1KB' } }, on)).rejects.toThrow('enough')
+    const look = setInterval(() => {
+      seen.push(...commandLines().filter(line => line.includes(server.socket)))
+      if (seen.some(line => line.includes('mariadb-dump'))) stop.abort(new Error('enough'))
+    }, 20)
+    const dumped = dumping('wide', { dump: { throttle: '1KB' } }, job(stop.signal))
+    await expect(dumped.finally(() => clearInterval(look))).rejects.toThrow('enough')
     expect(seen.filter(line => line.includes('mariadb-dump')).length).toBeGreaterThan(0)
     expect(seen.filter(line => line.includes(PASSWORD))).toEqual([])
     expect(commandLines().filter(line => line.includes(server.socket) && line.includes('mariadb-dump'))).toEqual([])

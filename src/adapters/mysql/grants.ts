@@ -1,5 +1,5 @@
-import type { Session } from './session.ts'
 import { text } from './names.ts'
+import type { Session } from './session.ts'
 
 const QUOTED = '(?:`(?:[^`]|``)*`|"(?:[^"]|"")*")'
 const LINE = new RegExp(`^GRANT (.+?) ON (?:TABLE )?(\\*|${QUOTED})\\.(\\*|${QUOTED}) TO `)

@@ -1,5 +1,4 @@
-import type { Holder } from '../../data/engine.ts'
-import type { Row } from '../../data/engine.ts'
+import type { Holder, Row } from '../../data/engine.ts'
 import { literal, text } from './names.ts'
 import type { Access, Session } from './session.ts'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { mariadb, type Mariadb, noMariadb } from '../../../test/support/mariadb.ts'
+import { type Mariadb, mariadb, noMariadb } from '../../../test/support/mariadb.ts'
 import { mysql } from './index.ts'
 
 const APP = [{ id: 'app', serves: ['stopped' as const] }]

@@ -1,5 +1,5 @@
-import type { Fingerprint } from '../../data/fingerprint.ts'
 import type { Reader } from '../../data/engine.ts'
+import type { Fingerprint } from '../../data/fingerprint.ts'
 import { fingerprint, type Lanes } from './fingerprint.ts'
 import { extents, readSchema, rowCounts } from './schema.ts'
 import { type Access, connect, type Session } from './session.ts'

@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises'
 import { delimiter, join, resolve } from 'node:path'
-import { reveal } from '../../core/secret.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { reveal } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { ServerSettings } from './config.ts'
 import type { Flavour } from './session.ts'

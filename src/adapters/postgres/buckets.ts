@@ -13,7 +13,7 @@ export interface Side {
 }
 
 /** In how many parts a table is compared, at the most. */
-const BUCKETS = 65_536
+const BUCKETS = 16_384
 /** More ranges than these are not looked up one by one. */
 const MOST_RANGES = 1_000
 const FEW = 0.1
@@ -78,10 +78,19 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
   }
 }
 
+/**
+ * The planner takes every key for a bucket of its own, and would sort the whole table on the server's disk: the sums of all
+ * buckets fit into a few megabytes.
+ */
+const IN_MEMORY = `SELECT set_config('enable_sort', 'off', true), set_config('work_mem',
+  greatest(16384, pg_size_bytes(current_setting('work_mem')) / 1024)::text, true)`
+
 export async function sumsOf(side: Side, { of }: Bucketing): Promise<Sums> {
+  await side.session.query(IN_MEMORY)
   const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x GROUP BY 1`
   const sql = `SELECT bucket::text, n, sum::text FROM (${grouped}) AS s`
   const { rows } = await side.session.arrays(sql)
+  await side.session.query(`SELECT set_config('enable_sort', 'on', true)`)
   return new Map(rows.map(([bucket, n, sum]) => [String(bucket), { rows: Number(n), sum: String(sum) }]))
 }
 

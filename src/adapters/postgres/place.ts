@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { checkServerIdentity, type ConnectionOptions } from 'node:tls'
+import { type ConnectionOptions, checkServerIdentity } from 'node:tls'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { redact, reveal, Secret, type Text } from '../../core/secret.ts'
 import { type PostgresSettings, type ServerSettings, SSL_MODES } from './config.ts'

@@ -1,4 +1,4 @@
-import { messageOf, BackoutError } from '../../core/errors.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Lack, Ready } from '../../data/engine.ts'
 import type { PostgresSettings } from './config.ts'
 import type { Places } from './place.ts'

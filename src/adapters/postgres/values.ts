@@ -54,6 +54,10 @@ export function hashed(column: Column, seed: string, value = quote(column.name))
         return `hashint4extended(${daysOf(value)}, ${seed})`
       case 'time':
         return `time_hash_extended(${value}, ${seed})`
+      case 'float4':
+      case 'float8':
+        // Its own hash takes -0 for 0; of all others, equal numbers are equal bits.
+        return `CASE WHEN ${value} = 0 THEN ${textHash(value, seed)} ELSE hash${column.type}extended(${value}, ${seed}) END`
       case 'text':
       case 'varchar':
         return `hashtextextended(${value} COLLATE "C", ${seed})`
@@ -67,6 +71,10 @@ export function hashed(column: Column, seed: string, value = quote(column.name))
     // By the type's own output, not by that cast. Of a row of NULLs IS NULL would be true: it is asked the other way.
     return `CASE WHEN ${value} IS DISTINCT FROM NULL THEN hashtextextended(concat(${value}) COLLATE "C", ${seed}) END`
   }
+  return textHash(value, seed)
+}
+
+function textHash(value: string, seed: string): string {
   return `hashtextextended(${value}::text COLLATE "C", ${seed})`
 }
 

@@ -8,7 +8,7 @@ import type { Step } from '../../core/contract.ts'
 import type { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { factsIn } from '../../data/flow/facts.ts'
-import { type Between, makeBetween, type Migration, ORDERS, RENAME, RENAME_BACK } from './test/renamed.ts'
+import { type Between, type Migration, makeBetween, ORDERS, RENAME, RENAME_BACK } from './test/renamed.ts'
 
 const DROPPED =
   'ALTER TABLE orders DROP COLUMN discount; ALTER TABLE orders DROP COLUMN total_cents; ALTER TABLE orders ADD COLUMN total INTEGER'

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { ExecResult, Fact, Proposal, Step, Target } from '../../core/contract.ts'
 import type { Json } from '../../core/json.ts'
-import { runLocal } from '../../exec/local.ts'
 import type { DatabasePin } from '../../data/flow/settings.ts'
+import { runLocal } from '../../exec/local.ts'
 import { ask, down, makeShop, type Shop } from './test/shop.ts'
 
 const signal = new AbortController().signal

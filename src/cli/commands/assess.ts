@@ -6,9 +6,9 @@ import type { Plan } from '../../core/plan.ts'
 import {
   type Assessment,
   answerOf,
-  assess as judge,
   assessmentLines,
   evidenceOf,
+  assess as judge,
   overrule,
   weighedBy,
 } from '../../decide/assessment.ts'

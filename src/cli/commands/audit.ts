@@ -1,5 +1,5 @@
-import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { Event, Head } from '../../core/engine.ts'
+import { BackoutError, EXIT } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { announcedHeads, parseHead } from '../../ledger/heads.ts'

@@ -4,7 +4,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { compose } from '../init/compose.ts'
 import { type Survey, survey } from '../init/look.ts'
 import { ignoreHome, refuseExisting, writeConfig } from '../init/write.ts'
-import { openOut, type Out, paint } from '../out.ts'
+import { type Out, openOut, paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { wrap } from '../text.ts'
 

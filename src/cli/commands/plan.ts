@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { BackoutError, EXIT } from '../../core/errors.ts'
-import { ENDED } from '../../core/words.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
+import { ENDED } from '../../core/words.ts'
 import { writeNamed } from '../out-file.ts'
 import type { Globals } from '../program.ts'
 import { planLines } from '../render/plan.ts'

@@ -1,7 +1,7 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
-import { comparable, differences } from '../differences.ts'
 import { isAltered } from '../../ledger/sealed-file.ts'
+import { comparable, differences } from '../differences.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'

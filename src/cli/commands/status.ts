@@ -1,6 +1,9 @@
+import type { Step } from '../../core/contract.ts'
 import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
+import { toJson } from '../../core/json.ts'
+import type { Plan } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { paint } from '../out.ts'
@@ -22,12 +25,14 @@ export function status(globals: Globals, options: { follow?: boolean }, id?: str
       return EXIT.ok
     }
     if (options.follow && !ENDED.has(run.state)) return (await import('../detach.ts')).follow(session, engine, run.id)
-    await show(session, engine, run)
+    const newest = id === undefined || (await findRun(engine, session.environment, undefined)).id === run.id
+    await show(session, engine, run, newest)
     return EXIT.ok
   })
 }
 
-async function show({ environment, out }: Session, engine: Engine, run: RunInfo): Promise<void> {
+async function show(session: Session, engine: Engine, run: RunInfo, newest: boolean): Promise<void> {
+  const { environment, out } = session
   const { plan, by } = run.input as unknown as RunInput
   const progress = new Progress(plan)
   for await (const event of engine.events(run.id)) progress.see(event)
@@ -35,8 +40,12 @@ async function show({ environment, out }: Session, engine: Engine, run: RunInfo)
   const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
   const mine = owner?.run === run.id ? owner : null
   const state = stateOf(run, mine)
-  out.data({ run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output })
   const ended = ENDED.has(run.state)
+  const fenced = ended && newest ? fencedSteps(run, progress.plan) : []
+  const again =
+    fenced.length === 0 ? undefined : await (await import('../returned.ts')).lookAgain(session, engine, run.id, fenced)
+  const told = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
+  out.data({ ...told, ...(again === undefined ? {} : { returned: toJson(again) }) })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
   if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
@@ -44,10 +53,17 @@ async function show({ environment, out }: Session, engine: Engine, run: RunInfo)
     out.line(
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
-  for (const line of details(run, standing, state, ended))
+  const looked = again === undefined ? [] : (await import('../returned.ts')).returnedLines(again)
+  for (const line of [...details(run, standing, state, ended), ...looked])
     for (const l of wrap(line, out.width, '  ', '  ')) out.line(l)
   if (ended || standing.asked === null) return
   for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
+}
+
+/** What the run left fenced, of the plan that was in force at its end. */
+function fencedSteps({ output }: RunInfo, plan: Plan): Step[] {
+  const { fenced = [] } = (output ?? {}) as Partial<RunOutput>
+  return fenced.flatMap(id => plan.steps[id] ?? [])
 }
 
 /** A run that the journal calls running, and that no process holds, was interrupted. */

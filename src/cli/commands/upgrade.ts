@@ -7,8 +7,8 @@ import type { Upgrade } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
-import { current } from '../wiring/planning.ts'
 import { gateOf } from '../wiring/gates.ts'
+import { current } from '../wiring/planning.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
 /** Before anything is changed: what is left behind is captured and backed up. */

@@ -5,8 +5,8 @@ import { attend } from '../attend.ts'
 import { inputFile } from '../detach.ts'
 import type { Globals } from '../program.ts'
 import { withSession } from '../session.ts'
-import { refuseOpen } from './run.ts'
 import { worldOf } from '../wiring/world.ts'
+import { refuseOpen } from './run.ts'
 
 /** The process of a detached run. */
 export function worker(globals: Globals, _options: unknown, runId = ''): Promise<number> {

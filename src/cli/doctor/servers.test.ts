@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { mariadb, type Mariadb, noMariadb } from '../../../test/support/mariadb.ts'
+import { type Mariadb, mariadb, noMariadb } from '../../../test/support/mariadb.ts'
 import { noPostgres, PASSWORD, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
 import { type Answer, codes, Folder } from './folder.fixture.ts'
 

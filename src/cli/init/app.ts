@@ -1,6 +1,6 @@
 import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { type Candidate, type Finds, nameFrom, NOTHING_FOUND } from './found.ts'
+import { type Candidate, type Finds, NOTHING_FOUND, nameFrom } from './found.ts'
 import { readSmall, type Site } from './site.ts'
 
 /** A systemd unit that mentions the folder. */

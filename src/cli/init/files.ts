@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path'
-import { type Candidate, type Finds, join as joined, nameFrom, NOTHING_FOUND } from './found.ts'
+import { type Candidate, type Finds, join as joined, NOTHING_FOUND, nameFrom } from './found.ts'
 import { git, isAside, readYaml, type Site } from './site.ts'
 
 /** Environment files, flag files, and configuration kept in Git. */

@@ -5,7 +5,7 @@ import { files } from './files.ts'
 import { type Candidate, COMMENTED, type Finds, join, nameFrom, type Seen } from './found.ts'
 import { workloads } from './kubernetes.ts'
 import { others } from './others.ts'
-import { openSite, type Machine, type Site } from './site.ts'
+import { type Machine, openSite, type Site } from './site.ts'
 import { traffic } from './traffic.ts'
 import { tryOut } from './trial.ts'
 

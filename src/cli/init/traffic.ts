@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type Candidate, type Finds, nameFrom, NOTHING_FOUND } from './found.ts'
+import { type Candidate, type Finds, NOTHING_FOUND, nameFrom } from './found.ts'
 import { isAside, readSmall, type Site } from './site.ts'
 
 interface Parsed {

@@ -5,7 +5,7 @@ import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
-import { movedBetween, observeAll, type Observed } from './observe.ts'
+import { movedBetween, type Observed, observeAll } from './observe.ts'
 import type { Targets } from './targets.ts'
 
 export interface CaptureOptions {

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { type CarryOptions, type Decision, decisions } from '../../data/carry/options.ts'
-import type { Rename } from '../../data/renames.ts'
 import { MODES } from '../../data/carry/words.ts'
+import type { Rename } from '../../data/renames.ts'
 
 /** What a person may say on the command line. It is kept and holds until something else is said. */
 export interface Words {

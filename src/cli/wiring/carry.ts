@@ -6,7 +6,7 @@ import type { Job } from '../../data/engine.ts'
 import { takeLock } from '../../engine/sqlite/lock.ts'
 import { plansOf } from '../../report/plans.ts'
 import { momentsOf } from '../../report/read.ts'
-import { type Session, findRun } from '../session.ts'
+import { findRun, type Session } from '../session.ts'
 
 /** A restore of one database by one run. */
 export interface Restored {

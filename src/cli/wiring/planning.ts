@@ -11,7 +11,7 @@ import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
 import { hookSteps } from './hooks.ts'
-import { observeAll, type Observed } from './observe.ts'
+import { type Observed, observeAll } from './observe.ts'
 import type { Targets } from './targets.ts'
 
 export interface PlanRequest {

@@ -3,7 +3,7 @@ import type { World } from '../../core/executor/world.ts'
 import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
-import { observeAll, type Observed } from './observe.ts'
+import { type Observed, observeAll } from './observe.ts'
 import { makePlan } from './planning.ts'
 import type { Targets } from './targets.ts'
 

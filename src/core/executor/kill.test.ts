@@ -3,9 +3,9 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { memoryWorld, pass } from '../../../test/support/memory-world.ts'
 import { Mortal } from '../../../test/support/mortal.ts'
 import { fastClock, Journal } from '../../../test/support/rollback.ts'
-import { memoryWorld, pass } from '../../../test/support/memory-world.ts'
 import { scripted, sideBySide, stepOf, usersAway } from '../../../test/support/scripted.ts'
 
 // In memory where the machine has that: what a disk keeps is the engine's own test.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { latch, rollback, until } from '../../../test/support/rollback.ts'
-import { scripted, type Script, type Scripted, sideBySide, stepOf, usersAway } from '../../../test/support/scripted.ts'
+import { type Script, type Scripted, scripted, sideBySide, stepOf, usersAway } from '../../../test/support/scripted.ts'
 import type { Node } from '../contract.ts'
 import { toJson } from '../json.ts'
 import type { Plan } from '../plan.ts'

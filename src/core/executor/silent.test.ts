@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { latch, rollback, type RollbackOptions, until } from '../../../test/support/rollback.ts'
-import { scripted, type Script } from '../../../test/support/scripted.ts'
+import { latch, type RollbackOptions, rollback, until } from '../../../test/support/rollback.ts'
+import { type Script, scripted } from '../../../test/support/scripted.ts'
 import type { Verdict } from '../contract.ts'
 import type { World } from './world.ts'
 

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest'
 import {
   latch,
   type Rollback,
-  rollback,
   type RollbackOptions,
+  rollback,
   until,
   untilStopped,
 } from '../../../test/support/rollback.ts'
-import { scripted, type Script, type Scripted, usersAway, stepOf } from '../../../test/support/scripted.ts'
+import { type Script, type Scripted, scripted, stepOf, usersAway } from '../../../test/support/scripted.ts'
 import type { Loss, Verdict } from '../contract.ts'
 import { BackoutError } from '../errors.ts'
 import { idemOf } from './attempt.ts'

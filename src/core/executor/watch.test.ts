@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { fail, pass } from '../../../test/support/memory-world.ts'
 import { fastClock, latch, rollback, until, untilStopped } from '../../../test/support/rollback.ts'
-import { scripted, type Script, type Scripted, usersAway } from '../../../test/support/scripted.ts'
+import { type Script, type Scripted, scripted, usersAway } from '../../../test/support/scripted.ts'
 import type { Target, Verdict } from '../contract.ts'
 import type { Sample } from '../gate.ts'
 import type { World } from './world.ts'

@@ -9,7 +9,7 @@ import type { TableShape } from '../schema.ts'
 import { lineFile, writeLines } from './lines.ts'
 import { type MappedTable } from './mapping.ts'
 import type { Laid } from './plan.ts'
-import { type ListedRow, eachRow } from './rows.ts'
+import { eachRow, type ListedRow } from './rows.ts'
 import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 

@@ -1,5 +1,4 @@
-import { type Whole, conflict, mark } from './checks.ts'
-import { wholeRow } from './checks.ts'
+import { conflict, mark, type Whole, wholeRow } from './checks.ts'
 import { writeLedger } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'

@@ -1,7 +1,7 @@
 import { Moved, thrown } from './batches.ts'
 import { mark } from './checks.ts'
 import { writeLedger } from './ledger.ts'
-import { pending, type Piece } from './piece.ts'
+import { type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { TAKE, UPDATE } from './words.ts'
 

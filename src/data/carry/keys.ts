@@ -1,7 +1,7 @@
 import type { Image, ImageName } from '../engine.ts'
-import type { CarrySource } from './source.ts'
-import { nameIn } from './piece.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
+import { nameIn } from './piece.ts'
+import type { CarrySource } from './source.ts'
 
 /**
  * The first of the table's keys that tells the rows apart in every image: no NULL, nothing twice. Empty: there is none,

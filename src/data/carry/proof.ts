@@ -1,8 +1,8 @@
 import type { Job } from '../engine.ts'
 import { classify } from './classify.ts'
-import { orphansSql } from './rounds.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
+import { orphansSql } from './rounds.ts'
 
 /** What was found when everything was compared again. */
 export interface CarryProof {

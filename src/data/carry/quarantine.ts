@@ -1,7 +1,7 @@
 import type { TableShape } from '../schema.ts'
 import { mark } from './checks.ts'
 import type { Release, Suspicion } from './options.ts'
-import { type Ground, type Piece, literal } from './piece.ts'
+import { type Ground, literal, type Piece } from './piece.ts'
 import { DELETE } from './words.ts'
 
 /** Why a row is held back. */

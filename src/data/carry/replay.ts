@@ -1,10 +1,10 @@
 import type { Dialect, Job, Merger } from '../engine.ts'
 import type { SchemaShape, TableShape } from '../schema.ts'
 import { type ArchivedPart, type ArchivedRow, archivedRow, archiveIn, readArchive } from './archive.ts'
-import { noArchive } from './errors.ts'
 import { thrown } from './batches.ts'
-import { readLines } from './lines.ts'
+import { noArchive } from './errors.ts'
 import { LEDGER, makeLedger } from './ledger.ts'
+import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, literal } from './piece.ts'
 

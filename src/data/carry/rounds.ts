@@ -1,12 +1,12 @@
 import type { Job, Reference } from '../engine.ts'
 import { carryAll, count } from './batches.ts'
-import { exchange } from './exchange.ts'
-import { carrySingles } from './singles.ts'
 import { conflict, foresee, mark, markDeletes, uniqueParts, type Whole } from './checks.ts'
-import { nullThenPatch } from './patch.ts'
+import { exchange } from './exchange.ts'
 import { LEDGER } from './ledger.ts'
+import { nullThenPatch } from './patch.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
+import { carrySingles } from './singles.ts'
 import { codeOf, DELETE, INSERT, UPDATE } from './words.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { mark, type Whole } from './checks.ts'
 import type { Decision } from './options.ts'
-import { type Ground, type Piece, literal } from './piece.ts'
+import { type Ground, literal, type Piece } from './piece.ts'
 import { codeOf, DELETE, INSERT, type Kind, TAKE, UPDATE } from './words.ts'
 
 const has = (letter: string) => `w.mask LIKE '%${letter}%'`

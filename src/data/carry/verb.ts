@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { idemOf } from '../../core/executor/attempt.ts'
-import { carryTarget } from './open.ts'
-import { carryForwardStep } from './step.ts'
 import type { Site } from '../flow/site.ts'
 import { perMegabyte } from '../flow/steps.ts'
+import { carryTarget } from './open.ts'
+import { carryForwardStep } from './step.ts'
 
 const carryArgs = z.object({ backup: z.string(), report: z.boolean() })
 

@@ -1,19 +1,19 @@
+import { z } from 'zod'
 import { iso, systemClock } from '../../core/clock.ts'
 import type { Backup, BackupAbout, CaptureAct, MigratedAct, Proof, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { z } from 'zod'
 import { compareFingerprints } from '../diff.ts'
 import type { Image, Reader } from '../engine.ts'
 import { fingerprintShape } from '../fingerprint.ts'
 import type { Rename } from '../renames.ts'
 import { compareSchemas, schemaShape } from '../schema.ts'
 import { writeAside } from './aside.ts'
-import { wholeImage } from './whole.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
 import { readLive } from './level.ts'
 import { candidates, findRenames } from './renames.ts'
 import { jobOf, type Site } from './site.ts'
+import { wholeImage } from './whole.ts'
 
 export type Act = CaptureAct | StepAct | MigratedAct
 

@@ -3,11 +3,11 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Reader } from '../engine.ts'
 import { nameOf, type Rename } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
-import { wholeImage } from './whole.ts'
 import { joined, matchOf, type Pair } from './compare.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
 import { type Sides, withSides } from './sides.ts'
 import type { Site } from './site.ts'
+import { wholeImage } from './whole.ts'
 
 /** The backup made right before the first migration was undone: it knows what must be there again under the old names. */
 export interface Kept {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Backup } from '../../core/contract.ts'
-import { DATABASE_KINDS, type Dialect } from '../engine.ts'
 import { dumpedShape } from '../dumped.ts'
+import { DATABASE_KINDS, type Dialect } from '../engine.ts'
 import { fingerprintShape } from '../fingerprint.ts'
 import { renameShape } from '../renames.ts'
 import { schemaShape } from '../schema.ts'

@@ -1,6 +1,6 @@
 import {
-  between,
   type Bookkeeping,
+  between,
   isBookkeeping,
   isIn,
   isNamed,
@@ -8,8 +8,8 @@ import {
   recogniseAll,
 } from '../bookkeeping.ts'
 import type { Dialect, Reader } from '../engine.ts'
-import { sessionHolder } from '../session-locks.ts'
 import type { SchemaShape } from '../schema.ts'
+import { sessionHolder } from '../session-locks.ts'
 import type { DatabaseSettings, Level } from './settings.ts'
 import type { Site } from './site.ts'
 import { shownValue } from './values.ts'

@@ -7,9 +7,9 @@ import { compareSchemas, schemaHash } from '../schema.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
 import { readLive, shownLevel } from './level.ts'
 import { everything, type Since } from './since.ts'
-import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { sinceBackup } from './since-backup.ts'
-import { backupStep, estimate, loadingMs, type Look, omitted, perMegabyte, withFindings } from './steps.ts'
+import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
+import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 
 /** The restore of the release's backup; nothing where the database is still what was backed up. */
 export async function proposeRestore(look: Look): Promise<Proposal> {

@@ -5,7 +5,7 @@ import { readLive } from './level.ts'
 import { proposeDown } from './propose-down.ts'
 import { proposeLeave } from './propose-leave.ts'
 import { proposeRestore } from './propose-restore.ts'
-import { isState, nounOf, readOrTell, type Site, stampOf, type State } from './site.ts'
+import { isState, nounOf, readOrTell, type Site, type State, stampOf } from './site.ts'
 import { type Ask, type Look, withFindings } from './steps.ts'
 
 export async function propose(site: Site, question: Ask): Promise<Proposal> {

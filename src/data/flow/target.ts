@@ -1,3 +1,4 @@
+import { iso, systemClock } from '../../core/clock.ts'
 import type {
   CaptureAct,
   Observation,
@@ -8,17 +9,16 @@ import type {
   Target,
   Verdict,
 } from '../../core/contract.ts'
-import { iso, systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { carryTarget, type CarryTarget } from '../carry/open.ts'
+import { type CarryTarget, carryTarget } from '../carry/open.ts'
+import { carryVerb } from '../carry/verb.ts'
 import { makeBackup, prove } from './backup.ts'
 import { applyBackup, backupVerdict } from './backup-step.ts'
-import { carryVerb } from '../carry/verb.ts'
+import { compareWith } from './compare-release.ts'
 import { downVerdict, migrateDown } from './down.ts'
 import { begun } from './down-command.ts'
 import { factsIn, pinOf } from './facts.ts'
 import { readLive } from './level.ts'
-import { compareWith } from './compare-release.ts'
 import { keepMigrated } from './migrated.ts'
 import { observe } from './observe.ts'
 import { propose } from './propose.ts'

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Event } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
-import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
+import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 
 /** A store that dies with the process: for tests, and the model of what a store must do. */
 export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
@@ -24,11 +24,12 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
       signals.push({ ...row, seq: signals.length + 1 })
       return true
     },
-    addEvent(event) {
+    addEvent(event, call) {
       const before = head()
       const numbered = { seq: before.length + 1, ...event }
       const full = { ...numbered, mac: macOf(secret, before.mac, numbered) }
       events.push(full)
+      if (call !== undefined) tx.putOp(told(event.run, call.run, call.key))
       return full
     },
   }
@@ -44,10 +45,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
           (filter.state ?? r.state) === r.state &&
           (filter.exclusive === undefined || filter.exclusive === r.exclusive),
       ),
-    load: root => ({
-      runs: [...runs.values()].filter(r => r.root === root),
-      ops: [...ops.values()].filter(o => o.root === root),
-    }),
+    load: root => [...ops.values()].filter(o => o.root === root),
     signals: (root, after) => signals.filter(s => s.root === root && s.seq > after),
     events: ({ run, after, limit, type }) =>
       events

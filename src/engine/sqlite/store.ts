@@ -6,9 +6,9 @@ import type { Event, Head } from '../../core/engine.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { canonicalJson, type Json } from '../../core/json.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
-import type { OpRow, RunRow, SignalRow, Store, Tx } from '../store.ts'
+import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 import { isBusy, takeLock } from './lock.ts'
-import { FORMAT, SCHEMA } from './schema.ts'
+import { FORMAT, SCHEMA, UPGRADES } from './schema.ts'
 
 interface Options {
   /** Folder of the journal and the locks; made where it is missing. */
@@ -85,10 +85,7 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
         return rows.flatMap(r => toRun(r) ?? [])
       }),
     load: root =>
-      read(() => ({
-        runs: (sql.runsOf.all(root) as Row[]).flatMap(r => toRun(r) ?? []),
-        ops: (sql.opsOf.all(root) as Row[]).map(toOp),
-      })),
+      read(() => [...(sql.callsOf.all(root) as Row[]).map(toOp), ...(sql.toldOf.all(root) as Row[]).map(toTold)]),
     signals: (root, after) => read(() => (sql.signals.all(root, after) as Row[]).map(toSignal)),
     events: ({ run, after, limit, type = null }) =>
       read(() => (sql.events.all({ run, after, limit, type }) as Row[]).map(toEvent)),
@@ -115,8 +112,7 @@ function openJournal(home: string, fileSystem: (folder: string) => number) {
     refuseNewer(db, file)
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256')
     db.exec(SCHEMA)
-    // Only once: who only looks needs no right to write, which a stopped process may hold.
-    if (formatOf(db) === undefined) db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?)").run(String(FORMAT))
+    bringUp(db)
     return { db, sql: statements(db) }
   } catch (error) {
     db?.close()
@@ -128,6 +124,16 @@ function formatOf(db: DatabaseSync): string | undefined {
   const made = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").get() !== undefined
   const row = made ? db.prepare("SELECT value FROM meta WHERE key = 'format'").get() : undefined
   return (row as { value: string } | undefined)?.value
+}
+
+/** Brings the journal to this format. Only once: who only looks needs no right to write, which a stopped process may hold. */
+function bringUp(db: DatabaseSync): void {
+  if (Number(formatOf(db)) === FORMAT) return
+  db.exec('BEGIN IMMEDIATE')
+  const found = formatOf(db)
+  for (let format = Number(found ?? FORMAT); format < FORMAT; format++) db.exec(UPGRADES[format] ?? '')
+  db.prepare("INSERT OR REPLACE INTO meta VALUES ('format', ?)").run(String(FORMAT))
+  db.exec('COMMIT')
 }
 
 function refuseNewer(db: DatabaseSync, file: string): void {
@@ -215,17 +221,18 @@ function statements(db: DatabaseSync) {
     run: p('SELECT * FROM runs WHERE id = ?'),
     runs: p(`SELECT * FROM runs WHERE id = root AND ($state IS NULL OR state = $state)
              AND ($exclusive IS NULL OR exclusive = $exclusive) ORDER BY created_at, id`),
-    runsOf: p('SELECT * FROM runs WHERE root = ?'),
-    opsOf: p('SELECT * FROM ops WHERE root = ?'),
+    callsOf: p('SELECT * FROM calls WHERE root = ? ORDER BY n'),
+    lastCall: p('SELECT max(n) AS n FROM calls WHERE root = ?'),
+    toldOf: p('SELECT run, op_run, op_key FROM events WHERE run = ? AND op_key IS NOT NULL'),
     signals: p('SELECT * FROM signals WHERE root = ? AND seq > ? ORDER BY seq'),
     events: p(`SELECT * FROM events WHERE seq > $after AND ($run IS NULL OR run = $run)
                AND ($type IS NULL OR type = $type) ORDER BY seq LIMIT $limit`),
     last: p('SELECT seq, mac FROM events ORDER BY seq DESC LIMIT 1'),
     version: p('PRAGMA data_version'),
     putRun: p('INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)'),
-    putOp: p('INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?,?)'),
+    putCall: p('INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)'),
     addSignal: p('INSERT OR IGNORE INTO signals (root, name, value, idem) VALUES (?,?,?,?)'),
-    addEvent: p('INSERT INTO events VALUES (?,?,?,?,?,?)'),
+    addEvent: p('INSERT INTO events (seq, run, at, type, data, mac, op_run, op_key) VALUES (?,?,?,?,?,?,?,?)'),
   }
 }
 
@@ -240,23 +247,40 @@ const orNull = (value: Json): SQLInputValue => (value === null ? null : JSON.str
 /** The writes of one transaction, in which nobody else adds to the chain. */
 function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx {
   let head: Head | null = null
+  // Looked up in each transaction anew: another process may have gone on with the run since.
+  const last = new Map<string, number>()
+  const next = (root: string) => {
+    const n = (last.get(root) ?? (sql.lastCall.get(root) as { n: number | null }).n ?? 0) + 1
+    last.set(root, n)
+    return n
+  }
   return {
     putRun(r) {
       const io = [text(r.input), orNull(r.output), r.error]
       sql.putRun.run(r.id, r.root, r.workflow, r.version, r.exclusive, r.state, ...io, r.createdAt, r.updatedAt)
     },
     putOp(o) {
-      sql.putOp.run(o.root, o.run, o.key, o.done ? 1 : 0, text(o.value), orNull(o.error), orNull(o.handle))
+      sql.putCall.run(
+        o.root,
+        next(o.root),
+        o.run,
+        o.key,
+        o.done ? 1 : 0,
+        text(o.value),
+        orNull(o.error),
+        orNull(o.handle),
+      )
     },
     addSignal(s) {
       return Number(sql.addSignal.run(s.root, s.name, text(s.value), s.idem).changes) === 1
     },
-    addEvent(event) {
+    addEvent(event, call) {
       head ??= headOf(sql)
       const numbered = { seq: head.length + 1, ...event }
       const data = canonicalJson(event.data)
       const full = { ...numbered, mac: macOf(secret, head.mac, numbered, data) }
-      sql.addEvent.run(full.seq, full.run, full.at, full.type, data, full.mac)
+      const op = [call?.run ?? null, call?.key ?? null]
+      sql.addEvent.run(full.seq, full.run, full.at, full.type, data, full.mac, ...op)
       head = { length: full.seq, mac: full.mac }
       return full
     },
@@ -294,6 +318,10 @@ function toOp(r: Row): OpRow {
     error: parse(r['error']),
     handle: parse(r['handle']),
   }
+}
+
+function toTold(r: Row): OpRow {
+  return told(String(r['run']), String(r['op_run']), String(r['op_key']))
 }
 
 function toSignal(r: Row): SignalRow {

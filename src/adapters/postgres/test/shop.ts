@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { OpenContext, StepAct, Target } from '../../../core/contract.ts'
-import type { DatabasePin } from '../../../data/flow/settings.ts'
 import { stepAct } from '../../../../test/conformance/walk.ts'
 import type { PostgresServer } from '../../../../test/support/postgres.ts'
+import type { OpenContext, StepAct, Target } from '../../../core/contract.ts'
+import type { DatabasePin } from '../../../data/flow/settings.ts'
 import { postgresConfig } from '../config.ts'
 import { postgres } from '../index.ts'
 

@@ -9,6 +9,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   'flag-file': async () => (await import('./flag-file/index.ts')).flagFile as Adapter,
   'git-config': async () => (await import('./git-config/index.ts')).gitConfig as Adapter,
   haproxy: async () => (await import('./haproxy/index.ts')).haproxy as Adapter,
+  helm: async () => (await import('./helm/index.ts')).helm as Adapter,
   hosts: async () => (await import('./hosts/index.ts')).hosts as Adapter,
   kubernetes: async () => (await import('./kubernetes/index.ts')).kubernetes as Adapter,
   mysql: async () => (await import('./mysql/index.ts')).mysql as Adapter,

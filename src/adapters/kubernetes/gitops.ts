@@ -32,7 +32,7 @@ interface Mark {
 }
 
 /** The owners that marks on the objects lead to. */
-export async function ownersOf(site: Site, world: World, signal: AbortSignal): Promise<GitOwner[]> {
+export async function ownersOf(site: Site, world: Pick<World, 'objects'>, signal: AbortSignal): Promise<GitOwner[]> {
   const marks = new Map<string, Mark>()
   for (const { object } of world.objects) for (const mark of marksOn(object, site)) marks.set(mark.path, mark)
   const owners = [...marks.values()].map(async ({ unsure, ...mark }): Promise<GitOwner[]> => {

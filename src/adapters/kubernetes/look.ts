@@ -63,8 +63,8 @@ const READS_AT_ONCE = 20
 
 /** Reads everything that makes the component what it is, and changes nothing. */
 export async function look(site: Site, signal: AbortSignal): Promise<World> {
-  const [identity, there, objects, services, autoscalers] = await Promise.all([
-    identityOf(site, signal),
+  const [cluster, there, objects, services, autoscalers] = await Promise.all([
+    clusterOf(site, signal),
     site.client.get(`/api/v1/namespaces/${site.namespace}`, signal).catch(unlessForbidden),
     workloads(site, signal),
     list<Service>(site, corePath(site.namespace, 'services'), signal),
@@ -73,6 +73,7 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
   const seen = objects.length > FEW ? await together(site, objects, signal) : await oneByOne(site, objects, signal)
   const ids = new Set(seen.flatMap(s => (s.object === null ? [] : referencesOf(s.object.spec.template).map(r => r.id))))
   const configs = await readConfigs(site, [...ids], signal)
+  const identity = `kubernetes:${cluster}/${site.namespace}`
   return { identity, namespaceThere: there !== null, objects: seen, configs, services, autoscalers }
 }
 
@@ -83,10 +84,9 @@ function unlessForbidden(error: unknown): undefined {
 }
 
 /** The cluster is known by the id of its oldest namespace; where that cannot be read, by how it is reached. */
-async function identityOf({ client, namespace }: Site, signal: AbortSignal): Promise<string> {
+export async function clusterOf({ client }: Site, signal: AbortSignal): Promise<string> {
   const system = await client.get('/api/v1/namespaces/kube-system', signal).catch(unlessForbidden)
-  const cluster = system?.metadata.uid ?? client.session.server
-  return `kubernetes:${cluster}/${namespace}`
+  return system?.metadata.uid ?? client.session.server
 }
 
 type Named = Pick<Seen, 'id' | 'kind' | 'name' | 'object'>

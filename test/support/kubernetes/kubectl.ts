@@ -1,6 +1,14 @@
 import { execFile, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 
-const KUBECTL = 'kubectl'
+const CACHE = new URL('../../../node_modules/.cache/kubernetes/', import.meta.url).pathname
+
+/** A program that `npm run setup -- --servers` brought, or else what the machine has under that name. */
+export function brought(file: string, otherwise: string): string {
+  return existsSync(CACHE + file) ? CACHE + file : otherwise
+}
+
+const KUBECTL = brought('kubectl', 'kubectl')
 
 /** Why tests with kubectl cannot run on this machine, or null. Throws in CI: there a skipped test would hide a hole. */
 export function noKubectl(): string | null {

@@ -170,10 +170,17 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
       names.map(name => workload('Deployment', name, { image, replicas: 1, metadata: { labels: { part: 'shop' } } }))
     await put(space, ...all(IMAGES.good))
     target = await space.open({ selector: 'part=shop', limits: { settle: '100ms' } })
-    const pin = await expect
-      .poll(() => captured(target).catch(() => null), { timeout: 60_000 })
-      .not.toBeNull()
-      .then(() => captured(target))
+    await expect
+      .poll(
+        () =>
+          captured(target).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 60_000 },
+      )
+      .toBe(true)
+    const pin = await captured(target)
     expect(Object.keys(pin.objects)).toEqual(names.map(name => `deployment/${name}`))
     const extra = workload('Deployment', 'g', {
       image: IMAGES.bad,

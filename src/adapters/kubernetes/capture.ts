@@ -3,6 +3,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
+import { sealManifests } from './manifests.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import type { Site } from './site.ts'
@@ -14,6 +15,7 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
   const world = await worldOf(site, observed, act.signal)
   if (world.objects.length === 0) throw nothingThere(site)
   const objects: Record<string, PinnedObject> = {}
+  const manifests: Record<string, KubeObject> = {}
   for (const seen of world.objects) {
     if (seen.object === null) {
       // A departure is captured whatever is there: what is gone cannot be come back to.
@@ -22,7 +24,8 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     }
     // A bad release is left as it is; only one that is well is worth coming back to.
     if (act.purpose === 'release') refuseUnavailable(seen.id, seen.object)
-    objects[seen.id] = await objectPin(site, world, seen, seen.object, act)
+    objects[seen.id] = objectPin(world, seen, seen.object, act)
+    manifests[seen.id] = manifestOf(seen, seen.object)
   }
   const configs: Record<string, PinnedConfig> = {}
   for (const [id, object] of world.configs) {
@@ -32,29 +35,22 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     identity: world.identity,
     server: site.client.session.server,
     objects,
+    manifests: await sealManifests(manifests, `${site.component}: ${Object.keys(manifests).join(', ')}`, act.vault),
     configs,
     services: Object.fromEntries(servicesOf(world).map(s => [s.metadata.name, s.spec.selector ?? {}])),
     autoscalers: Object.fromEntries(autoscalersOf(world).map(a => [a.metadata.name, boundsOf(a)])),
   }
 }
 
-async function objectPin(
-  site: Site,
-  world: World,
-  seen: Seen,
-  object: Workload,
-  act: CaptureAct,
-): Promise<PinnedObject> {
+function objectPin(world: World, seen: Seen, object: Workload, act: CaptureAct): PinnedObject {
   const { template } = object.spec
   const running = runningIn(currentPods(seen))
   const images = Object.entries(refsOf(template)).map(
     ([name, ref]) => [name, { ref, ids: running[name] ?? [] }] as const,
   )
   const revision = currentOf(seen)
-  const manifest = Buffer.from(JSON.stringify(manifestOf(seen, object)))
   const free = isScaled(world, seen.id) || seen.kind === 'DaemonSet'
   return {
-    sealed: await act.vault.seal(manifest, `${site.component}: ${seen.id}`),
     template: macOf(template, act.vault),
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),

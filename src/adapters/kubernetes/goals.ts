@@ -2,6 +2,7 @@ import type { Vault } from '../../core/contract.ts'
 import { canonical } from '../../core/json.ts'
 import { hasReplicaSets, parseId, type Template, type Workload } from './api/objects.ts'
 import { currentOf, type Revision, type Seen, type World } from './look.ts'
+import { openManifests } from './manifests.ts'
 import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
 import { alive, ready, rolloutOf } from './status.ts'
@@ -26,17 +27,12 @@ export async function goalsOf(world: World, to: KubernetesPin, vault: Vault): Pr
   const missing = gone.map((id): Seen => {
     return { id, ...parseId(id), object: null, revisions: [], pods: [] }
   })
-  const goals = [...world.objects, ...missing].map(async (seen): Promise<Goal[]> => {
+  const manifests = await openManifests(to.manifests, vault)
+  return [...world.objects, ...missing].flatMap((seen): Goal[] => {
     const pinned = to.objects[seen.id]
     if (pinned === undefined) return []
-    return [goalOf(seen, pinned, await manifestOf(pinned, vault), vault)]
+    return [goalOf(seen, pinned, manifests?.[seen.id] ?? null, vault)]
   })
-  return (await Promise.all(goals)).flat()
-}
-
-export async function manifestOf(pinned: Pick<PinnedObject, 'sealed'>, vault: Vault): Promise<Workload | null> {
-  const content = await vault.open(pinned.sealed).catch(() => null)
-  return content === null ? null : (JSON.parse(Buffer.from(content).toString('utf8')) as Workload)
 }
 
 function goalOf(seen: Seen, pinned: PinnedObject, manifest: Workload | null, vault: Vault): Goal {

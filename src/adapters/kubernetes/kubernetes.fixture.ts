@@ -127,13 +127,16 @@ interface PodView {
   status: { conditions?: { type: string; status: string }[] }
 }
 
-export async function pods(space: Space, app = 'shop'): Promise<PodView[]> {
-  const list = JSON.parse(await space.kubectl('get', 'pods', '-l', `app=${app}`, '-o', 'json')) as { items: PodView[] }
+/** `app`: the rest of a selector after the label `app`. */
+export async function pods(space: Space, app = '=shop'): Promise<PodView[]> {
+  const list = JSON.parse(await space.kubectl('get', 'pods', '-l', `app ${app}`.replace(' =', '='), '-o', 'json')) as {
+    items: PodView[]
+  }
   return list.items.filter(pod => pod.metadata.deletionTimestamp === undefined)
 }
 
 /** What the ready pods run, asked of them. */
-export async function running(space: Space, app = 'shop'): Promise<string[]> {
+export async function running(space: Space, app = '=shop'): Promise<string[]> {
   const isReady = (pod: PodView) => pod.status.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
   const images = (await pods(space, app)).filter(isReady).map(pod => pod.spec.containers[0]?.image.split('@')[0] ?? '')
   return images.sort()

@@ -214,7 +214,7 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     it('goes on watching after a closed watch, a forgotten past, and an API server that was away', async () => {
       const slow = 'example.test/slow:1'
       // Its pods take a while to be there, so that all of it happens meanwhile.
-      standIn().registry.push(slow, { pullMs: 1_500 })
+      standIn().registry.push(slow, { pullMs: 700 })
       const container = { imagePullPolicy: 'Always' }
       await space.kubectl.apply(workload('Deployment', 'shop', { image: slow, container }))
       await rolledOut(space, 'deployment/shop')

@@ -169,8 +169,17 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     const all = (image: string) =>
       names.map(name => workload('Deployment', name, { image, replicas: 1, metadata: { labels: { part: 'shop' } } }))
     await put(space, ...all(IMAGES.good))
-    for (const name of names) await rolledOut(space, `deployment/${name}`)
     target = await space.open({ selector: 'part=shop', limits: { settle: '100ms' } })
+    await expect
+      .poll(
+        () =>
+          captured(target).then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 60_000 },
+      )
+      .toBe(true)
     const pin = await captured(target)
     expect(Object.keys(pin.objects)).toEqual(names.map(name => `deployment/${name}`))
     const extra = workload('Deployment', 'g', {
@@ -179,13 +188,13 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
       metadata: { labels: { part: 'shop' } },
     })
     await put(space, ...all(IMAGES.bad), extra)
-    for (const name of [...names, 'g']) await rolledOut(space, `deployment/${name}`)
+    await expect.poll(async () => (await target.observe(signal)).inFlight, { timeout: 60_000 }).toEqual([])
     const proposal = await proposed(target, pin)
     expect(codes(proposal)).toEqual(['object_new'])
     expect(proposal.phases.code).toMatchObject({ par: expect.anything() as unknown, limit: 6 })
     await applied(target, proposal)
-    for (const name of names) expect(await running(space, name)).toEqual([IMAGES.good])
-    expect(await running(space, 'g')).toEqual([IMAGES.bad])
+    expect(await running(space, 'in (a,b,c,d,e,f)')).toEqual(names.map(() => IMAGES.good))
+    expect(await running(space, 'in (g)')).toEqual([IMAGES.bad])
   })
 
   it('and lets a paused one go on, says so, and refuses where no update can help', async () => {

@@ -3,8 +3,6 @@ import { z } from 'zod'
 const sealed = z.strictObject({ id: z.string(), mac: z.string() })
 
 const pinnedObject = z.strictObject({
-  /** The whole object as it was, in the vault. */
-  sealed,
   /** Keyed hash of its template, but for the images. */
   template: z.string(),
   /** What each container was called, and what it ran: as nodes say, empty where nothing ran. */
@@ -35,6 +33,8 @@ export const pin = z.strictObject({
   /** How the API server was reached. */
   server: z.string(),
   objects: z.record(z.string(), pinnedObject),
+  /** All of them whole, as they were, in the vault. */
+  manifests: sealed,
   configs: z.record(z.string(), pinnedConfig),
   /** Selectors of the Services that sent users to these pods. */
   services: z.record(z.string(), z.record(z.string(), z.string())),

@@ -136,7 +136,7 @@ function rollStep(it: Case, goal: Goal): Step {
     write,
     proof: Object.fromEntries(proof),
     revision: revision?.name ?? null,
-    sealed: pinned.sealed,
+    sealed: question.to.manifests,
     replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
     restart: restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal)),
     replace: leftover(goal),

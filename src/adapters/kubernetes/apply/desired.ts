@@ -3,7 +3,7 @@ import { BackoutError } from '../../../core/errors.ts'
 import { canonical, sameJson } from '../../../core/json.ts'
 import type { PatchOp } from '../api/client.ts'
 import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '../api/objects.ts'
-import { manifestOf } from '../goals.ts'
+import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
 import { bare, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages } from '../template.ts'
@@ -26,8 +26,8 @@ export async function desiredOf(
   live: Workload | null,
   act: { idem: string; signal: AbortSignal; vault: Vault },
 ): Promise<Desired> {
-  const manifest = await manifestOf(args, act.vault)
-  if (manifest === null) throw contentGone(args)
+  const manifest = (await openManifests(args.sealed, act.vault))?.[args.object]
+  if (manifest === undefined) throw contentGone(args)
   const base = await templateOf(site, kind, args, { live, manifest, signal: act.signal })
   const template = withImages(bare(base), args.write)
   const strategy = strategyOf(kind, manifest)
@@ -114,7 +114,7 @@ export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: 
   return [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, ...marks } }, ...ops]
 }
 
-function contentGone({ object }: RollArgs): BackoutError {
+export function contentGone({ object }: RollArgs): BackoutError {
   return new BackoutError({
     code: 'content_gone',
     what: `What was captured of ${object} is gone from the vault`,

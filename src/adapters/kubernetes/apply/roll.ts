@@ -2,12 +2,13 @@ import type { StepAct, Verdict } from '../../../core/contract.ts'
 import { Conflict } from '../api/errors.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
 import { fingerprint } from '../goals.ts'
+import { openManifests } from '../manifests.ts'
 import { currentOf, lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { asReleased, asksFor, type Desired, desiredOf, patchTo } from './desired.ts'
+import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo } from './desired.ts'
 import { provenBy, sameTemplate } from './proof.ts'
 import { untilRolledOut } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
@@ -85,7 +86,8 @@ async function applied(site: Site, args: RollArgs, act: StepAct): Promise<Desire
 }
 
 async function manifestFor(args: RollArgs, live: Workload | null, desired: Desired, act: StepAct): Promise<Workload> {
-  const manifest = JSON.parse(Buffer.from(await act.vault.open(args.sealed)).toString('utf8')) as Workload
+  const manifest = (await openManifests(args.sealed, act.vault))?.[args.object]
+  if (manifest === undefined) throw contentGone(args)
   const { replicas: then, ...spec } = manifest.spec
   const replicas = args.replicas ?? (live === null ? then : undefined)
   const metadata = {

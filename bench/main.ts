@@ -5,15 +5,28 @@ import { bench as fleet } from './fleet.ts'
 import { bench as hosts } from './hosts.ts'
 import { bench as journal } from './journal.ts'
 import { bench as memory } from './memory.ts'
+import { bench as mysql } from './mysql.ts'
 import { bench as overhead } from './overhead.ts'
 import { bench as plan } from './plan.ts'
 import { bench as postgres } from './postgres.ts'
+import { bench as sqlite } from './sqlite.ts'
 import { bench as start } from './start.ts'
 import { machine } from './support/machine.ts'
 import { ROOT } from './support/measure.ts'
 import { type Bench, markdown, type Row } from './support/row.ts'
 
-const BENCHES: Readonly<Record<string, Bench>> = { journal, overhead, plan, start, memory, fleet, hosts, postgres }
+const BENCHES: Readonly<Record<string, Bench>> = {
+  journal,
+  overhead,
+  plan,
+  start,
+  memory,
+  fleet,
+  hosts,
+  postgres,
+  mysql,
+  sqlite,
+}
 const DOCUMENT = join(ROOT, 'docs', 'performance.md')
 const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']
 

@@ -45,7 +45,11 @@ async function whyHeld(site: Site, candidate: Candidate): Promise<string | null>
   if (!KINDS.includes(candidate.adapter)) return `there is no adapter ${candidate.adapter}`
   const observed = await tryOut(candidate, site.dir)
   if (typeof observed === 'string') return observed.split('\n')[0] ?? observed
-  if (candidate.adapter === 'kubernetes') {
+  if (candidate.adapter === 'helm') {
+    const { release } = observed.state as { release: unknown }
+    return release === null ? 'helm knows no release of that name there' : null
+  }
+  if (candidate.adapter === 'kubernetes' || candidate.adapter === 'argo-rollouts') {
     const { objects } = observed.state as { objects: Record<string, unknown> }
     const gone = Object.keys(objects).filter(id => objects[id] === null)
     return gone.length === 0 ? null : `${gone.join(', ')} is not in that namespace`

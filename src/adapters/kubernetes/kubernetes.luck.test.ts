@@ -24,6 +24,7 @@ import {
   workload,
 } from './kubernetes.fixture.ts'
 import type { KubernetesPin } from './pin.ts'
+import { pinnedRef } from './template.ts'
 
 const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
 const BACK = [IMAGES.good, IMAGES.good]
@@ -78,7 +79,8 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     const [image] = (await pods(space)).map(pod => pod.spec.containers[0]?.image)
     // A node that was given the image by hand knows no digest that could be asked for.
     const [ran = ''] = pin.objects['deployment/shop']?.images['app']?.ids ?? []
-    expect(image).toBe(ran.includes('@') ? `${IMAGES.good}@${ran.split('@')[1]}` : IMAGES.good)
+    expect(image).toBe(pinnedRef(IMAGES.good, ran))
+    expect((await proposed(target, pin, 'template')).steps).toEqual([])
   })
 
   it('C2: sees a rollout that is stuck, stops it as a step, and goes back', async () => {

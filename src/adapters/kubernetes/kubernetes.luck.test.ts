@@ -307,6 +307,22 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
       }
     })
 
+    it('says ahead that no node holds the image any more', async () => {
+      const { api } = standIn()
+      const holds = (name: string) => {
+        const nodes = api.resources.key('/nodes')
+        const node = structuredClone(api.get(nodes, undefined, 'node-1'))
+        const status = { ...(node.status as object), images: [{ names: [name] }] }
+        api.update(nodes, { ...node, status }, { manager: 'kubelet' }, 'status')
+      }
+      const pin = await released()
+      const [ran = ''] = pin.objects['deployment/shop']?.images['app']?.ids ?? []
+      holds(ran)
+      expect(codes(await proposed(target, pin))).toEqual([])
+      holds(`example.test/other@sha256:${'0'.repeat(64)}`)
+      expect(codes(await proposed(target, pin))).toEqual(['image_unproven'])
+    })
+
     it('proves by digest that a tag was moved, and goes back by the digest', async () => {
       const tag = 'example.test/shop:stable'
       const { registry } = standIn()

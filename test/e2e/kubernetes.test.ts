@@ -123,7 +123,7 @@ describe.skipIf(noKubectl() !== null)(
       await expect.poll(asked, { timeout: 60_000 }).toBe(IMAGES.good)
       child.kill('SIGKILL')
       await once(child, 'close')
-      expect(await revisions()).toEqual([2, 3])
+      await expect.poll(revisions, { timeout: 30_000 }).toEqual([2, 3])
       const resumed = await line.backout(['resume'])
       expect(resumed).toMatchObject({ code: 0 })
       expect(await running(space)).toEqual(BACK)

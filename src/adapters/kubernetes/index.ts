@@ -38,8 +38,6 @@ export function targetOf(settings: SiteConfig, ctx: OpenContext): Target<Kuberne
     verify: async (step, act) => verify(await site(), step, act),
     exec: async (side, argv, act) => exec(await site(), side, argv, act),
     ready: async signal => ready(await site(), signal),
-    async [Symbol.asyncDispose]() {
-      await (await site().catch(() => null))?.client.session[Symbol.asyncDispose]()
-    },
+    [Symbol.asyncDispose]: () => site.close(),
   }
 }

@@ -85,6 +85,48 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       expect((await proposed(target, pin)).steps).toEqual([])
     })
 
+    it('stops a DaemonSet in the middle of its rollout, and lets it go on with the release', async () => {
+      const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })
+      await put(space, workload('DaemonSet', 'shop', { image: IMAGES.good }))
+      await rolledOut(space, 'daemonset/shop')
+      const pin = await captured(target)
+      const before = (await pods(space)).length
+      await space.kubectl('set', 'image', 'daemonset/shop', `app=${IMAGES.missing}`)
+      await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(before - 1)
+      const proposal = await proposed(target, pin)
+      expect(proposal.settles).toHaveLength(1)
+      expect(await applied(target, proposal)).toEqual([
+        'shop/halt/daemonset.shop: done',
+        'shop/roll/daemonset.shop: done',
+      ])
+      expect(await running(space)).toEqual(Array.from({ length: before }, () => IMAGES.good))
+      const { spec } = JSON.parse(await space.kubectl('get', 'daemonset', 'shop', '-o', 'json')) as { spec: object }
+      expect(spec).toMatchObject({ updateStrategy: { type: 'RollingUpdate' } })
+    })
+
+    it('says ahead that a PodDisruptionBudget lets no pod go where pods have to be evicted', async () => {
+      const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
+      const made = (image: string) =>
+        workload('StatefulSet', 'shop', { image, spec: { updateStrategy: { type: 'OnDelete' } } })
+      const budget = {
+        apiVersion: 'policy/v1',
+        kind: 'PodDisruptionBudget',
+        metadata: { name: 'all' },
+        spec: { minAvailable: 2, selector: { matchLabels: { app: 'shop' } } },
+      }
+      await put(space, budget, made(IMAGES.good))
+      await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(2)
+      const pin = await captured(target)
+      await put(space, made(IMAGES.bad))
+      await expect
+        .poll(async () => codes(await proposed(target, pin)), { timeout: 60_000 })
+        .toEqual(['disruption_budget', 'pods_deleted'])
+      const [roll] = (await proposed(target, pin)).steps
+      if (roll === undefined) throw new Error('a step is missing')
+      await target.apply(roll, stepAct(roll))
+      expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
     it.each(['StatefulSet', 'DaemonSet'])(
       'replaces the pods of a %s that replaces none by itself, one by one',
       async kind => {

@@ -24,6 +24,7 @@ import {
   workload,
 } from './kubernetes.fixture.ts'
 import type { KubernetesPin } from './pin.ts'
+import { pinnedRef } from './template.ts'
 
 const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
 const BACK = [IMAGES.good, IMAGES.good]
@@ -78,7 +79,8 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     const [image] = (await pods(space)).map(pod => pod.spec.containers[0]?.image)
     // A node that was given the image by hand knows no digest that could be asked for.
     const [ran = ''] = pin.objects['deployment/shop']?.images['app']?.ids ?? []
-    expect(image).toBe(ran.includes('@') ? `${IMAGES.good}@${ran.split('@')[1]}` : IMAGES.good)
+    expect(image).toBe(pinnedRef(IMAGES.good, ran))
+    expect((await proposed(target, pin, 'template')).steps).toEqual([])
   })
 
   it('C2: sees a rollout that is stuck, stops it as a step, and goes back', async () => {
@@ -303,6 +305,22 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
       } finally {
         standIn().trouble.allowAll()
       }
+    })
+
+    it('says ahead that no node holds the image any more', async () => {
+      const { api } = standIn()
+      const holds = (name: string) => {
+        const nodes = api.resources.key('/nodes')
+        const node = structuredClone(api.get(nodes, undefined, 'node-1'))
+        const status = { ...(node.status as object), images: [{ names: [name] }] }
+        api.update(nodes, { ...node, status }, { manager: 'kubelet' }, 'status')
+      }
+      const pin = await released()
+      const [ran = ''] = pin.objects['deployment/shop']?.images['app']?.ids ?? []
+      holds(ran)
+      expect(codes(await proposed(target, pin))).toEqual([])
+      holds(`example.test/other@sha256:${'0'.repeat(64)}`)
+      expect(codes(await proposed(target, pin))).toEqual(['image_unproven'])
     })
 
     it('proves by digest that a tag was moved, and goes back by the digest', async () => {

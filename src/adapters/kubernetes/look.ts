@@ -144,6 +144,14 @@ export async function lookAt(site: Site, one: Named, signal: AbortSignal): Promi
   return assembled(one, object, owners, pods)
 }
 
+/** The same without its pods, where only its revisions are asked for. */
+export async function revisionsOf(site: Site, one: Named, signal: AbortSignal): Promise<Seen> {
+  const { object } = one
+  if (object === null) return { ...one, revisions: [], pods: [] }
+  const query = `?labelSelector=${encodeURIComponent(selectorText(object.spec.selector))}`
+  return assembled(one, object, await revisionsAt(site, one.kind, query, signal), [])
+}
+
 async function together(site: Site, objects: readonly Named[], signal: AbortSignal): Promise<Seen[]> {
   const kinds = new Set(objects.map(o => o.kind))
   const [replicaSets, controllerRevisions, pods] = await Promise.all([

@@ -16,15 +16,26 @@ export interface Site {
 }
 
 /** Connects when it is first asked something: opening a component must not need its system. */
-export function openSite(config: SiteConfig, ctx: OpenContext): () => Promise<Site> {
+export interface Opening {
+  (): Promise<Site>
+  /** Lets go of connections, where there are any. */
+  close(): Promise<void>
+}
+
+export function openSite(config: SiteConfig, ctx: OpenContext): Opening {
   let opened: Promise<Site> | null = null
-  return () => {
+  const open = () => {
     opened ??= connect(config, ctx).catch((error: unknown) => {
       opened = null
       throw error
     })
     return opened
   }
+  const close = async () => {
+    const site = await opened?.catch(() => null)
+    await site?.client.session[Symbol.asyncDispose]()
+  }
+  return Object.assign(open, { close })
 }
 
 async function connect(config: SiteConfig, ctx: OpenContext): Promise<Site> {

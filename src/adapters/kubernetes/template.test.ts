@@ -67,8 +67,11 @@ describe('templates', () => {
 describe('images', () => {
   it.each([
     [`docker.io/library/shop@${D}`, 'shop:1', `shop:1@${D}`],
+    [`index.docker.io/team/shop@${D}`, 'index.docker.io/team/shop', `index.docker.io/team/shop@${D}`],
+    [`localhost/shop@${D}`, 'localhost/shop:1', `localhost/shop:1@${D}`],
     // Loaded by hand: no registry could be asked for it.
     [D, 'shop:1', 'shop:1'],
+    [`docker.io/library/import-2026-01-02@${D}`, 'registry.example:5000/shop:1', 'registry.example:5000/shop:1'],
     [`shop@${D}`, `shop@sha256:${'b'.repeat(64)}`, `shop@sha256:${'b'.repeat(64)}`],
   ])('that ran as %s are named by their digest where a registry has it', (id, ref, pinned) => {
     expect(digestOf(id)).toBe(D)

@@ -77,13 +77,23 @@ export function digestOf(image: string): string | null {
 }
 
 /**
- * A reference that names the very image. A digest that is not behind an @ is that of an image which no registry gave
- * (loaded by hand): it cannot be asked for, so the reference stays as it is.
+ * A reference that names the very image. A digest under another name, or under none, is that of an image which was loaded by
+ * hand: it cannot be asked of that registry, so the reference stays as it is.
  */
 export function pinnedRef(ref: string, imageID: string | undefined): string {
-  const digest = imageID?.includes('@') ? digestOf(imageID) : null
-  if (digest === null || ref.includes('@')) return ref
-  return `${ref}@${digest}`
+  if (imageID === undefined || ref.includes('@') || !imageID.includes('@')) return ref
+  const digest = digestOf(imageID)
+  return digest === null || repositoryOf(ref) !== repositoryOf(imageID) ? ref : `${ref}@${digest}`
+}
+
+/** "shop:1" is docker.io/library/shop, as nodes call it. */
+function repositoryOf(ref: string): string {
+  const [bare = ''] = ref.split('@')
+  const path = bare.replace(/:[^:/]+$/, '')
+  const [host = '', ...rest] = path.split('/')
+  const named = rest.length > 0 && (/[.:]/.test(host) || host === 'localhost')
+  const full = named ? path : `docker.io/${path}`
+  return /^docker\.io\/[^/]+$/.test(full) ? full.replace('docker.io/', 'docker.io/library/') : full
 }
 
 /** What runs in each container of these pods, as nodes name it. */

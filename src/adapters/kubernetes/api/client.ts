@@ -185,7 +185,12 @@ export class Client {
         method: method as 'GET',
         dispatcher,
         signal: AbortSignal.any([signal, limit]),
-        headers: { ...headers, accept: 'application/json', ...(type === undefined ? {} : { 'content-type': type }) },
+        // Logs are plain text, and are refused to who accepts JSON alone.
+        headers: {
+          ...headers,
+          accept: 'application/json, */*',
+          ...(type === undefined ? {} : { 'content-type': type }),
+        },
         body: body === undefined ? null : JSON.stringify(body),
       })
       const text = await answer.body.text()

@@ -3,7 +3,7 @@ import { Conflict } from '../api/errors.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
 import { fingerprint } from '../goals.ts'
 import { openManifests } from '../manifests.ts'
-import { currentOf, lookAt, type Seen } from '../look.ts'
+import { currentOf, lookAt, revisionsOf, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
@@ -39,7 +39,7 @@ async function putBack(site: Site, args: RollArgs, act: StepAct): Promise<Worklo
 /** The revision that is left by this step: what down-scripts run in. */
 async function leaves(site: Site, live: Workload, { object }: RollArgs, act: StepAct): Promise<string | null> {
   const { kind, name } = parseId(object)
-  return currentOf(await lookAt(site, { id: object, kind, name, object: live }, act.signal))?.name ?? null
+  return currentOf(await revisionsOf(site, { id: object, kind, name, object: live }, act.signal))?.name ?? null
 }
 
 /**

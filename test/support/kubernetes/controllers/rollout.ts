@@ -10,6 +10,7 @@ import { deadlineIn, isComplete, withCounts } from './rollout-status.ts'
 import { HASH, REVISION, type Rollout, type RolloutStatus } from './rollout-types.ts'
 
 const KEY = 'argoproj.io/rollouts'
+const DEADLINE = 'argo-rollouts.argoproj.io/scale-down-deadline'
 
 interface View {
   readonly rollout: Rollout
@@ -94,12 +95,37 @@ export class RolloutController implements Controller {
   }
 
   #scale(view: View): void {
-    const wanted = view.rollout.spec.strategy.blueGreen === undefined ? canaryCounts(view) : blueGreenCounts(view)
+    const { blueGreen } = view.rollout.spec.strategy
+    const kind = this.#api.resources.key('apps/replicasets')
+    const wanted = blueGreen === undefined ? canaryCounts(view) : blueGreenCounts(view)
     for (const [set, replicas] of wanted) {
-      if (set.spec.replicas !== replicas) {
-        write(this.#api, this.#api.resources.key('apps/replicasets'), { ...set, spec: { ...set.spec, replicas } })
-      }
+      const waits = blueGreen !== undefined && replicas === 0 && set.spec.replicas > 0 && set !== view.fresh
+      // One that is used again has no deadline any more.
+      const used = replicas > 0 && set.metadata.annotations?.[DEADLINE] !== undefined
+      if ((set.spec.replicas === replicas && !used) || (waits && this.#lingers(view.rollout, set))) continue
+      const annotations = omit(set.metadata.annotations ?? {}, DEADLINE)
+      write(this.#api, kind, { ...set, metadata: { ...set.metadata, annotations }, spec: { ...set.spec, replicas } })
     }
+  }
+
+  /** The old pods of a blue-green rollout stand for a while after the cut-over (rollout/replicaset.go: scaleDownDelay). */
+  #lingers(rollout: Rollout, set: ReplicaSet): boolean {
+    const { clock } = this.#api
+    const deadline = set.metadata.annotations?.[DEADLINE]
+    const { namespace, name } = rollout.metadata
+    if (deadline === undefined) {
+      const seconds = rollout.spec.strategy.blueGreen?.scaleDownDelaySeconds ?? 30
+      const at = new Date(clock.now() + seconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z')
+      const annotations = { ...set.metadata.annotations, [DEADLINE]: at }
+      write(this.#api, this.#api.resources.key('apps/replicasets'), {
+        ...set,
+        metadata: { ...set.metadata, annotations },
+      })
+      return true
+    }
+    const left = Date.parse(deadline) - clock.now()
+    if (left > 0) this.#manager.again(this, namespace, name, left + 5)
+    return left > 0
   }
 
   #finish(view: View): void {

@@ -162,6 +162,7 @@ function prepare(program: Command, action: Action): void {
   upgrade
     .command('migrated <release>')
     .description('right after migrating, before traffic')
+    .option('--users-away', 'no user could write since `upgrade begin`: all that differs is the work of the migrations')
     .action(action(async () => (await import('./commands/upgrade.ts')).migrated))
   upgrade
     .command('end <release>')

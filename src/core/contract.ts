@@ -267,6 +267,8 @@ export interface MigratedAct extends BaseAct {
   readonly release: string
   /** Id of the upgrade. */
   readonly upgrade: string
+  /** The deployment says that no user could write since `upgrade begin`. */
+  readonly usersAway: boolean
 }
 
 export interface CompareQuestion<Pin> extends BaseAct {

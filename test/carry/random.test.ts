@@ -7,12 +7,12 @@ import { expect, it } from 'vitest'
 import { archiveIn } from '../../src/data/carry/archive.ts'
 import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
-import { NOTHING_SAID } from '../../src/data/carry/options.ts'
+import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import type { CarrySource } from '../../src/data/carry/source.ts'
 import type { Rename } from '../../src/data/renames.ts'
 import { JOB, sourceOf } from '../support/merge.ts'
-import { dumpOf, expectNothingLost, soundness } from '../support/merge-oracle.ts'
+import { dumpOf, expectNothingLost, soundness, type World } from '../support/merge-oracle.ts'
 import { type RandomStory, story } from '../support/merge-random.ts'
 
 const RUNS = Number(process.env['BACKOUT_RANDOM'] ?? 60)
@@ -24,7 +24,7 @@ interface Played {
   readonly told: boolean
 }
 
-function play({ base, rows, release, writes, after, told }: RandomStory): Played {
+function play({ base, rows, early, release, meanwhile, writes, after, told }: RandomStory): Played {
   const dir = mkdtempSync(join(tmpdir(), 'backout-random-'))
   const [first, migrated, theirs, ours] = ['base', 'migrated', 'theirs', 'ours'].map(n => join(dir, `${n}.db`)) as [
     string,
@@ -34,10 +34,12 @@ function play({ base, rows, release, writes, after, told }: RandomStory): Played
   ]
   run(first, [...base, ...rows])
   copyFileSync(first, theirs)
+  run(theirs, early)
   const done = run(
     theirs,
     release.map(c => c.sql),
   )
+  run(theirs, meanwhile)
   copyFileSync(theirs, migrated)
   run(theirs, writes)
   copyFileSync(first, ours)
@@ -75,10 +77,11 @@ async function listedIn(source: CarrySource, { archive }: CarryOutcome): Promise
   return out
 }
 
-async function check(random: RandomStory): Promise<void> {
-  const played = play(random)
+/** `usersAway`: the deployment says that nobody wrote before the migration had ended, and it was so. */
+async function check(random: RandomStory, usersAway: boolean): Promise<void> {
+  const played = play(usersAway ? { ...random, early: [], meanwhile: [], told: true } : random)
   try {
-    const source = open(played)
+    const source = { ...open(played), ownWork: usersAway }
     const before = dumpOf(played.files.ours)
     const plan = await planCarry(source, NOTHING_SAID, JOB)
     expect(dumpOf(played.files.ours, true)).toEqual(before)
@@ -87,7 +90,7 @@ async function check(random: RandomStory): Promise<void> {
     const theirs = dumpOf(played.files.theirs)
     const world = {
       base: dumpOf(played.files.base),
-      migrated: played.told ? dumpOf(played.files.migrated) : null,
+      own: usersAway ? dumpOf(played.files.migrated) : null,
       theirs,
       before,
       after: dumpOf(played.files.ours),
@@ -106,13 +109,33 @@ async function check(random: RandomStory): Promise<void> {
     const again = await applyCarry(source, NOTHING_SAID, JOB, { hash: plan.hash, batch: 3 })
     expect([again.carried, again.proof.problems]).toEqual([0, []])
     expect(dumpOf(played.files.ours, true)).toEqual(done)
+    if (usersAway) expect(world.listed.filter(l => l.kind === 'ambiguous')).toEqual([])
+    else await settled(source, world, played.files.ours)
   } finally {
     rmSync(played.dir, { recursive: true })
   }
 }
 
+/** What is ambiguous is carried after a person's word, or stays listed where ours cannot take it. */
+async function settled(source: CarrySource, world: World, ours: string): Promise<void> {
+  const said: CarryOptions = { ...NOTHING_SAID, decisions: [{ kind: 'ambiguous', take: 'theirs' }] }
+  const outcome = await applyCarry(source, said, JOB, { batch: 3 })
+  expect(outcome.proof.problems).toEqual([])
+  const now: World = { ...world, theirsCounts: true, after: dumpOf(ours), listed: await listedIn(source, outcome) }
+  for (const table of outcome.plan.tables) expectNothingLost(now, table)
+  const nobody = [{ kind: 'ambiguous' as const, take: 'ours' as const }]
+  const { left } = await applyCarry(source, { ...said, decisions: nobody }, JOB)
+  expect(left.filter(t => t.conflicts.ambiguous !== undefined)).toEqual([])
+}
+
 it('loses no committed row without listing it, touches nothing else, and changes nothing when run twice', async () => {
-  await fc.assert(fc.asyncProperty(story, check), { numRuns: RUNS, endOnFailure: false })
+  const any = fc.asyncProperty(story, random => check(random, false))
+  await fc.assert(any, { numRuns: RUNS, endOnFailure: false })
+}, 600_000)
+
+it('takes nothing for users that the migration wrote while they were away', async () => {
+  const away = fc.asyncProperty(story, random => check(random, true))
+  await fc.assert(away, { numRuns: Math.ceil(RUNS / 3), endOnFailure: false })
 }, 600_000)
 
 it('ends the same when it was ended between any two writes and began again', async () => {

@@ -114,7 +114,7 @@ describe('C14: what the migrations left is kept before users write', () => {
 
   const kept = async (upgrade: string, settings = {}) => {
     const target = await shop.open(settings)
-    return (await target.migrated?.({ ...shop.act(), release: 'v2', upgrade })) ?? null
+    return (await target.migrated?.({ ...shop.act(), release: 'v2', upgrade, usersAway: false })) ?? null
   }
 
   it('as a backup that is found by its upgrade, made once, and no way back', async () => {

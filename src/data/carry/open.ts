@@ -51,10 +51,11 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const mark = markOf({ idem: idemOf(run, `${ctx.component}/restore/swap`) })
     const base = await whole(site, baseId, job)
     const theirs = await theirsOf(site, run, mark, opened, job)
+    const told = await migratedBackup(site, run, base.backup)
     const images: Images = {
       theirs,
       base: await look(site, base.backup, `${mark}-base`, opened, job),
-      migrated: await migratedOf(site, run, base.backup, opened, job),
+      migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
     const source: CarrySource = {
@@ -64,6 +65,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
+      ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),
     }
@@ -117,13 +119,15 @@ async function theirsOf(site: Site, run: string, mark: string, opened: Opened, j
 }
 
 /** The backup that was made right after the migrations of the release that was left; null: nobody told of them. */
-async function migratedOf(site: Site, run: string, base: Backup, opened: Opened, job: Job): Promise<Image | null> {
+async function migratedBackup(site: Site, run: string, base: Backup): Promise<Backup | null> {
   const backups = await site.ctx.backups.list(site.ctx.component)
   const last = ownBackup(backups, site, run)?.createdAt ?? '~'
   const between = backups.filter(b => b.reason === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last)
-  const newest = between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1)
-  if (newest === undefined) return null
-  return look(site, (await whole(site, newest.id, job)).backup, `${run}.${newest.id}`, opened, job)
+  return between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+}
+
+async function migratedOf(site: Site, run: string, { id }: Backup, opened: Opened, job: Job): Promise<Image> {
+  return look(site, (await whole(site, id, job)).backup, `${run}.${id}`, opened, job)
 }
 
 /** The one that the run made right before it restored. */

@@ -85,15 +85,16 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
   const archived = await unplacedOf(source, mapping, job.signal)
+  const tables = await Promise.all(pieces.map(piece => tablePlan(ground, piece)))
   const plan: Omit<CarryPlan, 'hash'> = {
     version: 1,
     component: source.component,
     run: source.run,
     mode: options.mode,
-    tables: await Promise.all(pieces.map(piece => tablePlan(ground, piece))),
+    tables,
     archived,
     gone: mapping.gone,
-    notes: notesOf(source, whole),
+    notes: [...notesOf(source, whole), ...ambiguousNote(tables)],
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
@@ -159,12 +160,18 @@ export async function tablePlan({ merger }: Ground, piece: Piece): Promise<Table
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
 }
 
+function ambiguousNote(tables: readonly TablePlan[]): string[] {
+  const rows = tables.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
+  if (rows === 0) return []
+  return [
+    `${rows} rows changed between the backup and the end of migrating, by the migration or by users, and nobody can tell which: if no user could write then, --settle ambiguous=ours`,
+  ]
+}
+
 function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
   const notes: string[] = [...doubts]
   if (images.migrated === null) {
     notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
-  } else {
-    notes.push('what changed in a row between the backup and the end of migrating counts as the work of the migration')
   }
   for (const { table, key } of pieces) {
     if (key.length === 0)

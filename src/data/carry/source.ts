@@ -12,6 +12,8 @@ export interface CarrySource {
   readonly dir: string
   readonly images: Images
   readonly schemas: Schemas
+  /** `images.migrated` has nothing that a user wrote. */
+  readonly ownWork: boolean
   /** From base to theirs. */
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */

@@ -82,7 +82,8 @@ function jobFor(act: StepAct): Job {
 }
 
 function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }: CarryOutcome) {
-  const conflicts = conflictsIn(left)
+  const ambiguous = left.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
+  const conflicts = conflictsIn(left) - ambiguous
   const facts: Parameters<StepAct['tell']>[0][] = [
     {
       kind: 'note',
@@ -93,6 +94,10 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
   if (conflicts > 0) {
     const text = `${conflicts} rows of ${component} could not be carried and wait for a word: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts } })
+  }
+  if (ambiguous > 0) {
+    const text = `${ambiguous} rows of ${component} changed between the backup and the end of migrating, by the migration or by users; they are listed and wait for a word: backout data status ${component}`
+    facts.push({ kind: 'kept', text, data: { ambiguous } })
   }
   if (proof.quarantined > 0) {
     const text = `${proof.quarantined} rows of ${component} stay in quarantine until somebody releases them: backout data release`

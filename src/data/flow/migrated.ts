@@ -21,7 +21,9 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
     release: act.release,
     idem: `migrated.${act.upgrade}.${site.ctx.component}`,
   } as const
-  return makeBackup(site, act, about, { upgrade: act.upgrade })
+  const begun = (await act.backups.list(site.ctx.component)).find(b => b.reason === 'capture')
+  const ownWorkSince = act.usersAway && begun !== undefined ? { ownWorkSince: begun.id } : {}
+  return makeBackup(site, act, about, { upgrade: act.upgrade, ...ownWorkSince })
 }
 
 function halfDone({ engine }: Site, unfinished: readonly string[]): BackoutError {

@@ -130,7 +130,7 @@ async function sourceOf(
 }
 
 /** Everything that one database holds, as exact texts; read without any of the code that merges. */
-async function dumpOf(server: Mariadb, database: string, own: boolean): Promise<Dump> {
+export async function dumpOf(server: Mariadb, database: string, own: boolean): Promise<Dump> {
   const columns = await server.sql(`SELECT TABLE_NAME AS t, COLUMN_NAME AS c, COLUMN_TYPE AS type
     FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = '${database}' ORDER BY TABLE_NAME, ORDINAL_POSITION`)
   const tables = new Map<string, string[]>()

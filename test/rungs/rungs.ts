@@ -89,6 +89,9 @@ async function restore(world: World): Promise<boolean> {
   await using target = await world.open()
   if (!carriesForward(target)) throw new Error('it carries nothing forward')
   await expectCarried(world, target)
+  expect((await proposed(world, 'restore')).steps, 'there is nothing left to do').toEqual([])
+  expect(await world.run([`INSERT INTO t1 (id, k, c1) VALUES (77, 1, 1)`])).toEqual([true])
+  expect((await proposed(world, 'restore')).steps, 'somebody wrote since').not.toEqual([])
   return true
 }
 

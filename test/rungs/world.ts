@@ -29,6 +29,7 @@ export interface World extends AsyncDisposable {
   readonly renames: readonly Rename[]
   readonly open: () => Promise<Target<DatabasePin>>
   readonly dump: () => Promise<Dump>
+  readonly run: System['run']
 }
 
 export const signal = new AbortController().signal
@@ -78,6 +79,7 @@ export async function played(system: System, story: RungStory): Promise<World> {
     renames,
     open,
     dump,
+    run: statements => system.run(statements),
     async [Symbol.asyncDispose]() {
       await system.dispose()
       await rm(dir, { recursive: true, force: true })

@@ -1,8 +1,10 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backup } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { idemOf } from '../../core/executor/attempt.ts'
 import type { Beside, Image, Images, Job, Merger } from '../engine.ts'
+import { fingerprintHash } from '../fingerprint.ts'
 import { type BackupFacts, factsIn } from '../flow/facts.ts'
 import { readLive } from '../flow/level.ts'
 import { renamesOver } from '../flow/renames.ts'
@@ -13,6 +15,7 @@ import type { SchemaShape } from '../schema.ts'
 import type { Schemas } from './mapping.ts'
 import type { ReplaySource } from './replay.ts'
 import type { CarrySource } from './source.ts'
+import { readOutcome } from './state.ts'
 import type { OpenedSource } from './step.ts'
 
 /** What a database offers to those who carry its data forward. */
@@ -68,6 +71,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),
+      result: async given => ({ base: base.backup.id, data: await dataOf(site, given) }),
     }
     return { ...source, [Symbol.asyncDispose]: close }
   } catch (error) {
@@ -81,6 +85,25 @@ async function replaying(site: Site, run: string, job: Job): Promise<ReplaySourc
   const { schema } = await site.engine.reading(job.signal, db => readLive(site, db))
   const { component } = site.ctx
   return { component, run, dialect: site.engine.dialect, dir: dirOf(site, run), schema, merging: g => merging(null, g) }
+}
+
+function dataOf(site: Site, { signal }: Job): Promise<string> {
+  return site.engine.reading(signal, async db => {
+    const { schema } = await readLive(site, db)
+    return fingerprintHash(await db.fingerprint(schema))
+  })
+}
+
+/** Whether a backup was restored, and what had come since was carried into it, and this is the data that came of it. */
+export async function isCarried(site: Site, base: string, data: string): Promise<boolean> {
+  if (site.settings.carryForward !== 'apply') return false
+  const folder = join(site.ctx.stateDir, 'carry')
+  for (const run of await readdir(folder).catch(() => [])) {
+    // What cannot be read is no proof.
+    const kept = await readOutcome(join(folder, run)).catch(() => null)
+    if (kept?.proof.ok === true && kept.result?.base === base && kept.result.data === data) return true
+  }
+  return false
 }
 
 function dirOf({ ctx }: Site, run: string): string {

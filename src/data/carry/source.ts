@@ -2,6 +2,12 @@ import type { Dialect, Images, Job, Merger } from '../engine.ts'
 import type { Rename } from '../renames.ts'
 import type { Schemas } from './mapping.ts'
 
+/** A database that was restored and carried into, as it was when that had ended. */
+export interface CarryResult {
+  readonly base: string
+  readonly data: string
+}
+
 /** What carrying forward needs of one database after a restore. Opened once a command; whoever opened it closes the images. */
 export interface CarrySource {
   readonly component: string
@@ -18,6 +24,8 @@ export interface CarrySource {
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */
   readonly doubts: readonly string[]
+  /** What the live database is now: the backup that it came from, and a hash of its data. */
+  readonly result?: (job: Job) => Promise<CarryResult>
   /** Opens the live database with the images beside it. */
   merging(job: Job): Promise<Merger>
 }

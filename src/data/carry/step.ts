@@ -19,10 +19,12 @@ export async function carryForward(
   options: ApplyOptions = {},
 ): Promise<CarryOutcome> {
   const outcome = await applyCarry(source, said, job, options)
+  const result = outcome.proof.ok ? await source.result?.(job) : undefined
   await keepOutcome(source.dir, {
     at: iso(systemClock.now()),
     plan: outcome.plan.hash,
     carried: outcome.carried,
+    ...(result === undefined ? {} : { result }),
     left: [...outcome.left],
     archived: [...outcome.plan.archived],
     proof: { ...outcome.proof, problems: [...outcome.proof.problems] },

@@ -188,6 +188,22 @@ describe('a conflict', () => {
     expect(rows(merge.ours, 'SELECT v FROM bag ORDER BY v').map(r => r['v'])).toEqual(['a', 'a', 'a', 'c'])
   })
 
+  it('is carried where the migration left the table alone, whenever it was written', async () => {
+    const story = {
+      base: `${SHOP} CREATE TABLE bag (v TEXT); INSERT INTO bag VALUES ('a'), ('a'), ('b');`,
+      migration: `UPDATE orders SET total = total * 100`,
+      meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; DELETE FROM users WHERE id = 3; DELETE FROM bag WHERE v = 'b'`,
+    }
+    const merge = play(story)
+    const alone = { ...merge, source: { ...merge.source, touched: ['orders'] } }
+    expect(kinds((await carry(alone)).listed)).toEqual(['orders 1 ambiguous', 'orders 2 ambiguous'])
+    expect(rows(merge.ours, 'SELECT id, name FROM users')).toEqual([
+      { id: 1, name: 'Anna' },
+      { id: 2, name: 'Bob' },
+    ])
+    expect(rows(merge.ours, 'SELECT v FROM bag')).toEqual([{ v: 'a' }, { v: 'a' }])
+  })
+
   it('unique: another row of ours has the value; a value of somebody’s own settles it', async () => {
     const merge = play({
       base: SHOP,

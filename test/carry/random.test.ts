@@ -11,6 +11,9 @@ import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import type { CarrySource } from '../../src/data/carry/source.ts'
 import type { Rename } from '../../src/data/renames.ts'
+import type { SchemaShape } from '../../src/data/schema.ts'
+import { isUntouched, touchedBy } from '../../src/data/touched.ts'
+import { readSchema } from '../../src/adapters/sqlite/schema.ts'
 import { JOB, sourceOf } from '../support/merge.ts'
 import { dumpOf, expectNothingLost, soundness, type World } from '../support/merge-oracle.ts'
 import { type RandomStory, story } from '../support/merge-random.ts'
@@ -22,6 +25,8 @@ interface Played {
   readonly files: { readonly base: string; readonly migrated: string; readonly theirs: string; readonly ours: string }
   readonly renames: readonly Rename[]
   readonly told: boolean
+  /** Statements of the migration that were not refused. */
+  readonly ran: readonly string[]
 }
 
 function play({ base, rows, early, release, meanwhile, writes, after, told }: RandomStory): Played {
@@ -45,7 +50,8 @@ function play({ base, rows, early, release, meanwhile, writes, after, told }: Ra
   copyFileSync(first, ours)
   run(ours, after)
   const renames = release.flatMap((c, i) => (done[i] === true && c.rename !== undefined ? [c.rename] : []))
-  return { dir, files: { base: first, migrated, theirs, ours }, renames, told }
+  const ran = release.map(c => c.sql).filter((_, i) => done[i] === true)
+  return { dir, files: { base: first, migrated, theirs, ours }, renames, told, ran }
 }
 
 /** What the database refuses was never committed. */
@@ -67,6 +73,15 @@ function run(file: string, statements: readonly string[]): boolean[] {
 
 function open({ dir, files, renames, told }: Played, ours = files.ours): CarrySource {
   return sourceOf(dir, { ...files, ours, migrated: told ? files.migrated : null }, renames)
+}
+
+function readOf(file: string): SchemaShape {
+  const db = new DatabaseSync(file, { readOnly: true })
+  try {
+    return readSchema(db)
+  } finally {
+    db.close()
+  }
 }
 
 async function listedIn(source: CarrySource, { archive }: CarryOutcome): Promise<ListedRow[]> {
@@ -137,6 +152,34 @@ it('takes nothing for users that the migration wrote while they were away', asyn
   const away = fc.asyncProperty(story, random => check(random, true))
   await fc.assert(away, { numRuns: Math.ceil(RUNS / 3), endOnFailure: false })
 }, 600_000)
+
+it('says of no table that the migration left it alone where it wrote a row of it', async () => {
+  const alone = fc.property(story, random => {
+    const played = play({ ...random, early: [], meanwhile: [] })
+    try {
+      const { schemas } = open(played)
+      const migrated = readOf(played.files.migrated)
+      const touched = touchedBy(played.ran, 'sqlite', [schemas.base, migrated])
+      if (touched === null) return
+      const [base, now] = [dumpOf(played.files.base), dumpOf(played.files.migrated)]
+      for (const [name, rows] of Object.entries(base)) {
+        const called = played.renames.find(r => r.was.table === name && r.was.column === null)?.now.table ?? name
+        if (!isUntouched(name, touched) || !isUntouched(called, touched)) continue
+        const newName = (c: string) =>
+          played.renames.find(r => r.was.table === name && r.was.column === c)?.now.column ?? c
+        const there = Object.keys(migrated.tables[called]?.columns ?? {})
+        const was = rows.map(row =>
+          Object.entries(row).flatMap(([c, v]) => (there.includes(newName(c)) ? [[newName(c), v]] : [])),
+        )
+        const is = (now[called] ?? []).map(row => was[0]?.map(([c]) => [c, row[String(c)]]) ?? [])
+        expect(is.map(r => JSON.stringify(r)).sort(), name).toEqual(was.map(r => JSON.stringify(r)).sort())
+      }
+    } finally {
+      rmSync(played.dir, { recursive: true })
+    }
+  })
+  fc.assert(alone, { numRuns: RUNS * 2, endOnFailure: false })
+})
 
 it('ends the same when it was ended between any two writes and began again', async () => {
   const ended = fc.asyncProperty(

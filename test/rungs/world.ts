@@ -43,6 +43,7 @@ const BOOKKEEPING = [
 export async function played(system: System, story: RungStory): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-rungs-'))
   await mkdir(join(dir, 'down'))
+  await mkdir(join(dir, 'up'))
   const { backups, vault } = stepAct()
   const ctx = {
     environment: 'test',
@@ -52,7 +53,7 @@ export async function played(system: System, story: RungStory): Promise<World> {
     backups,
     vault,
   }
-  const migrations = { down: system.down, downScripts: 'down/{name}.sql' }
+  const migrations = { down: system.down, downScripts: 'down/{name}.sql', upScripts: 'up/{name}.sql' }
   const open = () => system.open({ writers: 'none', migrations }, ctx)
   const dump = async () => withoutBookkeeping(await system.dump())
   await system.run([...BOOKKEEPING, ...story.base])
@@ -65,6 +66,7 @@ export async function played(system: System, story: RungStory): Promise<World> {
     const [done] = await system.run([up])
     if (done !== true) continue
     await system.run([`INSERT INTO knex_migrations (id, name, batch) VALUES (${i + 2}, '${name}', 2)`])
+    await writeFile(join(dir, 'up', `${name}.sql`), up)
     const undo = `DELETE FROM knex_migrations WHERE name = '${name}';\n`
     if (down !== null) await writeFile(join(dir, 'down', `${name}.sql`), `${down};\n${undo}`)
     if (rename !== undefined) renames.push(rename)

@@ -113,6 +113,7 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     dir: join(dir, 'carry'),
     images,
     ownWork: false,
+    touched: null,
     renames,
     doubts: [],
     schemas: {

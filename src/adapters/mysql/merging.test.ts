@@ -99,6 +99,7 @@ describe.skipIf(why !== null)(
         dir: join(dir, 'carry'),
         images,
         ownWork: false,
+        touched: null,
         renames: [],
         doubts: [],
         schemas: {

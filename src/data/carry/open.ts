@@ -61,6 +61,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
+    const touched = told === null ? undefined : factsIn(told, engine.dialect.kind)?.touched
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -68,6 +69,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
+      touched: touched?.since === base.backup.id ? touched.tables : null,
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),

@@ -5,6 +5,7 @@ import { foresee, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
 import { leaveCarried } from './ledger.ts'
+import { isUntouched } from '../touched.ts'
 import { type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
@@ -71,7 +72,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   ).flat()
   const pieces: Piece[] = []
   for (const name of order) {
-    const table = mapping.tables.find(t => t.ours === name) as MappedTable
+    const table = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
     const piece = new Piece(ground, table, await keyFor(source, table, job.signal))
     await ground.merger.stage(piece.staged)
@@ -99,6 +100,12 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
   return { ...whole, source, options, mapping, plan: { ...plan, hash } }
+}
+
+/** What the migrations left alone is as users left it: there is nothing that right after migrating could tell. */
+function onlyUsers({ touched }: CarrySource, table: MappedTable): MappedTable {
+  const alone = touched !== null && isUntouched(table.theirs, touched) && isUntouched(table.ours, touched)
+  return alone ? { ...table, migrated: null, columns: table.columns.map(c => ({ ...c, migrated: null })) } : table
 }
 
 /** A person's word comes before what was found. */

@@ -20,6 +20,8 @@ export interface CarrySource {
   readonly schemas: Schemas
   /** `images.migrated` has nothing that a user wrote. */
   readonly ownWork: boolean
+  /** Tables that the migrations may have written rows of; null: nobody can tell. Of the others users wrote every row. */
+  readonly touched: readonly string[] | null
   /** From base to theirs. */
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */

@@ -116,6 +116,7 @@ async function sourceOf(
     dir: join(dir, 'carry'),
     images,
     ownWork: false,
+    touched: null,
     renames,
     doubts: [],
     schemas: {

@@ -13,6 +13,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   outsystems: async () => (await import('./outsystems/index.ts')).outsystems as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,
+  swarm: async () => (await import('./swarm/index.ts')).swarm as Adapter,
   'traffic-http': async () => (await import('./traffic-http/index.ts')).trafficHttp as Adapter,
 }
 

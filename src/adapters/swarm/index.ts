@@ -1,6 +1,7 @@
 import type { Adapter, Target } from '../../core/contract.ts'
 import { apply } from './apply.ts'
 import { config, type SwarmConfig } from './config.ts'
+import { exec } from './exec.ts'
 import { capture, observe } from './observe.ts'
 import { pin, type SwarmPin } from './pin.ts'
 import { propose } from './propose.ts'
@@ -23,12 +24,13 @@ function targetOf(site: Site): Target<SwarmPin> {
       { id: 'update', tier: 'platform', title: 'update to the specification and image of the release' },
       { id: 'recreate', tier: 'module', title: 'remove the service, and make it again as the release had it' },
     ],
-    serves: ['stopped', 'redeployed'],
+    serves: ['stopped', 'redeployed', 'exec-from'],
     observe: signal => observe(site, signal),
     capture: (observed, act) => capture(site, observed, act),
     propose: question => propose(site, question),
     apply: (step, act) => apply(site, step, act),
     verify: (step, act) => verify(site, step, act),
+    exec: (side, argv, act) => exec(site, side, argv, act),
     [Symbol.asyncDispose]: () => site.engine[Symbol.asyncDispose](),
   }
 }

@@ -47,11 +47,8 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   for (const way of changing) sayRung(site, question.rung, way, asked, say)
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const bring = asked.stop || asked.redeploy ? ways : changing
-  const code = [
-    ...bring.map(way => bringOf(site, question, way, asked)),
-    ...added.map(view => stopOf(site, view, null)),
-  ]
-  const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view, way)])) : []
+  const code = [...bring.map(way => bringOf(site, question, way, asked)), ...added.map(view => stopOf(site, view))]
+  const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
   return {
     ...NOTHING,
@@ -159,9 +156,8 @@ function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, as
   })
 }
 
-function stopOf(site: Site, view: View, way: Way | null): Step {
-  const service = view.service.Spec.Name
-  return stopStep(site, { do: 'stop', service, expect: expectOf(site, view), to: way?.goal.image.ref ?? null })
+function stopOf(site: Site, view: View): Step {
+  return stopStep(site, { do: 'stop', service: view.service.Spec.Name, expect: expectOf(site, view) })
 }
 
 function phasesOf(site: Site, stops: readonly Step[], code: readonly Step[]): Proposal['phases'] {

@@ -35,8 +35,6 @@ const stopArgs = z.object({
   do: z.literal('stop'),
   service: z.string(),
   expect,
-  /** The image gone back to, for commands that only it has. */
-  to: z.string().nullable(),
 })
 const args = z.union([bringArgs, stopArgs])
 export type BringArgs = z.infer<typeof bringArgs>

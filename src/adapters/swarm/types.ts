@@ -11,6 +11,7 @@ export interface Spec {
 
 interface TaskTemplate {
   ContainerSpec: ContainerSpec
+  RestartPolicy?: object
   Placement?: { Constraints?: string[] | null; [other: string]: unknown }
   Networks?: { Target: string; [other: string]: unknown }[]
   ForceUpdate?: number

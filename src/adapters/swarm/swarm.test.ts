@@ -1,0 +1,283 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import { noDockerd } from '../../../test/support/dockerd.ts'
+import { noImages } from '../../../test/support/shop-images.ts'
+import { type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
+import type { Need } from '../../core/contract.ts'
+import { captured, codes, open, proposed, run } from './swarm.fixture.ts'
+
+const why = noDockerd() ?? noImages()
+const signal = new AbortController().signal
+const need = (what: Need['what']): Need => ({ of: 'web', what, by: 'db' })
+
+describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? '' : ` (skipped: ${why})`}`, () => {
+  let engine: SwarmEngine
+  beforeAll(async () => {
+    engine = await swarmEngine()
+  })
+  afterAll(() => engine?.dispose())
+
+  /** A service of v1, captured. */
+  async function shop(name: string, more: string[] = [], settings: object = {}, image = 'shop:v1') {
+    await engine.create(name, image, ...more)
+    const target = await open(engine, { services: [name], ...settings })
+    return { name, target, pin: await captured(target) }
+  }
+
+  for (const rung of ['previous', 'update']) {
+    it.concurrent(`is not brought to the bad release by a second rollback, right after the rung ${rung}`, async () => {
+      const { name, target, pin } = await shop(`second-${rung}`)
+      await engine.update(name, '--image', 'shop:v2')
+      expect(await run(target, await proposed(target, pin, rung))).toEqual(['done'])
+      await engine.docker('service', 'rollback', '--quiet', name)
+      await expect.poll(() => engine.versions(name), { timeout: 30_000 }).toBe('v1')
+      expect((await engine.inspect(name)).Spec.TaskTemplate.ContainerSpec.Image).toBe('shop:v1')
+    })
+  }
+
+  it.concurrent('asks Swarm for its own rollback only where that leads to the release', async () => {
+    const { name, target, pin } = await shop('third')
+    await engine.update(name, '--image', 'shop:v2')
+    const early = ordered(await proposed(target, pin, 'previous'))
+    await engine.update(name, '--image', 'shop:v3')
+    expect(codes(await proposed(target, pin, 'previous'))).toContain('blocker previous_is_other')
+    const [step] = early
+    if (step === undefined) throw new Error('no step')
+    await expect(target.apply(step, stepAct(step))).rejects.toMatchObject({ code: 'service_moved', exit: 'moved' })
+    expect(await engine.versions(name)).toBe('v3')
+    expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('goes back where an automatic rollback left no previous specification', async () => {
+    const { name, target, pin } = await shop('automatic')
+    await engine.update(name, '--image', 'shop:v2')
+    await engine.update(
+      name,
+      '--detach',
+      '--image',
+      'shop:ill',
+      '--update-failure-action',
+      'rollback',
+      '--update-monitor',
+      '5s',
+    )
+    await expect
+      .poll(async () => (await engine.inspect(name)).UpdateStatus?.State, { timeout: 60_000 })
+      .toBe('rollback_completed')
+    expect((await engine.inspect(name)).PreviousSpec).toBeUndefined()
+    expect(codes(await proposed(target, pin, 'previous'))).toContain('blocker previous_is_other')
+    expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('C2: sees an update under way, captures nothing meanwhile, and takes its place', async () => {
+    const { name, target, pin } = await shop('moving', ['--replicas', '2'])
+    await engine.update(name, '--detach', '--image', 'shop:v2', '--update-parallelism', '1', '--update-delay', '10m')
+    await expect.poll(() => engine.versions(name), { timeout: 30_000 }).toBe('v1 v2')
+    const observed = await target.observe(signal)
+    expect(observed.inFlight.map(op => op.what)).toEqual(['an update of moving'])
+    await expect(captured(target)).rejects.toMatchObject({ code: 'service_unsettled' })
+    const proposal = await proposed(target, pin)
+    expect(proposal.settles).toEqual(['an update of moving'])
+    expect(await run(target, proposal)).toEqual(['done'])
+    expect([await engine.versions(name), (await target.observe(signal)).inFlight]).toEqual(['v1', []])
+  })
+
+  it.concurrent('takes an update back that Swarm paused because the new tasks died', async () => {
+    const { name, target, pin } = await shop('paused')
+    await engine.update(name, '--detach', '--image', 'shop:ill', '--update-monitor', '5s')
+    await expect.poll(async () => (await engine.inspect(name)).UpdateStatus?.State, { timeout: 60_000 }).toBe('paused')
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toContain('warning update_paused')
+    expect(proposal.findings.map(f => f.what).join()).toContain('non-zero exit (1)')
+    expect(await run(target, proposal)).toEqual(['done'])
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('leaves a service alone that somebody else changes in the last moment, and writes again where only its version moved', async () => {
+    const { name, target, pin } = await shop('raced')
+    await engine.update(name, '--image', 'shop:v2')
+    const proposal = await proposed(target, pin)
+    const [step] = ordered(proposal)
+    if (step === undefined) throw new Error('no step')
+    const before = (await engine.inspect(name)).Version.Index
+    const raced = async (...change: string[]) => {
+      let first = true
+      // The guard is the last thing before a write: what happens in it happens between read and write.
+      const { execFileSync } = await import('node:child_process')
+      const words = [
+        '--host',
+        engine.host,
+        'service',
+        'update',
+        '--quiet',
+        '--detach',
+        '--no-resolve-image',
+        ...change,
+        name,
+      ]
+      const guard = () => {
+        if (first) execFileSync('docker', words, { stdio: 'ignore' })
+        first = false
+      }
+      return target.apply(step, { ...stepAct(step, `raced-${change.join('')}`), guard })
+    }
+    await expect(raced('--env-add', 'BY=hand')).rejects.toMatchObject({ code: 'service_moved', exit: 'moved' })
+    expect((await engine.inspect(name)).Spec.TaskTemplate.ContainerSpec).toMatchObject({
+      Image: 'shop:v2',
+      Env: ['BY=hand'],
+    })
+    await engine.update(name, '--env-rm', 'BY')
+    await raced('--force')
+    expect((await engine.inspect(name)).Version.Index).toBeGreaterThan(before)
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('runs the image of the release, though its tag means another one by now', async () => {
+    await engine.docker('tag', 'shop:v1', 'shop:stable')
+    const { name, target, pin } = await shop('moved-tag', [], {}, 'shop:stable')
+    await engine.docker('tag', 'shop:v2', 'shop:stable')
+    await engine.update(name, '--force')
+    expect(await engine.versions(name)).toBe('v2')
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual(['warning tag_moved'])
+    expect(await run(target, proposal)).toEqual(['done'])
+    expect(await engine.versions(name)).toBe('v1')
+    expect((await proposed(target, pin)).steps).toEqual([])
+  })
+
+  it.concurrent('blocks where the image, a network, a config or a secret of the release is gone', async () => {
+    const { docker } = engine
+    await docker('tag', 'shop:v3', 'shop:gone')
+    for (const kind of ['config', 'secret']) await docker(kind, 'create', `gone-${kind}`, '/etc/hostname')
+    const more = ['--config', 'gone-config', '--secret', 'gone-secret']
+    const { name, target, pin } = await shop('gone', more)
+    await engine.update(name, '--image', 'shop:v2', '--config-rm', 'gone-config', '--secret-rm', 'gone-secret')
+    await docker('config', 'rm', 'gone-config')
+    await docker('secret', 'rm', 'gone-secret')
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual(expect.arrayContaining(['blocker config_gone', 'blocker secret_gone']))
+    expect(proposal.findings.filter(f => f.level === 'blocker').every(f => f.remedy !== '')).toBe(true)
+    await docker('config', 'create', 'gone-config', '/etc/passwd')
+    await docker('secret', 'create', 'gone-secret', '/etc/hostname')
+    expect(codes(await proposed(target, pin))).toEqual(
+      expect.arrayContaining(['blocker config_gone', 'warning secret_made_again']),
+    )
+    await docker('config', 'rm', 'gone-config')
+    await docker('config', 'create', 'gone-config', '/etc/hostname')
+    expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+    const lost = { ...pin.services[0], image: { ref: 'shop:gone', digest: null, id: `sha256:${'0'.repeat(64)}` } }
+    const gone = await proposed(target, { ...pin, services: [lost as (typeof pin.services)[0]] })
+    expect(codes(gone)).toContain('blocker image_gone')
+  })
+
+  it.concurrent("keeps today's secrets, unless they are pinned", async () => {
+    const { docker } = engine
+    for (const name of ['key-1', 'key-2']) await docker('secret', 'create', name, '/etc/hostname')
+    const more = ['--env', 'API_TOKEN=old-token', '--env', 'COLOUR=blue', '--secret', 'source=key-1,target=key']
+    const { name, target, pin } = await shop('secrets', more)
+    const change = [
+      '--env-add',
+      'API_TOKEN=new-token',
+      '--env-add',
+      'COLOUR=red',
+      '--secret-rm',
+      'key-1',
+      '--secret-add',
+      'source=key-2,target=key',
+    ]
+    await engine.update(name, ...change)
+    const proposal = await proposed(target, pin)
+    expect(proposal.findings.find(f => f.code === 'secrets_current')?.what).toContain('API_TOKEN, secret key-2')
+    expect(JSON.stringify([pin, proposal])).not.toMatch(/old-token|new-token/)
+    expect(await run(target, proposal)).toEqual(['done'])
+    const { Spec: now } = await engine.inspect(name)
+    expect(now.TaskTemplate.ContainerSpec.Env?.toSorted()).toEqual(['API_TOKEN=new-token', 'COLOUR=blue'])
+    expect(JSON.stringify(now)).toContain('key-2')
+    const strict = await open(engine, { services: [name], pinned: ['API_TOKEN', 'key'] })
+    expect(await run(strict, await proposed(strict, pin))).toEqual(['done'])
+    const { Spec: then } = await engine.inspect(name)
+    expect(then.TaskTemplate.ContainerSpec.Env?.toSorted()).toEqual(['API_TOKEN=old-token', 'COLOUR=blue'])
+    expect(JSON.stringify(then)).toContain('key-1')
+  })
+
+  it.concurrent('says that it is stuck, and why, where no task gets to run; the rung below makes a lost service again', async () => {
+    const node = await engine.docker('node', 'ls', '-q')
+    await engine.docker('node', 'update', '--label-add', 'shop=yes', node)
+    const { name, target, pin } = await shop('stuck', ['--constraint', 'node.labels.shop==yes'])
+    await engine.update(name, '--image', 'shop:v2')
+    await engine.docker('node', 'update', '--label-rm', 'shop', node)
+    const hasty = await open(engine, { services: [name], limits: { update: '3s' } })
+    const [step] = ordered(await proposed(hasty, pin))
+    if (step === undefined) throw new Error('no step')
+    await expect(hasty.apply(step, stepAct(step))).rejects.toMatchObject({
+      code: 'update_stuck',
+      why: expect.stringContaining('no suitable node'),
+    })
+    expect(await hasty.verify(step, stepAct(step))).toMatchObject({ is: 'not-done' })
+    await engine.docker('service', 'rm', name)
+    await engine.docker('node', 'update', '--label-add', 'shop=yes', node)
+    expect(codes(await proposed(target, pin))).toContain('blocker service_gone')
+    expect(await run(target, await proposed(target, pin, 'recreate'))).toEqual(['done'])
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('stops for a database, and comes back with as many tasks as the release had; is made anew where asked', async () => {
+    const { name, target, pin } = await shop('writer', ['--replicas', '2'])
+    await engine.update(name, '--image', 'shop:v2', '--replicas', '1')
+    const needs = [need('stopped')]
+    expect(codes(await proposed(target, pin, 'previous', { needs }))).toContain('blocker previous_is_other')
+    const proposal = await proposed(target, pin, 'update', { needs })
+    expect([proposal.serves, proposal.steps.map(s => s.id)]).toEqual([needs, ['web/stop/writer', 'web/update/writer']])
+    const [stop, update] = ordered(proposal)
+    if (stop === undefined || update === undefined) throw new Error('no steps')
+    await target.apply(stop, stepAct(stop))
+    expect([(await target.verify(stop, stepAct(stop))).is, await engine.versions(name)]).toEqual(['done', ''])
+    await target.apply(update, stepAct(update))
+    expect([(await target.verify(update, stepAct(update))).is, await engine.versions(name)]).toEqual(['done', 'v1'])
+    const ids = () => engine.docker('ps', '-q', '--filter', `label=com.docker.swarm.service.name=${name}`)
+    const before = (await ids()).split('\n')
+    expect(before).toHaveLength(2)
+    expect(await run(target, await proposed(target, pin, 'update', { needs: [need('redeployed')] }))).toEqual(['done'])
+    const after = (await ids()).split('\n')
+    expect([after.length, after.filter(id => before.includes(id))]).toEqual([2, []])
+  })
+
+  it.concurrent('C11: runs a command in the image that is left, with its variables and secrets, also after it was left', async () => {
+    await engine
+      .docker('secret', 'create', 'down-key', '/version-of-nothing')
+      .catch(() => engine.docker('secret', 'create', 'down-key', '/etc/hostname'))
+    const { name, target, pin } = await shop('down', ['--env', 'DB=main', '--secret', 'down-key'])
+    await engine.update(name, '--image', 'shop:v2')
+    const script = 'cat /version; echo "$DB $WHAT"; test -s /run/secrets/down-key; echo oops >&2; exit 3'
+    const exec = (id: string) =>
+      target.exec?.('from', ['sh', '-c', script], { ...stepAct(), idem: id, env: { WHAT: 'down' } })
+    expect(await exec('one')).toEqual({ code: 3, stdout: 'v2\nmain down\n', stderr: expect.stringContaining('oops') })
+    await run(target, await proposed(target, pin))
+    expect(await engine.versions(name)).toBe('v1')
+    expect(await exec('two')).toMatchObject({ code: 3, stdout: 'v2\nmain down\n' })
+    expect(
+      (await engine.docker('service', 'ls', '--format', '{{.Name}}')).split('\n').filter(n => n.startsWith('backout-')),
+    ).toEqual([])
+  })
+
+  it.concurrent('takes a whole stack as one component, and stops what the release did not have, where it is told to', async () => {
+    const label = ['--label', 'com.docker.stack.namespace=st']
+    for (const part of ['web', 'api', 'db']) await engine.create(`st_${part}`, 'shop:v1', ...label)
+    const settings = { stack: 'st', except: ['st_db'], added: 'stop' }
+    const target = await open(engine, settings)
+    const pin = await captured(target)
+    expect(pin.services.map(s => s.name)).toEqual(['st_api', 'st_web'])
+    await Promise.all([
+      ...['web', 'api', 'db'].map(part => engine.update(`st_${part}`, '--image', 'shop:v2')),
+      engine.create('st_new', 'shop:v2', ...label),
+    ])
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toContain('warning service_added')
+    expect(await run(target, proposal)).toEqual(['done', 'done', 'done'])
+    const said = await Promise.all(['web', 'api', 'db', 'new'].map(part => engine.versions(`st_${part}`)))
+    expect(said).toEqual(['v1', 'v1', 'v2', ''])
+    expect((await proposed(target, pin)).steps).toEqual([])
+  })
+})

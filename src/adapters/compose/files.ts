@@ -5,7 +5,7 @@ import { redact } from '../../core/secret.ts'
 import { bytesOf, composed, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
 import { type Host, run } from './host.ts'
-import { type FileView, look } from './look.ts'
+import { type FileView, look, type View } from './look.ts'
 import type { PinnedFile } from './pin.ts'
 import type { WriteArgs } from './steps.ts'
 
@@ -68,9 +68,9 @@ async function fileNow(host: Host, path: string, signal: AbortSignal): Promise<F
   return (await look(host, signal)).files.find(f => f.path === path) ?? null
 }
 
-export async function verifyFile(host: Host, { path, mac }: WriteArgs, act: StepAct): Promise<Verdict> {
-  const file = await fileNow(host, path, act.signal)
-  if (file === null) return { is: 'not-done', why: `there is no ${path}` }
+export function fileVerdict({ files }: View, { path, mac }: WriteArgs, act: StepAct): Verdict {
+  const file = files.find(f => f.path === path)
+  if (file === undefined) return { is: 'not-done', why: `there is no ${path}` }
   const done = act.vault.mac(file.content) === mac
   return done ? { is: 'done', why: 'the content is there' } : { is: 'not-done', why: 'the content is another one' }
 }

@@ -75,6 +75,15 @@ export function refused({ place }: Host, what: string, { code, stdout, stderr }:
   })
 }
 
+export function noFolder({ config }: Host): BackoutError {
+  return new BackoutError({
+    code: 'folder_gone',
+    what: `There is no folder ${config.directory} on ${config.host}, or this user may not enter it`,
+    next: 'make it, or correct `directory`',
+    exit: 'failed',
+  })
+}
+
 /** How Compose is called there: the plugin of docker, or the program of before. Throws `compose_missing`. */
 export async function composeOf(host: Host, signal: AbortSignal): Promise<readonly string[]> {
   if (host.compose !== null) return host.compose

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { composeOf, docker, type Host, run, said } from './host.ts'
+import { quote } from '../../exec/ssh.ts'
+import { composeOf, docker, type Host, noFolder, refused, run, said } from './host.ts'
 
 const state = z.object({
   Status: z.string(),
@@ -47,6 +48,8 @@ export interface View {
   readonly containers: readonly Container[]
   /** Compose commands that somebody else has under way there. */
   readonly busy: readonly string[]
+  /** A process on the host that the step asked for began; null: none is alive. */
+  readonly alive: string | null
 }
 
 /** What Compose takes by itself: the first of these, and the override beside it. */
@@ -58,43 +61,8 @@ const OVERRIDES = [
   'docker-compose.override.yaml',
 ]
 
-export async function look(host: Host, signal: AbortSignal): Promise<View> {
-  const format = '{{.ID}}'
-  const engine = await said(host, 'docker info', { argv: [...docker(host), 'info', '--format', format] }, signal)
-  const [files, containers, { busy, now }] = await Promise.all([
-    filesOf(host, signal),
-    containersOf(host, signal),
-    processesOf(host, signal),
-  ])
-  return { engine: engine.trim(), now, files, containers, busy }
-}
-
-const READ = `cd "$1" || exit 9
-shift
-for f; do
-  [ -f "$f" ] || continue
-  printf 'file %s %s %s\\n' "$(stat -Lc '%a %u:%g' "$f")" "$(base64 <"$f" | tr -d '\\n')" "$f"
-done`
-
-/** The files that are there, in the order in which Compose takes them; those of variables last. */
-async function filesOf(host: Host, signal: AbortSignal): Promise<FileView[]> {
-  const { directory, files, also } = host.config
-  const names = [...(files ?? [...DEFAULTS, ...OVERRIDES]), ...also]
-  const argv = ['sh', '-c', READ, 'sh', directory, ...names]
-  const out = await said(host, `reading the files of the project`, { argv }, signal)
-  const found = out.split('\n').flatMap(line => {
-    const [, mode, owner, content = '', path] = /^file (\d+) (\d+:\d+) ([A-Za-z0-9+/=]*) (.*)$/.exec(line) ?? []
-    if (mode === undefined || owner === undefined || path === undefined) return []
-    return [{ path, mode, owner, content: Buffer.from(content, 'base64') }]
-  })
-  if (files !== undefined) return found
-  const first = found.find(f => DEFAULTS.includes(f.path))
-  const second = found.find(f => OVERRIDES.includes(f.path))
-  return found.filter(f => f === first || f === second || also.includes(f.path))
-}
-
 const LABEL = 'com.docker.compose'
-const LINE = [
+const FIELDS = [
   '.Id',
   '.Image',
   '.Config.Image',
@@ -103,30 +71,87 @@ const LINE = [
   '.State',
   '.RestartCount',
 ]
-  .map(field => `{{json ${field}}}`)
-  .join('\t')
+const LINE = `container ${FIELDS.map(field => `{{json ${field}}}`).join('\t')}`
 
-async function containersOf(host: Host, signal: AbortSignal): Promise<Container[]> {
-  const filters = [`label=${LABEL}.project=${host.project}`, `label=${LABEL}.oneoff=False`].flatMap(f => [
-    '--filter',
-    f,
-  ])
-  const ids = await said(host, 'docker ps', { argv: [...docker(host), 'ps', '-aq', '--no-trunc', ...filters] }, signal)
-  const list = ids.split('\n').filter(Boolean)
-  if (list.length === 0) return []
-  const result = await run(
-    host,
-    { argv: [...docker(host), 'inspect', '--type', 'container', '--format', LINE, ...list] },
-    signal,
-  )
-  // One that went away in between is no failure: the others are told all the same.
-  if (result.code !== 0 && !/no such container/i.test(result.stderr))
-    await said(host, 'docker inspect', { argv: [...docker(host), 'inspect', ...list] }, signal)
-  return result.stdout
-    .split('\n')
-    .filter(Boolean)
-    .map(parsed)
-    .filter(c => !host.config.except.includes(c.service))
+/** All that is asked of the host, in one go: each command costs it more than its work. A shell that merely has such words is no Compose. */
+const LOOK = `
+dir=$1 project=$2 idem=$3 line=$4
+shift 4
+date +now:%s
+id=$(docker_ info --format '{{.ID}}') || exit 20
+echo "engine $id"
+ids=$(docker_ ps -aq --no-trunc --filter "label=${LABEL}.project=$project" --filter label=${LABEL}.oneoff=False) || exit 20
+[ -z "$ids" ] || docker_ inspect --type container --format "$line" $ids || echo some are gone
+for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
+  p=\${f%/cmdline}
+  line=$(tr '\\0' ' ' <"$f" 2>/dev/null) || continue
+  case \${line%% *} in *docker|*docker-compose|*python*) ;; *) continue ;; esac
+  case " $line " in
+    *" up "*-d" "*|*" up "*--detach" "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
+    *) continue ;;
+  esac
+  case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac
+  mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
+  printf 'busy %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$line" | cut -c1-200
+done
+for f in $([ -z "$idem" ] || grep -lsF "BACKOUT_IDEM=$idem" /proc/[0-9]*/environ); do
+  tr '\\0' '\\n' <"$f" 2>/dev/null | grep -qxF "BACKOUT_IDEM=$idem" || continue
+  f=\${f#/proc/}
+  echo "alive \${f%/environ}"
+done
+cd "$dir" || exit 21
+for f; do
+  [ -f "$f" ] || continue
+  printf 'file %s %s %s\\n' "$(stat -Lc '%a %u:%g' "$f")" "$(base64 <"$f" | tr -d '\\n')" "$f"
+done
+echo end`
+
+/** How often containers may vanish while they are asked. */
+const TRIES = 5
+
+/** Reads what is there; with the mark of a step, whether anything that it began is alive. */
+export async function look(host: Host, signal: AbortSignal, idem = ''): Promise<View> {
+  const { directory, files, also } = host.config
+  const names = [...(files ?? [...DEFAULTS, ...OVERRIDES]), ...also]
+  const script = `docker_() { ${docker(host).map(quote).join(' ')} "$@"; }${LOOK}`
+  const argv = ['sh', '-c', script, 'look', directory, host.project, idem, LINE, ...names]
+  for (let again = 0; ; again++) {
+    const result = await run(host, { argv }, signal)
+    if (result.code === 21) throw noFolder(host)
+    const lines = result.stdout.split('\n')
+    if (result.code !== 0 || !lines.includes('end')) throw refused(host, 'looking at the project', result)
+    // One that went away in between: what the others are is asked once more.
+    if (lines.includes('some are gone') && again < TRIES) continue
+    if (lines.includes('some are gone')) throw refused(host, 'docker inspect', { ...result, code: 1, stdout: '' })
+    return viewOf(host, lines)
+  }
+}
+
+function viewOf(host: Host, lines: readonly string[]): View {
+  const all = (word: string) => lines.filter(l => l.startsWith(word)).map(l => l.slice(word.length))
+  return {
+    engine: all('engine ')[0] ?? '',
+    now: Number(all('now:')[0]) * 1000,
+    files: filesOf(host, all('file ')),
+    containers: all('container ')
+      .map(parsed)
+      .filter(c => !host.config.except.includes(c.service)),
+    busy: all('busy '),
+    alive: all('alive ')[0] ?? null,
+  }
+}
+
+/** The files that are there, in the order in which Compose takes them; those of variables last. */
+function filesOf({ config: { files, also } }: Host, lines: readonly string[]): FileView[] {
+  const found = lines.flatMap(line => {
+    const [, mode, owner, content = '', path] = /^(\d+) (\d+:\d+) ([A-Za-z0-9+/=]*) (.*)$/.exec(line) ?? []
+    if (mode === undefined || owner === undefined || path === undefined) return []
+    return [{ path, mode, owner, content: Buffer.from(content, 'base64') }]
+  })
+  if (files !== undefined) return found
+  const first = found.find(f => DEFAULTS.includes(f.path))
+  const second = found.find(f => OVERRIDES.includes(f.path))
+  return found.filter(f => f === first || f === second || also.includes(f.path))
 }
 
 function parsed(line: string): Container {
@@ -141,42 +166,6 @@ function parsed(line: string): Container {
     state: state.parse(told),
     restarts: z.number().parse(restarts),
   }
-}
-
-/** Compose at work in that folder or on that project; a shell that merely has such words is not. */
-const PROCESSES = `date +now:%s
-for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
-  p=\${f%/cmdline}
-  line=$(tr '\\0' ' ' <"$f" 2>/dev/null) || continue
-  case \${line%% *} in *docker|*docker-compose|*python*) ;; *) continue ;; esac
-  case " $line " in
-    *" up "*" -d"*|*" up "*" --detach"*|*" -d "*" up "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
-    *) continue ;;
-  esac
-  case " $line " in *" $2 "*|*"$1/"*) ;; *) [ "$(readlink "$p/cwd")" = "$1" ] || continue ;; esac
-  mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
-  printf 'busy %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$line" | cut -c1-200
-done`
-
-async function processesOf(host: Host, signal: AbortSignal): Promise<{ busy: string[]; now: number }> {
-  const argv = ['sh', '-c', PROCESSES, 'look', host.config.directory, host.project]
-  const out = await said(host, 'looking at its processes', { argv }, signal)
-  const busy = out.split('\n').filter(line => line.startsWith('busy '))
-  return { busy: busy.map(line => line.slice(5)), now: Number(/^now:(\d+)$/m.exec(out)?.[1] ?? Number.NaN) * 1000 }
-}
-
-const MARKED = `for f in $(grep -lsF "BACKOUT_IDEM=$1" /proc/[0-9]*/environ); do
-  tr '\\0' '\\n' <"$f" 2>/dev/null | grep -qxF "BACKOUT_IDEM=$1" || continue
-  f=\${f#/proc/}
-  echo "\${f%/environ}"
-  exit 0
-done
-exit 0`
-
-/** A process on the host that a step began; null: none is alive. */
-export async function alive(host: Host, idem: string, signal: AbortSignal): Promise<string | null> {
-  const out = await said(host, 'looking at its processes', { argv: ['sh', '-c', MARKED, 'look', idem] }, signal)
-  return out.trim() === '' ? null : out.trim()
 }
 
 export interface LocalImage {

@@ -1,17 +1,16 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { redact } from '../../core/secret.ts'
-import { verifyFile } from './files.ts'
+import { fileVerdict } from './files.ts'
 import type { Host } from './host.ts'
-import { alive, type Container, hashesOf, look, type View } from './look.ts'
+import { type Container, hashesOf, look, type View } from './look.ts'
 import { runs } from './observe.ts'
 import { argsOf, type UpArgs } from './steps.ts'
 
 export async function verify(host: Host, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
-  const pid = await alive(host, act.idem, act.signal)
-  if (pid !== null) return { is: 'running', why: `process ${pid} on ${host.config.host} is still at it` }
-  if (args.do === 'write') return verifyFile(host, args, act)
-  const view = await look(host, act.signal)
+  const view = await look(host, act.signal, act.idem)
+  if (view.alive !== null) return { is: 'running', why: `process ${view.alive} on ${host.config.host} is still at it` }
+  if (args.do === 'write') return fileVerdict(view, args, act)
   if (args.do === 'stop') {
     const left = view.containers.filter(c => args.services.includes(c.service) && !ended(c))
     if (left.length === 0) return { is: 'done', why: 'none of its containers runs' }

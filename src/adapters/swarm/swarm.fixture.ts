@@ -1,20 +1,24 @@
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import type { SwarmEngine } from '../../../test/support/swarm.ts'
-import type { OpenContext, Proposal, Question, StepAct, Target } from '../../core/contract.ts'
+import type { OpenContext, Proposal, Question, StepAct, Target, Vault } from '../../core/contract.ts'
 import { swarm } from './index.ts'
 import type { SwarmPin } from './pin.ts'
 
 const signal = new AbortController().signal
 
 /** Opens services as another process would; all share one vault. */
-export async function open(engine: Pick<SwarmEngine, 'host'>, settings: object): Promise<Target<SwarmPin>> {
-  const { vault, backups } = stepAct()
+export async function open(
+  engine: Pick<SwarmEngine, 'host'>,
+  settings: object,
+  vault: Vault = stepAct().vault,
+): Promise<Target<SwarmPin>> {
+  const { backups } = stepAct()
   const ctx: OpenContext = { environment: 'test', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
   return swarm.open(swarm.config.parse({ engine: engine.host, limits: { update: '60s' }, ...settings }), ctx)
 }
 
-export async function captured(target: Target<SwarmPin>): Promise<SwarmPin> {
-  return target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+export async function captured(target: Target<SwarmPin>, vault = stepAct().vault): Promise<SwarmPin> {
+  return target.capture(await target.observe(signal), { ...stepAct(), vault, purpose: 'release', release: 'v1' })
 }
 
 export async function proposed(

@@ -6,6 +6,7 @@ import { type Host, openHost } from './host.ts'
 import { capture, observe } from './observe.ts'
 import { type ComposePin, pin } from './pin.ts'
 import { propose } from './propose.ts'
+import { ready } from './ready.ts'
 import { verify } from './verify.ts'
 
 /** A project of Docker Compose, on this machine or over SSH. */
@@ -34,6 +35,7 @@ function targetOf(host: Host): Target<ComposePin> {
     apply: (step, act) => apply(host, step, act),
     verify: (step, act) => verify(host, step, act),
     exec: (side, argv, act) => exec(host, side, argv, act),
+    ready: signal => ready(host, signal),
     [Symbol.asyncDispose]: () => host.runner[Symbol.asyncDispose](),
   }
 }

@@ -5,6 +5,7 @@ import { exec } from './exec.ts'
 import { capture, observe } from './observe.ts'
 import { pin, type SwarmPin } from './pin.ts'
 import { propose } from './propose.ts'
+import { ready } from './ready.ts'
 import { openSite, type Site } from './site.ts'
 import { verify } from './verify.ts'
 
@@ -31,6 +32,7 @@ function targetOf(site: Site): Target<SwarmPin> {
     apply: (step, act) => apply(site, step, act),
     verify: (step, act) => verify(site, step, act),
     exec: (side, argv, act) => exec(site, side, argv, act),
+    ready: signal => ready(site, signal),
     [Symbol.asyncDispose]: () => site.engine[Symbol.asyncDispose](),
   }
 }

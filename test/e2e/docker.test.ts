@@ -45,6 +45,13 @@ describe.skipIf(why !== null)(
     it('captures, sees the update under way, is killed in the middle, goes on, and ends on the release', {
       timeout: 300_000,
     }, async () => {
+      const file = 'services:\n  worker:\n    image: shop:${TAG}\n    network_mode: none\n    stop_signal: KILL\n'
+      await writeFile(join(folder, 'shop/compose.yaml'), file)
+      await Promise.all([up('v1'), engine.create('web', 'shop:v1', '--replicas', '2')])
+      const init = await line.backout(['init'], { DOCKER_HOST: engine.host })
+      const found = 'Docker Compose: shop/compose.yaml -> component shop'
+      expect([init.code, init.stdout]).toEqual([0, expect.stringContaining(found)])
+
       const calls = ['env', `DOCKER_HOST=${engine.host}`]
       await writeFile(
         join(folder, 'backout.yaml'),
@@ -64,11 +71,10 @@ describe.skipIf(why !== null)(
           },
         }),
       )
-      const file = 'services:\n  worker:\n    image: shop:${TAG}\n    network_mode: none\n    stop_signal: KILL\n'
-      await writeFile(join(folder, 'shop/compose.yaml'), file)
-      await Promise.all([up('v1'), engine.create('web', 'shop:v1', '--replicas', '2')])
       const doctor = await line.backout(['doctor'])
       expect(doctor.code, doctor.stdout + doctor.stderr).toBe(0)
+      expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain('is a manager, one of 1; 1 node')
+      expect(doctor.stdout).toContain('jobs: docker-compose version 1.')
       const capture = await line.backout(['capture', 'v1', '--known-good'])
       expect(capture.code, capture.stderr).toBe(0)
 

@@ -266,6 +266,33 @@ describe.skipIf(why !== null)(`C6: a project of Compose taken back${why === null
     expect(await p.versions()).toBe('v1')
   })
 
+  it.concurrent('calls Compose as the plugin of docker where that is there, and tells what no capture would hold', async ({
+    expect,
+  }) => {
+    const web = WEB.replace('env_file: .env', 'env_file: [.env, worker.env]')
+    const { p } = await shop({ 'compose.yaml': web, '.env': 'TAG=v1\n', 'worker.env': 'A=1\n' })
+    // Debian has no plugin: this one is called as docker calls it, and hands over to the program.
+    const plugins = join(p.dir, 'docker/cli-plugins')
+    await mkdir(plugins, { recursive: true })
+    const about = '{"SchemaVersion":"0.1.0","Vendor":"test","Version":"v0"}'
+    const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec docker-compose "$@"\n`
+    await p.write('docker/cli-plugins/docker-compose', script)
+    await chmod(join(plugins, 'docker-compose'), 0o755)
+    const { compose: _, ...settings } = p.settings
+    const docker = ['env', `DOCKER_CONFIG=${join(p.dir, 'docker')}`, ...settings.docker.slice(1)]
+    const target = await open({ ...settings, docker })
+    const ready = await target.ready?.(signal)
+    expect([ready?.well, ready?.findings.map(f => [f.code, f.what])]).toEqual([
+      [expect.stringMatching(/^docker-compose version 1.* on local$/)],
+      [['file_not_captured', expect.stringContaining('worker.env')]],
+    ])
+    const pin = await captured(target)
+    await p.write('.env', 'TAG=v2\n')
+    await p.up()
+    expect(await run(target, await proposed(target, pin))).toEqual(['done', 'done'])
+    expect(await p.versions()).toBe('v1')
+  })
+
   it.concurrent('says what is missing: an engine, Compose, the folder', async ({ expect }) => {
     const { p, target, pin } = await shop({ 'compose.yaml': WEB, '.env': 'TAG=v1\n' })
     const deaf = await open({ ...p.settings, docker: ['env', 'DOCKER_HOST=unix:///nowhere.sock', 'docker'] })

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Step, StepAct } from '../../core/contract.ts'
+import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { alive, inspect, lookAt, lookAtSwarm, type View } from './look.ts'
@@ -25,13 +25,26 @@ export async function apply(site: Site, step: Step, act: StepAct): Promise<void>
   await settle(site, args, goal, act)
 }
 
-/** The specification to be, made of what the vault keeps and of today's secrets. */
-async function goalFor(site: Site, { service, goal }: BringArgs, act: StepAct): Promise<Spec> {
-  const pinned = JSON.parse(Buffer.from(await act.vault.open(goal.sealed)).toString('utf8')) as Spec
+/**
+ * The specification to be, made of what the vault keeps and of today's secrets. Before a service is removed it is kept: what
+ * is taken from today is gone with the service.
+ */
+async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec> {
+  const { service, goal } = args
+  const kept = (act.handle as { goal: Sealed } | null)?.goal
+  const read = async (sealed: Sealed) => JSON.parse(Buffer.from(await act.vault.open(sealed)).toString('utf8')) as Spec
+  if (kept !== undefined) return read(kept)
   const today = (await inspect(site, service, act.signal))?.Spec ?? null
-  const spec = goalOf(pinned, today, { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config })
-  if (today === null || site.shape(spec) === goal.shape) return spec
-  throw moved(service, 'its variables')
+  const wanted = { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config }
+  const spec = goalOf(await read(goal.sealed), today, wanted)
+  if (site.shape(spec) !== goal.shape) throw moved(service, 'its variables')
+  if (args.do !== 'recreate') return spec
+  const { id, mac } = await act.vault.seal(
+    Buffer.from(JSON.stringify(spec)),
+    `${site.component}: ${service} as it is made again`,
+  )
+  await act.note({ goal: { id, mac } })
+  return spec
 }
 
 /** Writes the specification, unless it stands there already and Swarm is at it. */

@@ -143,7 +143,9 @@ function expectOf(site: Site, view: View | null): Expect {
 function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
   const { view, goal, pinned } = way
   const name = pinned.name
-  const again = way.ill || (asked.redeploy && !asked.stop)
+  // An update that is on its way there is let go on.
+  const stuck = way.ill && !MOVING.has(view?.service.UpdateStatus?.State ?? '')
+  const again = stuck || (asked.redeploy && !asked.stop)
   const force = again && view !== null ? (view.service.Spec.TaskTemplate.ForceUpdate ?? 0) + 1 : null
   const verb = rung === 'recreate' ? 'make' : rung === 'previous' ? 'roll back' : 'update'
   const title = `${verb} ${name} ${rung === 'recreate' ? 'again as' : 'to'} ${shortName(goal.image)} of ${release}`

@@ -50,9 +50,9 @@ function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string |
   return `${old.length} old task${old.length > 1 ? 's are' : ' is'} still there (${old.map(({ task }) => task.Status.State).join(', ')})`
 }
 
-/** A service with one task on each node has at least one; where constraints choose nodes, Swarm's own choice counts. */
+/** How many nodes a service with one task on each has at least; where constraints choose them, Swarm's own choice counts. */
 function eligible({ TaskTemplate: template }: Spec, swarm: Swarm): number {
-  if ((template.Placement?.Constraints ?? []).length > 0) return 0
+  if ((template.Placement?.Constraints ?? []).length > 0) return 1
   return swarm.nodes.filter(n => n.Status.State === 'ready' && n.Spec.Availability === 'active').length
 }
 

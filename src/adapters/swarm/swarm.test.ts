@@ -5,6 +5,7 @@ import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
 import { type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
 import type { Need } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
 import { captured, codes, open, proposed, run } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages()
@@ -229,6 +230,42 @@ describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? ''
     expect(codes(await proposed(target, pin))).toContain('blocker service_gone')
     expect(await run(target, await proposed(target, pin, 'recreate'))).toEqual(['done'])
     expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent("keeps today's secrets through a service that is removed and made again, killed between the two", async ({
+    expect,
+  }) => {
+    const { name, target, pin } = await shop('again', ['--env', 'API_TOKEN=old-token'])
+    await engine.update(name, '--image', 'shop:v2', '--env-add', 'API_TOKEN=new-token')
+    const [step] = ordered(await proposed(target, pin, 'recreate'))
+    if (step === undefined) throw new Error('no step')
+    const handles = new Map<string, Json>()
+    let guards = 0
+    // The first guard lets the service be removed, the second is before it is made.
+    const guard = () => {
+      if (++guards === 2) throw new Error('killed')
+    }
+    await expect(target.apply(step, { ...stepAct(step, 'again', handles), guard })).rejects.toThrow('killed')
+    expect(await engine.docker('service', 'ls', '-q', '--filter', `name=${name}`)).toBe('')
+    expect((await target.verify(step, stepAct(step, 'again', handles))).is).toBe('not-done')
+    await target.apply(step, stepAct(step, 'again', handles))
+    expect((await target.verify(step, stepAct(step, 'again', handles))).is).toBe('done')
+    const { Spec: now } = await engine.inspect(name)
+    expect([now.TaskTemplate.ContainerSpec.Env, await engine.versions(name)]).toEqual([['API_TOKEN=new-token'], 'v1'])
+  })
+
+  it.concurrent('takes a service with one task on each node back, also when a database asks for it to be stopped', async ({
+    expect,
+  }) => {
+    const { name, target, pin } = await shop('global', ['--mode', 'global'])
+    await engine.update(name, '--image', 'shop:v2')
+    const [stop, update] = ordered(await proposed(target, pin, 'update', { needs: [need('stopped')] }))
+    if (stop === undefined || update === undefined) throw new Error('no steps')
+    await target.apply(stop, stepAct(stop))
+    expect([(await target.verify(stop, stepAct(stop))).is, await engine.versions(name)]).toEqual(['done', ''])
+    await target.apply(update, stepAct(update))
+    expect([(await target.verify(update, stepAct(update))).is, await engine.versions(name)]).toEqual(['done', 'v1'])
+    expect((await proposed(target, pin)).steps).toEqual([])
   })
 
   it.concurrent('stops for a database, and comes back with as many tasks as the release had; is made anew where asked', async ({

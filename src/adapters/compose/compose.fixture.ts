@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { type Project, project } from '../../../test/support/compose.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import type { Dockerd } from '../../../test/support/dockerd.ts'
 import type { OpenContext, Proposal, Question, Step, StepAct, Target, Vault } from '../../core/contract.ts'
 import { compose } from './index.ts'
 import type { ComposePin } from './pin.ts'
@@ -15,6 +17,19 @@ export async function open(settings: object, vault: Vault = stepAct().vault): Pr
 
 export async function captured(target: Target<ComposePin>, vault = stepAct().vault): Promise<ComposePin> {
   return target.capture(await target.observe(signal), { ...stepAct(), vault, purpose: 'release', release: 'v1' })
+}
+
+/** A service of an image, quick to stop. */
+export const part = (image: string) => `image: ${image}\n    network_mode: none\n    stop_signal: KILL\n`
+export const WEB = `services:\n  web:\n    ${part('shop:${TAG}')}    env_file: .env\n`
+
+/** A project that is up, captured; `made` is who takes it down. */
+export async function shopOn(engine: Dockerd, made: Project[], files: Readonly<Record<string, string>>) {
+  const p = await project(engine, files)
+  made.push(p)
+  await p.up()
+  const target = await open(p.settings)
+  return { p, target, pin: await captured(target) }
 }
 
 export async function proposed(

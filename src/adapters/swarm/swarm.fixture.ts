@@ -21,6 +21,13 @@ export async function captured(target: Target<SwarmPin>, vault = stepAct().vault
   return target.capture(await target.observe(signal), { ...stepAct(), vault, purpose: 'release', release: 'v1' })
 }
 
+/** A service of v1, captured. */
+export async function shopOn(engine: SwarmEngine, name: string, more: readonly string[] = [], image = 'shop:v1') {
+  await engine.create(name, image, ...more)
+  const target = await open(engine, { services: [name] })
+  return { name, target, pin: await captured(target) }
+}
+
 export async function proposed(
   target: Target<SwarmPin>,
   to: SwarmPin,

@@ -103,5 +103,24 @@ describe.skipIf(why !== null)(
       expect(again.phases.flatMap(phase => JSON.stringify(phase)).join()).not.toMatch(/update|up"/)
       await line.backout(['report'])
     })
+
+    it("takes the next rung where Swarm's own rollback gets stuck, in the same run", { timeout: 300_000 }, async () => {
+      const slow = ['--rollback-order', 'stop-first', '--rollback-parallelism', '1', '--rollback-delay', '10m']
+      await engine.create('slow', 'shop:v1', '--replicas', '2', ...slow)
+      const settings = { engine: engine.host, services: ['slow'], limits: { update: '20s' } }
+      const config = {
+        environment: 'slow',
+        components: { slow: { adapter: 'swarm', settings } },
+        policy: { onFailure: 'take' },
+      }
+      await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
+      expect((await line.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+      await engine.update('slow', '--image', 'shop:v2')
+      const run = await line.backout(['run', '--yes'])
+      expect(run.code, run.stdout + run.stderr).toBe(0)
+      expect(run.stdout).toContain('slow/previous/slow')
+      expect(run.stdout).toMatch(/slow\/update\/slow/)
+      expect(await engine.versions('slow')).toBe('v1')
+    })
   },
 )

@@ -4,7 +4,7 @@ import { statusOf } from './engine.ts'
 import { localImage, lookAt, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
-import { PAUSED, settledOf } from './settled.ts'
+import { MOVING, PAUSED, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { goalOf, identityOf, keptVariables, pinsItself, shortName, variable } from './spec.ts'
 import type { Goal } from './steps.ts'
@@ -21,8 +21,8 @@ export interface Way {
   readonly spec: Spec
   /** Its specification or its image is another one. */
   readonly differs: boolean
-  /** It is what it should be, but its tasks do not get there by themselves. */
-  readonly ill: boolean
+  /** Its specification is right, and its tasks are not yet: on their way, or not getting there by themselves. */
+  readonly ill: 'moving' | 'stuck' | null
 }
 
 /** Looks at the way back of one service: is all there that the pin names, and what would have to change. Reads only. */
@@ -43,14 +43,16 @@ export async function wayOf(
   const spec = goalOf(then, today, { ref: image.ref, renamed, keeping: site.config })
   const goal = { sealed: pinned.sealed, shape: site.shape(spec), image, renamed }
   sayKept(pinned.name, then, spec, renamed.secrets, say)
-  if (view === null) return { pinned, view, goal, spec, differs: true, ill: false }
+  if (view === null) return { pinned, view, goal, spec, differs: true, ill: null }
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
   const settled = settledOf(view, swarm, image, site.config.limits.update)
   if (!differs && settled.is === 'unproven') {
     say('warning', 'unproven', `${pinned.name}: ${settled.why}`, 'look at those nodes: `docker node ls`')
   }
   if (PAUSED.has(view.service.UpdateStatus?.State ?? '')) sayPaused(pinned.name, settled.why, say)
-  const ill = !differs && settled.is !== 'settled' && settled.is !== 'unproven'
+  const atIt = settled.is === 'moving' && MOVING.has(view.service.UpdateStatus?.State ?? '')
+  const well = differs || settled.is === 'settled' || settled.is === 'unproven'
+  const ill = well ? null : atIt ? 'moving' : 'stuck'
   return { pinned, view, goal, spec, differs, ill }
 }
 

@@ -43,7 +43,7 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     if (way !== null) ways.push(way)
   }
   const added = addedOf(site, to, views, question, say)
-  const changing = ways.filter(way => way.differs || way.ill)
+  const changing = ways.filter(way => way.differs || way.ill !== null)
   for (const way of changing) sayRung(site, question.rung, way, asked, say)
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const bring = asked.stop || asked.redeploy ? ways : changing
@@ -144,8 +144,7 @@ function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, as
   const { view, goal, pinned } = way
   const name = pinned.name
   // An update that is on its way there is let go on.
-  const stuck = way.ill && !MOVING.has(view?.service.UpdateStatus?.State ?? '')
-  const again = stuck || (asked.redeploy && !asked.stop)
+  const again = way.ill === 'stuck' || (asked.redeploy && !asked.stop)
   const force = again && view !== null ? (view.service.Spec.TaskTemplate.ForceUpdate ?? 0) + 1 : null
   const verb = rung === 'recreate' ? 'make' : rung === 'previous' ? 'roll back' : 'update'
   const title = `${verb} ${name} ${rung === 'recreate' ? 'again as' : 'to'} ${shortName(goal.image)} of ${release}`

@@ -10,24 +10,24 @@ import type { SwarmPin } from './pin.ts'
 
 const why = noDockerd() ?? noImages()
 
-describe.skipIf(why !== null)(`C6: swarm on a real engine${why === null ? '' : ` (skipped: ${why})`}`, () => {
-  let engine: SwarmEngine
-  beforeAll(async () => {
-    engine = await swarmEngine()
-  })
-  afterAll(() => engine?.dispose())
+/** The suite for one rung, on an engine of its own: each waits for Swarm most of its time. */
+export function swarmConformance(rung: string): void {
+  describe.skipIf(why !== null)(`C6: swarm on a real engine${why === null ? '' : ` (skipped: ${why})`}`, () => {
+    let engine: SwarmEngine
+    beforeAll(async () => {
+      engine = await swarmEngine()
+    })
+    afterAll(() => engine?.dispose())
 
-  let count = 0
-  for (const rung of ['previous', 'update', 'recreate']) {
     conformance(`swarm ${rung}`, {
       adapter: swarm,
       rungs: [rung],
       make: async () => {
-        const name = `shop${++count}`
+        const name = 'shop'
         const { vault, backups } = stepAct()
         const ctx = { environment: 'test', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
         const open = (services: string[]): Promise<Target<SwarmPin>> =>
-          swarm.open(swarm.config.parse({ engine: engine.host, services, limits: { update: '40s' } }), ctx)
+          swarm.open(swarm.config.parse({ engine: engine.host, services, limits: { update: '100s' } }), ctx)
         await engine.create(name, 'shop:v1', '--replicas', '2', '--env', 'COLOUR=blue', '--env', 'API_TOKEN=geheim-123')
         return {
           open: () => open([name]),
@@ -42,5 +42,5 @@ describe.skipIf(why !== null)(`C6: swarm on a real engine${why === null ? '' : `
         }
       },
     })
-  }
-})
+  })
+}

@@ -21,6 +21,8 @@ export interface Project {
   write(path: string, content: string): Promise<void>
   /** As people do it: `docker-compose up -d`, with what the files say now. */
   up(...more: string[]): Promise<void>
+  /** The same from a shell with variables of its own. */
+  upWith(variables: Readonly<Record<string, string>>, ...more: string[]): Promise<void>
   /** What the containers of a service that run say of themselves, each once, sorted. */
   versions(service?: string): Promise<string>
   containers(service?: string): Promise<string[]>
@@ -38,6 +40,10 @@ export async function project(engine: Dockerd, files: Readonly<Record<string, st
     const filters = labels.flatMap(label => ['--filter', `label=com.docker.compose.${label}`])
     return (await engine.docker('ps', '-q', ...filters)).split('\n').filter(Boolean)
   }
+  const upWith = async (variables: Readonly<Record<string, string>>, ...more: string[]) => {
+    const env = { ...process.env, ...variables, DOCKER_HOST: engine.host }
+    await promisify(execFile)('docker-compose', ['up', '-d', ...more], { cwd: dir, env })
+  }
   for (const [path, content] of Object.entries(files)) await write(path, content)
   return {
     dir,
@@ -45,10 +51,8 @@ export async function project(engine: Dockerd, files: Readonly<Record<string, st
     settings: { directory: dir, docker: [...calls, 'docker'], compose: [...calls, 'docker-compose'] },
     write,
     containers,
-    async up(...more) {
-      const env = { ...process.env, DOCKER_HOST: engine.host }
-      await promisify(execFile)('docker-compose', ['up', '-d', ...more], { cwd: dir, env })
-    },
+    up: (...more) => upWith({}, ...more),
+    upWith,
     async versions(service) {
       const ids = await containers(service)
       const said = await Promise.all(ids.map(id => engine.docker('exec', id, 'cat', '/version').catch(() => 'gone')))

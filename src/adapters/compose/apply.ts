@@ -41,27 +41,37 @@ async function up(host: Host, args: UpArgs, act: StepAct): Promise<void> {
   const before = known ?? ours.map(c => c.id)
   if (args.force && known === null) await act.note({ before: [...before] })
   for (const service of args.services) await ensureImage(host, service, act)
+  const orphans = ours.filter(c => args.orphans.includes(c.service))
+  await remove(
+    host,
+    orphans.map(c => c.id),
+    act,
+  )
+  const old = ours.filter(c => args.do === 'recreate' && before.includes(c.id) && !orphans.includes(c))
+  await remove(
+    host,
+    old.map(c => c.id),
+    act,
+  )
+  const argv = await upWords(host, args, act.signal)
   act.signal.throwIfAborted()
   act.guard()
-  if (args.do === 'recreate')
-    await remove(
-      host,
-      ours.map(c => c.id).filter(id => before.includes(id)),
-      act,
-    )
-  const argv = await upWords(host, args, act.signal)
   const { directory, limits } = host.config
   const result = await run(host, { argv, cwd: directory, limitMs: limits.up, idem: act.idem }, act.signal)
   if (result.code !== 0) throw refused(host, 'compose up', result)
   await follow(host, args, before, act)
 }
 
+/** Stops and removes containers; not by `--remove-orphans`, which would take what is left out on purpose too. */
 async function remove(host: Host, ids: readonly string[], act: StepAct): Promise<void> {
   if (ids.length === 0) return
-  const argv = [...docker(host), 'rm', '-f', ...ids]
-  await said(host, 'docker rm', { argv, limitMs: host.config.limits.stop, idem: act.idem }, act.signal)
-  act.signal.throwIfAborted()
-  act.guard()
+  for (const words of [['stop'], ['rm', '-f']]) {
+    act.signal.throwIfAborted()
+    act.guard()
+    const argv = [...docker(host), ...words, ...ids]
+    const command = { argv, limitMs: host.config.limits.stop, idem: act.idem }
+    await said(host, `docker ${words[0]}`, command, act.signal)
+  }
 }
 
 function refuseBusy(host: Host, { busy }: View): void {
@@ -84,7 +94,6 @@ async function upWords(host: Host, args: UpArgs, signal: AbortSignal): Promise<s
     '-d',
     '--no-build',
     '--no-deps',
-    ...(args.orphans.length > 0 ? ['--remove-orphans'] : []),
     ...(args.force ? ['--force-recreate'] : []),
     ...scales,
     ...args.services.map(s => s.name),

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { chmod, mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { memoryVault } from '../../../test/conformance/stores.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noCompose, type Project, project } from '../../../test/support/compose.ts'
@@ -15,6 +15,9 @@ import { actOf, captured, codes, open, part, proposed, run, shopOn, WEB } from '
 
 const why = noDockerd() ?? noImages() ?? noCompose() ?? noSshd()
 const signal = new AbortController().signal
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
+
 describe.skipIf(why !== null)(`C6: a project of Compose taken back${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let engine: Dockerd
   let ssh: SshHosts
@@ -36,12 +39,14 @@ describe.skipIf(why !== null)(`C6: a project of Compose taken back${why === null
     expect,
   }) => {
     const file = `${WEB}  other:\n    ${part('shop:v1')}`
-    const { p, target, pin } = await shop({ 'compose.yaml': file, '.env': 'TAG=v1\nAPI_TOKEN=old-token\n' })
+    const { p, pin } = await shop({ 'compose.yaml': file, '.env': 'TAG=v1\nAPI_TOKEN=old-token\n' })
+    const target = await open({ ...p.settings, except: ['db'] })
     await chmod(join(p.dir, '.env'), 0o640)
     const [other] = await p.containers('other')
     await p.write('.env', 'TAG=v2\nAPI_TOKEN=new-token\nNEW=1\n')
-    await p.write('compose.yaml', `${file}  extra:\n    ${part('shop:v2')}`)
+    await p.write('compose.yaml', `${file}  extra:\n    ${part('shop:v2')}  db:\n    ${part('shop:v2')}`)
     await p.up()
+    const db = await p.containers('db')
     const proposal = await proposed(target, pin)
     expect(codes(proposal)).toEqual([
       'note image_without_digest',
@@ -65,6 +70,7 @@ describe.skipIf(why !== null)(`C6: a project of Compose taken back${why === null
       [],
       [other],
     ])
+    expect(await p.containers('db')).toEqual(db)
     expect((await proposed(target, pin)).steps).toEqual([])
   })
 

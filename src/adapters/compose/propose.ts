@@ -41,6 +41,10 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   await sayOutside(host, files, signal, say)
   const args = upArgs(host, question, files, view, asked('redeployed'))
   sayAdded(args, view, files, release, say)
+  if (!to.hashes) {
+    const what = `With ${release} the files did not say all that the containers were made from (variables of a shell): they are made anew from what the files say`
+    say('warning', 'files_incomplete', what, 'write such variables to .env, bring the project up, and capture again')
+  }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const writes = files.filter(differs).map(way => writeOf(host, way))
   const change = writes.length > 0 || (await wrong(host, args, view, signal))
@@ -131,7 +135,8 @@ function upArgs(
   view: View,
   redeploy: boolean,
 ): UpArgs {
-  const orphans = new Set(view.containers.map(c => c.service).filter(name => !to.services.some(s => s.name === name)))
+  const alive = view.containers.filter(c => !ended(c)).map(c => c.service)
+  const orphans = new Set(alive.filter(name => !to.services.some(s => s.name === name)))
   return {
     do: rung === 'recreate' ? 'recreate' : 'up',
     files: composeFiles(

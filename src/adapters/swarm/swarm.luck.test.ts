@@ -5,7 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { memoryVault } from '../../../test/conformance/stores.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
@@ -16,6 +16,9 @@ import { captured, open, proposed, run } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages() ?? noSshd()
 const signal = new AbortController().signal
+
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
 
 describe.skipIf(why !== null)(`C6: bad luck with a Swarm${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let engine: SwarmEngine

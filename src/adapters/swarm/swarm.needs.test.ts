@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
@@ -8,6 +8,9 @@ import { captured, codes, open, proposed, run, shopOn } from './swarm.fixture.ts
 
 const why = noDockerd() ?? noImages()
 const need = (what: Need['what']): Need => ({ of: 'web', what, by: 'db' })
+
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
 
 describe.skipIf(why !== null)(
   `C6: what others ask of a Swarm service${why === null ? '' : ` (skipped: ${why})`}`,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { noDockerd } from '../../../test/support/dockerd.ts'
 import { type Registry, noRegistry, registry } from '../../../test/support/registry.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
@@ -7,6 +7,9 @@ import { captured, codes, open, proposed, run } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages() ?? noRegistry()
 const signal = new AbortController().signal
+
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
 
 describe.skipIf(why !== null)(`C6: images from a registry${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let engine: SwarmEngine

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
@@ -9,6 +9,9 @@ import { captured, codes, open, proposed, run, shopOn } from './swarm.fixture.ts
 
 const why = noDockerd() ?? noImages()
 const signal = new AbortController().signal
+
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
 
 describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let engine: SwarmEngine

@@ -4,6 +4,7 @@ import { BackoutError } from '../core/errors.ts'
 /** Every adapter, loaded only when a component uses it. */
 const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   command: async () => (await import('./command/index.ts')).command as Adapter,
+  compose: async () => (await import('./compose/index.ts')).compose as Adapter,
   'env-file': async () => (await import('./env-file/index.ts')).envFile as Adapter,
   'flag-file': async () => (await import('./flag-file/index.ts')).flagFile as Adapter,
   'git-config': async () => (await import('./git-config/index.ts')).gitConfig as Adapter,
@@ -13,6 +14,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   outsystems: async () => (await import('./outsystems/index.ts')).outsystems as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,
+  swarm: async () => (await import('./swarm/index.ts')).swarm as Adapter,
   'traffic-http': async () => (await import('./traffic-http/index.ts')).trafficHttp as Adapter,
 }
 

@@ -6,8 +6,7 @@ import { join, relative } from 'node:path'
 import type { Backup, BackupStore, Vault } from '../../src/core/contract.ts'
 
 /** A vault that keeps its content in memory. */
-export function memoryVault(): Vault {
-  const key = randomBytes(32)
+export function memoryVault(key: Uint8Array = randomBytes(32)): Vault {
   const kept = new Map<string, Uint8Array>()
   const mac = (content: Uint8Array) => createHmac('sha256', key).update(content).digest('hex')
   return {

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { bench as fleet } from './fleet.ts'
 import { bench as hosts } from './hosts.ts'
 import { bench as journal } from './journal.ts'
+import { bench as kubernetes } from './kubernetes.ts'
 import { bench as memory } from './memory.ts'
 import { bench as mysql } from './mysql.ts'
 import { bench as overhead } from './overhead.ts'
@@ -23,6 +24,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   memory,
   fleet,
   hosts,
+  kubernetes,
   postgres,
   mysql,
   sqlite,

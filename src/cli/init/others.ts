@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { mentions, type Unit } from './app.ts'
 import { COMMENTED, type Finds, join as joined, NOTHING_FOUND, type Paragraph } from './found.ts'
+import { type Kubernetes, kubernetesHere } from './kubernetes.ts'
 import { isAside, readSmall, readYaml, type Site } from './site.ts'
 
 /** What is taken back by no adapter of this Backout, or by none on its own: said plainly, so that nobody relies on it. */
@@ -50,38 +51,18 @@ async function compose(site: Site, kinds: readonly string[], taken: readonly str
   return told(title, { title, lines })
 }
 
-interface KubeConfig {
-  contexts?: { name?: string }[]
-  'current-context'?: string
-}
-
 async function kubernetes(site: Site, kinds: readonly string[]): Promise<Finds> {
-  const contexts: string[] = []
-  for (const path of site.machine.kubeConfigs) {
-    const config = (await readYaml(path)) as KubeConfig | null
-    const current = config?.['current-context']
-    for (const { name } of Array.isArray(config?.contexts) ? config.contexts : [])
-      if (name !== undefined) contexts.push(name === current ? `${name} (current)` : name)
-  }
-  const manifests = await manifestsIn(site)
-  if (contexts.length === 0 && manifests.length === 0) return NOTHING_FOUND
+  const { contexts, current, manifests, objects }: Kubernetes = await kubernetesHere(site)
+  // What is a component already needs no words.
+  if ((current !== null && objects.length > 0) || contexts.length + manifests.length === 0) return NOTHING_FOUND
+  const named = contexts.map(name => (name === current ? `${name} (current)` : name))
   const parts = [
-    ...(contexts.length === 0 ? [] : [`contexts ${contexts.slice(0, 8).join(', ')}`]),
+    ...(named.length === 0 ? [] : [`contexts ${named.slice(0, 8).join(', ')}`]),
     ...(manifests.length === 0 ? [] : [`manifests ${manifests.slice(0, 5).join(', ')}`]),
   ]
   const what = `Kubernetes: ${parts.join('; ')}`
   const lines = [...parts, ...missing(kinds, 'kubernetes', 'Kubernetes', 'going back leaves what runs there as it is.')]
   return told(what, { title: 'Kubernetes', lines })
-}
-
-const WORKLOAD = /^kind:\s*(Deployment|StatefulSet|DaemonSet|Rollout|CronJob)\b/m
-
-async function manifestsIn(site: Site): Promise<string[]> {
-  const charts = site.files.filter(path => ['Chart.yaml', 'kustomization.yaml'].includes(basename(path)))
-  const yaml = site.files.filter(path => /\.ya?ml$/.test(path) && !isAside(path)).slice(0, 200)
-  const found: string[] = []
-  for (const path of yaml) if (WORKLOAD.test((await readSmall(join(site.dir, path))) ?? '')) found.push(path)
-  return [...new Set([...charts, ...found])]
 }
 
 function systemd(units: readonly Unit[]): Finds {

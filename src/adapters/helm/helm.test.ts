@@ -1,0 +1,228 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { conformance } from '../../../test/conformance/suite.ts'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Proposal, Question, Target } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
+import { codes, IMAGES, type Kube, running, signal, startKube } from '../kubernetes/kubernetes.fixture.ts'
+import { HELMS, noHelm, type Shop, shopIn } from './helm.fixture.ts'
+import { helm } from './index.ts'
+import type { HelmPin } from './pin.ts'
+
+const captured = async (target: Target<HelmPin>): Promise<HelmPin> =>
+  target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+
+const proposed = async (
+  target: Target<HelmPin>,
+  to: HelmPin,
+  more: Partial<Question<HelmPin>> = {},
+): Promise<Proposal> => {
+  const from = await target.observe(signal)
+  const none = { needs: [], dependents: [], dependencies: [], upgradedAt: null }
+  return target.propose({ from, to, release: 'v1', rung: 'rollback', mode: 'full', signal, ...none, ...more })
+}
+
+const applied = async (target: Target<HelmPin>, proposal: Proposal): Promise<string[]> => {
+  const verdicts: string[] = []
+  const handles = new Map<string, Json>()
+  for (const step of ordered(proposal)) {
+    await target.apply(step, stepAct(step, 'r1', handles))
+    verdicts.push(`${step.id}: ${(await target.verify(step, stepAct(step, 'r1', handles))).is}`)
+  }
+  return verdicts
+}
+
+/** What both do alike is asked of the newer one alone. */
+const newerOnly = (version: string) => (version === '3' ? it.skip : it)
+
+describe.each(HELMS)('C5: releases of Helm %s', version => {
+  const without = noHelm(version) ?? noKubectl()
+  describe.skipIf(without !== null)(`with the real helm ${without ?? ''}`, () => {
+    let kube: Kube
+    let shop: Shop
+    beforeAll(async () => void (kube = await startKube({ definitions: ['helmReleases'] })))
+    afterAll(() => kube[Symbol.asyncDispose]())
+    beforeEach(async () => void (shop = await shopIn(kube, version)))
+
+    const statuses = async (): Promise<string[]> => (await shop.history()).map(one => `${one.revision} ${one.status}`)
+
+    it('goes to the newest revision that was good, not to the one before', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.upgrade(IMAGES.bad)
+      await expect(shop.upgrade(IMAGES.missing, '--timeout', '2s')).rejects.toThrow('UPGRADE FAILED')
+      const proposal = await proposed(target, pin)
+      expect(proposal.steps.map(step => step.title)).toEqual(['helm rollback shop 1 (shop-1.0.0, as in v1)'])
+      expect(codes(proposal)).toEqual(['hooks_origin', 'release_failed'])
+      expect(await applied(target, proposal)).toEqual(['shop/rollback: done'])
+      expect(await statuses()).toEqual(['1 superseded', '2 superseded', '3 failed', '4 deployed'])
+      expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+      // Back again after the same release came again: the newest with that content is revision 4 now.
+      await shop.upgrade(IMAGES.bad)
+      expect((await proposed(target, pin)).steps.map(step => step.title)).toEqual([
+        'helm rollback shop 4 (shop-1.0.0, as in v1)',
+      ])
+    })
+
+    it('goes over what a dead client left pending, and says so', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open({ limits: { pending: '10ms' } })
+      const pin = await captured(target)
+      await shop.dieAt('upgrade')
+      await shop.dieAt('rollback')
+      const observed = await target.observe(signal)
+      expect(observed.inFlight).toMatchObject([
+        { what: 'helm pending-rollback of revision 3, left by a client that died' },
+      ])
+      await expect(shop.upgrade(IMAGES.good)).rejects.toThrow('another operation')
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['hooks_origin', 'pending_left'])
+      expect(await applied(target, proposal)).toEqual(['shop/rollback: done'])
+      expect((await shop.history()).at(-1)).toMatchObject({ revision: 4, status: 'deployed' })
+      await shop.upgrade(IMAGES.good)
+    })
+
+    it('waits for an upgrade that is still at work, and only then goes back', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      const upgrade = await shop.begin('4s')
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['hooks_origin', 'in_flight'])
+      const [settle] = proposal.steps
+      expect(settle?.title).toBe('wait for the pending-upgrade of revision 2, which another client is at')
+      if (settle === undefined) throw new Error('no step')
+      expect((await target.verify(settle, stepAct(settle))).is).toBe('not-done')
+      expect(await applied(target, proposal)).toEqual(['shop/settle: done', 'shop/rollback: done'])
+      await upgrade.ended
+      expect(await statuses()).toEqual(['1 superseded', '2 failed', '3 deployed'])
+      await expect(captured(await shop.open())).resolves.toMatchObject({ revision: 3 })
+    })
+
+    newerOnly(version)('does not wait in an emergency (asked of Helm 4 alone)', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.dieAt('upgrade')
+      const proposal = await proposed(target, pin, { mode: 'emergency' })
+      expect(proposal.steps.map(step => step.id)).toEqual(['shop/rollback'])
+      expect(proposal.omits).toEqual(['waiting for the pending-upgrade of another client'])
+      await applied(target, proposal)
+      expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
+    it('runs the hooks of the release that is gone back to, and fails with them', async () => {
+      await shop.install(IMAGES.good, '--set', 'hook=exit 3')
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.upgrade(IMAGES.bad, '--set', 'hook=exit 0')
+      const proposal = await proposed(target, pin)
+      expect(proposal.findings.map(finding => finding.what)).toEqual([
+        'Hooks of v1 (revision 1, shop-1.0.0), not of the release that is left, run: post-rollback: job/shop-hook',
+      ])
+      await expect(applied(target, proposal)).rejects.toThrow('`helm rollback` of shop ended with code 1')
+      const [step] = proposal.steps
+      if (step === undefined) throw new Error('no step')
+      expect((await target.verify(step, stepAct(step))).is).toBe('not-done')
+      // Helm leaves it pending then; a new plan does not wait for what it knows to have ended.
+      expect((await shop.history()).at(-1)?.status).toBe('pending-rollback')
+      const skipping = await shop.open({ hooks: 'skip' })
+      expect(await applied(skipping, await proposed(skipping, pin))).toEqual(['shop/rollback: done'])
+    })
+
+    it('puts back what was changed past helm', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      expect((await target.observe(signal)).summary).toContain('deployment/shop not as the release says')
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['drifted', 'hooks_origin'])
+      await applied(target, proposal)
+      expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
+    newerOnly(version)('says what to do where the revision was pruned (asked of Helm 4 alone)', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.upgrade(IMAGES.bad, '--history-max', '1')
+      await shop.upgrade(IMAGES.bad, '--history-max', '1', '--set', 'token=other')
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['REVISION_GONE'])
+      expect(proposal.steps).toEqual([])
+    })
+
+    newerOnly(version)(
+      'leaves a release alone that somebody upgraded since the plan was made (asked of Helm 4 alone)',
+      async () => {
+        await shop.install(IMAGES.good)
+        const target = await shop.open()
+        const pin = await captured(target)
+        await shop.upgrade(IMAGES.bad)
+        const proposal = await proposed(target, pin)
+        await shop.upgrade(IMAGES.bad, '--set', 'token=other')
+        await expect(applied(target, proposal)).rejects.toThrow('is not what the plan saw')
+        expect(await statuses()).toEqual(['1 superseded', '2 superseded', '3 deployed'])
+      },
+    )
+
+    newerOnly(version)(
+      'captures nothing but what is deployed, and knows where there is nothing (asked of Helm 4 alone)',
+      async () => {
+        const target = await shop.open()
+        await expect(captured(target)).rejects.toThrow('Helm knows no release shop')
+        await expect(shop.install(IMAGES.missing, '--timeout', '1s')).rejects.toThrow('INSTALLATION FAILED')
+        await expect(captured(target)).rejects.toThrow('Revision 1 of shop is failed')
+        const missing = await shop.open({ helm: ['/nowhere/helm'] })
+        await expect(missing.observe(signal)).rejects.toThrow('helm is not installed here')
+      },
+    )
+
+    newerOnly(version)('holds Flux, which would install the bad release again (asked of Helm 4 alone)', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      await shop.space.kubectl(
+        'label',
+        'deployment',
+        'shop',
+        'helm.toolkit.fluxcd.io/name=shop',
+        `helm.toolkit.fluxcd.io/namespace=${shop.space.name}`,
+      )
+      await shop.space.kubectl.apply({
+        apiVersion: 'helm.toolkit.fluxcd.io/v2',
+        kind: 'HelmRelease',
+        metadata: { name: 'shop' },
+        spec: {},
+      })
+      await shop.upgrade(IMAGES.bad)
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['gitops_owner', 'hooks_origin'])
+      expect((await applied(target, proposal)).at(-1)).toBe('shop/rollback: done')
+      expect(await shop.space.kubectl('get', 'helmrelease', 'shop', '-o', 'jsonpath={.spec.suspend}')).toBe('true')
+    })
+
+    conformance(`helm ${version}`, {
+      adapter: helm,
+      rungs: ['rollback'],
+      make: async () => {
+        const [here, other] = [await shopIn(kube, version), await shopIn(kube, version)]
+        await Promise.all([here.install(IMAGES.good), other.install(IMAGES.good)])
+        return {
+          open: () => here.open(),
+          openOther: () => other.open(),
+          upgrade: () => here.upgrade(IMAGES.bad),
+          serves: async () => {
+            const images = await running(here.space)
+            if (images.length !== 2) return 'other'
+            return images.every(i => i === IMAGES.good) ? 'A' : images.every(i => i === IMAGES.bad) ? 'B' : 'other'
+          },
+          secrets: ['s3cret-of-release'],
+          dispose: async () => {},
+        }
+      },
+    })
+  })
+})

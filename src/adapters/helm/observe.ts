@@ -1,0 +1,103 @@
+import type { CaptureAct, Observation } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { sameJson, toJson } from '../../core/json.ts'
+import { refsOf } from '../kubernetes/template.ts'
+import { suspendedBy } from '../kubernetes/gitops.ts'
+import { shortRef } from '../kubernetes/observe.ts'
+import { isPending, type Live, look, type Place, type World } from './look.ts'
+import type { HelmPin } from './pin.ts'
+
+/** What was looked at for an observation: a proposal right after it need not look again. */
+const worlds = new WeakMap<Observation, World>()
+
+export async function worldOf(place: Place, observation: Observation, signal: AbortSignal): Promise<World> {
+  return worlds.get(observation) ?? look(place, signal)
+}
+
+export async function observe(place: Place, signal: AbortSignal): Promise<Observation> {
+  const world = await look(place, signal)
+  const last = world.history.at(-1)
+  const observation: Observation = {
+    identity: world.identity,
+    state: toJson({
+      release: last === undefined ? null : { status: last.status, chart: last.chart },
+      manifest: world.manifest,
+      live: Object.fromEntries(world.live.map(one => [one.id, imagesOf(one)])),
+    }),
+    detail: toJson({ history: world.history.slice(-10) }),
+    summary: summaryOf(place, world),
+    inFlight: flights(world),
+  }
+  worlds.set(observation, world)
+  return observation
+}
+
+function imagesOf({ object }: Live): Record<string, string> | null {
+  return object === null ? null : refsOf(object.spec.template)
+}
+
+/** Objects that somebody changed past helm: they are not as the release says. */
+export function drifted({ live }: World): Live[] {
+  return live.filter(one => !sameJson(imagesOf(one), one.refs))
+}
+
+function summaryOf({ config }: Place, world: World): string {
+  const last = world.history.at(-1)
+  if (last === undefined) return `there is no release ${config.release}`
+  const { chart, app_version: version, revision, status } = last
+  const images = [...new Set(world.live.flatMap(one => Object.values(imagesOf(one) ?? {}).map(shortRef)))]
+  const off = drifted(world).map(one => one.id)
+  const parts = [
+    `${chart}${version === '' ? '' : ` (${version})`}, revision ${revision}, ${status}`,
+    ...(images.length === 0 ? [] : [images.join(', ')]),
+    ...(off.length === 0 ? [] : [`${off.join(', ')} not as the release says`]),
+    ...world.owners.filter(owner => suspendedBy(owner) !== null).map(owner => `${owner.title} is suspended by Backout`),
+  ]
+  return parts.join('; ')
+}
+
+/** The plan itself waits for what is in flight, and goes over what a dead client left. */
+function flights({ history, left }: World): Observation['inFlight'] {
+  const last = history.at(-1)
+  if (last === undefined || !isPending(last)) return []
+  return [
+    {
+      what: `helm ${last.status} of revision ${last.revision}${left ? ', left by a client that died' : ''}`,
+      since: last.updated,
+    },
+  ]
+}
+
+/** Writes down which content the release has, and by which revision it is come back to. */
+export async function capture(place: Place, observed: Observation, act: CaptureAct): Promise<HelmPin> {
+  const world = await worldOf(place, observed, act.signal)
+  const last = world.history.at(-1)
+  if (last === undefined || world.manifest === null) throw nothing(place)
+  if (act.purpose === 'release' && last.status !== 'deployed') throw notGood(place, last.revision, last.status)
+  return {
+    identity: world.identity,
+    server: place.site.client.session.server,
+    revision: last.revision,
+    chart: last.chart,
+    appVersion: last.app_version,
+    manifest: world.manifest,
+  }
+}
+
+function nothing({ config }: Place): BackoutError {
+  return new BackoutError({
+    code: 'release_missing',
+    what: `Helm knows no release ${config.release} in ${config.namespace ?? 'the namespace of the context'}`,
+    next: 'look at `helm list --all --namespace NAMESPACE`, and at `release:`, `namespace:` and `context:` of the component',
+    exit: 'blocked',
+  })
+}
+
+function notGood({ config }: Place, revision: number, status: string): BackoutError {
+  return new BackoutError({
+    code: 'release_not_deployed',
+    what: `Revision ${revision} of ${config.release} is ${status}: it is none to come back to`,
+    next: 'capture a release once helm calls it deployed',
+    exit: 'blocked',
+  })
+}

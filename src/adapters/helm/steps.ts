@@ -1,0 +1,78 @@
+import { z } from 'zod'
+import type { Step } from '../../core/contract.ts'
+import { toJson } from '../../core/json.ts'
+import type { GitOwner } from '../kubernetes/gitops.ts'
+import type { Revision } from './cli.ts'
+import type { Place } from './look.ts'
+
+const settleArgs = z.object({ do: z.literal('settle'), revision: z.number() })
+const suspendArgs = z.object({
+  do: z.literal('suspend'),
+  path: z.string(),
+  title: z.string(),
+  tool: z.enum(['argocd', 'flux']),
+})
+const rollbackArgs = z.object({
+  do: z.literal('rollback'),
+  /** The revision that helm is told to go back to. */
+  to: z.number(),
+  /** The newest revision when the plan was made. */
+  expect: z.number(),
+  /** Fields that somebody took over past helm are taken back: Helm 4 asks for that to be said. */
+  force: z.boolean(),
+  /** Keyed hash of what is to be deployed then. */
+  manifest: z.string(),
+})
+
+export type RollbackArgs = z.infer<typeof rollbackArgs>
+export type SettleArgs = z.infer<typeof settleArgs>
+
+const args = z.discriminatedUnion('do', [settleArgs, suspendArgs, rollbackArgs])
+
+export function argsOf(step: Step): z.infer<typeof args> {
+  return args.parse(step.args)
+}
+
+function step(
+  { ctx }: Place,
+  target: string,
+  title: string,
+  args: z.infer<typeof suspendArgs> | SettleArgs | RollbackArgs,
+  times: { limitMs: number; estimateMs: number },
+): Step {
+  const { component } = ctx
+  return { id: `${component}/${target}`, component, title, args: toJson(args), ...times, retries: 1, onUnknown: 'ask' }
+}
+
+export function settleStep(place: Place, { revision, status }: Revision): Step {
+  const limitMs = place.config.limits.pending + 60_000
+  const title = `wait for the ${status} of revision ${revision}, which another client is at`
+  return step(place, 'settle', title, { do: 'settle', revision }, { limitMs, estimateMs: 30_000 })
+}
+
+export function suspendStep(place: Place, { path, title, tool }: GitOwner): Step {
+  const target = `suspend/${path.split('/').slice(-3).join('.')}`
+  return step(
+    place,
+    target,
+    `suspend ${title}`,
+    { do: 'suspend', path, title, tool },
+    { limitMs: 60_000, estimateMs: 300 },
+  )
+}
+
+export function rollbackStep(
+  place: Place,
+  o: { target: Revision; last: Revision; manifest: string; release: string; force: boolean },
+): Step {
+  const { config } = place
+  const title = `helm rollback ${config.release} ${o.target.revision} (${o.target.chart}, as in ${o.release})`
+  const rollback = {
+    do: 'rollback' as const,
+    to: o.target.revision,
+    expect: o.last.revision,
+    force: o.force,
+    manifest: o.manifest,
+  }
+  return step(place, 'rollback', title, rollback, { limitMs: config.limits.rollback + 60_000, estimateMs: 20_000 })
+}

@@ -1,0 +1,106 @@
+import { corePath, type KubeObject, type PodSpec } from './api/objects.ts'
+import type { Goal } from './goals.ts'
+import type { Case, Say } from './case.ts'
+import { containersOf } from './template.ts'
+
+interface Quota extends KubeObject {
+  spec?: { scopes?: string[]; scopeSelector?: unknown }
+  status?: { hard?: Record<string, string>; used?: Record<string, string> }
+}
+
+interface Budget extends KubeObject {
+  spec?: { selector?: { matchLabels?: Record<string, string> } }
+  status?: { disruptionsAllowed?: number }
+}
+
+/** Whether there is room for a pod more while others are replaced, and whether pods may be evicted. */
+export async function quotas(it: Case, say: Say): Promise<void> {
+  const { site, question, changing } = it
+  if (changing.length === 0) return
+  const [list, budgets] = await Promise.all([
+    site.client.list(corePath(site.namespace, 'resourcequotas'), question.signal).catch(() => null),
+    site.client
+      .list(`/apis/policy/v1/namespaces/${site.namespace}/poddisruptionbudgets`, question.signal)
+      .catch(() => null),
+  ])
+  // A quota that may not be read is found out by the rollout.
+  for (const goal of changing) {
+    for (const quota of list?.items ?? []) checkQuota(goal, quota as Quota, say)
+    for (const budget of budgets?.items ?? []) checkBudget(goal, budget as Budget, say)
+  }
+}
+
+function checkQuota({ seen, manifest }: Goal, { metadata, spec, status }: Quota, say: Say): void {
+  // Of a scope: which pods it counts is not known without its rules.
+  if (spec?.scopes !== undefined || spec?.scopeSelector !== undefined || manifest === null) return
+  if (seen.kind !== 'Deployment' || manifest.spec.strategy?.type === 'Recreate') return
+  const wanted = needsOf(manifest.spec.template.spec)
+  const short = Object.entries(status?.hard ?? {}).flatMap(([resource, hard]) => {
+    const more = wanted[resource]
+    if (more === undefined) return []
+    return quantity(hard) - quantity(status?.used?.[resource] ?? '0') < more ? [resource] : []
+  })
+  if (short.length === 0) return
+  const surge = manifest.spec.strategy?.rollingUpdate?.maxUnavailable
+  const waits = surge === 0 || surge === '0' || surge === '0%'
+  const what = `The quota ${metadata.name} leaves no room (${short.join(', ')}) for a pod more of ${seen.id} while others are replaced`
+  if (waits)
+    return say(
+      'blocker',
+      'quota_exceeded',
+      `${what}, and maxUnavailable is 0`,
+      'raise the quota, or scale something down',
+    )
+  say('warning', 'quota_tight', what, 'it goes on with pods that stop first; raise the quota to keep all of them')
+}
+
+/** What one pod counts against a quota. */
+function needsOf(spec: PodSpec): Record<string, number> {
+  const total: Record<string, number> = { pods: 1, 'count/pods': 1 }
+  for (const { resources } of containersOf({ spec: { ...spec, initContainers: [] } })) {
+    for (const [name, amount] of Object.entries(resources?.requests ?? {})) {
+      for (const key of [name, `requests.${name}`]) total[key] = (total[key] ?? 0) + quantity(amount)
+    }
+    for (const [name, amount] of Object.entries(resources?.limits ?? {})) {
+      total[`limits.${name}`] = (total[`limits.${name}`] ?? 0) + quantity(amount)
+    }
+  }
+  return total
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  n: 1e-9,
+  u: 1e-6,
+  m: 1e-3,
+  '': 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  P: 1e15,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  Pi: 2 ** 50,
+}
+
+/** "500m", "1Gi", "2e3" as a number. */
+export function quantity(text: string): number {
+  const [, number = '0', unit = ''] = /^([+-]?[\d.]+(?:[eE][+-]?\d+)?)([a-zA-Z]*)$/.exec(text) ?? []
+  return Number(number) * (UNITS[unit] ?? Number.NaN)
+}
+
+function checkBudget({ seen }: Goal, { metadata, spec, status }: Budget, say: Say): void {
+  const onDelete = seen.object?.spec.updateStrategy?.type === 'OnDelete'
+  if (!onDelete || (status?.disruptionsAllowed ?? 0) > 0) return
+  const labels = seen.object?.spec.template.metadata?.labels ?? {}
+  const selects = Object.entries(spec?.selector?.matchLabels ?? {}).every(([key, value]) => labels[key] === value)
+  if (!selects) return
+  say(
+    'warning',
+    'disruption_budget',
+    `The PodDisruptionBudget ${metadata.name} lets no pod of ${seen.id} go now, and each is evicted in turn`,
+    'bring its pods to ready first, or loosen the budget for the time of the run',
+  )
+}

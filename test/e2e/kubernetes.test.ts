@@ -1,0 +1,179 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parse, stringify } from 'yaml'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  IMAGES,
+  type Kube,
+  onlyStandIn,
+  put,
+  rolledOut,
+  running,
+  type Space,
+  startKube,
+  workload,
+} from '../../src/adapters/kubernetes/kubernetes.fixture.ts'
+import type { Plan } from '../../src/core/plan.ts'
+import type { Report } from '../../src/report/model.ts'
+import { type CommandLine, commandLine } from '../support/command-line.ts'
+import { noKubectl } from '../support/kubernetes/kubectl.ts'
+
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+const BACK = [IMAGES.good, IMAGES.good]
+
+describe.skipIf(noKubectl() !== null)(
+  `C5: a bad release on Kubernetes, through the command line ${noKubectl() ?? ''}`,
+  () => {
+    let kube: Kube
+    let space: Space
+    let folder: string
+    let line: CommandLine
+    beforeAll(async () => {
+      kube = await startKube()
+    })
+    afterAll(() => kube[Symbol.asyncDispose]())
+    beforeEach(async () => {
+      space = await kube.namespace()
+      folder = await mkdtemp(join(tmpdir(), 'backout-kubernetes-'))
+      line = commandLine(folder)
+      await configure()
+    })
+    afterEach(() => rm(folder, { recursive: true, force: true }))
+
+    async function configure(policy: object = {}): Promise<void> {
+      const settings = {
+        kubeconfig: kube.kubeconfig,
+        namespace: space.name,
+        objects: ['deployment/shop'],
+        limits: { settle: '100ms' },
+      }
+      const config = { environment: 'production', components: { shop: { adapter: 'kubernetes', settings } }, policy }
+      await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
+    }
+    async function released(image = IMAGES.good, more: object = {}): Promise<void> {
+      await put(space, workload('Deployment', 'shop', { image, ...more }))
+      await rolledOut(space, 'deployment/shop')
+      expect(await line.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0 })
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await rolledOut(space, 'deployment/shop')
+    }
+    const revisions = async () =>
+      (await space.kubectl('rollout', 'history', 'deployment/shop')).match(/^\d+/gm)?.map(Number) ?? []
+
+    it('captures, plans, runs, reports, and has nothing left to do', async () => {
+      await released()
+      const doctor = await line.backout(['doctor'])
+      expect(doctor.stdout).toContain('rights that going back needs')
+      expect(doctor.stdout).toMatch(/2 of 2 pods available/)
+      const plan = await line.json<Plan>(['plan'])
+      expect(plan.components).toMatchObject([{ id: 'shop', adapter: 'kubernetes', rung: 'adopt', rejected: [] }])
+      const run = await line.backout(['run', '--yes', '--reason', 'it is bad'])
+      expect(run).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('production is back on v1, verified.') as string,
+      })
+      expect(await running(space)).toEqual(BACK)
+      const report = await line.json<Report>(['report'])
+      expect(report).toMatchObject({ state: 'succeeded', to: 'v1', startedBy: { reason: 'it is bad' } })
+      expect(report.steps.map(s => s.id)).toEqual(['shop/roll/deployment.shop'])
+      expect((await line.backout(['run', '--yes'])).stdout).toContain('Nothing to do')
+      const reverted = await line.backout(['revert', '--yes'])
+      expect(reverted.code).toBe(0)
+      expect(await running(space)).toEqual([IMAGES.bad, IMAGES.bad])
+    })
+
+    it('`init` finds what the manifests name, and `doctor` says when it is not there', async () => {
+      const manifest = workload('Deployment', 'shop', { image: IMAGES.good }) as { metadata: object }
+      manifest.metadata = { ...manifest.metadata, namespace: space.name }
+      await put(space, manifest)
+      await mkdir(join(folder, 'k8s'))
+      await writeFile(
+        join(folder, 'k8s', 'shop.yaml'),
+        `# the shop\n${stringify(manifest)}---\n{ not: yaml: {{ at }} all }\n`,
+      )
+      await writeFile(join(folder, 'k8s', 'only.yaml'), stringify(manifest))
+      const env = { KUBECONFIG: kube.kubeconfig }
+      expect(await line.backout(['init', '--force'], env)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('-> component workloads') as string,
+      })
+      const written = parse(await readFile(join(folder, 'backout.yaml'), 'utf8')) as object
+      expect(written).toMatchObject({
+        components: {
+          workloads: { adapter: 'kubernetes', settings: { namespace: space.name, objects: ['deployment/shop'] } },
+        },
+      })
+      await space.kubectl('delete', 'deployment', 'shop')
+      const doctor = await line.backout(['doctor'], env)
+      expect(doctor.stdout).toContain('workloads: deployment/shop is not there')
+    })
+
+    it('C16: goes on after a kill -9 in the middle of a rollout, and writes nothing twice', async () => {
+      await released(IMAGES.good, { spec: { minReadySeconds: 2 } })
+      const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, 'run', '--yes'], {
+        cwd: folder,
+        stdio: 'ignore',
+        env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys') },
+      })
+      const asked = async () =>
+        space.kubectl('get', 'deployment', 'shop', '-o', 'jsonpath={.spec.template.spec.containers[0].image}')
+      await expect.poll(asked, { timeout: 60_000 }).toBe(IMAGES.good)
+      child.kill('SIGKILL')
+      await once(child, 'close')
+      expect(await revisions()).toEqual([2, 3])
+      const resumed = await line.backout(['resume'])
+      expect(resumed).toMatchObject({ code: 0 })
+      expect(await running(space)).toEqual(BACK)
+      expect(await revisions()).toEqual([2, 3])
+    })
+
+    describe.skipIf(onlyStandIn !== null)(`with trouble that the stand-in makes ${onlyStandIn ?? ''}`, () => {
+      it.each(['before its write', 'after its write'])('C16: goes on after a kill -9 right %s', async when => {
+        await released()
+        const { trouble, api } = kube.standIn ?? expect.fail()
+        const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, 'run', '--yes'], {
+          cwd: folder,
+          stdio: 'ignore',
+          env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys') },
+        })
+        // Asked for each request: the connection is cut as well, so that nothing more can come of the process.
+        const write = (a: { verb: string; resource: string }) => a.verb === 'patch' && a.resource === 'deployments'
+        const kill = (a: { verb: string; resource: string }) => write(a) && child.kill('SIGKILL')
+        if (when === 'before its write') trouble.fail(kill)
+        else trouble.loseReply(kill)
+        await once(child, 'close')
+        const deployment = api.get(api.resources.key('apps/deployments'), space.name, 'shop')
+        const [{ image } = { image: '' }] = (
+          deployment.spec as { template: { spec: { containers: { image: string }[] } } }
+        ).template.spec.containers
+        expect(image).toBe(when === 'before its write' ? IMAGES.bad : IMAGES.good)
+        expect(await line.backout(['resume'])).toMatchObject({ code: 0 })
+        expect(await running(space)).toEqual(BACK)
+        expect(await revisions()).toEqual([2, 3])
+      })
+
+      it('C12: falls to the next rung in the middle of the run where a tag was moved', async () => {
+        const tag = 'example.test/shop:stable'
+        const { registry } = kube.standIn ?? expect.fail()
+        const then = registry.push(tag)
+        await configure({ onFailure: 'take' })
+        await released(tag, { container: { imagePullPolicy: 'Always' } })
+        registry.push(tag, { log: ['another one'] })
+        const run = await line.backout(['run', '--yes'])
+        expect(run).toMatchObject({ code: 0 })
+        const image = await space.kubectl(
+          'get',
+          'deployment',
+          'shop',
+          '-o',
+          'jsonpath={.spec.template.spec.containers[0].image}',
+        )
+        expect(image).toBe(`${tag}@${then}`)
+        expect(run.stdout).toContain('does not run what it ran')
+      })
+    })
+  },
+)

@@ -1,0 +1,205 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Client, MERGE_PATCH } from '../support/kubernetes/client.ts'
+import { deployment, IMAGES, job, NEVER_READY, type Options } from '../support/kubernetes/manifests.ts'
+import { isReal, makePlace, type Place } from '../support/kubernetes/place.ts'
+import { at, type ContainerStatus, type Obj, type Pod } from '../support/kubernetes/types.ts'
+
+describe('pods of a cluster', () => {
+  let place: Place
+  let client: Client
+  let api: string
+  beforeAll(async () => {
+    place = await makePlace({ backoffMs: 100 })
+    client = place.client
+    api = `/api/v1/namespaces/${place.namespace}`
+  })
+  afterAll(() => place.dispose())
+
+  const deploy = (name: string, image: string, o: Options = {}): Promise<Obj> =>
+    client.must('POST', `/apis/apps/v1/namespaces/${place.namespace}/deployments`, deployment(name, image, o))
+  const container = (pod: Obj): ContainerStatus | undefined => (pod as Pod).status.containerStatuses?.[0]
+  const pod = async (app: string, wanted: (pod: Pod) => boolean): Promise<Pod> => {
+    const url = `${api}/pods?labelSelector=app%3D${app}`
+    const list = await client.until(url, found => (found['items'] as Pod[]).some(wanted))
+    return (list['items'] as Pod[]).find(wanted) as Pod
+  }
+  const waits =
+    (reason: string) =>
+    (one: Pod): boolean =>
+      container(one)?.state.waiting?.reason === reason
+
+  it('shows the digest that runs, once it runs', async () => {
+    await deploy('runs', IMAGES.old)
+    const running = await pod('runs', one => container(one)?.ready === true)
+    expect(container(running)?.imageID).toMatch(/^registry\.k8s\.io\/pause@sha256:[0-9a-f]{64}$/)
+    expect(container(running)?.image).toBe(IMAGES.old)
+    expect(running.status.phase).toBe('Running')
+    const conditions = Object.fromEntries((running.status.conditions ?? []).map(one => [one.type, one.status]))
+    expect(conditions).toMatchObject({
+      PodScheduled: 'True',
+      Initialized: 'True',
+      ContainersReady: 'True',
+      Ready: 'True',
+    })
+  })
+
+  it('says that an image cannot be pulled', async () => {
+    await deploy('unpulled', IMAGES.missing)
+    const waiting = await pod('unpulled', waits('ImagePullBackOff'))
+    expect(waiting.status.phase).toBe('Pending')
+    expect(container(waiting)?.state.waiting?.message).toContain('Back-off pulling image')
+    expect(container(waiting)?.imageID).toBe('')
+  })
+
+  it('says that a container crashes again and again, and keeps what it wrote', async () => {
+    await deploy('crashes', IMAGES.shell, { container: { command: ['sh', '-c', 'echo it broke; exit 3'] } })
+    const waiting = await pod('crashes', waits('CrashLoopBackOff'))
+    expect(waiting.status.phase).toBe('Running')
+    expect(container(waiting)?.lastState.terminated).toMatchObject({ exitCode: 3, reason: 'Error' })
+    const logs = await place.kubectl('logs', waiting.metadata.name, '--previous')
+    expect(logs).toBe('it broke\n')
+  })
+
+  it('keeps a pod unready whose probe fails, and ready ones serving', async () => {
+    await deploy('unready', IMAGES.old, { container: NEVER_READY })
+    const running = await pod('unready', one => container(one)?.state.running !== undefined)
+    expect(container(running)?.ready).toBe(false)
+    const ready = running.status.conditions?.find(one => one.type === 'Ready')
+    expect([ready?.status, ready?.reason]).toEqual(['False', 'ContainersNotReady'])
+    expect(ready?.message).toBe('containers with unready status: [app]')
+  })
+
+  it('becomes ready by an exec probe that is really run', async () => {
+    const readinessProbe = { exec: { command: ['test', '-n', 'x'] }, periodSeconds: 1 }
+    await deploy('probed', IMAGES.shell, { container: { command: ['sleep', '300'], readinessProbe } })
+    expect(container(await pod('probed', one => container(one)?.ready === true))?.started).toBe(true)
+  })
+
+  it('waits for a ConfigMap that is not there, and goes on once it is', async () => {
+    const env = [{ name: 'A', valueFrom: { configMapKeyRef: { name: 'late', key: 'a' } } }]
+    await deploy('refers', IMAGES.old, { container: { env } })
+    const waiting = await pod('refers', waits('CreateContainerConfigError'))
+    expect(container(waiting)?.state.waiting?.message).toBe('configmap "late" not found')
+    await client.must('POST', `${api}/configmaps`, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'late' },
+      data: { a: '1' },
+    })
+    await pod('refers', one => container(one)?.ready === true)
+  })
+
+  it('leaves a pod unscheduled that asks for more than any node has', async () => {
+    await deploy('huge', IMAGES.old, { container: { resources: { requests: { memory: '900Ti' } } } })
+    const waiting = await pod(
+      'huge',
+      one => one.status.conditions?.some(condition => condition.reason === 'Unschedulable') === true,
+    )
+    expect(waiting.status.phase).toBe('Pending')
+    expect(waiting.status.conditions?.find(one => one.type === 'PodScheduled')?.message).toMatch(
+      /^0\/\d+ nodes are available: .*Insufficient memory/,
+    )
+  })
+
+  it('runs a job to its end, and tells what came of it', async () => {
+    const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+    await client.must('POST', jobs, job('good', 'echo "hello $WHO"', { env: { WHO: 'world' } }))
+    await client.must('POST', jobs, job('bad', 'echo no; exit 7'))
+    const good = await client.until(
+      `${jobs}/good`,
+      one => at(one.status, 'succeeded') === 1 && at(one.status, 'completionTime') !== undefined,
+    )
+    const types = (one: Obj): string[] =>
+      (at(one.status, 'conditions') as { type: string }[]).map(condition => condition.type)
+    expect(types(good)).toContain('Complete')
+    const bad = await client.until(
+      `${jobs}/bad`,
+      one => at(one.status, 'conditions') !== undefined && types(one).includes('Failed'),
+    )
+    expect((at(bad.status, 'conditions') as { reason: string }[])[0]?.reason).toBe('BackoffLimitExceeded')
+    expect(await place.kubectl('logs', 'job/good')).toBe('hello world\n')
+    const ended = await pod('bad', one => one.status.phase === 'Failed')
+    expect(container(ended)?.state.terminated?.exitCode).toBe(7)
+  })
+
+  it('replaces a pod that is deleted, and lets it end first', async () => {
+    await deploy('replaced', IMAGES.old)
+    const first = await pod('replaced', one => container(one)?.ready === true)
+    await client.must('DELETE', `${api}/pods/${first.metadata.name}`)
+    const next = await pod('replaced', one => one.metadata.uid !== first.metadata.uid && container(one)?.ready === true)
+    expect(next.metadata.name).not.toBe(first.metadata.name)
+  })
+
+  it('keeps pods from being made beyond a quota, and says so on the deployment', async () => {
+    const quota = { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'few' }, spec: { hard: { pods: '0' } } }
+    await client.must('POST', `${api}/resourcequotas`, quota)
+    await client.until(`${api}/resourcequotas/few`, one => at(one.status, 'hard', 'pods') === '0')
+    await deploy('limited', IMAGES.old)
+    const url = `/apis/apps/v1/namespaces/${place.namespace}/deployments/limited`
+    const failed = await client.until(url, one => JSON.stringify(one.status).includes('ReplicaFailure'))
+    await client.must('DELETE', `${api}/resourcequotas/few`)
+    expect(JSON.stringify(failed.status)).toMatch(
+      /is forbidden: exceeded quota: few, requested: pods=1, used: pods=\d+, limited: pods=0/,
+    )
+  })
+
+  it('refuses to evict what a disruption budget protects', async () => {
+    await deploy('guarded', IMAGES.old)
+    const budgets = `/apis/policy/v1/namespaces/${place.namespace}/poddisruptionbudgets`
+    const spec = { minAvailable: 1, selector: { matchLabels: { app: 'guarded' } } }
+    await client.must('POST', budgets, {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: { name: 'one' },
+      spec,
+    })
+    const running = await pod('guarded', one => container(one)?.ready === true)
+    await client.until(`${budgets}/one`, one => at(one.status, 'currentHealthy') === 1)
+    const { name } = running.metadata
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name } }
+    const { code, body } = await client.ask('POST', `${api}/pods/${name}/eviction`, eviction)
+    expect([code, body.reason]).toEqual([429, 'TooManyRequests'])
+  })
+
+  it.skipIf(isReal)('runs what the node has where a tag was moved, unless it is told to pull always', async () => {
+    const { registry } =
+      place.standIn ??
+      (() => {
+        throw new Error('no stand-in')
+      })()
+    const first = registry.push('shop/web:1')
+    await deploy('moved', 'shop/web:1', { replicas: 1, pod: { nodeName: 'node-1' } })
+    await pod('moved', one => container(one)?.ready === true)
+    const second = registry.push('shop/web:1', { log: ['another build'] })
+    expect(second).not.toBe(first)
+    await deploy('moved-again', 'shop/web:1', { pod: { nodeName: 'node-1' } })
+    const cached = await pod('moved-again', one => container(one)?.ready === true)
+    await deploy('moved-pulled', 'shop/web:1', {
+      pod: { nodeName: 'node-1' },
+      container: { imagePullPolicy: 'Always' },
+    })
+    const pulled = await pod('moved-pulled', one => container(one)?.ready === true)
+    expect(container(cached)?.imageID).toBe(`docker.io/shop/web@${first}`)
+    expect(container(pulled)?.imageID).toBe(`docker.io/shop/web@${second}`)
+  })
+
+  it("keeps replicas within an autoscaler's bounds", async () => {
+    await deploy('scaled', IMAGES.old)
+    const spec = {
+      scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'scaled' },
+      minReplicas: 2,
+      maxReplicas: 3,
+    }
+    const scalers = `/apis/autoscaling/v2/namespaces/${place.namespace}/horizontalpodautoscalers`
+    await client.must('POST', scalers, {
+      apiVersion: 'autoscaling/v2',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'scaled' },
+      spec,
+    })
+    const url = `/apis/apps/v1/namespaces/${place.namespace}/deployments/scaled`
+    await client.until(url, one => at(one.spec, 'replicas') === 2)
+    await client.must('PATCH', url, { spec: { replicas: 5 } }, MERGE_PATCH)
+    expect(at((await client.until(url, one => at(one.spec, 'replicas') === 3)).spec, 'replicas')).toBe(3)
+  })
+})

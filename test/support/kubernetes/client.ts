@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises'
+import { Agent, request } from 'node:https'
+import { type IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parse } from 'yaml'
+import { type Fields, type Obj } from './types.ts'
+
+export interface Reply {
+  readonly code: number
+  readonly body: Obj & { message?: string; reason?: string; details?: Fields; items?: Obj[] }
+}
+
+export interface WatchStream {
+  /** Answers the next event; throws at the end of the stream. */
+  next(): Promise<{ type: string; object: Obj & { code?: number; reason?: string } }>
+  close(): void
+}
+
+/** HTTP as it is, so that a test sees codes and bodies and not what a client library makes of them. */
+export interface Client {
+  ask(method: string, path: string, body?: unknown, type?: string): Promise<Reply>
+  /** Throws where the answer is no success. */
+  must(method: string, path: string, body?: unknown, type?: string): Promise<Obj>
+  watch(path: string): Promise<WatchStream>
+  /** Asks until the object is there and as wanted. */
+  until(path: string, wanted: (object: Obj) => boolean, ms?: number): Promise<Obj>
+  close(): void
+}
+
+export const JSON_PATCH = 'application/json-patch+json'
+export const MERGE_PATCH = 'application/merge-patch+json'
+export const STRATEGIC_PATCH = 'application/strategic-merge-patch+json'
+export const APPLY_PATCH = 'application/apply-patch+yaml'
+
+interface Kubeconfig {
+  'current-context': string
+  contexts: { name: string; context: { cluster: string; user: string } }[]
+  clusters: { name: string; cluster: { server: string; 'certificate-authority-data'?: string } }[]
+  users: { name: string; user: { token?: string; 'client-certificate-data'?: string; 'client-key-data'?: string } }[]
+}
+
+/** A client for the current context of a kubeconfig that holds its credentials itself. */
+export async function connect(path: string): Promise<Client> {
+  const config = parse(await readFile(path, 'utf8')) as Kubeconfig
+  const context = config.contexts.find(one => one.name === config['current-context'])?.context
+  const cluster = config.clusters.find(one => one.name === context?.cluster)?.cluster
+  const user = config.users.find(one => one.name === context?.user)?.user ?? {}
+  if (cluster === undefined) throw new Error(`${path} has no current context`)
+  const pem = (text: string | undefined): Fields =>
+    text === undefined ? {} : { pem: Buffer.from(text, 'base64').toString() }
+  const agent = new Agent({
+    keepAlive: true,
+    ca: pem(cluster['certificate-authority-data'])['pem'] as string,
+    cert: pem(user['client-certificate-data'])['pem'] as string,
+    key: pem(user['client-key-data'])['pem'] as string,
+  })
+  const send = sender(cluster.server, agent, user.token)
+  const ask: Client['ask'] = async (method, url, body, type = 'application/json') => {
+    const response = await send(method, url, body === undefined ? '' : JSON.stringify(body), type)
+    return { code: response.statusCode ?? 0, body: await jsonOf(response) }
+  }
+  const must: Client['must'] = async (method, url, body, type) => {
+    const reply = await ask(method, url, body, type)
+    if (reply.code >= 300) throw new Error(`${method} ${url}: ${reply.code} ${reply.body.message}`)
+    return reply.body
+  }
+  return {
+    ask,
+    must,
+    watch: async url => streamOf(await send('GET', url, '', 'application/json')),
+    async until(url, wanted, ms = 60_000) {
+      const end = Date.now() + ms
+      for (;;) {
+        const { code, body } = await ask('GET', url)
+        if (code === 200 && wanted(body)) return body
+        if (Date.now() > end)
+          throw new Error(`${url} is not as wanted after ${ms} ms: ${JSON.stringify(body.status ?? body)}`)
+        await sleep(10)
+      }
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+type Send = (method: string, path: string, body: string, type: string) => Promise<IncomingMessage>
+
+function sender(server: string, agent: Agent, token: string | undefined): Send {
+  return (method, path, body, type) =>
+    new Promise((resolve, reject) => {
+      const headers = {
+        'user-agent': 'backout-tests/1',
+        ...(body === '' ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      }
+      request(new URL(path, server), { method, agent, headers }, resolve).on('error', reject).end(body)
+    })
+}
+
+async function jsonOf(response: IncomingMessage): Promise<Reply['body']> {
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  return JSON.parse(Buffer.concat(parts).toString()) as Reply['body']
+}
+
+function streamOf(response: IncomingMessage): WatchStream {
+  const lines = linesOf(response)
+  return {
+    async next() {
+      const line = await lines.next()
+      if (line.done === true) throw new Error('the watch has ended')
+      return JSON.parse(line.value) as Awaited<ReturnType<WatchStream['next']>>
+    },
+    close: () => response.destroy(),
+  }
+}
+
+async function* linesOf(response: IncomingMessage): AsyncGenerator<string, undefined> {
+  let left = ''
+  for await (const part of response) {
+    const lines = (left + (part as Buffer).toString()).split('\n')
+    left = lines.pop() ?? ''
+    yield* lines
+  }
+  return undefined
+}

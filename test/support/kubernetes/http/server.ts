@@ -1,0 +1,137 @@
+import { type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import { type AddressInfo, type Socket } from 'node:net'
+import { type Api } from '../api.ts'
+import { ApiError, noSuchPath, unauthorized } from '../status.ts'
+import { forbiddenBy, type Trouble } from '../trouble.ts'
+import { type Fields } from '../types.ts'
+import { review } from './access.ts'
+import { discovery, VERSION } from './discovery.ts'
+import { type Lists } from './lists.ts'
+import { openapi } from './openapi.ts'
+import { accessOf, type Asked, decoded, readRequest, type Target, targetOf, watches } from './request.ts'
+import { selection, Verbs } from './verbs.ts'
+import { type Watches } from './watch.ts'
+
+interface Parts {
+  readonly api: Api
+  readonly lists: Lists
+  readonly watches: Watches
+  readonly trouble: Trouble
+  readonly token: string
+  readonly user: string
+  readonly tls: { key: string; cert: string }
+  /** Answers `pods/log`; undefined where it is none of its paths. */
+  readonly logs: (target: Target, query: URLSearchParams, response: ServerResponse) => void
+}
+
+/** The API server as clients see it: HTTPS on loopback. */
+export class ApiServer {
+  readonly #parts: Parts
+  readonly #verbs: Verbs
+  readonly #sockets = new Set<Socket>()
+  #server: Server | null = null
+  #port = 0
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#verbs = new Verbs(parts.api, parts.lists, parts.trouble)
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`
+  }
+
+  /** Listens on a free port; after `close` on the same one again. */
+  async listen(): Promise<void> {
+    const server = createServer(this.#parts.tls, (request, response) => void this.#serve(request, response))
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+    })
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(this.#port, '127.0.0.1', resolve)
+    })
+    this.#port = (server.address() as AddressInfo).port
+    this.#server = server
+  }
+
+  /** Refuses connections from now on and cuts those that are there. */
+  async close(): Promise<void> {
+    const server = this.#server
+    this.#server = null
+    if (server === null) return
+    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      await this.#handle(await readRequest(request), response)
+    } catch (error) {
+      if (response.destroyed) return
+      const known =
+        error instanceof ApiError
+          ? error
+          : new ApiError(500, 'InternalError', `Internal error occurred: ${String(error)}`)
+      send(response, known.code, known.body())
+    }
+  }
+
+  async #handle(asked: Asked, response: ServerResponse): Promise<void> {
+    const { api, trouble, token, user } = this.#parts
+    if (asked.authorization !== `Bearer ${token}` || trouble.tokenExpired) throw unauthorized()
+    const fixed = this.#fixed(asked)
+    if (fixed !== undefined) return send(response, asked.method === 'POST' ? 201 : 200, fixed)
+    const target = targetOf(asked.path, api.resources)
+    const access = accessOf(asked, target)
+    trouble.onRequest(access)
+    if (trouble.denies(access)) throw forbiddenBy(user, target.resource, access)
+    if (access.verb === 'watch' || (access.verb === 'get' && watches(asked)))
+      return this.#watch(asked, target, response)
+    if (target.subresource === 'log') return this.#parts.logs(target, asked.query, response)
+    const { code, body } = this.#verbs.answer(asked, target)
+    // Another writer of a test's making comes between this read and the client's next write.
+    await Promise.resolve()
+    if (trouble.losesReply(access)) response.destroy()
+    else send(response, code, body)
+  }
+
+  #fixed(asked: Asked): Fields | undefined {
+    const [root] = asked.path
+    if (root === 'version') return { ...VERSION }
+    if (root === 'healthz' || root === 'readyz' || root === 'livez') return { ok: true }
+    if (root === 'openapi') {
+      const found = openapi(asked.path, this.#parts.api.resources)
+      if (found === undefined) throw noSuchPath()
+      return found
+    }
+    if (asked.method === 'GET') return discovery(asked.path, this.#parts.api.resources)
+    return asked.method === 'POST'
+      ? review(asked.path, decoded(asked), this.#parts.trouble, this.#parts.user)
+      : undefined
+  }
+
+  #watch(asked: Asked, target: Target, response: ServerResponse): void {
+    const { query } = asked
+    this.#parts.watches.start(
+      {
+        resource: target.resource,
+        namespace: target.namespace,
+        matches: selection(asked, target),
+        resourceVersion: query.get('resourceVersion'),
+        bookmarks: query.get('allowWatchBookmarks') === 'true',
+        initialEvents: query.get('sendInitialEvents') === 'true',
+        timeoutMs: Number(query.get('timeoutSeconds') ?? 1800) * 1000,
+      },
+      response,
+    )
+  }
+}
+
+function send(response: ServerResponse, code: number, body: Fields): void {
+  const text = `${JSON.stringify(body)}\n`
+  response.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+  response.end(text)
+}

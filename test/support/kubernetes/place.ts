@@ -1,0 +1,42 @@
+import { randomBytes } from 'node:crypto'
+import { type Client, connect } from './client.ts'
+import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
+import { type Kubectl, kubectl } from './kubectl.ts'
+
+/** A namespace of a cluster that the tests may do anything in. */
+export interface Place {
+  /** The stand-in; null: a real cluster, named by BACKOUT_TEST_KUBECONFIG. */
+  readonly standIn: Cluster | null
+  readonly kubeconfig: string
+  readonly namespace: string
+  readonly client: Client
+  readonly kubectl: Kubectl
+  dispose(): Promise<void>
+}
+
+const REAL = process.env['BACKOUT_TEST_KUBECONFIG'] ?? ''
+
+export const isReal = REAL !== ''
+
+/** A stand-in, or a new namespace of the real cluster that BACKOUT_TEST_KUBECONFIG names, unless a stand-in is wanted. */
+export async function makePlace(options: ClusterOptions = {}, o: { standIn?: boolean } = {}): Promise<Place> {
+  const namespace = `backout-test-${randomBytes(4).toString('hex')}`
+  const standIn = isReal && o.standIn !== true ? null : await startCluster(options)
+  const kubeconfig = standIn?.kubeconfig ?? REAL
+  const client = await connect(kubeconfig)
+  const made = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
+  await client.must('POST', '/api/v1/namespaces', made)
+  await client.until(`/api/v1/namespaces/${namespace}/serviceaccounts/default`, () => true)
+  return {
+    standIn,
+    kubeconfig,
+    namespace,
+    client,
+    kubectl: kubectl(kubeconfig, namespace),
+    async dispose() {
+      if (standIn === null) await client.must('DELETE', `/api/v1/namespaces/${namespace}`)
+      client.close()
+      await standIn?.stop()
+    },
+  }
+}

@@ -32,7 +32,14 @@ export async function exec(
   const limitMs = act.limitMs ?? LIMIT_MS
   act.signal.throwIfAborted()
   act.guard()
-  return run(host, { argv: [...words, image.id, ...rest], env, limitMs, idem: act.idem }, act.signal)
+  try {
+    return await run(host, { argv: [...words, image.id, ...rest], env, limitMs, idem: act.idem }, act.signal)
+  } catch (error) {
+    // The docker that was called is gone, and its container need not be.
+    const late = AbortSignal.timeout(host.config.limits.stop)
+    await run(host, { argv: [...docker(host), 'rm', '-f', name] }, late).catch(() => {})
+    throw error
+  }
 }
 
 async function containerOf(host: Host, signal: AbortSignal): Promise<Container> {

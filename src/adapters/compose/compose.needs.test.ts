@@ -95,6 +95,13 @@ describe.skipIf(why !== null)(
         stdout: 'v1\n',
       })
       await expect(target.exec?.('to', ['true'], stepAct())).rejects.toMatchObject({ code: 'exec_release_unknown' })
+      const slow = { ...stepAct(), idem: 'slow', limitMs: 3_000 }
+      await expect(target.exec?.('from', ['sleep', '100'], slow)).rejects.toMatchObject({ code: 'command_timed_out' })
+      expect(await engine.docker('ps', '-aq', '--filter', 'name=backout-slow')).toBe('')
+      await engine.docker('run', '-d', '--network', 'none', '--name', 'backout-left', 'shop:v1')
+      const again = { ...stepAct(), idem: 'left' }
+      await expect(target.exec?.('from', ['true'], again)).rejects.toMatchObject({ code: 'exec_orphan' })
+      await engine.docker('rm', '-f', 'backout-left')
     })
 
     it.concurrent('calls Compose as the plugin of docker where that is there, and tells what no capture would hold', async ({

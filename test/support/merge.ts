@@ -99,7 +99,8 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     migrated: files.migrated === null ? null : frozenImage(files.migrated),
   }
   const schemaOf = (file: string) => {
-    const db = new DatabaseSync(file, { readOnly: true })
+    // What a killed process left behind in ours is taken back by the next who may write it, as the adapter does.
+    const db = new DatabaseSync(file, { readOnly: file !== files.ours })
     try {
       return readSchema(db)
     } finally {

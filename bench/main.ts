@@ -6,9 +6,11 @@ import { bench as hosts } from './hosts.ts'
 import { bench as journal } from './journal.ts'
 import { bench as kubernetes } from './kubernetes.ts'
 import { bench as memory } from './memory.ts'
+import { bench as mysql } from './mysql.ts'
 import { bench as overhead } from './overhead.ts'
 import { bench as plan } from './plan.ts'
 import { bench as postgres } from './postgres.ts'
+import { bench as sqlite } from './sqlite.ts'
 import { bench as start } from './start.ts'
 import { machine } from './support/machine.ts'
 import { ROOT } from './support/measure.ts'
@@ -24,6 +26,8 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   hosts,
   kubernetes,
   postgres,
+  mysql,
+  sqlite,
 }
 const DOCUMENT = join(ROOT, 'docs', 'performance.md')
 const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']

@@ -1,7 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { mysqlSettings } from '../src/adapters/mysql/config.ts'
+import { dialect } from '../src/adapters/mysql/dialect.ts'
 import { mysqlEngine } from '../src/adapters/mysql/engine.ts'
 import { imageOf } from '../src/adapters/mysql/image.ts'
+import { MysqlMerger } from '../src/adapters/mysql/merging.ts'
+import { connect, WRITE_MODE } from '../src/adapters/mysql/session.ts'
 import type { Job, Staged } from '../src/data/engine.ts'
 import { runLocal } from '../src/exec/local.ts'
 import { type Mariadb, mariadb, noMariadb } from '../test/support/mariadb.ts'
@@ -71,16 +74,16 @@ async function differences(server: Mariadb): Promise<Row[]> {
     own: new Set<number>(),
   }
   const images = { base: imageOf(access, 'bench'), theirs: imageOf(access, 'other'), migrated: null }
-  const engine = mysqlEngine(settingsOf(server, 'live'), '/')
-  const [socket] = [`S=${server.socket},u=root`]
+  const socket = `S=${server.socket},u=root`
   const sync = ['pt-table-sync', '--print', `${socket},D=bench,t=t`, `${socket},D=other,t=t`]
   const took = await interleave(ROUNDS, {
     ours: () =>
       timed(async () => {
-        await using merger = await engine.merging(images, job)
+        const db = await connect(access, 'live', job.signal, WRITE_MODE)
+        await using merger = new MysqlMerger(db, access, 'live', images, job)
         await merger.stage(STAGED)
         const [t, b] = [merger.table('theirs', 't'), merger.table('base', 't')]
-        const differs = engine.dialect.differs('t.amount', 'b.amount')
+        const differs = dialect.differs('t.amount', 'b.amount')
         const [found] = await merger.query(`SELECT count(*) AS n FROM ${t} t JOIN ${b} b USING (id) WHERE ${differs}`)
         if (Number(found?.['n']) !== 1000) throw new Error(`found ${String(found?.['n'])} rows`)
       }),

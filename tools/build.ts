@@ -15,8 +15,8 @@ await rm(join(root, 'dist'), { recursive: true, force: true })
 const bundle = await rolldown({
   input: join(root, 'src/main.ts'),
   platform: 'node',
-  // Finds its WebAssembly beside itself.
-  external: ['libpg-query'],
+  // They look for files beside themselves (WebAssembly, protocol buffers, native code that need not be there).
+  external: ['libpg-query', 'dockerode'],
   transform: { define: { 'process.env.BACKOUT_VERSION': JSON.stringify(version) } },
   plugins: [plainBuiltins],
 })

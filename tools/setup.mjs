@@ -18,6 +18,9 @@ const SERVERS = {
   git: ['git'],
   dockerd: ['docker.io'],
   docker: ['docker-cli', 'docker.io'],
+  'docker-compose': ['docker-compose'],
+  'docker-registry': ['docker-registry'],
+  busybox: ['busybox-static'],
   mmdebstrap: ['mmdebstrap'],
   'ansible-inventory': ['ansible-core'],
   ip: ['iproute2'],
@@ -55,11 +58,12 @@ function packages() {
     .digest('hex')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
   console.log('Installing npm packages ...')
-  run('npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
+  // No package's own scripts: one would compile native code that is not needed, with headers from elsewhere.
+  run('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
   writeFileSync(stamp, wanted)
 }
 
-/** npm may be told not to run install scripts; the bundled Node needs one to be put in its place. */
+/** Its install script puts it in its place. */
 function bundledNode() {
   const bin = join(root, 'node_modules', '.bin', 'node')
   if (!existsSync(bin)) run(process.execPath, [join(root, 'node_modules', 'node', 'installArchSpecificPackage.js')])

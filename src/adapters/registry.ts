@@ -5,6 +5,7 @@ import { BackoutError } from '../core/errors.ts'
 const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   'argo-rollouts': async () => (await import('./argo-rollouts/index.ts')).argoRollouts as Adapter,
   command: async () => (await import('./command/index.ts')).command as Adapter,
+  compose: async () => (await import('./compose/index.ts')).compose as Adapter,
   'env-file': async () => (await import('./env-file/index.ts')).envFile as Adapter,
   'flag-file': async () => (await import('./flag-file/index.ts')).flagFile as Adapter,
   'git-config': async () => (await import('./git-config/index.ts')).gitConfig as Adapter,
@@ -16,6 +17,7 @@ const ADAPTERS: Record<string, () => Promise<Adapter>> = {
   outsystems: async () => (await import('./outsystems/index.ts')).outsystems as Adapter,
   postgres: async () => (await import('./postgres/index.ts')).postgres as Adapter,
   sqlite: async () => (await import('./sqlite/index.ts')).sqlite as Adapter,
+  swarm: async () => (await import('./swarm/index.ts')).swarm as Adapter,
   'traffic-http': async () => (await import('./traffic-http/index.ts')).trafficHttp as Adapter,
 }
 

@@ -4,8 +4,12 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   doctor: ['backout doctor', 'backout doctor --json   # for a check that runs every night'],
   capture: ['backout capture v1.2.9 --known-good'],
   'upgrade begin': ['backout upgrade begin v1.3.0', 'backout upgrade begin v1.3.0 --from v1.2.9   # the first time'],
-  'upgrade migrated': ['backout upgrade migrated v1.3.0'],
+  'upgrade migrated': [
+    'backout upgrade migrated v1.3.0',
+    'backout upgrade migrated v1.3.0 --users-away   # nobody could write since the upgrade began',
+  ],
   'upgrade end': ['backout upgrade end v1.3.0'],
+  backups: ['backout backups', 'backout backups prune', 'backout backups prune --yes   # for a timer'],
   'release show': ['backout release show v1.2.9'],
   'release compare': ['backout release compare v1.2.9 v1.3.0', 'backout release compare v1.2.9 now'],
   'release mark': ['backout release mark v1.3.0 bad --why "loses orders"', 'backout release mark v1.2.9 known-good'],

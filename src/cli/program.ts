@@ -162,6 +162,7 @@ function prepare(program: Command, action: Action): void {
   upgrade
     .command('migrated <release>')
     .description('right after migrating, before traffic')
+    .option('--users-away', 'no user could write since `upgrade begin`: all that differs is the work of the migrations')
     .action(action(async () => (await import('./commands/upgrade.ts')).migrated))
   upgrade
     .command('end <release>')
@@ -203,6 +204,20 @@ function prepare(program: Command, action: Action): void {
     .command('recipient')
     .description('the recipient to export to, so that this home can take the release in')
     .action(action(async () => (await import('./commands/package.ts')).recipient))
+  backups(program, action)
+}
+
+function backups(program: Command, action: Action): void {
+  const all = program.command('backups').description('backups: what there is, where it lies, and why it stays')
+  all
+    .command('list', { isDefault: true })
+    .description('every backup, and why it stays')
+    .action(action(async () => (await import('./commands/backups.ts')).list))
+  all
+    .command('prune')
+    .description('remove what neither backups.keep nor a release keeps; says first what')
+    .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .action(action(async () => (await import('./commands/backups.ts')).prune))
 }
 
 function decide(program: Command, action: Action): void {

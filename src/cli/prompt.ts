@@ -69,7 +69,7 @@ async function reasonFor(ask: Ask, needed: boolean) {
   }
 }
 
-/** Asks for a text to be typed exactly. Null: nothing was typed, but Ctrl-C or Ctrl-D. */
+/** Asks for a text to be typed exactly. Null: nothing was typed, but Ctrl-C or Ctrl-D, or nobody is there to type. */
 export async function typed(question: string): Promise<string | null> {
   const lines = createInterface({ input: process.stdin, output: process.stdout })
   const said = await orGone(lines, question)
@@ -78,8 +78,11 @@ export async function typed(question: string): Promise<string | null> {
 }
 
 async function orGone(lines: Interface, question: string): Promise<string | null> {
+  // An input that ends settles no question; a line that came with the end is still an answer.
+  const ended = new Promise<null>(resolve => lines.once('close', () => setImmediate(() => resolve(null))))
   try {
-    return (await lines.question(question)).trim()
+    const said = await Promise.race([lines.question(question), ended])
+    return said?.trim() ?? null
   } catch (error) {
     if ((error as Error).name === 'AbortError') return null
     throw error

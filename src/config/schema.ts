@@ -96,6 +96,36 @@ const keys = z.strictObject({
   chain: text().optional().describe('key of the event chain: 64 hex digits'),
 })
 
+const s3 = z.strictObject({
+  endpoint: z.url({ protocol: /^https?$/ }).describe('the storage: https://s3.eu-central-1.amazonaws.com'),
+  region: z.string().default('us-east-1').describe('as the storage wants it signed'),
+  bucket: z.string().min(1).describe('it must be there'),
+  prefix: z
+    .string()
+    .regex(/^$|^[^/].*\/$/, 'expected nothing, or a folder with a slash at its end')
+    .default('')
+    .describe('stands before all names'),
+  accessKey: text().describe('may hold secrets'),
+  secretKey: text().describe('may hold secrets'),
+  sessionToken: text().optional().describe('of a temporary key; may hold secrets'),
+})
+
+const backups = z.strictObject({
+  s3: s3.optional().describe('an S3-compatible storage for their files; manifests stay in the home'),
+  keepLocal: z
+    .int()
+    .min(1)
+    .default(2)
+    .describe('with s3: so many of the newest backups of each component stay in the home too'),
+  keep: z
+    .strictObject({
+      last: z.int().min(1).default(3).describe('so many of the newest of each component and reason'),
+      for: duration().default(2_592_000_000).describe('and those that are younger than this'),
+    })
+    .optional()
+    .describe('what `backout backups prune` leaves; without it nothing is ever removed'),
+})
+
 const homeOptions = z.union([
   z.string(),
   z.strictObject({
@@ -113,6 +143,7 @@ export function fileSchema(probe: z.ZodType) {
       .default('.backout')
       .describe('where ledger, journal, lock, vault and backups live: a folder, or ssh://HOST/PATH for several people'),
     keys: keys.default({}).describe("keys kept elsewhere; without them they are made in the user's own config folder"),
+    backups: backups.prefault({}).describe('where backups lie, and how long'),
     components: z
       .record(name(), component)
       .refine(all => Object.keys(all).length > 0, 'expected at least one component')

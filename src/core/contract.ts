@@ -267,6 +267,8 @@ export interface MigratedAct extends BaseAct {
   readonly release: string
   /** Id of the upgrade. */
   readonly upgrade: string
+  /** The deployment says that no user could write since `upgrade begin`. */
+  readonly usersAway: boolean
 }
 
 export interface CompareQuestion<Pin> extends BaseAct {
@@ -374,8 +376,13 @@ export interface BackupStore {
   get(id: string): Promise<Backup>
   /** The newest first. */
   list(component: ComponentId): Promise<Backup[]>
-  /** Reads every file and compares with the manifest. An empty answer means intact. */
+  /**
+   * Reads every file and compares with the manifest. An empty answer means intact, and that all files are in `dir`: those
+   * that lie elsewhere are brought there.
+   */
   check(id: string, signal?: AbortSignal): Promise<string[]>
+  /** The same, but what lies elsewhere stays there: it is only asked for whether it is there and was not written anew. */
+  look(id: string, signal?: AbortSignal): Promise<string[]>
   recordProof(id: string, proof: Proof): Promise<Backup>
 }
 
@@ -413,6 +420,8 @@ export interface Backup {
   readonly createdAt: string
   readonly bytes: number
   readonly files: readonly { path: string; bytes: number; sha256: string }[]
+  /** Path -> what the storage elsewhere says of its copy. Left out: there is none, the files lie in `dir`. */
+  readonly held?: Readonly<Record<string, string>>
   readonly facts: Json
   /** null: unproven. */
   readonly proof: Proof | null

@@ -62,6 +62,20 @@ export async function wayBack({ tool, folders }: MigrationFiles, migration: stri
   return { is: 'unknown' }
 }
 
+/** The SQL by which a migration goes up; null: it is a program, or its file is not there. */
+export async function wayUp({ tool, folders }: MigrationFiles, migration: string): Promise<string | null> {
+  const layout = LAYOUTS.find(l => l.tool === tool)
+  if (layout?.up === undefined) return null
+  for (const folder of folders) {
+    const names = await namesIn(folder)
+    const name = await nameOf(layout, folder, names, migration)
+    if (name === undefined) continue
+    const sql = await layout.up({ folder, name, names, migration, read: file => textOf(join(folder, file)) })
+    return sql?.trim() === '' ? null : sql
+  }
+  return null
+}
+
 async function nameOf(
   layout: Layout,
   folder: string,

@@ -1,7 +1,7 @@
 import type { Destroys, ReadScript } from './down-script.ts'
 
 /** A word, a quoted name or a mark of SQL. `name`: it is an identifier that was quoted. */
-interface Token {
+export interface Token {
   readonly text: string
   readonly name: boolean
 }
@@ -20,7 +20,7 @@ export function readStatements(sql: string, kind: 'mysql' | 'sqlite'): ReadScrip
   return { destroys: read.flatMap(r => r.destroys), unread: read.flatMap(r => r.unread) }
 }
 
-function statementsOf(sql: string, kind: 'mysql' | 'sqlite'): Token[][] {
+export function statementsOf(sql: string, kind: 'mysql' | 'sqlite'): Token[][] {
   const out: Token[][] = [[]]
   // MySQL executes what stands in comments that begin with "/*!".
   const text = kind === 'mysql' ? sql.replaceAll(/\/\*!\d*([\s\S]*?)\*\//g, ' $1 ') : sql

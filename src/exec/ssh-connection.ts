@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { ExecResult } from '../core/contract.ts'
 import { messageOf } from '../core/errors.ts'
 import { type Command, runLocal } from './local.ts'
-import { sshFailure, unreachable } from './ssh-errors.ts'
+import { noForward, sshFailure, unreachable } from './ssh-errors.ts'
 import { NotBegun, Session } from './ssh-session.ts'
 
 export interface SshOptions {
@@ -53,6 +53,8 @@ export class Connection {
   #free = SESSIONS
   readonly #idle: Session[] = []
   readonly #queue: (() => void)[] = []
+  #forwarded = 0
+  readonly #forwards = new Map<string, { master: Master; path: string }>()
 
   constructor(options: SshOptions) {
     this.#options = options
@@ -101,6 +103,28 @@ export class Connection {
     }
   }
 
+  /**
+   * A socket of this machine that leads to a socket of the host, made anew where the connection was. Throws as `run`
+   * does, and `ssh_no_forward` where the host does not allow it.
+   */
+  async forward(remote: string, signal?: AbortSignal): Promise<string> {
+    await unlessAborted(this.#client(), signal)
+    const master = this.#master
+    if (master === null) throw unreachable(this.#options.address, 'the connection ended at once')
+    const known = this.#forwards.get(remote)
+    if (known?.master === master) return known.path
+    // Never a path again: ssh would take it for the forward that is there.
+    const path = `${master.socket}.${this.#forwarded++}`
+    await rm(path, { force: true })
+    // What stands in ssh_config is the connection's business: this only asks it for one thing more.
+    const argv = ['ssh', '-F', 'none', '-S', master.socket, '-O', 'forward', '-L', `${path}:${remote}`, '--', 'host']
+    const limitMs = this.#options.connectMs ?? 10_000
+    const { code, stderr } = await runLocal({ argv, limitMs, idem: 'backout-ssh' }, signal)
+    if (code !== 0) throw noForward(this.#options.address, remote, stderr)
+    this.#forwards.set(remote, { master, path })
+    return path
+  }
+
   async close(): Promise<void> {
     for (const session of this.#idle.splice(0)) session.close()
     await this.#starting?.catch(() => {})
@@ -111,6 +135,8 @@ export class Connection {
     const late = setTimeout(() => master.stop.abort(), HANG_UP_MS)
     await master.gone
     clearTimeout(late)
+    await Promise.all([...this.#forwards.values()].map(({ path }) => rm(path, { force: true })))
+    this.#forwards.clear()
   }
 
   #start(): Promise<string> {

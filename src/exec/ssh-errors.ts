@@ -78,6 +78,17 @@ export function noShell(host: string, printed: string): BackoutError {
   })
 }
 
+/** The login works, and the host does not let this user reach a socket through it. */
+export function noForward(host: string, socket: string, printed: string): BackoutError {
+  return new BackoutError({
+    code: 'ssh_no_forward',
+    what: `${host} does not let ${socket} be reached over SSH`,
+    cause: lastLines(printed) || undefined,
+    next: 'allow it in its sshd_config (AllowStreamLocalForwarding yes), or log in as a user who may',
+    exit: 'failed',
+  })
+}
+
 function lastLines(printed: string): string {
   const lines = printed.split(/\r?\n/).filter(line => line.trim() !== '' && !/^@+$/.test(line))
   return redact(lines.slice(-4).join('\n'))

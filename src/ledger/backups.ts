@@ -7,6 +7,7 @@ import { iso } from '../core/clock.ts'
 import type { Backup, BackupAbout, BackupDraft, BackupStore, Proof } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
+import type { BackupStorage } from './backup-storage.ts'
 import { hex, namesIn, stamp, syncFolder } from './files.ts'
 import type { SealedFiles } from './sealed-file.ts'
 
@@ -23,12 +24,21 @@ export class FileBackups implements BackupStore {
   readonly #environment: string
   readonly #clock: Clock
   readonly #sealed: SealedFiles
+  /** Where the files lie besides; null: nowhere. */
+  readonly storage: BackupStorage | null
 
-  constructor(folder: string, environment: string, clock: Clock, sealed: SealedFiles) {
+  constructor(
+    folder: string,
+    environment: string,
+    clock: Clock,
+    sealed: SealedFiles,
+    storage: BackupStorage | null = null,
+  ) {
     this.#root = join(folder, 'backups')
     this.#environment = environment
     this.#clock = clock
     this.#sealed = sealed
+    this.storage = storage
   }
 
   async begin(about: BackupAbout): Promise<BackupDraft> {
@@ -81,9 +91,37 @@ export class FileBackups implements BackupStore {
       facts,
       proof: null,
     }
-    await this.#keep(backup)
+    const kept = await this.#stored(backup)
+    await this.#keep(kept)
     await rm(`${dir}${DRAFT}`, { force: true })
-    return backup
+    await this.#makeRoom(about.component)
+    return kept
+  }
+
+  /** With what the storage says of its copies. A rollback does not wait for a storage that fails: it is copied later. */
+  async #stored(backup: Backup): Promise<Backup> {
+    if (this.storage === null) return backup
+    try {
+      return { ...backup, held: await this.storage.upload(backup) }
+    } catch (error) {
+      if (backup.reason === 'pre-rollback') return backup
+      throw error
+    }
+  }
+
+  /** Copies what the storage lacks, and takes out of the home what it has. It is no failure of the backup that was made. */
+  async #makeRoom(component: string): Promise<void> {
+    if (this.storage === null) return
+    for (const backup of await this.list(component)) {
+      if (backup.held === undefined) await this.store(backup).catch(() => {})
+    }
+    await this.storage.makeRoom(await this.list(component))
+  }
+
+  /** Copies a backup that lies in the home only into the storage. Throws where that does not succeed. */
+  async store(backup: Backup): Promise<void> {
+    if (this.storage === null || backup.held !== undefined || (await this.check(backup.id)).length > 0) return
+    await this.#keep({ ...backup, held: await this.storage.upload(backup) })
   }
 
   async get(id: string): Promise<Backup> {
@@ -106,16 +144,36 @@ export class FileBackups implements BackupStore {
     return all.filter(b => b !== null).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
   }
 
-  async check(id: string, signal?: AbortSignal): Promise<string[]> {
+  check(id: string, signal?: AbortSignal): Promise<string[]> {
+    return this.#compare(id, 'bring', signal)
+  }
+
+  look(id: string, signal?: AbortSignal): Promise<string[]> {
+    return this.#compare(id, 'look', signal)
+  }
+
+  async #compare(id: string, how: 'bring' | 'look', signal?: AbortSignal): Promise<string[]> {
     const backup = await this.get(id)
     const wrong: string[] = []
     for (const file of backup.files) {
       signal?.throwIfAborted()
       const found = await describeFile(backup.dir, file.path).catch(() => null)
-      if (found === null) wrong.push(`${file.path} is gone`)
-      else if (found.sha256 !== file.sha256) wrong.push(`${file.path} is not what was backed up`)
+      if (found?.sha256 === file.sha256) continue
+      const here = found === null ? `${file.path} is gone` : `${file.path} is not what was backed up`
+      const away = backup.held?.[file.path] !== undefined && this.storage !== null
+      const said = away ? await this.storage[how](backup, file) : here
+      if (said !== null) wrong.push(said)
     }
     return wrong
+  }
+
+  /** The manifest goes first: what is left after a crash is no backup. The storage's copies go with it. */
+  async remove(id: string): Promise<void> {
+    const backup = await this.get(id)
+    if (backup.held !== undefined && this.storage === null) throw storageUnset(id)
+    await this.storage?.remove(backup)
+    await rm(join(backup.dir, MANIFEST), { force: true })
+    await rm(backup.dir, { recursive: true, force: true })
   }
 
   async recordProof(id: string, proof: Proof): Promise<Backup> {
@@ -146,6 +204,15 @@ export class FileBackups implements BackupStore {
   #about(component: string, id: string): [string, string, string] {
     return ['backup', this.#environment, `${component}/${id}`]
   }
+}
+
+function storageUnset(id: string): BackoutError {
+  return new BackoutError({
+    code: 'storage_unset',
+    what: `The files of the backup ${id} lie in a storage that backout.yaml does not name any more`,
+    next: 'name it again under `backups.s3`, or take them away there by hand',
+    exit: 'usage',
+  })
 }
 
 async function foldersIn(dir: string): Promise<string[]> {

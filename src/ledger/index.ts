@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
+import { BackupStorage } from './backup-storage.ts'
 import { FileBackups } from './backups.ts'
 import type { Keys } from './keys.ts'
+import type { RemoteFiles } from './remote-files.ts'
 import { Releases } from './releases.ts'
 import { SealedFiles } from './sealed-file.ts'
 import { FileVault } from './vault.ts'
@@ -19,15 +21,23 @@ export interface Ledger {
 }
 
 /** Several environments can share a home: what has the same name in two of them is kept apart. */
-export function openLedger(home: string, environment: string, keys: Keys, clock: Clock): Ledger {
+export function openLedger(
+  home: string,
+  environment: string,
+  keys: Keys,
+  clock: Clock,
+  /** Where backups lie besides, and how many of a component's newest stay in the home too. */
+  elsewhere: { readonly remote: RemoteFiles; readonly keepLocal: number } | null = null,
+): Ledger {
   const folder = join(home, 'environments', environment)
   const sealed = new SealedFiles(keys.chain)
+  const storage = elsewhere === null ? null : new BackupStorage(elsewhere.remote, environment, elsewhere.keepLocal)
   return {
     home,
     folder,
     keys,
     releases: new Releases(folder, environment, clock, keys.chain),
     vault: new FileVault(home, keys),
-    backups: new FileBackups(folder, environment, clock, sealed),
+    backups: new FileBackups(folder, environment, clock, sealed, storage),
   }
 }

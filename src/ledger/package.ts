@@ -112,7 +112,10 @@ async function contents(ledger: Ledger, release: Release): Promise<Item[]> {
 }
 
 async function backupItems(ledger: Ledger, id: string): Promise<Item[]> {
-  const { dir, ...backup } = await ledger.backups.get(id)
+  const { dir, held, ...backup } = await ledger.backups.get(id)
+  // Those that lie elsewhere are brought here.
+  const [wrong] = held === undefined ? [] : await ledger.backups.check(id)
+  if (wrong !== undefined) throw backupAltered(id, wrong)
   const folder = `backups/${backup.component}/${id}`
   const items = [fixed(`${folder}/backup.json`, Buffer.from(`${JSON.stringify(backup, null, 2)}\n`))]
   for (const { path, bytes, sha256 } of backup.files) {

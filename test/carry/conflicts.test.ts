@@ -128,14 +128,80 @@ describe('a conflict', () => {
       writes: `UPDATE orders SET total = 7 WHERE id = 1`,
     }
     const merge = play(story)
-    expect(kinds((await carry(merge)).listed)).toEqual(['orders 1 rewritten'])
-    expect(rows(merge.ours, 'SELECT total FROM orders')).toEqual([{ total: 10 }, { total: 20 }])
+    expect(kinds((await carry(merge)).listed)).toEqual(['orders 1 rewritten', 'orders 2 ambiguous'])
+    const said = play({ ...story, usersAway: true })
+    expect(kinds((await carry(said)).listed)).toEqual(['orders 1 rewritten'])
+    for (const { ours } of [merge, said])
+      expect(rows(ours, 'SELECT total FROM orders')).toEqual([{ total: 10 }, { total: 20 }])
     const untold = play({ ...story, told: false })
     const plan = await planCarry(untold.source, NOTHING_SAID, JOB)
     expect([plan.tables.find(t => t.table === 'orders')?.updates, plan.notes[0]]).toEqual([
       2,
       expect.stringContaining('nobody told'),
     ])
+  })
+
+  it('ambiguous: the migration wrote it, or a user before anybody told that it had ended', async () => {
+    const merge = play({
+      base: `${SHOP} CREATE TABLE bag (v TEXT); INSERT INTO bag VALUES ('a'), ('a'), ('b');`,
+      migration: `UPDATE orders SET total = total * 100`,
+      meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; UPDATE users SET age = 41 WHERE id = 2;
+        DELETE FROM users WHERE id = 3; DELETE FROM bag WHERE v = 'b'; INSERT INTO bag VALUES ('a')`,
+      writes: `UPDATE users SET age = 31 WHERE id = 1; INSERT INTO bag VALUES ('c')`,
+      after: `UPDATE users SET age = 42 WHERE id = 2; DELETE FROM orders WHERE id = 2`,
+    })
+    const left = await carry(merge)
+    expect(left.plan.notes.join()).toContain('7 rows changed between the backup and the end of migrating')
+    expect(kinds(left.listed).map(k => k.replace(/^bag .+ /, 'bag '))).toEqual([
+      'bag ambiguous',
+      'bag ambiguous',
+      'users 1 ambiguous',
+      'users 2 ambiguous',
+      'users 3 ambiguous',
+      'orders 1 ambiguous',
+      'orders 2 ambiguous',
+    ])
+    expect(left.listed.find(l => l.table === 'users')?.cells).toMatchObject({
+      name: { base: "'Ann'", ours: "'Ann'", theirs: "'Anna'" },
+    })
+    const users = () => rows(merge.ours, 'SELECT id, name, age FROM users')
+    const bob = { id: 2, name: 'Bob', age: 42 }
+    // What is certain of the row came.
+    expect(users()).toEqual([{ id: 1, name: 'Ann', age: 31 }, bob, { id: 3, name: 'Cid', age: 50 }])
+    // A word on everything is none on what may be the migration's own.
+    const all = await carry(merge, { decisions: [{ take: 'theirs' }] })
+    expect(kinds(all.listed)).toEqual(kinds(left.listed))
+    const settled = await carry(merge, {
+      decisions: [
+        { kind: 'ambiguous', take: 'theirs' },
+        { table: 'orders', kind: 'ambiguous', take: 'ours' },
+        { table: 'users', kind: 'ambiguous', key: { id: '2' }, take: 'ours' },
+      ],
+    })
+    expect(settled.left.map(t => [t.conflicts, t.settled])).toEqual([
+      [{}, 0],
+      [{}, 1],
+      [{}, 2],
+    ])
+    expect(users()).toEqual([{ id: 1, name: 'Anna', age: 31 }, bob])
+    expect(rows(merge.ours, 'SELECT total FROM orders')).toEqual([{ total: 10 }])
+    expect(rows(merge.ours, 'SELECT v FROM bag ORDER BY v').map(r => r['v'])).toEqual(['a', 'a', 'a', 'c'])
+  })
+
+  it('is carried where the migration left the table alone, whenever it was written', async () => {
+    const story = {
+      base: `${SHOP} CREATE TABLE bag (v TEXT); INSERT INTO bag VALUES ('a'), ('a'), ('b');`,
+      migration: `UPDATE orders SET total = total * 100`,
+      meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; DELETE FROM users WHERE id = 3; DELETE FROM bag WHERE v = 'b'`,
+    }
+    const merge = play(story)
+    const alone = { ...merge, source: { ...merge.source, touched: ['orders'] } }
+    expect(kinds((await carry(alone)).listed)).toEqual(['orders 1 ambiguous', 'orders 2 ambiguous'])
+    expect(rows(merge.ours, 'SELECT id, name FROM users')).toEqual([
+      { id: 1, name: 'Anna' },
+      { id: 2, name: 'Bob' },
+    ])
+    expect(rows(merge.ours, 'SELECT v FROM bag')).toEqual([{ v: 'a' }, { v: 'a' }])
   })
 
   it('unique: another row of ours has the value; a value of somebody’s own settles it', async () => {

@@ -6,8 +6,7 @@ import { join, relative } from 'node:path'
 import type { Backup, BackupStore, Vault } from '../../src/core/contract.ts'
 
 /** A vault that keeps its content in memory. */
-export function memoryVault(): Vault {
-  const key = randomBytes(32)
+export function memoryVault(key: Uint8Array = randomBytes(32)): Vault {
   const kept = new Map<string, Uint8Array>()
   const mac = (content: Uint8Array) => createHmac('sha256', key).update(content).digest('hex')
   return {
@@ -45,8 +44,21 @@ export function memoryBackups(): BackupStore {
     if (found === undefined) throw new Error(`no backup ${id}`)
     return found
   }
+  const check = async (id: string) => {
+    const backup = await get(id)
+    const wrong: string[] = []
+    for (const file of backup.files) {
+      const content = await readFile(join(backup.dir, file.path)).catch(() => null)
+      if (content === null) wrong.push(`${file.path} is gone`)
+      else if (createHash('sha256').update(content).digest('hex') !== file.sha256)
+        wrong.push(`${file.path} was altered`)
+    }
+    return wrong
+  }
   return {
     get,
+    check,
+    look: check,
     async begin(about) {
       const again = [...known.values()].find(b => about.idem !== undefined && b.idem === about.idem)
       const id = again?.id ?? `${Date.now()}-${about.component}-${randomBytes(3).toString('hex')}`
@@ -86,17 +98,6 @@ export function memoryBackups(): BackupStore {
       }
     },
     list: async component => [...known.values()].filter(b => b.component === component).toReversed(),
-    async check(id) {
-      const backup = await get(id)
-      const wrong: string[] = []
-      for (const file of backup.files) {
-        const content = await readFile(join(backup.dir, file.path)).catch(() => null)
-        if (content === null) wrong.push(`${file.path} is gone`)
-        else if (createHash('sha256').update(content).digest('hex') !== file.sha256)
-          wrong.push(`${file.path} was altered`)
-      }
-      return wrong
-    },
     async recordProof(id, proof) {
       const proven = { ...(await get(id)), proof }
       known.set(id, proven)

@@ -21,8 +21,10 @@ export async function build(): Promise<Built> {
   const bundle = await rolldown({
     input: { main: join(root, 'src/main.ts'), 'kill-at': join(root, 'test/crash/kill-at.fixture.ts') },
     platform: 'node',
+    // Native code is an extra where it was compiled; without it there is JavaScript for the same.
     external: (id, importer) =>
-      id.startsWith('.') && id.endsWith('.ts') && importer !== undefined && !existsSync(join(importer, '..', id)),
+      id.endsWith('.node') ||
+      (id.startsWith('.') && id.endsWith('.ts') && importer !== undefined && !existsSync(join(importer, '..', id))),
   })
   await bundle.write({
     dir,

@@ -81,6 +81,8 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
   for (const [argv, code] of [
     [['run', PLAN, '--yes'], 'run_open'],
     [['resume'], 'environment_busy'],
+    [['capture', 'halfway'], 'run_open'],
+    [['upgrade', 'begin', 'v9', '--from', 'halfway'], 'run_open'],
   ] as const) {
     const second = expectExit(await backout(built, world, ...argv), 8)
     expect(second.stderr).toContain(`[${code}]`)

@@ -36,6 +36,8 @@ export interface Dockerd {
   readonly address: (n: number) => string
   /** Runs `docker` with these words. Resolves with its trimmed output, throws with what it says where it fails. */
   readonly docker: (...words: string[]) => Promise<string>
+  /** Begins a program in its network, which ends with it at the latest. */
+  readonly inside: (command: string, ...words: string[]) => ChildProcess
   /** Ends it and everything that runs in it. Nothing is left. */
   dispose(): Promise<void>
 }
@@ -131,7 +133,14 @@ async function connect(child: ChildProcess, dir: string): Promise<Omit<Dockerd, 
   execFileSync('nsenter', ['-t', String(inside), '-n', 'ip', 'link', 'set', 'up0', 'master', 'backout', 'up'])
   ip('address', 'add', `${subnet}.254/24`, 'dev', here)
   ip('link', 'set', here, 'up')
-  return { host, network, docker, address: n => `${subnet}.${n}` }
+  const enter = ['--pdeathsig', 'KILL', 'nsenter', '-t', String(inside), '-n']
+  return {
+    host,
+    network,
+    docker,
+    address: n => `${subnet}.${n}`,
+    inside: (...words) => spawn('setpriv', [...enter, ...words], { stdio: ['ignore', 'pipe', 'pipe'] }),
+  }
 }
 
 /** Of the range that is kept for benchmarks, which no network that is in use has. */

@@ -5,7 +5,10 @@ import type { Rename } from '../../src/data/renames.ts'
 export interface RandomStory {
   readonly base: readonly string[]
   readonly rows: readonly string[]
+  /** What users wrote after the backup, before and after the migration ran, and before anybody told that it had. */
+  readonly early: readonly string[]
   readonly release: readonly Change[]
+  readonly meanwhile: readonly string[]
   readonly writes: readonly string[]
   readonly after: readonly string[]
   readonly told: boolean
@@ -176,7 +179,9 @@ export const story: fc.Arbitrary<RandomStory> = fc
     return fc.record({
       base: fc.constant(tables.map(t => create(t, tables))),
       rows: fc.tuple(...tables.map(seeds)).map(rows => rows.flat()),
+      early: some(0, 6),
       release: fc.array(any.chain(change), { maxLength: 4 }),
+      meanwhile: some(0, 6),
       writes: fc.tuple(some(15, 45), fc.array(fresh, { maxLength: 3 })).map(([a, b]) => [...a, ...b]),
       after: fc.oneof({ weight: 1, arbitrary: fc.constant([]) }, { weight: 2, arbitrary: some(5, 15) }),
       told: fc.boolean(),

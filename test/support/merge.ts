@@ -29,6 +29,10 @@ export interface Story {
   readonly after?: string
   /** Whether `backout upgrade migrated` was called. */
   readonly told?: boolean
+  /** What users wrote after the backup, and before `upgrade migrated` was called. */
+  readonly meanwhile?: string
+  /** The deployment said that they could not. */
+  readonly usersAway?: boolean
   readonly renames?: readonly Rename[]
 }
 
@@ -46,6 +50,7 @@ export function played(story: Story): Merge {
   write(base, story.base)
   copyFileSync(base, theirs)
   write(theirs, story.migration ?? '')
+  write(theirs, story.meanwhile ?? '')
   copyFileSync(theirs, migrated)
   write(theirs, story.writes ?? '')
   copyFileSync(base, ours)
@@ -55,7 +60,10 @@ export function played(story: Story): Merge {
     dir,
     ours,
     theirs,
-    source: sourceOf(dir, { ours, theirs, base, migrated: told ? migrated : null }, story.renames ?? []),
+    source: {
+      ...sourceOf(dir, { ours, theirs, base, migrated: told ? migrated : null }, story.renames ?? []),
+      ownWork: story.usersAway ?? false,
+    },
   }
 }
 
@@ -91,7 +99,8 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     migrated: files.migrated === null ? null : frozenImage(files.migrated),
   }
   const schemaOf = (file: string) => {
-    const db = new DatabaseSync(file, { readOnly: true })
+    // What a killed process left behind in ours is taken back by the next who may write it, as the adapter does.
+    const db = new DatabaseSync(file, { readOnly: file !== files.ours })
     try {
       return readSchema(db)
     } finally {
@@ -104,6 +113,8 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     dialect: sqliteDialect,
     dir: join(dir, 'carry'),
     images,
+    ownWork: false,
+    touched: null,
     renames,
     doubts: [],
     schemas: {

@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import { command, duration } from '../../config/fields.ts'
+import { SECRET_NAMES } from '../../exec/secret-names.ts'
 import { owner } from '../../exec/whole-file.ts'
-
-const SECRETS =
-  '*PASSWORD* *PASSWD* *SECRET* *TOKEN* *CREDENTIAL* *PRIVATE* *_KEY *_DSN DATABASE_URL *_DATABASE_URL REDIS_URL AMQP_URL MONGODB_URI'
 
 const name = z.string().min(1)
 
@@ -11,7 +9,7 @@ export const envFileConfig = z.strictObject({
   path: z.string().min(1).describe('The file, relative to backout.yaml.'),
   secrets: z
     .array(name)
-    .default(SECRETS.split(' '))
+    .default([...SECRET_NAMES])
     .describe("Names of keys that hold secrets, * for any part. They keep today's value: secrets get rotated."),
   pinned: z.array(name).default([]).describe('Secret keys that go back with the release all the same.'),
   current: z.array(name).default([]).describe("Other keys that keep today's value."),
@@ -32,16 +30,3 @@ export const envFilePin = z.object({
   keys: z.array(z.string()),
 })
 export type EnvFilePin = z.infer<typeof envFilePin>
-
-/** Whether a key keeps the value that it has today. */
-export function keepsToday(config: EnvFileConfig, key: string): boolean {
-  if (matches(config.pinned, key)) return false
-  return matches(config.current, key) || matches(config.secrets, key)
-}
-
-function matches(patterns: readonly string[], key: string): boolean {
-  return patterns.some(pattern => {
-    const parts = pattern.split('*').map(part => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'))
-    return new RegExp(`^${parts.join('.*')}$`, 'i').test(key)
-  })
-}

@@ -20,8 +20,9 @@ import { reveal } from '../../core/secret.ts'
 import { readWhole } from '../../exec/atomic-file.ts'
 import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
 import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
-import { type EnvFileConfig, type EnvFilePin, envFileConfig, envFilePin, keepsToday } from './config.ts'
-import { bytesOf, composed, keysOf, textOf } from './dotenv.ts'
+import { bytesOf, composed, keysOf, textOf } from '../../exec/dotenv.ts'
+import { keepsToday } from '../../exec/secret-names.ts'
+import { type EnvFileConfig, type EnvFilePin, envFileConfig, envFilePin } from './config.ts'
 
 /** Environment variables in a file. */
 export const envFile: Adapter<EnvFileConfig, EnvFilePin> = {

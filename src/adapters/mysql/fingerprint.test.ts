@@ -117,7 +117,7 @@ describe.skipIf(why !== null)(`MariaDB's schema and fingerprint${why === null ? 
       const differing = compareFingerprints(before, await taken()).map(d => d.table)
       expect([sql, differing.includes(shownName(table))]).toEqual([sql, true])
     }
-    expect((await taken()).method).toBe('mariadb-mirror-1')
+    expect((await taken()).method).toBe('mariadb-mirror-2')
   })
 
   it('of the oldest rows, and of some columns, where only these are asked for', async () => {

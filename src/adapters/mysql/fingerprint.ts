@@ -1,7 +1,7 @@
 import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
-import { formulaOf } from './formula.ts'
+import { formulaOf, isFoldedByXor } from './formula.ts'
 import { quoted, tableSql, text } from './names.ts'
 import type { Extent } from './schema.ts'
 import type { Session } from './session.ts'
@@ -29,7 +29,7 @@ interface Piece {
 }
 
 /**
- * Sums of 64-bit hashes per column, each value tied to its row by the row's key; NULL adds nothing. Sums of pieces add up,
+ * 64-bit hashes per column, folded, each value tied to its row by the row's key; NULL adds nothing. Those of pieces add up,
  * so that sessions share the work, and a column stays comparable after others came or went.
  */
 export async function fingerprint(
@@ -139,11 +139,14 @@ async function addPiece(
   const shape = schema.tables[piece.table]
   if (found === undefined || shape === undefined) return
   const hash = formulaOf(session.flavour).hashes(shape, piece.short)
-  const parts = ['COUNT(*) AS n', ...piece.columns.map((c, i) => `SUM(${hash(c)}) AS c${i}`)]
+  const xor = isFoldedByXor(shape)
+  const fold = xor ? 'BIT_XOR' : 'SUM'
+  const parts = ['COUNT(*) AS n', ...piece.columns.map((c, i) => `${fold}(${hash(c)}) AS c${i}`)]
   const where = piece.rows === null ? '' : ` WHERE ${piece.rows}`
   const [row] = await session.query(`SELECT ${parts.join(', ')} FROM ${tableSql(piece.table, database)}${where}`)
   if (piece.counts) found.rows += Number(row?.['n'] ?? 0)
   piece.columns.forEach((c, i) => {
-    found.sums.set(c, (found.sums.get(c) ?? 0n) + BigInt(text(row?.[`c${i}`]) || 0))
+    const [before, more] = [found.sums.get(c) ?? 0n, BigInt(text(row?.[`c${i}`]) || 0)]
+    found.sums.set(c, xor ? before ^ more : before + more)
   })
 }

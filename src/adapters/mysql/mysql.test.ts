@@ -49,14 +49,7 @@ describe.skipIf(why !== null)(`C11, C13: mysql${why === null ? '' : ` (skipped: 
     const database = `shop${++made}`
     await server.sql(`CREATE DATABASE ${database} CHARACTER SET utf8mb4`, `USE ${database}`, ...GOOD)
     const migrations = { down: [join(dir, 'down')] }
-    const settings = {
-      socket: server.socket,
-      user: 'app',
-      password: 'a word',
-      database,
-      migrations,
-      carryForward: 'off',
-    }
+    const settings = { socket: server.socket, user: 'app', password: 'a word', database, migrations }
     const ctx = { environment: 'test', component: 'db', baseDir: dir, stateDir: join(dir, 'state'), backups, vault }
     return { database, open: () => mysql.open(mysql.config.parse(settings), ctx) }
   }

@@ -48,6 +48,7 @@ export const moduleAnswer = z
   }))
 
 const moduleVersion = z.object({ Key: z.string(), ModuleKey: z.string(), GeneralHash: z.string().optional() })
+
 export { moduleVersion as moduleVersionAnswer }
 
 export const applicationVersion = z.object({

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { systemClock } from '../../core/clock.ts'
+import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { link, solutionStatus } from './answers.ts'
 import { strange } from './errors.ts'

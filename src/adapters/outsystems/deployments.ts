@@ -1,17 +1,17 @@
+import type { HttpAnswer } from '../../exec/http.ts'
+import { parsed } from '../../exec/pointer.ts'
 import {
   type DeploymentAnswer,
+  type Details,
   deployment,
   deploymentKey,
   details,
-  type Details,
-  status,
   type StatusAnswer,
+  status,
 } from './answers.ts'
 import type { LifeTime } from './client.ts'
 import { strange } from './errors.ts'
 import { several } from './several.ts'
-import { parsed } from '../../exec/pointer.ts'
-import type { HttpAnswer } from '../../exec/http.ts'
 
 const ALIVE = new Set(['running', 'needs_user_intervention', 'aborting'])
 const DAY_MS = 86_400_000

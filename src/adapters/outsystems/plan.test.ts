@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parse } from 'yaml'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { Deployment } from '../../../test/support/lifetime/deployments.ts'
 import { LifeTime } from '../../../test/support/lifetime/server.ts'

@@ -1,8 +1,8 @@
 import type { Finding, Readiness } from '../../core/contract.ts'
-import { findingOf } from './ahead.ts'
-import { notThere, running } from './running.ts'
 import { reveal } from '../../core/secret.ts'
 import { parsed } from '../../exec/pointer.ts'
+import { findingOf } from './ahead.ts'
+import { notThere, running } from './running.ts'
 import type { Site } from './site.ts'
 
 const DAY_MS = 86_400_000

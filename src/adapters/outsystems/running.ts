@@ -1,9 +1,9 @@
 import { BackoutError } from '../../core/errors.ts'
 import {
-  application,
   type ApplicationAnswer,
-  applicationVersion,
   type ApplicationVersion,
+  application,
+  applicationVersion,
   moduleAnswer,
   moduleVersionAnswer,
 } from './answers.ts'

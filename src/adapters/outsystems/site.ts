@@ -1,6 +1,6 @@
 import type { OpenContext } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { environment, type EnvironmentAnswer } from './answers.ts'
+import { type EnvironmentAnswer, environment } from './answers.ts'
 import { LifeTime } from './client.ts'
 import type { Config } from './config.ts'
 import { Deployments } from './deployments.ts'

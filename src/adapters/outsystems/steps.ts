@@ -1,7 +1,7 @@
 import type { Step } from '../../core/contract.ts'
 import type { Json } from '../../core/json.ts'
-import type { Config } from './config.ts'
 import type { Difference } from './compare.ts'
+import type { Config } from './config.ts'
 import type { Application, Flight, SolutionPackage } from './pin.ts'
 import { shown } from './running.ts'
 

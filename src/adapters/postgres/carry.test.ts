@@ -9,7 +9,7 @@ import { dumpOf, listedIn, orphans, type Played, played, type Story } from './te
 import { job } from './test/support.ts'
 
 const missing = noPostgres()
-const RUNS = Number(process.env['BACKOUT_RANDOM_POSTGRES'] ?? 8)
+const RUNS = Number(process.env['BACKOUT_RANDOM_POSTGRES'] ?? 6)
 let server: PostgresServer
 
 beforeAll(async () => {
@@ -75,11 +75,11 @@ describe.skipIf(missing !== null)(
       const outcome = await applyCarry(merge.source, NOTHING_SAID, job)
       expect(outcome.proof.problems).toEqual([])
       const listed = await listedIn(merge.source, outcome)
-      expect(listed.map(l => `${l.table} ${Object.values(l.key).join()} ${l.kind}`).sort()).toEqual([
-        'customer 302 type',
-        'orders 302 type',
-        'orders 8 rewritten',
-      ])
+      const rewritten = Array.from({ length: 50 }, (_, i) => i + 1).filter(id => id !== 8)
+      const ambiguous = rewritten.map(id => `orders ${id} ambiguous`)
+      expect(listed.map(l => `${l.table} ${Object.values(l.key).join()} ${l.kind}`).sort()).toEqual(
+        ['customer 302 type', ...ambiguous, 'orders 302 type', 'orders 8 rewritten'].sort(),
+      )
       const all = (sql: string) => server.sql(sql, merge.ours)
       expect(await all(`SELECT id::int, mail, feeling, best FROM customer WHERE id > 300`)).toEqual([
         { id: 301, mail: 'new1', feeling: 'sad', best: 301 },
@@ -109,7 +109,7 @@ describe.skipIf(missing !== null)(
       const check = async (random: RandomStory) => {
         const merge = await played(server, translated(random))
         try {
-          await holds(merge, random.told)
+          await holds(merge)
         } finally {
           await merge.dispose()
         }
@@ -119,8 +119,8 @@ describe.skipIf(missing !== null)(
   },
 )
 
-async function holds({ source, ours, names, renames }: Played, told: boolean): Promise<void> {
-  const [base, migrated, theirs] = names
+async function holds({ source, ours, names, renames }: Played): Promise<void> {
+  const [base, , theirs] = names
   const before = await dumpOf(server, ours)
   const plan = await planCarry(source, NOTHING_SAID, job)
   expect(await dumpOf(server, ours, true)).toEqual(before)
@@ -128,7 +128,7 @@ async function holds({ source, ours, names, renames }: Played, told: boolean): P
   expect(outcome.proof.problems).toEqual([])
   const world = {
     base: await dumpOf(server, base),
-    migrated: told ? await dumpOf(server, migrated) : null,
+    own: null,
     theirs: await dumpOf(server, theirs),
     before,
     after: await dumpOf(server, ours),
@@ -145,9 +145,11 @@ async function holds({ source, ours, names, renames }: Played, told: boolean): P
 }
 
 /** The stories are written for SQLite: in PostgreSQL's words. Whatever is refused then was never committed. */
-function translated({ base, rows, release, writes, after, told }: RandomStory): Story {
+function translated({ base, rows, early, release, meanwhile, writes, after, told }: RandomStory): Story {
   const say = (sql: string) =>
     sql
+      // Where most of the stories' values get in.
+      .replaceAll(/\bc1 (INTEGER|REAL|BLOB|NUMERIC|)(?= )/g, 'c1 text')
       .replaceAll(/\bBLOB\b/g, 'bytea')
       .replaceAll('VARCHAR(9) COLLATE NOCASE', 'varchar(9) COLLATE "C"')
       .replaceAll(/\b(c\d) {2}/g, '$1 timestamptz ')
@@ -158,6 +160,8 @@ function translated({ base, rows, release, writes, after, told }: RandomStory): 
   return {
     base: [...base, ...rows].map(say),
     release: release.map(change => ({ ...change, sql: say(change.sql) })),
+    early: early.map(say),
+    meanwhile: meanwhile.map(say),
     writes: writes.map(say),
     after: after.map(say),
     told,

@@ -20,8 +20,7 @@ describe.skipIf(missing !== null)(`on a real server${missing === null ? '' : ` (
     make: async () => {
       const [shop, other] = [await makeShop(server), await makeShop(server)]
       return {
-        // What is carried forward makes another database of it.
-        open: () => shop.open({ carryForward: 'off' }),
+        open: () => shop.open(),
         openOther: () => other.open(),
         upgrade: () => shop.upgrade(),
         serves: async () => {

@@ -1,4 +1,4 @@
-import { truncate } from 'node:fs/promises'
+import { mkdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Compared, Target } from '../../core/contract.ts'
@@ -112,9 +112,9 @@ describe('C14: what the migrations left is kept before users write', () => {
   })
   afterEach(() => shop.dispose())
 
-  const kept = async (upgrade: string, settings = {}) => {
+  const kept = async (upgrade: string, settings = {}, usersAway = false) => {
     const target = await shop.open(settings)
-    return (await target.migrated?.({ ...shop.act(), release: 'v2', upgrade })) ?? null
+    return (await target.migrated?.({ ...shop.act(), release: 'v2', upgrade, usersAway })) ?? null
   }
 
   it('as a backup that is found by its upgrade, made once, and no way back', async () => {
@@ -137,6 +137,36 @@ describe('C14: what the migrations left is kept before users write', () => {
     await kept(upgrade)
     const found = await migratedBackup('sqlite', shop.ctx.backups, 'db', upgrade)
     expect(found === null ? null : factsIn(found, 'sqlite')?.level.applied.at(-1)).toBe('004_more')
+  })
+
+  it('with the tables that the migrations left alone, by their files, or the word that users were away', async () => {
+    const fresh = await makeShop()
+    try {
+      await mkdir(join(fresh.dir, 'up'))
+      const up = { '002_discount': 'ALTER TABLE orders ADD discount', '003_coupons': 'UPDATE orders SET note = NULL' }
+      for (const [name, sql] of Object.entries(up)) await writeFile(join(fresh.dir, 'up', `${name}.sql`), sql)
+      const target = await fresh.open({ migrations: { upScripts: 'up/{name}.sql' } })
+      const captured = await target.capture(await target.observe(signal), {
+        ...fresh.act(),
+        purpose: 'release',
+        release: 'v1',
+      })
+      fresh.upgrade()
+      const told = async (upgrade: string, usersAway: boolean) => {
+        const made = await target.migrated?.({ ...fresh.act(), release: 'v2', upgrade, usersAway })
+        return made == null ? null : factsIn(made, 'sqlite')
+      }
+      const read = await told('x', false)
+      expect(read?.touched?.since).toBe(captured.backup)
+      expect(read?.touched?.tables).toContain('orders')
+      expect(read?.touched?.tables).not.toContain('tags')
+      const away = await told('y', true)
+      expect([away?.ownWorkSince, away?.touched]).toEqual([captured.backup, undefined])
+      await rm(join(fresh.dir, 'up', '003_coupons.sql'))
+      expect((await told('z', false))?.touched).toBeUndefined()
+    } finally {
+      await fresh.dispose()
+    }
   })
 
   it('not while a migration is under way, nor where nothing is carried forward', async () => {

@@ -7,7 +7,7 @@ import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { all, quoted, sqliteCode } from './database.ts'
 
-export const METHOD = 'sqlite-1'
+export const METHOD = 'sqlite-2'
 const TOO_BIG = 18
 const FIRST_CHUNK = 256
 const MOST_ROWS = 8192
@@ -95,10 +95,10 @@ export function hasRowId(shape: TableShape): boolean {
   return !shape.constraints.includes('without rowid')
 }
 
-/** A value as bytes that tell its type too. quote() cuts a text at a NUL character, so that such ones go as hex. */
+/** A value as bytes that tell its type too. A text with its length: quote() would look at each character, and end at a NUL. */
 function exact(column: string): string {
   const c = quoted(column)
-  return `CASE WHEN typeof(${c}) = 'text' AND instr(CAST(${c} AS BLOB), x'00') > 0 THEN 'T' || hex(${c}) ELSE quote(${c}) END`
+  return `CASE typeof(${c}) WHEN 'text' THEN octet_length(${c}) || 'T' || ${c} WHEN 'integer' THEN ${c} WHEN 'null' THEN 'N' ELSE quote(${c}) END`
 }
 
 interface Chunk {

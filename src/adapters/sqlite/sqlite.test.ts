@@ -11,8 +11,7 @@ for (const journal of ['wal', 'delete']) {
       const shop = await makeShop(journal)
       const other = await makeShop(journal)
       return {
-        // What is carried forward makes another database of it: see carry-step.test.ts.
-        open: () => shop.open({ carryForward: 'off' }),
+        open: () => shop.open(),
         openOther: () => other.open(),
         upgrade: async () => shop.upgrade(),
         serves: async () => {

@@ -2,6 +2,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
 import type { Capture } from '../../ledger/releases.ts'
+import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes, table } from '../text.ts'
@@ -20,12 +21,13 @@ export function capture(globals: Globals, options: { knownGood: boolean }, relea
 export async function captureRelease(session: Session, release: string): Promise<Capture> {
   const { environment, targets, out } = session
   refuseBad(await environment.ledger.releases.find(release))
+  const engine = await environment.engine({ worker: false })
+  await refuseHalfway(engine, session)
   const made = await captureAll(environment, targets, {
     release,
     purpose: 'release',
     signal: new AbortController().signal,
   })
-  const engine = await environment.engine({ worker: false })
   const { id, by, components } = made
   await engine.record(
     'captured',

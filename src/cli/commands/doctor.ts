@@ -9,6 +9,7 @@ import { readyChecks } from '../doctor/ready.ts'
 import { releaseChecks } from '../doctor/releases.ts'
 import { runChecks } from '../doctor/runs.ts'
 import { settingsChecks } from '../doctor/settings.ts'
+import { storageChecks } from '../doctor/storage.ts'
 import { count, nextOf, show } from '../doctor/show.ts'
 import { openOut } from '../out.ts'
 import type { Globals } from '../program.ts'
@@ -80,8 +81,9 @@ async function openedChecks(environment: Environment): Promise<Check[]> {
   )
   const ready = await readyChecks(config, targets, components, signal)
   const releases = await guarded('releases', () => releaseChecks(environment, targets))
+  const storage = await guarded('home', () => storageChecks(environment))
   const probes = await guarded('probes', () => probeChecks(environment))
-  return [...keys, ...components, ...ready, ...releases, ...probes, ...runs]
+  return [...keys, ...storage, ...components, ...ready, ...releases, ...probes, ...runs]
 }
 
 /** A plan finds some things again that were found before: the graver of both is told. */

@@ -52,7 +52,7 @@ export function show(globals: Globals, _options: unknown, name = ''): Promise<nu
 async function backupLine(backups: Session['environment']['ledger']['backups'], id: string): Promise<string> {
   const backup = await backups.get(id).catch((error: unknown) => (isAltered(error) ? 'ALTERED' : 'GONE'))
   if (typeof backup === 'string') return `backup ${id}: ${backup}`
-  const wrong = await backups.check(id)
+  const wrong = await backups.look(id)
   const proof = backup.proof === null ? 'unproven' : backup.proof.ok ? `proven ${backup.proof.at}` : 'its proof failed'
   return `backup ${id}: ${bytes(backup.bytes)}, ${wrong.length > 0 ? `ALTERED (${wrong.join('; ')})` : `intact, ${proof}`}`
 }

@@ -7,11 +7,11 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
-import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend } from '../attend.ts'
 import { detach, follow, isWatchedFromAfar } from '../detach.ts'
+import { openRuns, ownerOf, refuseHalfway, runOpen, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { typed } from '../prompt.ts'
 import { findRun, type Session, withSession } from '../session.ts'
@@ -80,7 +80,7 @@ async function go(session: Session, made: Plan, options: Options): Promise<numbe
   if (options.dryRun) return isEmpty(made) ? EXIT.ok : dryRun(session, made)
   // Before anybody is told that there is nothing to do, or asked to confirm what could not be begun.
   const engine = await session.environment.engine({ worker: true })
-  for (const open of await openRuns(engine, session)) if (!(await watching(engine, open))) throw runOpen(session, open)
+  await refuseHalfway(engine, session)
   if (isEmpty(made)) return EXIT.ok
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
@@ -145,33 +145,6 @@ export async function refuseOpen(engine: Engine, session: Session): Promise<stri
     else await supersede(engine, session, run)
   }
   return over
-}
-
-async function openRuns(engine: Engine, { environment }: Session): Promise<RunInfo[]> {
-  return (await engine.list({ exclusive: environment.config.environment })).filter(r => !ENDED.has(r.state))
-}
-
-function ownerOf({ environment }: Session): ReturnType<typeof lockOwner> {
-  return lockOwner(`${environment.home}/locks`, environment.config.environment)
-}
-
-function runOpen(session: Session, run: RunInfo): BackoutError {
-  const pid = ownerOf(session)?.pid
-  const alive = pid === undefined ? 'no process is at work on it' : `process ${pid} is at work on it`
-  return new BackoutError({
-    code: 'run_open',
-    what: `Run ${run.id} of ${run.exclusive} has not ended: ${run.state}; ${alive}`,
-    next: pid === undefined ? 'backout resume; or backout abort' : 'backout status; or backout abort',
-    exit: 'busy',
-  })
-}
-
-async function watching(engine: Engine, run: RunInfo): Promise<boolean> {
-  let phase = ''
-  for await (const event of engine.events(run.id)) {
-    if (event.type === 'phase-begun') phase = (event.data as { phase: string }).phase
-  }
-  return phase === 'watch' && run.state === 'running'
 }
 
 async function supersede(engine: Engine, session: Session, run: RunInfo): Promise<void> {

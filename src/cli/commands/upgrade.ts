@@ -52,12 +52,12 @@ function sameRelease(to: string): BackoutError {
 }
 
 /** Right after migrating, before traffic: what the migration itself changed is told apart from what users write later. */
-export function migrated(globals: Globals, _options: unknown, to = ''): Promise<number> {
+export function migrated(globals: Globals, { usersAway = false }: { usersAway?: boolean }, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const open = await openUpgrade(session, to)
-    await keepMigrated(session, open)
+    await keepMigrated(session, open, usersAway)
     const upgrade = { ...open, migratedAt: iso(session.environment.clock.now()) }
-    await keep(session, upgrade, 'upgrade-migrated')
+    await keep(session, upgrade, 'upgrade-migrated', { usersAway })
     session.out.data(upgrade)
     session.out.line(`Noted: the migrations to ${to} are done.`)
     return EXIT.ok
@@ -65,11 +65,16 @@ export function migrated(globals: Globals, _options: unknown, to = ''): Promise<
 }
 
 /** Databases are backed up as their migrations left them, before the first user writes. */
-async function keepMigrated({ environment, targets, out }: Session, { id, to }: Upgrade): Promise<void> {
+async function keepMigrated(
+  { environment, targets, out }: Session,
+  { id, to }: Upgrade,
+  usersAway: boolean,
+): Promise<void> {
   const { backups, vault } = environment.ledger
   for (const component of Object.keys(environment.config.components)) {
     const target = await targets.get(component)
-    const act = { release: to, upgrade: id, backups, vault, signal: new AbortController().signal, progress: () => {} }
+    const signal = new AbortController().signal
+    const act = { release: to, upgrade: id, usersAway, backups, vault, signal, progress: () => {} }
     const backup = await target.migrated?.(act)
     if (backup != null) out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
   }
@@ -100,9 +105,9 @@ async function openUpgrade({ environment }: Session, to: string): Promise<Upgrad
   })
 }
 
-async function keep({ environment }: Session, upgrade: Upgrade, type: string): Promise<void> {
+async function keep({ environment }: Session, upgrade: Upgrade, type: string, more: object = {}): Promise<void> {
   await environment.ledger.releases.keepUpgrade(upgrade)
-  await (await environment.engine({ worker: false })).record(type, toJson(upgrade))
+  await (await environment.engine({ worker: false })).record(type, toJson({ ...upgrade, ...more }))
 }
 
 /** Answers the gate that did not hold; null where all did, or none is asked. */

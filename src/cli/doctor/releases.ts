@@ -95,7 +95,7 @@ async function backupChecks({ ledger }: Environment, captures: readonly Capture[
         const what = `the backup ${id} of ${release} is not there: ${backup}`
         return say('problem', 'backup_missing', what, remedy)
       }
-      const wrong = await ledger.backups.check(id)
+      const wrong = await ledger.backups.look(id)
       const { component } = backup
       if (wrong.length > 0) {
         const what = `the backup ${id} of ${release} is not as it was made: ${wrong.slice(0, 3).join('; ')}`

@@ -5,6 +5,7 @@ import { files } from './files.ts'
 import { type Candidate, COMMENTED, type Finds, join, nameFrom, type Seen } from './found.ts'
 import { workloads } from './kubernetes.ts'
 import { others } from './others.ts'
+import { projects } from './projects.ts'
 import { type Machine, openSite, type Site } from './site.ts'
 import { traffic } from './traffic.ts'
 import { tryOut } from './trial.ts'
@@ -25,8 +26,11 @@ export async function survey(dir: string, machine?: Machine): Promise<Survey> {
   const sqlite = data.candidates.some(c => c.adapter === 'sqlite')
   const front = await tried(site, await traffic(site))
   const served = app.candidates.some(c => c.held === null && c.settings['service'] !== undefined)
-  const rest = join([await otherDatabases(site, KINDS, sqlite), await others(site, served ? [] : units, KINDS)])
-  const all = join([data, app, front, rest])
+  const running = await runningProjects(site)
+  const taken = running.candidates.map(c => c.what)
+  const left = await others(site, served ? [] : units, KINDS, taken)
+  const rest = join([await otherDatabases(site, KINDS, sqlite), left])
+  const all = join([data, app, running, front, rest])
   return { ...all, seen: [...gitSeen(site), ...all.seen], site, environment: nameOf(site) }
 }
 
@@ -41,10 +45,21 @@ async function tried(site: Site, finds: Finds): Promise<Finds> {
   return { ...finds, candidates, seen: [...seen, ...finds.seen] }
 }
 
+/** Projects of Compose that run here; of others nobody knows where they do, and they are told as a comment. */
+async function runningProjects(site: Site): Promise<Finds> {
+  const { candidates } = await tried(site, await projects(site))
+  const live = candidates.filter(c => c.held === null)
+  return { candidates: live, seen: live.map(c => ({ what: c.what, then: `component ${c.id}` })), paragraphs: [] }
+}
+
 async function whyHeld(site: Site, candidate: Candidate): Promise<string | null> {
   if (!KINDS.includes(candidate.adapter)) return `there is no adapter ${candidate.adapter}`
   const observed = await tryOut(candidate, site.dir)
   if (typeof observed === 'string') return observed.split('\n')[0] ?? observed
+  if (candidate.adapter === 'compose') {
+    const { services } = observed.state as { services: object }
+    return Object.keys(services).length === 0 ? 'no container of it is here' : null
+  }
   if (candidate.adapter === 'kubernetes') {
     const { objects } = observed.state as { objects: Record<string, unknown> }
     const gone = Object.keys(objects).filter(id => objects[id] === null)

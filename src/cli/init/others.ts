@@ -1,13 +1,18 @@
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { mentions, type Unit } from './app.ts'
 import { COMMENTED, type Finds, join as joined, NOTHING_FOUND, type Paragraph } from './found.ts'
 import { type Kubernetes, kubernetesHere } from './kubernetes.ts'
 import { isAside, readSmall, readYaml, type Site } from './site.ts'
 
 /** What is taken back by no adapter of this Backout, or by none on its own: said plainly, so that nobody relies on it. */
-export async function others(site: Site, units: readonly Unit[], kinds: readonly string[]): Promise<Finds> {
-  return joined([await compose(site, kinds), await kubernetes(site, kinds), systemd(units), await nginx(site)])
+export async function others(
+  site: Site,
+  units: readonly Unit[],
+  kinds: readonly string[],
+  taken: readonly string[],
+): Promise<Finds> {
+  return joined([await compose(site, kinds, taken), await kubernetes(site, kinds), systemd(units), await nginx(site)])
 }
 
 function told(what: string, paragraph: Paragraph): Finds {
@@ -26,8 +31,10 @@ interface Compose {
   services?: Record<string, { image?: string } | null> | null
 }
 
-async function compose(site: Site, kinds: readonly string[]): Promise<Finds> {
-  const paths = site.files.filter(path => /(^|\/)(docker-)?compose[^/]*\.ya?ml$/.test(path) && !isAside(path))
+async function compose(site: Site, kinds: readonly string[], taken: readonly string[]): Promise<Finds> {
+  const folders = new Set(taken.map(what => dirname(what.replace(/^Docker Compose: /, ''))))
+  const all = site.files.filter(path => /(^|\/)(docker-)?compose[^/]*\.ya?ml$/.test(path) && !isAside(path))
+  const paths = all.filter(path => !folders.has(dirname(path)))
   if (paths.length === 0) return NOTHING_FOUND
   const services: string[] = []
   for (const path of paths) {

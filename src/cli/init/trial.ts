@@ -48,6 +48,7 @@ const noBackups: BackupStore = {
   get: refuse,
   list: async () => [],
   check: refuse,
+  look: refuse,
   recordProof: refuse,
 }
 

@@ -11,6 +11,7 @@ const SETTLE: Readonly<Record<Kind, string>> = {
   'row-missing': 'ours, theirs (the whole row comes)',
   changed: 'ours, theirs',
   rewritten: 'ours, theirs (if the value means the same in the old schema)',
+  ambiguous: 'ours (it was the migration), theirs (a user wrote it, and it means the same in the old schema)',
   unique: 'ours, or another value in a file of decisions',
   'foreign-key': 'ours, or another value in a file of decisions, or settle what it refers to',
   check: 'ours, or another value in a file of decisions',

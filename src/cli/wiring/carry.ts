@@ -49,6 +49,18 @@ async function lastRestore(session: Session): Promise<RunInfo> {
   })
 }
 
+/** Of each component the newest run that restored it, and the backup that it took. */
+export async function lastRestores(session: Session): Promise<{ run: RunInfo; component: string; base: string }[]> {
+  const engine = await session.environment.engine({ worker: false })
+  const runs = await engine.list({ exclusive: session.environment.config.environment })
+  const out = new Map<string, { run: RunInfo; component: string; base: string }>()
+  for (const run of runs) {
+    for (const [component, base] of restoresIn(await plansIn(session, run)))
+      out.set(component, { run, component, base })
+  }
+  return [...out.values()]
+}
+
 async function plansIn(session: Session, run: RunInfo): Promise<Plan[]> {
   const engine = await session.environment.engine({ worker: false })
   const events: Event[] = []

@@ -37,6 +37,13 @@ export function outsideOf(environment: string): string {
   return `-${environment}`
 }
 
+/** Its client is loaded where it is named. */
+async function storageOf({ backups: { s3, keepLocal } }: Config, clock: Clock) {
+  if (s3 === undefined) return null
+  const { S3Files } = await import('../../ledger/s3.ts')
+  return { remote: new S3Files(s3, clock), keepLocal }
+}
+
 export async function openEnvironment(configFile: string, clock: Clock = systemClock): Promise<Environment> {
   const config = await loadConfig(configFile, catalogue)
   await resolveSecrets(config.secrets, config.baseDir, line =>
@@ -44,7 +51,7 @@ export async function openEnvironment(configFile: string, clock: Clock = systemC
   )
   const home = homeOf(config)
   const keys = await openKeys(home, config.keys)
-  const ledger = openLedger(home, config.environment, keys, clock)
+  const ledger = openLedger(home, config.environment, keys, clock, await storageOf(config, clock))
   let engine: Runtime | null = null
   return {
     config,

@@ -1,5 +1,5 @@
 import { conflict, mark, type Whole, wholeRow } from './checks.ts'
-import { writeLedger } from './ledger.ts'
+import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'
 
@@ -53,7 +53,7 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
   if (expected === 0) return 0
   const error = await ground.merger.savepoint(async () => write(ground, piece, part, columns, expected))
   if (error === null) {
-    await writeLedger(ground, piece, hash, `${ready(part)} AND (w.cell = 0 OR w.take <> ${TAKE.none})`)
+    await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
     await mark(ground, piece, { done: 1, applied: 1 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`)
     return expected
   }

@@ -73,7 +73,8 @@ function rewritten(ground: Ground, piece: Piece, cell: Cell): string | null {
 
 /**
  * One letter for one cell: `.` as it was, `d` done already, `w` to be written, `m` does not fit the old type, `r` rewritten
- * by the migration and then changed, `c` changed in ours too, `n` NULL where ours takes none.
+ * by the migration and then changed, `c` changed in ours too, `n` NULL where ours takes none, `a` ambiguous, `x` ambiguous
+ * and nothing that ours takes. A person's word makes `t` of it (theirs is written over what ours has) or `o` (ours stays).
  */
 function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string {
   const { dialect } = ground
@@ -82,9 +83,12 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
   const equal = `NOT ${dialect.differs(cell.ours, cell.value)}`
   const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
   const anew = rewritten(ground, piece, cell)
+  const misfit = `NOT (${fits})${cell.column.required ? ` OR ${cell.value} IS NULL` : ''}`
+  const before = anew === null ? '' : `WHEN NOT ${anew} THEN '.' WHEN ${misfit} THEN 'x' WHEN ${equal} THEN 'd'`
+  const kept = anew === null || ground.ownWork ? `'.'` : `CASE ${before} ELSE 'a' END`
   const asWhole = `CASE WHEN NOT (${fits}) THEN 'm' WHEN ${there} AND ${equal} THEN 'd' ${noNull} WHEN ${there} THEN 'c' ELSE 'w' END`
   return `CASE WHEN NOT (${there}) OR ${whole} THEN ${asWhole} ELSE CASE
-    WHEN NOT ${edited(ground, piece, cell)} THEN '.'
+    WHEN NOT ${edited(ground, piece, cell)} THEN ${kept}
     WHEN (${fits}) AND ${equal} THEN 'd'
     WHEN NOT (${fits}) THEN 'm'
     ${anew === null ? '' : `WHEN ${anew} THEN 'r'`}
@@ -111,15 +115,16 @@ function changes(ground: Ground, piece: Piece): string {
   const added = m ? `(${mk} IS NULL OR ${b} IS NULL)` : `${b} IS NULL`
   const whole = added
   const notBase = cells.map(cell => unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType))
-  const changed = cells.map(cell => edited(ground, piece, cell)).join(' OR ')
-  const dirty = m
-    ? `(${b} IS NULL OR ${notBase.join(' OR ')}) AND (${added} OR ${changed})`
-    : `(${added} OR ${notBase.join(' OR ')})`
+  const changed = cells.map((cell, i) => `(${notBase[i]} AND ${edited(ground, piece, cell)})`).join(' OR ')
+  // Where nobody changed it after the migration, all that differs from base is ambiguous.
+  const theirOwn = m ? `(${added} OR ${changed})` : '1 = 1'
+  const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
+  const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const keys = piece.keyOf('t', 'theirs').map((k, i) => `${k} AS k${i}`)
   const mask = joined(cells.map(cell => letter(ground, piece, cell, whole)))
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
-    CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask
+    CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
     FROM ${piece.image('theirs')} AS t LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
     LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${dirty}`
 }
@@ -137,13 +142,14 @@ function deletes(ground: Ground, piece: Piece): string {
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
     `${piece.image(image)} AS ${alias} ON ${piece.same(piece.keyOf(alias, image), base)}`
+  const gone = m && !ground.ownWork ? `WHEN ${piece.keyOf('m', 'migrated')[0]} IS NULL THEN 'a' ` : ''
   const letters = cellsOf(ground, piece).map(
-    cell => `CASE WHEN ${ground.dialect.differs(cell.ours, cell.base)} THEN 'c' ELSE '.' END`,
+    cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
   return `SELECT ${base.map((k, i) => `${k} AS k${i}`).join(', ')}, ${DELETE} AS act,
-    CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(letters)} END AS mask
-    FROM ${piece.image('base')} AS b LEFT JOIN ${join('t', 'theirs')} ${m ? `JOIN ${join('m', 'migrated')}` : ''}
+    CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(letters)} END AS mask, 1 AS sure
+    FROM ${piece.image('base')} AS b LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
     LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
@@ -152,13 +158,17 @@ const has = (letter: string) => `mask LIKE '%${letter}%'`
 /** Of the cells of a row that is in ours, the first kind that stops one. */
 const CELL = `CASE WHEN act <> ${UPDATE} OR op = 0 THEN 0 WHEN ${has('m')} THEN ${codeOf('type')}
   WHEN ${has('r')} THEN ${codeOf('rewritten')} WHEN ${has('c')} THEN ${codeOf('changed')}
-  WHEN ${has('n')} THEN ${codeOf('not-null')} ELSE 0 END`
+  WHEN ${has('n')} THEN ${codeOf('not-null')} WHEN ${has('a')} OR ${has('x')} THEN ${codeOf('ambiguous')} ELSE 0 END`
 
 function kindSql({ table }: Piece, mode: Mode): string {
-  const partly = mode === 'row' ? '1 = 1' : `NOT ${has('w')}`
+  // What may be the migration's own work keeps no row back.
+  const both = ['m', 'r', 'c', 'n'].map(has).join(' OR ')
+  const partly = mode === 'row' ? `${both} OR NOT ${has('w')}` : `NOT ${has('w')}`
   const needed = table.needed.length > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${codeOf('column-gone')}` : ''
   return `CASE WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
+    WHEN act = ${UPDATE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
+    WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}
     WHEN act = ${DELETE} AND ${has('c')} THEN ${codeOf('changed')}
     WHEN act = ${INSERT} AND ${has('m')} THEN ${codeOf('type')}
     WHEN act = ${INSERT} AND ${has('n')} THEN ${codeOf('not-null')} ${needed}
@@ -166,13 +176,14 @@ function kindSql({ table }: Piece, mode: Mode): string {
 }
 
 function doneSql(): string {
-  const left = ['w', 'c', 'm', 'r', 'n'].map(has).join(' OR ')
+  const left = ['w', 'c', 'm', 'r', 'n', 'a', 'x'].map(has).join(' OR ')
   return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND NOT (${left}) THEN 1 ELSE 0 END`
 }
 
 /**
  * A table without a key: equal rows are counted on every side. Of a row that theirs has more or less often than before,
- * ours is to have as many more or less (`target`); it has `here` now.
+ * ours is to have as many more or less (`target`); it has `here` now. Nothing tells a row that was rewritten: one whose
+ * number changed while migrating is ambiguous.
  */
 function countedSelect(ground: Ground, piece: Piece): string {
   const { dialect } = ground
@@ -220,14 +231,16 @@ function countedSelect(ground: Ground, piece: Piece): string {
   const counted = `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
     sum(c0) AS theirs, sum(c1) AS base, sum(c2) AS migrated, sum(c3) AS here, max(misfit) AS misfit
     FROM (${sides.join(' UNION ALL ')}) AS every GROUP BY ${dialect.key(texts)}`
-  const before = m ? 'migrated' : 'base'
+  const before = m && ground.ownWork ? 'migrated' : 'base'
   const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
   const target = `base + theirs - ${before}`
   const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
-  const kind = `CASE WHEN here = ${target} THEN 0 WHEN here <> base THEN ${codeOf('changed')} WHEN ${target} < 0 THEN ${codeOf('row-missing')}
-    WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
+  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
+  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
+  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
+    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
     WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
   return `SELECT row_number() OVER (ORDER BY id) AS n, id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
-    '' AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
+    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
     FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
 }

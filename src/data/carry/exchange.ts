@@ -1,9 +1,9 @@
 import { Moved, thrown } from './batches.ts'
 import { mark } from './checks.ts'
-import { writeLedger } from './ledger.ts'
+import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
-import { TAKE, UPDATE } from './words.ts'
+import { UPDATE } from './words.ts'
 
 /**
  * Rows that wait for each other's unique values (two that changed places) leave ours together and come back as they are to
@@ -36,7 +36,7 @@ export async function exchange(laid: Laid, piece: Piece): Promise<number> {
     })
     if (refused !== null) throw merger.refusal(refused) === null ? thrown(refused) : new Stuck()
     if (came !== gone) throw new Moved(`${piece.table.ours}: ${gone} rows left and ${came} came back`)
-    await writeLedger(ground, piece, plan.hash, `${waiting} AND (w.cell = 0 OR w.take <> ${TAKE.none})`)
+    await writeLedger(ground, piece, plan.hash, `${waiting} AND ${CARRIED_WHOLE}`)
     await mark(
       ground,
       piece,

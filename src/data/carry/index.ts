@@ -85,5 +85,11 @@ async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> 
 }
 
 function groundOf(source: CarrySource, merger: Merger): Ground {
-  return { dialect: source.dialect, merger, run: source.run, migrated: source.images.migrated !== null }
+  return {
+    dialect: source.dialect,
+    merger,
+    run: source.run,
+    migrated: source.images.migrated !== null,
+    ownWork: source.ownWork,
+  }
 }

@@ -1,7 +1,11 @@
 import { type Ground, literal, type Piece } from './piece.ts'
+import { TAKE } from './words.ts'
 
 /** The table in ours that says what was carried: whoever resumes does nothing twice. */
 export const LEDGER = 'backout_carried'
+
+/** Rows of which nothing is left that waits for a word; of others it is still to be told what waits. */
+export const CARRIED_WHOLE = `(w.cell = 0 OR w.take <> ${TAKE.none})`
 
 export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
   const columns = [

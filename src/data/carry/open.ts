@@ -1,8 +1,10 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backup } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { idemOf } from '../../core/executor/attempt.ts'
 import type { Beside, Image, Images, Job, Merger } from '../engine.ts'
+import { fingerprintHash } from '../fingerprint.ts'
 import { type BackupFacts, factsIn } from '../flow/facts.ts'
 import { readLive } from '../flow/level.ts'
 import { renamesOver } from '../flow/renames.ts'
@@ -13,6 +15,7 @@ import type { SchemaShape } from '../schema.ts'
 import type { Schemas } from './mapping.ts'
 import type { ReplaySource } from './replay.ts'
 import type { CarrySource } from './source.ts'
+import { readOutcome } from './state.ts'
 import type { OpenedSource } from './step.ts'
 
 /** What a database offers to those who carry its data forward. */
@@ -51,12 +54,14 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const mark = markOf({ idem: idemOf(run, `${ctx.component}/restore/swap`) })
     const base = await whole(site, baseId, job)
     const theirs = await theirsOf(site, run, mark, opened, job)
+    const told = await migratedBackup(site, run, base.backup)
     const images: Images = {
       theirs,
       base: await look(site, base.backup, `${mark}-base`, opened, job),
-      migrated: await migratedOf(site, run, base.backup, opened, job),
+      migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
+    const touched = told === null ? undefined : factsIn(told, engine.dialect.kind)?.touched
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -64,8 +69,11 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
+      touched: touched?.since === base.backup.id ? touched.tables : null,
+      ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),
+      result: async given => ({ base: base.backup.id, data: await dataOf(site, given) }),
     }
     return { ...source, [Symbol.asyncDispose]: close }
   } catch (error) {
@@ -79,6 +87,25 @@ async function replaying(site: Site, run: string, job: Job): Promise<ReplaySourc
   const { schema } = await site.engine.reading(job.signal, db => readLive(site, db))
   const { component } = site.ctx
   return { component, run, dialect: site.engine.dialect, dir: dirOf(site, run), schema, merging: g => merging(null, g) }
+}
+
+function dataOf(site: Site, { signal }: Job): Promise<string> {
+  return site.engine.reading(signal, async db => {
+    const { schema } = await readLive(site, db)
+    return fingerprintHash(await db.fingerprint(schema))
+  })
+}
+
+/** Whether a backup was restored, and what had come since was carried into it, and this is the data that came of it. */
+export async function isCarried(site: Site, base: string, data: string): Promise<boolean> {
+  if (site.settings.carryForward !== 'apply') return false
+  const folder = join(site.ctx.stateDir, 'carry')
+  for (const run of await readdir(folder).catch(() => [])) {
+    // What cannot be read is no proof.
+    const kept = await readOutcome(join(folder, run)).catch(() => null)
+    if (kept?.proof.ok === true && kept.result?.base === base && kept.result.data === data) return true
+  }
+  return false
 }
 
 function dirOf({ ctx }: Site, run: string): string {
@@ -117,13 +144,15 @@ async function theirsOf(site: Site, run: string, mark: string, opened: Opened, j
 }
 
 /** The backup that was made right after the migrations of the release that was left; null: nobody told of them. */
-async function migratedOf(site: Site, run: string, base: Backup, opened: Opened, job: Job): Promise<Image | null> {
+async function migratedBackup(site: Site, run: string, base: Backup): Promise<Backup | null> {
   const backups = await site.ctx.backups.list(site.ctx.component)
   const last = ownBackup(backups, site, run)?.createdAt ?? '~'
   const between = backups.filter(b => b.reason === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last)
-  const newest = between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1)
-  if (newest === undefined) return null
-  return look(site, (await whole(site, newest.id, job)).backup, `${run}.${newest.id}`, opened, job)
+  return between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+}
+
+async function migratedOf(site: Site, run: string, { id }: Backup, opened: Opened, job: Job): Promise<Image> {
+  return look(site, (await whole(site, id, job)).backup, `${run}.${id}`, opened, job)
 }
 
 /** The one that the run made right before it restored. */

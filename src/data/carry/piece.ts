@@ -10,6 +10,8 @@ export interface Ground {
   readonly run: string
   /** There is an image of right after migrating. */
   readonly migrated: boolean
+  /** That image has nothing that a user wrote: what it has beyond base is the migration's own work, and not ambiguous. */
+  readonly ownWork: boolean
 }
 
 /** The row aliases of one use of a piece in a statement. */
@@ -110,8 +112,7 @@ export class Piece {
 
   /** The cell is one that the merge writes. */
   written(i: number, w = 'w'): string {
-    const letter = `substr(${w}.mask, ${i + 1}, 1)`
-    return `(${letter} = 'w' OR (${w}.take = 2 AND ${letter} IN ('c', 'r')))`
+    return `substr(${w}.mask, ${i + 1}, 1) IN ('w', 't')`
   }
 
   /** What the cell of ours will be: the value of theirs where it is written, else what it is. */

@@ -5,6 +5,7 @@ import { foresee, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
 import { leaveCarried } from './ledger.ts'
+import { isUntouched } from '../touched.ts'
 import { type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
@@ -71,7 +72,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   ).flat()
   const pieces: Piece[] = []
   for (const name of order) {
-    const table = mapping.tables.find(t => t.ours === name) as MappedTable
+    const table = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
     const piece = new Piece(ground, table, await keyFor(source, table, job.signal))
     await ground.merger.stage(piece.staged)
@@ -85,19 +86,26 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
   const archived = await unplacedOf(source, mapping, job.signal)
+  const tables = await Promise.all(pieces.map(piece => tablePlan(ground, piece)))
   const plan: Omit<CarryPlan, 'hash'> = {
     version: 1,
     component: source.component,
     run: source.run,
     mode: options.mode,
-    tables: await Promise.all(pieces.map(piece => tablePlan(ground, piece))),
+    tables,
     archived,
     gone: mapping.gone,
-    notes: notesOf(source, whole),
+    notes: [...notesOf(source, whole), ...ambiguousNote(tables)],
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
   return { ...whole, source, options, mapping, plan: { ...plan, hash } }
+}
+
+/** What the migrations left alone is as users left it: there is nothing that right after migrating could tell. */
+function onlyUsers({ touched }: CarrySource, table: MappedTable): MappedTable {
+  const alone = touched !== null && isUntouched(table.theirs, touched) && isUntouched(table.ours, touched)
+  return alone ? { ...table, migrated: null, columns: table.columns.map(c => ({ ...c, migrated: null })) } : table
 }
 
 /** A person's word comes before what was found. */
@@ -159,12 +167,18 @@ export async function tablePlan({ merger }: Ground, piece: Piece): Promise<Table
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
 }
 
+function ambiguousNote(tables: readonly TablePlan[]): string[] {
+  const rows = tables.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
+  if (rows === 0) return []
+  return [
+    `${rows} rows changed between the backup and the end of migrating, by the migration or by users, and nobody can tell which: if no user could write then, --settle ambiguous=ours`,
+  ]
+}
+
 function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
   const notes: string[] = [...doubts]
   if (images.migrated === null) {
     notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
-  } else {
-    notes.push('what changed in a row between the backup and the end of migrating counts as the work of the migration')
   }
   for (const { table, key } of pieces) {
     if (key.length === 0)

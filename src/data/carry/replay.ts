@@ -42,7 +42,7 @@ export async function replay(source: ReplaySource, job: Job): Promise<ReplayedPa
   const manifest = await readArchive(source.dir)
   if (manifest === null) throw noArchive(source.component, source.run)
   await using merger = await source.merging(job)
-  const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false }
+  const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false, ownWork: false }
   await makeLedger(ground)
   const order = parentsFirst(Object.keys(source.schema.tables), await merger.bonds()).flat()
   const parts = manifest.parts.filter(p => p.what === 'rows' || p.what === 'cells')

@@ -4,24 +4,49 @@ import { type Ground, literal, type Piece } from './piece.ts'
 import { codeOf, DELETE, INSERT, type Kind, TAKE, UPDATE } from './words.ts'
 
 const has = (letter: string) => `w.mask LIKE '%${letter}%'`
-const LEFT = `CASE WHEN ${has('m')} THEN ${codeOf('type')} WHEN ${has('n')} THEN ${codeOf('not-null')} ELSE 0 END`
 
-/** Applies the words of persons to the conflicts of one table, in their order. */
+/** Kinds that stop single cells of a row that is there, the first that counts first, and their letters in the mask. */
+const CELLS = [
+  ['type', 'm'],
+  ['rewritten', 'r'],
+  ['changed', 'c'],
+  ['not-null', 'n'],
+  ['ambiguous', 'ax'],
+] as const
+
+/** The conflict that is left in a row once the cells with these letters are settled. */
+function without(letters: string): string {
+  const left = CELLS.flatMap(([kind, all]) =>
+    Array.from(all).flatMap(l => (letters.includes(l) ? [] : [`WHEN ${has(l)} THEN ${codeOf(kind)}`])),
+  )
+  return `CASE ${left.join(' ')} ELSE 0 END`
+}
+
+/** `t`: theirs is written over what ours has; `o`: ours stays. */
+function relabelled(letters: string, to: 't' | 'o'): string {
+  return Array.from(letters).reduce((sql, letter) => `REPLACE(${sql}, '${letter}', '${to}')`, 'w.mask')
+}
+
+/** Applies the words of persons to the conflicts of one table: the last one that fits counts. */
 export async function settle(ground: Ground, piece: Piece, decisions: readonly Decision[]): Promise<void> {
-  for (const decision of decisions) {
+  for (const decision of decisions.toReversed()) {
     if (decision.table !== undefined && decision.table !== piece.table.ours) continue
     const fits = matching(ground, piece, decision)
     if (fits === null) continue
-    if (decision.set !== undefined)
-      await set(ground, piece, { take: String(TAKE.set) }, `${fits} AND w.act <> ${DELETE}`)
-    else if (decision.take === 'ours') await ours(ground, piece, fits)
-    else await theirs(ground, piece, fits, decision.kind)
+    if (decision.set !== undefined) await given(ground, piece, fits, decision.kind)
+    else if (decision.take === 'ours') await ours(ground, piece, fits, decision.kind)
+    else await theirs(ground, piece, fits, decision)
   }
 }
 
 /** The condition for the rows that a decision speaks of; null: none of this table. */
-export function matching({ dialect }: Ground, piece: Piece, { kind, key }: Decision): string | null {
-  const parts = ['w.done = 0']
+export function matching(
+  { dialect }: Ground,
+  piece: Piece,
+  { kind, key }: Decision,
+  settled = 'w.take = 0',
+): string | null {
+  const parts = ['w.done = 0', settled]
   if (kind !== undefined && kind !== 'cascade') parts.push(`(w.kind = ${codeOf(kind)} OR w.cell = ${codeOf(kind)})`)
   if (kind === 'cascade') parts.push(`w.act = ${DELETE}`)
   if (key === undefined) return parts.join(' AND ')
@@ -35,27 +60,59 @@ export function matching({ dialect }: Ground, piece: Piece, { kind, key }: Decis
   return [...parts, ...texts].join(' AND ')
 }
 
-async function ours(ground: Ground, piece: Piece, fits: string): Promise<void> {
-  await set(ground, piece, { take: String(TAKE.ours) }, fits)
+/** A person's own values. What is ambiguous comes with them where the word is on that, or on the whole row. */
+async function given(ground: Ground, piece: Piece, fits: string, only: Kind | undefined): Promise<void> {
+  const clears = only === undefined || only === 'ambiguous' ? { mask: relabelled('a', 't') } : {}
+  await set(ground, piece, { take: String(TAKE.set), ...clears }, `${fits} AND w.act <> ${DELETE}`)
+}
+
+/** A word on one kind leaves the row's cells of other kinds to be settled. */
+async function ours(ground: Ground, piece: Piece, fits: string, only: Kind | undefined): Promise<void> {
+  const letters = CELLS.find(([kind]) => kind === only)?.[1] ?? ''
+  const whole = letters === '' ? '' : ` AND NOT (${CHANGED} AND ${without(letters)} > 0)`
+  await set(ground, piece, { take: String(TAKE.ours) }, `${fits}${whole}`)
+  if (whole !== '') await cells(ground, piece, `${fits} AND ${without(letters)} > 0`, letters, 'o')
+}
+
+const CHANGED = `w.act = ${UPDATE} AND w.op = 1`
+
+/** Settles cells of rows that both sides have. What is left of other kinds waits. */
+async function cells(ground: Ground, piece: Piece, fits: string, letters: string, to: 't' | 'o'): Promise<void> {
+  const left = without(letters)
+  const settled = to === 't' ? TAKE.theirs : TAKE.ours
+  const sets = {
+    take: `CASE WHEN ${left} = 0 THEN ${settled} ELSE w.take END`,
+    // Theirs is written now, so that the row itself goes.
+    kind: to === 't' ? '0' : `CASE WHEN w.kind = 0 THEN 0 ELSE ${left} END`,
+    cell: left,
+    mask: relabelled(letters, to),
+  }
+  await set(ground, piece, sets, `${fits} AND ${CHANGED} AND (w.kind > 0 OR w.cell > 0)`)
 }
 
 /** Theirs counts, as far as ours can take it at all: what does not fit the old schema stays a conflict. */
-async function theirs(ground: Ground, piece: Piece, fits: string, only: Kind | undefined): Promise<void> {
+async function theirs(ground: Ground, piece: Piece, fits: string, { kind: only, key }: Decision): Promise<void> {
   const whole = `NOT (${has('m')} OR ${has('n')})`
   const takes = { take: String(TAKE.theirs), kind: '0' }
-  const may = (kind: Kind) => only === undefined || only === kind
+  // Not by a word on everything: what is ambiguous may be the migration's own work, and mean nothing in the old schema.
+  const may = (kind: Kind) => only === kind || (only === undefined && (kind !== 'ambiguous' || key !== undefined))
   if (piece.keyed && may('exists')) {
-    await set(ground, piece, { ...takes, act: String(UPDATE) }, `${fits} AND w.kind = ${codeOf('exists')} AND ${whole}`)
+    const sets = { ...takes, act: String(UPDATE), mask: relabelled('c', 't') }
+    await set(ground, piece, sets, `${fits} AND w.kind = ${codeOf('exists')} AND ${whole}`)
   }
-  if (piece.keyed && may('row-missing') && piece.table.needed.length === 0) {
-    const missing = `w.kind = ${codeOf('row-missing')} AND w.act = ${UPDATE}`
+  const absent = (['row-missing', 'ambiguous'] as const).filter(may).map(codeOf)
+  if (piece.keyed && absent.length > 0 && piece.table.needed.length === 0) {
+    const missing = `w.kind IN (${absent.join(', ')}) AND w.act = ${UPDATE} AND w.op = 0`
     await set(ground, piece, { ...takes, act: String(INSERT) }, `${fits} AND ${missing} AND ${whole}`)
   }
-  if (may('changed') || may('rewritten')) {
-    const kinds = (['changed', 'rewritten'] as const).filter(may).map(codeOf).join(', ')
-    const cells = `w.act = ${UPDATE} AND w.op = 1 AND (w.kind IN (${kinds}) OR w.cell IN (${kinds}))`
-    await set(ground, piece, { ...takes, cell: LEFT }, `${fits} AND ${cells}`)
-    await set(ground, piece, takes, `${fits} AND w.act <> ${UPDATE} AND w.kind IN (${kinds})`)
+  const both = (['changed', 'rewritten', 'ambiguous'] as const).filter(may)
+  if (both.length > 0) {
+    const kinds = both.map(codeOf).join(', ')
+    // The first of both kinds that a row has names it: a word on that holds for the other one too.
+    const letters = both.map(kind => ({ changed: 'cr', rewritten: 'cr', ambiguous: 'a' })[kind]).join('')
+    await cells(ground, piece, `${fits} AND (w.kind IN (${kinds}) OR w.cell IN (${kinds}))`, letters, 't')
+    const fitting = piece.keyed ? '1 = 1' : `${whole} AND (w.act = ${DELETE} OR ${piece.table.needed.length} = 0)`
+    await set(ground, piece, takes, `${fits} AND w.act <> ${UPDATE} AND w.kind IN (${kinds}) AND ${fitting}`)
   }
   // Not by a word on everything: it takes rows that nobody spoke of.
   if (only === 'cascade') await set(ground, piece, { take: String(TAKE.cascade) }, `${fits} AND w.act = ${DELETE}`)

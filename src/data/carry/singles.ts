@@ -10,12 +10,12 @@ import { TAKE } from './words.ts'
 /** Carries the rows for which a person gave values, one by one. Returns how many were carried. */
 export async function carrySingles(laid: Laid): Promise<number> {
   let carried = 0
-  for (const decision of laid.options.decisions) {
+  for (const decision of laid.options.decisions.toReversed()) {
     if (decision.set === undefined || decision.key === undefined) continue
     for (const piece of laid.pieces.filter(p => p.keyed && p.table.ours === decision.table)) {
-      const fits = matching(laid.ground, piece, decision)
+      const fits = matching(laid.ground, piece, decision, `w.take = ${TAKE.set}`)
       if (fits === null) continue
-      const where = `${fits} AND w.take = ${TAKE.set} AND w.held = 0`
+      const where = `${fits} AND w.held = 0`
       if ((await count(laid.ground, piece, where)) === 1) carried += await single(laid, piece, decision, where)
     }
   }
@@ -61,7 +61,7 @@ function addSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, strin
 function changeSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, string>, where: string): string {
   const { dialect } = ground
   const named = piece.table.columns.map((c, i) => {
-    const theirs = `CASE WHEN substr(w.mask, ${i + 1}, 1) IN ('w', 'c', 'r') THEN ${piece.value(i)} ELSE ${piece.column('o', c.ours)} END`
+    const theirs = `CASE WHEN substr(w.mask, ${i + 1}, 1) IN ('w', 't', 'c', 'r') THEN ${piece.value(i)} ELSE ${piece.column('o', c.ours)} END`
     return [dialect.quote(c.ours), given.get(c.ours) ?? theirs] as const
   })
   const more = [...given].filter(([name]) => piece.indexOf(name) < 0)

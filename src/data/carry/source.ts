@@ -2,6 +2,12 @@ import type { Dialect, Images, Job, Merger } from '../engine.ts'
 import type { Rename } from '../renames.ts'
 import type { Schemas } from './mapping.ts'
 
+/** A database that was restored and carried into, as it was when that had ended. */
+export interface CarryResult {
+  readonly base: string
+  readonly data: string
+}
+
 /** What carrying forward needs of one database after a restore. Opened once a command; whoever opened it closes the images. */
 export interface CarrySource {
   readonly component: string
@@ -12,10 +18,16 @@ export interface CarrySource {
   readonly dir: string
   readonly images: Images
   readonly schemas: Schemas
+  /** `images.migrated` has nothing that a user wrote. */
+  readonly ownWork: boolean
+  /** Tables that the migrations may have written rows of; null: nobody can tell. Of the others users wrote every row. */
+  readonly touched: readonly string[] | null
   /** From base to theirs. */
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */
   readonly doubts: readonly string[]
+  /** What the live database is now: the backup that it came from, and a hash of its data. */
+  readonly result?: (job: Job) => Promise<CarryResult>
   /** Opens the live database with the images beside it. */
   merging(job: Job): Promise<Merger>
 }

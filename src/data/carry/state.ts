@@ -25,6 +25,8 @@ const outcome = z.object({
   at: z.string(),
   plan: z.string(),
   carried: z.number(),
+  /** What the database was then: by it a plan tells that there is nothing left to do. */
+  result: z.object({ base: z.string(), data: z.string() }).optional(),
   /** What was left, by table. */
   left: z.array(table),
   archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),

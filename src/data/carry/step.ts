@@ -19,10 +19,12 @@ export async function carryForward(
   options: ApplyOptions = {},
 ): Promise<CarryOutcome> {
   const outcome = await applyCarry(source, said, job, options)
+  const result = outcome.proof.ok ? await source.result?.(job) : undefined
   await keepOutcome(source.dir, {
     at: iso(systemClock.now()),
     plan: outcome.plan.hash,
     carried: outcome.carried,
+    ...(result === undefined ? {} : { result }),
     left: [...outcome.left],
     archived: [...outcome.plan.archived],
     proof: { ...outcome.proof, problems: [...outcome.proof.problems] },
@@ -82,7 +84,8 @@ function jobFor(act: StepAct): Job {
 }
 
 function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }: CarryOutcome) {
-  const conflicts = conflictsIn(left)
+  const ambiguous = left.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
+  const conflicts = conflictsIn(left) - ambiguous
   const facts: Parameters<StepAct['tell']>[0][] = [
     {
       kind: 'note',
@@ -93,6 +96,10 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
   if (conflicts > 0) {
     const text = `${conflicts} rows of ${component} could not be carried and wait for a word: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts } })
+  }
+  if (ambiguous > 0) {
+    const text = `${ambiguous} rows of ${component} changed between the backup and the end of migrating, by the migration or by users; they are listed and wait for a word: backout data status ${component}`
+    facts.push({ kind: 'kept', text, data: { ambiguous } })
   }
   if (proof.quarantined > 0) {
     const text = `${proof.quarantined} rows of ${component} stay in quarantine until somebody releases them: backout data release`

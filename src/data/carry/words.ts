@@ -8,6 +8,8 @@ export const KINDS = [
   'changed',
   /** The migration wrote the cell anew, and a user changed it after that: it may mean something else in the old schema. */
   'rewritten',
+  /** It changed between the backup and the end of migrating: the migration may have written it, or a user. */
+  'ambiguous',
   'unique',
   'foreign-key',
   'check',

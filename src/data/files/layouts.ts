@@ -26,9 +26,16 @@ export interface Layout {
   /** The same by what stands in it, where no name says it. */
   readonly says?: (text: string, migration: string) => boolean
   back(found: Found): Promise<WayBack>
+  /** The SQL by which it goes up; null: it is none. Left out: it is a program. */
+  readonly up?: (found: Found) => Promise<string | null>
 }
 
 const CODE = /\.(?:[cm]?[jt]s)$/
+const whole = (found: Found) => found.read(found.name)
+const part = (from: RegExp, to: RegExp) => async (found: Found) => {
+  const text = (await found.read(found.name)).split(from).at(1)
+  return text?.split(to)[0] ?? null
+}
 const computed = async ({ name }: Found): Promise<WayBack> => ({ is: 'computed', file: name })
 const stem = (name: string) => name.replace(/\.[^.]+$/, '')
 const numbered = (name: string, migration: string) => new RegExp(`^0*${escaped(migration)}[_.]`).test(name)
@@ -42,6 +49,7 @@ export const LAYOUTS: readonly Layout[] = [
     marks: (text, names) => text !== '' || names.includes('migration_lock.toml'),
     isOf: (name, migration) => name === migration,
     back: found => separate(found, join2(found.name, 'down.sql')),
+    up: found => found.read(join2(found.name, 'migration.sql')),
   },
   {
     tool: 'drizzle',
@@ -62,6 +70,7 @@ export const LAYOUTS: readonly Layout[] = [
     names: /^\d+_.*\.up\.\w+$/,
     isOf: numbered,
     back: found => separate(found, found.name.replace(/\.up\.(\w+)$/, '.down.$1')),
+    up: async found => (found.name.endsWith('.sql') ? whole(found) : null),
   },
   {
     tool: 'flyway',
@@ -72,6 +81,7 @@ export const LAYOUTS: readonly Layout[] = [
       const undo = found.names.find(name => name.startsWith(`U${version}__`))
       return separate(found, undo ?? `U${version}__….sql`)
     },
+    up: async found => (found.name.endsWith('.sql') ? whole(found) : null),
   },
   {
     tool: 'dbmate',
@@ -79,6 +89,7 @@ export const LAYOUTS: readonly Layout[] = [
     marks: text => /^--\s*migrate:up/m.test(text),
     isOf: (name, migration) => numbered(name, migration),
     back: found => section(found, /^--\s*migrate:down.*$/m),
+    up: part(/^--\s*migrate:up.*$/m, /^--\s*migrate:down.*$/m),
   },
   {
     tool: 'goose',

@@ -27,6 +27,9 @@ export const releaseShape = z.object({
 })
 export type Release = z.infer<typeof releaseShape>
 
+/** What is known of a database as its migrations left it. */
+export type MigratedFacts = Partial<Pick<BackupFacts, 'upgrade' | 'ownWorkSince' | 'touched'>>
+
 /**
  * Dumps the database while others may go on using it: dump, schema and fingerprint are of one instant.
  * `release`: what is in the database beyond its schema is written out as well; what was renamed since is told.
@@ -35,7 +38,7 @@ export async function makeBackup(
   site: Site,
   act: Act,
   about: BackupAbout,
-  { release = null, upgrade }: { readonly release?: Release | null; readonly upgrade?: string } = {},
+  { release = null, ...more }: { readonly release?: Release | null } & MigratedFacts = {},
 ): Promise<Backup> {
   const renames = release === null ? [] : await renamesSince(site, act, release)
   const identity = await site.engine.identity(act.signal)
@@ -45,7 +48,7 @@ export async function makeBackup(
       act.progress({ text: 'taking the fingerprint' })
       return factsOf(site, db, draft.dir, release, { identity, renames })
     })
-    return await draft.seal(toJson({ ...read, dump: dumped, upgrade }))
+    return await draft.seal(toJson({ ...read, dump: dumped, ...more }))
   } catch (error) {
     await draft.discard()
     throw error

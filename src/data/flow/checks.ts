@@ -53,8 +53,10 @@ export async function backupFindings(
     const remedy = 'bring it back from where copies are kept, or go back to another release'
     return none('backup_missing', `The backup ${to.backup} of release ${release} is gone: ${backup}`, remedy)
   }
+  // What can be read where it lies is asked for what would be lost: then its files must be here.
+  const compare = site.engine.peek === undefined ? 'look' : 'check'
   const altered = await measuredOnce(site, `check ${backup.id}`, await backupStamp(backup), () =>
-    site.ctx.backups.check(backup.id, question.signal),
+    site.ctx.backups[compare](backup.id, question.signal),
   )
   const findings: Finding[] = []
   if (altered.length > 0 || factsIn(backup, site.engine.dialect.kind) === null) {

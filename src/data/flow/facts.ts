@@ -22,6 +22,10 @@ const backupFacts = z.object({
   renames: z.array(renameShape).default([]),
   /** The upgrade whose migrations had just ended; of a backup with the reason `migrated`. */
   upgrade: z.string().optional(),
+  /** Of such a one: id of the backup after which no user could write until then, so that all that differs is the migrations' work. */
+  ownWorkSince: z.string().optional(),
+  /** Of such a one: the tables that the migrations since that backup may have written rows of. Left out: nobody can tell. */
+  touched: z.object({ since: z.string(), tables: z.array(z.string()) }).optional(),
 })
 export type BackupFacts = z.infer<typeof backupFacts>
 

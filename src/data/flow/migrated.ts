@@ -1,11 +1,14 @@
 import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
+import { between } from '../bookkeeping.ts'
 import type { Dialect } from '../engine.ts'
-import { makeBackup } from './backup.ts'
+import { touchedBy } from '../touched.ts'
+import { makeBackup, type MigratedFacts } from './backup.ts'
 import { factsIn } from './facts.ts'
-import { readLive } from './level.ts'
+import { type Live, othersMoved, readLive } from './level.ts'
 import type { Site } from './site.ts'
+import { waysUp } from './ways-back.ts'
 
 /** Backs the database up as the migrations left it. Not where nothing is ever carried forward. */
 export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup | null> {
@@ -21,7 +24,24 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
     release: act.release,
     idem: `migrated.${act.upgrade}.${site.ctx.component}`,
   } as const
-  return makeBackup(site, act, about, { upgrade: act.upgrade })
+  const begun = (await act.backups.list(site.ctx.component)).find(b => b.reason === 'capture')
+  if (begun === undefined) return makeBackup(site, act, about, { upgrade: act.upgrade })
+  const more = act.usersAway ? { ownWorkSince: begun.id } : await touchedSince(site, live, begun)
+  return makeBackup(site, act, about, { upgrade: act.upgrade, ...more })
+}
+
+/** The tables that the migrations since a backup may have written rows of, by their files; nothing where nobody can tell. */
+async function touchedSince(site: Site, live: Live, begun: Backup): Promise<MigratedFacts> {
+  const { kind } = site.engine.dialect
+  const facts = factsIn(begun, kind)
+  if (facts === null) return {}
+  const gap = between(facts.level.applied, live.level.applied, live.tool?.headOnly === true)
+  // Of a tool that keeps its head only, those between are not known one by one.
+  const known =
+    gap.missing.length === 0 && live.tool?.headOnly !== true && othersMoved(facts.level, live.level).length === 0
+  const scripts = known ? await waysUp(site, live, gap.extra) : null
+  const tables = scripts === null ? null : touchedBy(scripts, kind, [facts.schema, live.schema])
+  return tables === null ? {} : { touched: { since: begun.id, tables } }
 }
 
 function halfDone({ engine }: Site, unfinished: readonly string[]): BackoutError {

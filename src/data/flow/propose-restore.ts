@@ -1,5 +1,6 @@
 import type { Backup, Finding, Loss, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { isCarried } from '../carry/open.ts'
 import { carryStep } from '../carry/verb.ts'
 import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
@@ -11,7 +12,7 @@ import { sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 
-/** The restore of the release's backup; nothing where the database is still what was backed up. */
+/** The restore of the release's backup; nothing where the database is still what was backed up, or was restored and carried into. */
 export async function proposeRestore(look: Look): Promise<Proposal> {
   const { site, question, say, stamp } = look
   const { to } = question
@@ -47,7 +48,8 @@ function asReleased({ site, question }: Look): Promise<boolean | State> {
     const { schema } = await readLive(site, db)
     if (compareSchemas(to.schema, schema).length > 0) return false
     const data = await db.fingerprint(schema)
-    return to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0
+    if (to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0) return true
+    return to.backup !== null && isCarried(site, to.backup, fingerprintHash(data))
   })
 }
 

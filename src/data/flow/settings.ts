@@ -42,6 +42,12 @@ const migrations = z
       .string()
       .optional()
       .describe('Where the way back of a migration lies, with {name}: "migrations/{name}.down.sql". Looked for ahead.'),
+    upScripts: z
+      .string()
+      .optional()
+      .describe(
+        'Where a migration lies that is SQL, with {name}: "migrations/{name}.sql". Read by `backout upgrade migrated`: which tables did it leave alone?',
+      ),
   })
   .describe("The project's migration tool.")
 

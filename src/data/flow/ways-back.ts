@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Finding } from '../../core/contract.ts'
 import { type Destroys, readScript, said } from '../down-script.ts'
-import { findMigrationFiles, type MigrationFiles, type WayBack, wayBack } from '../migration-files.ts'
+import { findMigrationFiles, type MigrationFiles, type WayBack, wayBack, wayUp } from '../migration-files.ts'
 import type { SchemaDifference } from '../schema.ts'
 import type { Say } from './checks.ts'
 import type { Live } from './level.ts'
@@ -98,4 +98,16 @@ function isKnown({ does, object, name }: Destroys, differences: readonly SchemaD
 function isColumnOf(name: string, table: string): boolean {
   const own = `${table.toLowerCase()}.`
   return name.startsWith(own) || name.includes(`.${own}`)
+}
+
+/** The SQL by which these migrations went up; null where one of them is a program, or not to be found here. */
+export async function waysUp(site: Site, live: Live, migrations: readonly string[]): Promise<string[] | null> {
+  const { upScripts } = site.settings.migrations
+  const files = upScripts === undefined ? await filesOf(site, live.level.tool) : null
+  const read = migrations.map(async name => {
+    if (upScripts === undefined) return files === null ? null : wayUp(files, name)
+    return readFile(resolve(site.ctx.baseDir, upScripts.replaceAll('{name}', name)), 'utf8').catch(() => null)
+  })
+  const all = await Promise.all(read)
+  return all.includes(null) ? null : all.filter(sql => sql !== null)
 }

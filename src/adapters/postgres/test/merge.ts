@@ -16,6 +16,9 @@ import { engineOf, imageAt, never } from './support.ts'
 export interface Story {
   readonly base: readonly string[]
   readonly release: readonly { readonly sql: string; readonly rename?: Rename }[]
+  /** What users wrote after the backup, before and after the migration ran. */
+  readonly early?: readonly string[]
+  readonly meanwhile?: readonly string[]
   readonly writes: readonly string[]
   readonly after: readonly string[]
   readonly told: boolean
@@ -45,11 +48,13 @@ export async function played(server: PostgresServer, story: Story): Promise<Play
   await server.sql(`CREATE DATABASE ${base} TEMPLATE template0`)
   await run(server, base, story.base)
   await copy(theirs, base)
+  await run(server, theirs, story.early ?? [])
   const done = await run(
     server,
     theirs,
     story.release.map(c => c.sql),
   )
+  await run(server, theirs, story.meanwhile ?? [])
   await copy(migrated, theirs)
   await run(server, theirs, story.writes)
   await copy(ours, base)
@@ -110,6 +115,8 @@ async function sourceOf(
     },
     dir: join(dir, 'carry'),
     images,
+    ownWork: false,
+    touched: null,
     renames,
     doubts: [],
     schemas: {

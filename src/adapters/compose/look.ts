@@ -1,0 +1,214 @@
+import { z } from 'zod'
+import { quote } from '../../exec/ssh.ts'
+import { composeOf, docker, type Host, noFolder, refused, run, said } from './host.ts'
+
+const state = z.object({
+  Status: z.string(),
+  StartedAt: z.string(),
+  ExitCode: z.number(),
+  Error: z.string().optional(),
+  Health: z
+    .object({
+      Status: z.string(),
+      Log: z
+        .array(z.object({ Output: z.string() }))
+        .nullable()
+        .optional(),
+    })
+    .nullable()
+    .optional(),
+})
+
+export interface Container {
+  readonly id: string
+  readonly service: string
+  /** Id of the image that it was made from. */
+  readonly image: string
+  readonly ref: string
+  readonly hash: string
+  readonly state: z.infer<typeof state>
+  readonly restarts: number
+}
+
+export interface FileView {
+  readonly path: string
+  readonly content: Buffer
+  /** As chmod and chown take them. */
+  readonly mode: string
+  readonly owner: string
+}
+
+/** The project as it is right now. */
+export interface View {
+  readonly engine: string
+  /** The host's clock, in milliseconds. */
+  readonly now: number
+  readonly files: readonly FileView[]
+  /** Of services that are cared for. */
+  readonly containers: readonly Container[]
+  /** Compose commands that somebody else has under way there. */
+  readonly busy: readonly string[]
+  /** A process on the host that the step asked for began; null: none is alive. */
+  readonly alive: string | null
+}
+
+/** What Compose takes by itself: the first of these, and the override beside it. */
+const DEFAULTS = ['compose.yaml', 'compose.yml', 'docker-compose.yml', 'docker-compose.yaml']
+const OVERRIDES = [
+  'compose.override.yaml',
+  'compose.override.yml',
+  'docker-compose.override.yml',
+  'docker-compose.override.yaml',
+]
+
+const LABEL = 'com.docker.compose'
+const FIELDS = [
+  '.Id',
+  '.Image',
+  '.Config.Image',
+  `(index .Config.Labels "${LABEL}.service")`,
+  `(index .Config.Labels "${LABEL}.config-hash")`,
+  '.State',
+  '.RestartCount',
+]
+const LINE = `container ${FIELDS.map(field => `{{json ${field}}}`).join('\t')}`
+
+/** All that is asked of the host, in one go: each command costs it more than its work. A shell that merely has such words is no Compose. */
+const LOOK = `
+dir=$1 project=$2 idem=$3 line=$4
+shift 4
+date +now:%s
+id=$(docker_ info --format '{{.ID}}') || exit 20
+echo "engine $id"
+ids=$(docker_ ps -aq --no-trunc --filter "label=${LABEL}.project=$project" --filter label=${LABEL}.oneoff=False) || exit 20
+[ -z "$ids" ] || docker_ inspect --type container --format "$line" $ids || echo some are gone
+for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
+  p=\${f%/cmdline}
+  line=$(tr '\\0' ' ' <"$f" 2>/dev/null) || continue
+  case \${line%% *} in *docker|*docker-compose|*python*) ;; *) continue ;; esac
+  case " $line " in
+    *" up "*-d" "*|*" up "*--detach" "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
+    *) continue ;;
+  esac
+  case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac
+  mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
+  printf 'busy %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$line" | cut -c1-200
+done
+for f in $([ -z "$idem" ] || grep -lsF "BACKOUT_IDEM=$idem" /proc/[0-9]*/environ); do
+  tr '\\0' '\\n' <"$f" 2>/dev/null | grep -qxF "BACKOUT_IDEM=$idem" || continue
+  f=\${f#/proc/}
+  echo "alive \${f%/environ}"
+done
+cd "$dir" || exit 21
+for f; do
+  [ -f "$f" ] || continue
+  printf 'file %s %s %s\\n' "$(stat -Lc '%a %u:%g' "$f")" "$(base64 <"$f" | tr -d '\\n')" "$f"
+done
+echo end`
+
+/** How often containers may vanish while they are asked. */
+const TRIES = 5
+
+/** Reads what is there; with the mark of a step, whether anything that it began is alive. */
+export async function look(host: Host, signal: AbortSignal, idem = ''): Promise<View> {
+  const { directory, files, also } = host.config
+  const names = [...(files ?? [...DEFAULTS, ...OVERRIDES]), ...also]
+  const script = `docker_() { ${docker(host).map(quote).join(' ')} "$@"; }${LOOK}`
+  const argv = ['sh', '-c', script, 'look', directory, host.project, idem, LINE, ...names]
+  for (let again = 0; ; again++) {
+    const result = await run(host, { argv }, signal)
+    if (result.code === 21) throw noFolder(host)
+    const lines = result.stdout.split('\n')
+    if (result.code !== 0 || !lines.includes('end')) throw refused(host, 'looking at the project', result)
+    // One that went away in between: what the others are is asked once more.
+    if (lines.includes('some are gone') && again < TRIES) continue
+    if (lines.includes('some are gone')) throw refused(host, 'docker inspect', { ...result, code: 1, stdout: '' })
+    return viewOf(host, lines)
+  }
+}
+
+function viewOf(host: Host, lines: readonly string[]): View {
+  const all = (word: string) => lines.filter(l => l.startsWith(word)).map(l => l.slice(word.length))
+  return {
+    engine: all('engine ')[0] ?? '',
+    now: Number(all('now:')[0]) * 1000,
+    files: filesOf(host, all('file ')),
+    containers: all('container ')
+      .map(parsed)
+      .filter(c => !host.config.except.includes(c.service)),
+    busy: all('busy '),
+    alive: all('alive ')[0] ?? null,
+  }
+}
+
+/** The files that are there, in the order in which Compose takes them; those of variables last. */
+function filesOf({ config: { files, also } }: Host, lines: readonly string[]): FileView[] {
+  const found = lines.flatMap(line => {
+    const [, mode, owner, content = '', path] = /^(\d+) (\d+:\d+) ([A-Za-z0-9+/=]*) (.*)$/.exec(line) ?? []
+    if (mode === undefined || owner === undefined || path === undefined) return []
+    return [{ path, mode, owner, content: Buffer.from(content, 'base64') }]
+  })
+  if (files !== undefined) return found
+  const first = found.find(f => DEFAULTS.includes(f.path))
+  const second = found.find(f => OVERRIDES.includes(f.path))
+  return found.filter(f => f === first || f === second || also.includes(f.path))
+}
+
+function parsed(line: string): Container {
+  const [id, image, ref, service, hash, told, restarts] = line.split('\t').map(part => JSON.parse(part) as unknown)
+  const text = z.string()
+  return {
+    id: text.parse(id),
+    image: text.parse(image),
+    ref: text.parse(ref),
+    service: text.parse(service),
+    hash: text.catch('').parse(hash),
+    state: state.parse(told),
+    restarts: z.number().parse(restarts),
+  }
+}
+
+export interface LocalImage {
+  readonly id: string
+  readonly digests: readonly string[]
+}
+
+/** An image by name, digest or id on the host; null where it is not there. */
+export async function imageOf(host: Host, ref: string, signal: AbortSignal): Promise<LocalImage | null> {
+  const format = '{{json .Id}}\t{{json .RepoDigests}}'
+  const argv = [...docker(host), 'image', 'inspect', '--format', format, ref]
+  const result = await run(host, { argv }, signal)
+  if (result.code !== 0 && /no such image/i.test(result.stderr)) return null
+  const out = result.code === 0 ? result.stdout : await said(host, `docker image inspect ${ref}`, { argv }, signal)
+  const [id, digests] = out.trim().split('\t')
+  return {
+    id: z.string().parse(JSON.parse(id ?? 'null')),
+    digests:
+      z
+        .array(z.string())
+        .nullable()
+        .parse(JSON.parse(digests ?? 'null')) ?? [],
+  }
+}
+
+/** The words that call Compose for this project with these files. */
+export async function composing(host: Host, files: readonly string[], signal: AbortSignal): Promise<string[]> {
+  const words = await composeOf(host, signal)
+  return [...words, '-p', host.project, ...files.flatMap(file => ['-f', file])]
+}
+
+/** Compose's own hash of each service as the files on the host say it. Throws `compose_refused` where they do not hold. */
+export async function hashesOf(
+  host: Host,
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
+  const argv = [...(await composing(host, files, signal)), 'config', '--hash', '*']
+  const out = await said(host, 'compose config --hash', { argv, cwd: host.config.directory }, signal)
+  return new Map(
+    out
+      .split('\n')
+      .filter(Boolean)
+      .map(line => line.split(' ', 2) as [string, string]),
+  )
+}

@@ -1,0 +1,234 @@
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { type Finding, NO_IMPACT, NOTHING, type Proposal, type Question, type Step } from '../../core/contract.ts'
+import { messageOf } from '../../core/errors.ts'
+import { keysOf, textOf } from '../../exec/dotenv.ts'
+import { keepsToday } from '../../exec/secret-names.ts'
+import { goalOf } from './files.ts'
+import { docker, type Host, run } from './host.ts'
+import { imageOf, look, type View } from './look.ts'
+import { composeFiles, runs } from './observe.ts'
+import type { ComposePin, PinnedFile } from './pin.ts'
+import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
+import { ended, staleOf, upVerdict } from './verify.ts'
+
+type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
+
+const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
+
+/** A captured file, and what it will hold. */
+interface FileWay {
+  readonly pinned: PinnedFile
+  readonly today: Buffer | null
+  readonly goal: Buffer
+}
+
+export async function propose(host: Host, question: Question<ComposePin>): Promise<Proposal> {
+  const { component } = host
+  const { from, to, needs, signal, release, rung } = question
+  const findings: Finding[] = []
+  const say: Say = (level, code, what, remedy) => void findings.push({ level, code, component, what, remedy })
+  if (from.identity !== to.identity) {
+    const remedy = 'set `host`, `directory` and `project` as they were captured, or use a release of this project'
+    say('blocker', 'other_identity', `The pin belongs to ${to.identity}, and this is ${from.identity}`, remedy)
+    return { ...NOTHING, findings }
+  }
+  const serves = needs.filter(need => need.of === component && SERVED.has(need.what))
+  const asked = (what: string) => serves.some(n => n.what === what)
+  const view = await look(host, signal)
+  const files = await filesOf(host, to, view, release, say)
+  await sayImages(host, question, say)
+  await sayOutside(host, files, signal, say)
+  const args = upArgs(host, question, files, view, asked('redeployed'))
+  sayAdded(args, view, files, release, say)
+  if (!to.hashes) {
+    const what = `With ${release} the files did not say all that the containers were made from (variables of a shell): they are made anew from what the files say`
+    say('warning', 'files_incomplete', what, 'write such variables to .env, bring the project up, and capture again')
+  }
+  if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
+  const writes = files.filter(differs).map(way => writeOf(host, way))
+  const change = writes.length > 0 || (await wrong(host, args, view, signal))
+  const stops = asked('stopped') ? [...new Set(view.containers.filter(c => !ended(c)).map(c => c.service))].sort() : []
+  const stop = stops.length === 0 ? [] : [stopStep(host, { do: 'stop', services: stops })]
+  const up = change || asked('stopped') || asked('redeployed') ? [upStep(host, release, args)] : []
+  if (up.length + stop.length === 0) return { ...NOTHING, findings, serves }
+  const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000
+  return {
+    ...NOTHING,
+    change: change ? { from: from.summary, to: to.services.map(s => `${s.name} ${s.ref}`).join(', ') } : null,
+    findings,
+    impact: { ...NO_IMPACT, downtimeMs: down, disappears: disappears(args, files) },
+    needs: asked('stopped') || rung === 'recreate' ? drained(question) : [],
+    serves,
+    steps: [...stop, ...writes, ...up],
+    phases: phasesOf(stop, writes, up),
+  }
+}
+
+function phasesOf(stop: readonly Step[], writes: readonly Step[], up: readonly Step[]): Proposal['phases'] {
+  const node = (steps: readonly Step[]) => ({ seq: steps.map(s => ({ step: s.id })) })
+  return {
+    ...(stop.length === 0 ? {} : { stop: node(stop) }),
+    ...(writes.length === 0 ? {} : { config: node(writes) }),
+    ...(up.length === 0 ? {} : { code: node(up) }),
+  }
+}
+
+function drained({ dependents }: Question<ComposePin>): Proposal['needs'] {
+  return dependents.filter(d => d.serves.includes('drained')).map(d => ({ of: d.id, what: 'drained' as const }))
+}
+
+async function filesOf(host: Host, to: ComposePin, view: View, release: string, say: Say): Promise<FileWay[]> {
+  const ways: FileWay[] = []
+  for (const pinned of to.files) {
+    const today = view.files.find(f => f.path === pinned.path)?.content ?? null
+    try {
+      const goal = await goalOf(host, host.vault, pinned, today)
+      ways.push({ pinned, today, goal })
+      sayKept(host, pinned, today, goal, say)
+    } catch (error) {
+      const what = `${pinned.path} of ${release} cannot be read from the vault: ${messageOf(error)}`
+      say('blocker', 'content_gone', what, 'bring the vault back from its copy, or choose another release')
+    }
+  }
+  return ways
+}
+
+function sayKept(
+  { config }: Host,
+  { path, variables }: PinnedFile,
+  today: Buffer | null,
+  goal: Buffer,
+  say: Say,
+): void {
+  if (!variables) return
+  const now = new Set(today === null ? [] : keysOf(textOf(today)))
+  const secrets = keysOf(textOf(goal)).filter(key => keepsToday(config, key))
+  const [kept, lost] = [secrets.filter(key => now.has(key)), secrets.filter(key => !now.has(key))]
+  if (kept.length > 0) {
+    say(
+      'note',
+      'secrets_current',
+      `${path}: these keep today's value: ${kept.join(', ')}`,
+      'name in `pinned` what must go back too',
+    )
+  }
+  if (lost.length === 0) return
+  const what = `${path}: these have no value today, and get that of the release: ${lost.join(', ')}`
+  say('warning', 'secrets_of_the_release', what, 'see that they are still valid')
+}
+
+function differs({ today, goal }: FileWay): boolean {
+  return today === null || !today.equals(goal)
+}
+
+function writeOf(host: Host, { pinned, today, goal }: FileWay): Step {
+  const { path, variables, sealed, mode, owner } = pinned
+  const expect = today === null ? null : host.vault.mac(today)
+  return writeStep(host, { do: 'write', path, variables, sealed, mac: host.vault.mac(goal), expect, mode, owner })
+}
+
+function upArgs(
+  host: Host,
+  { to, rung }: Question<ComposePin>,
+  files: readonly FileWay[],
+  view: View,
+  redeploy: boolean,
+): UpArgs {
+  const alive = view.containers.filter(c => !ended(c)).map(c => c.service)
+  const orphans = new Set(alive.filter(name => !to.services.some(s => s.name === name)))
+  return {
+    do: rung === 'recreate' ? 'recreate' : 'up',
+    files: composeFiles(
+      host,
+      to.files.map(f => f.path),
+    ),
+    macs: Object.fromEntries(files.map(({ pinned, goal }) => [pinned.path, host.vault.mac(goal)])),
+    services: to.services.filter(s => !host.config.except.includes(s.name)),
+    hashes: to.hashes,
+    force: rung === 'recreate' || redeploy || !to.hashes,
+    orphans: host.config.orphans === 'remove' ? [...orphans].sort() : [],
+  }
+}
+
+/** Whether the containers are not as they should be, though the files are. */
+async function wrong(host: Host, args: UpArgs, view: View, signal: AbortSignal): Promise<boolean> {
+  const asIs = { ...args, force: false, hashes: false }
+  const verdict = await upVerdict(host, asIs, view, { before: null, signal })
+  if (verdict.is === 'not-done') return true
+  return args.hashes && (await staleOf(host, args, view, signal)).length > 0
+}
+
+async function sayImages(host: Host, { to, release, signal }: Question<ComposePin>, say: Say): Promise<void> {
+  for (const { name, ref, id, digests } of to.services) {
+    const local = await imageOf(host, id, signal)
+    const short = `${ref} (${id.slice(7, 19)}) of ${name}`
+    if (local === null && digests.length === 0) {
+      const what = `${short} in ${release} is no longer on ${host.config.host}, and it has no digest to pull it by`
+      say('blocker', 'image_gone', what, 'load it again (`docker load`), or build it again and deploy that')
+      continue
+    }
+    if (local === null) {
+      const what = `${short} in ${release} is no longer on ${host.config.host}: it will be pulled as ${digests[0]}`
+      say('warning', 'image_pulled', what, `try it now: \`docker pull ${digests[0]}\``)
+    } else if (digests.length === 0) {
+      const what = `${short} was built there and has no digest: once it is pruned there is no way back to it`
+      say(
+        'note',
+        'image_without_digest',
+        what,
+        'do not prune images before the release is done with, or push them to a registry',
+      )
+    }
+    const now = ref.startsWith('sha256:') || ref.includes('@') ? null : await imageOf(host, ref, signal)
+    if (now === null || now.id === id) continue
+    const what = `${ref} means another image on ${host.config.host} than in ${release}: it will mean the one of ${release} again`
+    say('warning', 'tag_moved', what, 'use tags that are never moved, or deploy by digest')
+  }
+}
+
+const outside = z.record(
+  z.string(),
+  z.object({ external: z.unknown().optional(), name: z.string().optional() }).nullable(),
+)
+const document = z.object({ networks: outside.nullish(), volumes: outside.nullish() })
+
+/** Networks and volumes that the captured files take for granted. */
+async function sayOutside(host: Host, files: readonly FileWay[], signal: AbortSignal, say: Say): Promise<void> {
+  for (const { pinned, goal } of files.filter(f => !f.pinned.variables)) {
+    const doc = document.safeParse(parse(goal.toString('utf8')))
+    for (const kind of ['network', 'volume'] as const) {
+      for (const [key, about] of Object.entries(doc.data?.[`${kind}s`] ?? {})) {
+        const external = about?.external
+        if (external === undefined || external === false) continue
+        const name = (external as { name?: string }).name ?? about?.name ?? key
+        if (name.includes('$')) continue
+        const { code } = await run(host, { argv: [...docker(host), kind, 'inspect', name] }, signal)
+        if (code === 0) continue
+        const what = `${pinned.path} takes the ${kind} ${name} for granted, which is not on ${host.config.host}`
+        say('blocker', `${kind}_gone`, what, `make it again: \`docker ${kind} create ${name}\``)
+      }
+    }
+  }
+}
+
+function sayAdded(args: UpArgs, view: View, files: readonly FileWay[], release: string, say: Say): void {
+  const running = new Set(view.containers.filter(runs).map(c => c.service))
+  for (const name of args.orphans.filter(o => running.has(o))) {
+    const remedy = 'set `orphans: leave` to keep it; its volumes stay'
+    say('warning', 'service_added', `${release} did not have the service ${name}: its containers are removed`, remedy)
+  }
+  for (const { path } of view.files.filter(f => !files.some(way => way.pinned.path === f.path))) {
+    const what = `${path} was not there with ${release}. It is not read now; whoever calls Compose by hand reads it`
+    say('warning', 'file_added', what, 'take it away')
+  }
+}
+
+function disappears(args: UpArgs, files: readonly FileWay[]): string[] {
+  const gone = files.flatMap(({ pinned, today, goal }) => {
+    if (!pinned.variables || today === null) return []
+    const then = new Set(keysOf(textOf(goal)))
+    return keysOf(textOf(today)).filter(key => !then.has(key))
+  })
+  return [...gone.map(key => `variable ${key}`), ...args.orphans.map(name => `service ${name}`)]
+}

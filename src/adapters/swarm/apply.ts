@@ -1,0 +1,263 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sealed, Step, StepAct } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import { given, orNull, statusOf } from './engine.ts'
+import { alive, inspect, lookAt, lookAtSwarm, type View } from './look.ts'
+import { settledOf } from './settled.ts'
+import type { Site } from './site.ts'
+import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
+import { argsOf, type BringArgs, type Expect, type StopArgs } from './steps.ts'
+import type { Service, Spec } from './types.ts'
+import { atWork, leadsBack, stands, stoppedSpec } from './verify.ts'
+
+const LOOK_MS = 400
+/** How often the version may move under a write before it is somebody else's doing. */
+const RACES = 20
+
+export async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
+  const args = argsOf(step)
+  act.signal.throwIfAborted()
+  if (args.do === 'stop') return stop(site, args, act)
+  const goal = await goalFor(site, args, act)
+  if (args.do === 'recreate') await recreate(site, args, goal, act)
+  else await bring(site, args, goal, act)
+  await follow(site, args, act)
+  await settle(site, args, goal, act)
+}
+
+/**
+ * The specification to be, made of what the vault keeps and of today's secrets. Before a service is removed it is kept: what
+ * is taken from today is gone with the service.
+ */
+async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec> {
+  const { service, goal } = args
+  const kept = (act.handle as { goal: Sealed } | null)?.goal
+  const read = async (sealed: Sealed) => JSON.parse(Buffer.from(await act.vault.open(sealed)).toString('utf8')) as Spec
+  if (kept !== undefined) return read(kept)
+  const today = (await inspect(site, service, act.signal))?.Spec ?? null
+  const wanted = { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config }
+  const spec = goalOf(await read(goal.sealed), today, wanted)
+  if (site.shape(spec) !== goal.shape) throw moved(service, 'its variables')
+  if (args.do !== 'recreate') return spec
+  const { id, mac } = await act.vault.seal(
+    Buffer.from(JSON.stringify(spec)),
+    `${site.component}: ${service} as it is made again`,
+  )
+  await act.note({ goal: { id, mac } })
+  return spec
+}
+
+/** Writes the specification, unless it stands there already and Swarm is at it. */
+async function bring(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
+  const { service: name, expect } = args
+  await write(site, name, act, service => {
+    if (service === null) throw gone(name)
+    const again = service.Spec.Labels?.[STEP] === act.idem
+    if (atWork(site, service, args)) {
+      if (again || args.force === null) return null
+    } else refuseForeign(site, service, expect)
+    if (args.do === 'previous') return { spec: previousOf(site, service, args), previous: true }
+    const force = args.force ?? service.Spec.TaskTemplate.ForceUpdate ?? 0
+    return { spec: marked(site, careful(forced(goal, force)), service, act), previous: false }
+  })
+}
+
+/** Right before it is asked for: Swarm swaps, so a second rollback would bring back what the first one left. */
+function previousOf(site: Site, service: Service, { service: name, goal }: BringArgs): Spec {
+  const previous = service.PreviousSpec
+  const same =
+    previous !== undefined &&
+    site.shape(previous) === goal.shape &&
+    previous.TaskTemplate.ContainerSpec.Image === goal.image.ref
+  if (same) return service.Spec
+  throw new BackoutError({
+    code: 'previous_is_other',
+    what: `Swarm's own rollback of ${name} would not lead to the release any more; it was not asked for`,
+    next: 'take the rung update: plan again',
+    exit: 'failed',
+  })
+}
+
+/** Should the new tasks fail, Swarm is to stop there: its own rollback would bring the bad release back. */
+function careful(spec: Spec): Spec {
+  return { ...spec, UpdateConfig: { ...spec.UpdateConfig, FailureAction: 'pause' } }
+}
+
+function forced(spec: Spec, ForceUpdate: number): Spec {
+  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } }
+}
+
+/** Says on the service who wrote it, what that was, and which image was left. */
+function marked(site: Site, spec: Spec, before: Service | null, act: StepAct): Spec {
+  const left = before?.Spec.Labels?.[LEFT]
+  const ours = before !== null && stands(site, before)
+  const from = ours && left !== undefined ? left : before?.Spec.TaskTemplate.ContainerSpec.Image
+  const labels = {
+    ...spec.Labels,
+    [STEP]: act.idem,
+    [WROTE]: site.shape(spec),
+    ...(from === undefined ? {} : { [LEFT]: from }),
+  }
+  return { ...spec, Labels: labels }
+}
+
+/** A specification that neither the plan found nor Backout wrote is somebody else's. */
+function refuseForeign(site: Site, service: Service, expect: Expect): void {
+  const { Spec: spec } = service
+  const found =
+    expect !== null && site.shape(spec) === expect.shape && spec.TaskTemplate.ContainerSpec.Image === expect.ref
+  if (!found && !stands(site, service)) throw moved(spec.Name, 'it')
+}
+
+async function stop(site: Site, { service: name, expect }: StopArgs, act: StepAct): Promise<void> {
+  await write(site, name, act, service => {
+    if (service === null) return null
+    refuseForeign(site, service, expect)
+    return { spec: marked(site, stoppedSpec(service.Spec), service, act), previous: false }
+  })
+  const until = performance.now() + site.config.limits.update
+  for (;;) {
+    const swarm = await lookAtSwarm(site, act.signal)
+    const view = await lookAt(site, swarm, name, act.signal)
+    const left = view?.tasks.filter(({ task }) => alive(task)) ?? []
+    if (left.length === 0) return
+    act.progress({ text: `${name}: ${left.length} task${left.length > 1 ? 's' : ''} still there` })
+    if (performance.now() > until) throw stuck(name, `${left.length} tasks still run`)
+    await sleep(LOOK_MS, undefined, { signal: act.signal })
+  }
+}
+
+async function recreate(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
+  const { service: name } = args
+  const there = await inspect(site, name, act.signal)
+  if (there !== null && there.Spec.Labels?.[STEP] === act.idem && atWork(site, there, args)) return
+  if (there !== null) {
+    refuseForeign(site, there, args.expect)
+    act.signal.throwIfAborted()
+    act.guard()
+    await orNull(site.engine.ask(`to remove ${name}`, (docker, o) => docker.getService(there.ID).remove(o), act.signal))
+    await tasksGone(site, there, act)
+  }
+  act.signal.throwIfAborted()
+  act.guard()
+  const spec = marked(site, careful(goal), there, act)
+  await site.engine.ask(`to make ${name}`, (docker, o) => docker.createService(given(spec, o)), act.signal)
+}
+
+async function tasksGone(site: Site, { ID: id, Spec: { Name: name } }: Service, act: StepAct): Promise<void> {
+  const until = performance.now() + site.config.limits.update
+  for (;;) {
+    const filters = { label: [`com.docker.swarm.service.id=${id}`] }
+    const left = await site.engine.ask<unknown[]>(
+      'its containers',
+      (docker, o) => docker.listContainers(given({ filters }, o)),
+      act.signal,
+    )
+    if (left.length === 0) return
+    if (performance.now() > until) throw stuck(name, `${left.length} containers of the removed service still run`)
+    await sleep(LOOK_MS, undefined, { signal: act.signal })
+  }
+}
+
+interface Write {
+  readonly spec: Spec
+  /** Let Swarm itself go back to its previous specification. */
+  readonly previous: boolean
+}
+
+/** Reads, decides, and writes guarded by the version that was read; again where only the version had moved. */
+async function write(
+  site: Site,
+  name: string,
+  act: StepAct,
+  decide: (service: Service | null) => Write | null,
+): Promise<void> {
+  for (let race = 0; ; race++) {
+    const service = await inspect(site, name, act.signal)
+    const wanted = decide(service)
+    if (wanted === null || service === null) return
+    act.signal.throwIfAborted()
+    act.guard()
+    const query = { version: service.Version.Index, ...(wanted.previous ? { rollback: 'previous' } : {}) }
+    const options = { _query: query, _body: wanted.spec }
+    try {
+      return await site.engine.ask(
+        `to update ${name}`,
+        (docker, o) => docker.getService(service.ID).update(given(options, o)),
+        act.signal,
+      )
+    } catch (error) {
+      // Swarm writes to the service too, while an update goes on. What it says then is read and decided on anew.
+      const raced = statusOf(error) !== null && /update out of sequence/i.test(messageOf(error))
+      if (!raced || race >= RACES) throw error
+    }
+  }
+}
+
+/** Waits until the tasks are what the specification says. Throws `update_stuck`. */
+async function follow(site: Site, args: BringArgs, act: StepAct): Promise<void> {
+  for (;;) {
+    const swarm = await lookAtSwarm(site, act.signal)
+    const view = await lookAt(site, swarm, args.service, act.signal)
+    if (view === null) throw gone(args.service)
+    if (!atWork(site, view.service, args)) throw replaced(args.service, view)
+    const settled = settledOf(view, swarm, args.goal.image, site.config.limits.update)
+    if (settled.is === 'settled' || settled.is === 'unproven') return
+    if (settled.is === 'stuck') throw stuck(args.service, settled.why)
+    act.progress({ text: `${args.service}: ${settled.why}` })
+    await sleep(LOOK_MS, undefined, { signal: act.signal })
+  }
+}
+
+/**
+ * Gives the service its own settings for updates again. What Swarm keeps as the previous specification is then the good
+ * one too: a rollback by hand right afterwards does not bring the bad release back.
+ */
+async function settle(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
+  await write(site, args.service, act, service => {
+    if (service === null) throw gone(args.service)
+    if (!atWork(site, service, args)) throw moved(args.service, 'it')
+    if (leadsBack(site, service, args)) return null
+    const spec = forced(goal, service.Spec.TaskTemplate.ForceUpdate ?? 0)
+    return { spec: marked(site, spec, service, act), previous: false }
+  })
+}
+
+function gone(service: string): BackoutError {
+  return new BackoutError({
+    code: 'service_gone',
+    what: `There is no service ${service} any more`,
+    next: 'take the rung recreate: plan again',
+    exit: 'failed',
+  })
+}
+
+function moved(service: string, what: string): BackoutError {
+  return new BackoutError({
+    code: 'service_moved',
+    what: `Somebody changed the service ${service} since the plan looked at ${what}; it was left alone`,
+    next: 'find out who deploys there, then plan again: `backout plan`',
+    exit: 'moved',
+  })
+}
+
+function replaced(service: string, { service: now }: View): BackoutError {
+  const state = now.UpdateStatus?.State
+  return new BackoutError({
+    code: 'service_moved',
+    what: `The specification of ${service} was replaced while its tasks were brought to the release`,
+    cause: state === undefined ? undefined : `Swarm says ${state}: ${now.UpdateStatus?.Message ?? ''}`,
+    next: 'find out who deploys there, then plan again',
+    exit: 'moved',
+  })
+}
+
+function stuck(service: string, why: string): BackoutError {
+  return new BackoutError({
+    code: 'update_stuck',
+    what: `The service ${service} does not get to the release`,
+    cause: why,
+    next: `look at \`docker service ps --no-trunc ${service}\``,
+    exit: 'failed',
+  })
+}

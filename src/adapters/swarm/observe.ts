@@ -1,0 +1,147 @@
+import type { CaptureAct, Observation } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import type { Json } from '../../core/json.ts'
+import { orNull } from './engine.ts'
+import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
+import type { PinnedService, SwarmPin } from './pin.ts'
+import { countOf, MOVING, settledOf } from './settled.ts'
+import type { Site } from './site.ts'
+import { bare, identityOf, replicasOf, shortName, variable } from './spec.ts'
+import type { Config, Network } from './types.ts'
+
+export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
+  const swarm = await lookAtSwarm(site, signal)
+  const views = await lookAtServices(site, swarm, signal)
+  const all = [...views.values()]
+  return {
+    identity: identity(site, swarm),
+    state: { services: Object.fromEntries(namesOf(site, views).map(name => [name, stateOf(site, views.get(name))])) },
+    detail: { services: Object.fromEntries(all.map(v => [v.service.Spec.Name, detailOf(v)])) },
+    summary: summaryOf(site, views),
+    inFlight: all.flatMap(inFlight),
+  }
+}
+
+/** The swarm and what is chosen in it: stable over releases, and over managers. */
+export function identity({ config }: Site, swarm: Swarm): string {
+  const chosen = config.stack === undefined ? [...(config.services ?? [])].sort().join(',') : `stack ${config.stack}`
+  return `swarm:${swarm.cluster}/${chosen}`
+}
+
+/** All that is there, and what should be. */
+function namesOf({ config }: Site, views: ReadonlyMap<string, View>): string[] {
+  return [...new Set([...(config.services ?? []), ...views.keys()])].sort()
+}
+
+function stateOf(site: Site, view: View | undefined): Json {
+  if (view === undefined) return null
+  return { shape: site.shape(view.service.Spec), image: identityOf(view.image) }
+}
+
+function detailOf({ service, tasks, image }: View): Json {
+  return {
+    image: image.ref,
+    version: service.Version.Index,
+    running: countOf(tasks),
+    replicas: replicasOf(service.Spec),
+    update: service.UpdateStatus?.State ?? null,
+  }
+}
+
+function summaryOf(site: Site, views: ReadonlyMap<string, View>): string {
+  const names = namesOf(site, views)
+  if (names.length === 0) return 'no service'
+  return names.map(name => line(name, views.get(name))).join(', ')
+}
+
+function line(name: string, view: View | undefined): string {
+  if (view === undefined) return `${name} is not there`
+  const { service, tasks, image } = view
+  const [runs, wanted] = [countOf(tasks), replicasOf(service.Spec)]
+  const count = wanted === null ? `${runs} running` : `${runs} of ${wanted} running`
+  const state = service.UpdateStatus?.State ?? 'completed'
+  return `${name} ${shortName(image)} (${count}${state === 'completed' || state === 'rollback_completed' ? '' : `, ${state}`})`
+}
+
+function inFlight({ service }: View): { what: string; since: string | null }[] {
+  const { State: state, StartedAt: since } = service.UpdateStatus ?? {}
+  if (state === undefined || !MOVING.has(state)) return []
+  return [{ what: updateOf(service.Spec.Name, state), since: since ?? null }]
+}
+
+/** What an update under way is called in observations, and by those who take it over. */
+export function updateOf(service: string, state: string): string {
+  return `${state === 'updating' ? 'an update' : 'a rollback'} of ${service}`
+}
+
+/** Throws `service_unsettled` where a release would pin a state that is on its way to another, or that failed. */
+export async function capture(site: Site, observed: Observation, act: CaptureAct): Promise<SwarmPin> {
+  const swarm = await lookAtSwarm(site, act.signal)
+  const views = await lookAtServices(site, swarm, act.signal)
+  if (act.purpose === 'release') refuseUnsettled(site, swarm, views)
+  const services = await Promise.all([...views.values()].map(view => pinned(site, view, act)))
+  return { identity: observed.identity, services }
+}
+
+function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, View>): void {
+  const names = namesOf(site, views)
+  const wrong = names.flatMap(name => {
+    const view = views.get(name)
+    if (view === undefined) return [`${name} is not there`]
+    const settled = settledOf(view, swarm, view.image, 0)
+    if (settled.is !== 'settled') return [`${name}: ${settled.why}`]
+    return view.image.digest === null && view.image.id === null
+      ? [`${name}: nobody knows what ${view.image.ref} is`]
+      : []
+  })
+  if (names.length > 0 && wrong.length === 0) return
+  throw new BackoutError({
+    code: 'service_unsettled',
+    what: `${site.component} is in no state that could be gone back to`,
+    cause: wrong.join('\n') || 'there is no such service',
+    next: 'wait until `docker service ps` shows every task running what it should, then capture again',
+    exit: 'blocked',
+  })
+}
+
+async function pinned(site: Site, { service, image }: View, act: CaptureAct): Promise<PinnedService> {
+  const spec = bare(service.Spec)
+  const { Name: name, TaskTemplate: template } = spec
+  const container = template.ContainerSpec
+  const nets = [...(template.Networks ?? []), ...(spec.Networks ?? [])].map(n => n.Target)
+  const content = Buffer.from(JSON.stringify(spec))
+  return {
+    name,
+    mac: site.shape(spec),
+    sealed: await act.vault.seal(content, `${site.component}: the specification of ${name}`),
+    image,
+    replicas: replicasOf(spec),
+    networks: await Promise.all([...new Set(nets)].map(id => network(site, id, act.signal))),
+    configs: await Promise.all(
+      (container.Configs ?? []).map(async ({ ConfigID: id, ConfigName: called }) => {
+        const found = await configOf(site, id, act.signal)
+        return { id, name: called, mac: found === null ? '' : contentMac(site, found) }
+      }),
+    ),
+    secrets: (container.Secrets ?? []).map(s => ({
+      id: s.SecretID,
+      name: s.SecretName,
+      file: s.File?.Name ?? s.SecretName,
+    })),
+    variables: (container.Env ?? []).map(variable),
+  }
+}
+
+async function network({ engine }: Site, id: string, signal: AbortSignal): Promise<{ id: string; name: string }> {
+  const asked = engine.ask<Network>(`the network ${id}`, (docker, o) => docker.getNetwork(id).inspect(o), signal)
+  return { id, name: (await orNull(asked))?.Name ?? id }
+}
+
+export function configOf({ engine }: Site, id: string, signal: AbortSignal): Promise<Config | null> {
+  return orNull(engine.ask<Config>(`the config ${id}`, (docker, o) => docker.getConfig(id).inspect(o), signal))
+}
+
+/** Keyed hash of the content of a config. */
+export function contentMac({ vault }: Site, { Spec: { Data: data } }: Config): string {
+  return vault.mac(Buffer.from(data, 'base64'))
+}

@@ -1,0 +1,190 @@
+import {
+  type Finding,
+  type Impact,
+  NO_IMPACT,
+  NOTHING,
+  type Proposal,
+  type Question,
+  type Step,
+} from '../../core/contract.ts'
+import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
+import { lookAtServices, lookAtSwarm, type View } from './look.ts'
+import { updateOf } from './observe.ts'
+import type { PinnedService, SwarmPin } from './pin.ts'
+import { MOVING } from './settled.ts'
+import type { Site } from './site.ts'
+import { replicasOf, shortName } from './spec.ts'
+import { type BringArgs, bringStep, type Expect, stopStep, together, typicalMs } from './steps.ts'
+
+interface Asked {
+  readonly stop: boolean
+  readonly redeploy: boolean
+}
+
+const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
+
+export async function propose(site: Site, question: Question<SwarmPin>): Promise<Proposal> {
+  const { component } = site
+  const findings: Finding[] = []
+  const say: Say = (level, code, what, remedy) => void findings.push({ level, code, component, what, remedy })
+  const { from, to, needs, signal } = question
+  if (from.identity !== to.identity) {
+    sayForeign(question, say)
+    return { ...NOTHING, findings }
+  }
+  const serves = needs.filter(need => need.of === component && SERVED.has(need.what))
+  const asked = { stop: serves.some(n => n.what === 'stopped'), redeploy: serves.some(n => n.what === 'redeployed') }
+  const swarm = await lookAtSwarm(site, signal)
+  saySwarm(swarm, say)
+  const views = await lookAtServices(site, swarm, signal)
+  const ways: Way[] = []
+  for (const pinned of caredFor(site, to, say)) {
+    const way = await wayOf(site, swarm, pinned, question, say)
+    if (way !== null) ways.push(way)
+  }
+  const added = addedOf(site, to, views, question, say)
+  const changing = ways.filter(way => way.differs || way.ill !== null)
+  for (const way of changing) sayRung(site, question.rung, way, asked, say)
+  if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
+  const bring = asked.stop || asked.redeploy ? ways : changing
+  const code = [...bring.map(way => bringOf(site, question, way, asked)), ...added.map(view => stopOf(site, view))]
+  const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
+  if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
+  return {
+    ...NOTHING,
+    change: changing.length + added.length === 0 ? null : { from: from.summary, to: nameOf(ways) },
+    findings,
+    impact: impactOf(question.rung, bring, asked, added),
+    needs: needsOf(question, asked),
+    serves,
+    steps: [...stops, ...code],
+    phases: phasesOf(site, stops, code),
+    settles: settled([...changing.flatMap(way => way.view ?? []), ...added]),
+  }
+}
+
+function sayForeign({ from, to }: Question<SwarmPin>, say: Say): void {
+  const what = `The pin belongs to ${to.identity}, and this is ${from.identity}`
+  const remedy =
+    'name a manager of that swarm in `engine`, and the services as they were captured; or use a release of this one'
+  say('blocker', 'other_identity', what, remedy)
+}
+
+function caredFor({ config }: Site, to: SwarmPin, say: Say): PinnedService[] {
+  const cared = to.services.filter(
+    ({ name }) => (config.services?.includes(name) ?? true) && !config.except.includes(name),
+  )
+  for (const { name } of to.services.filter(s => !cared.includes(s))) {
+    say(
+      'warning',
+      'service_left_out',
+      `${name} was captured, and the settings leave it out now`,
+      'take it back by hand',
+    )
+  }
+  return cared
+}
+
+/** Services that the release did not have: it did not run with them. */
+function addedOf(
+  { config }: Site,
+  to: SwarmPin,
+  views: ReadonlyMap<string, View>,
+  { release }: Question<SwarmPin>,
+  say: Say,
+): View[] {
+  const added = [...views.values()].filter(v => !to.services.some(s => s.name === v.service.Spec.Name))
+  const running = added.filter(v => replicasOf(v.service.Spec) !== 0)
+  for (const { service } of running) {
+    const { Name: name } = service.Spec
+    const what = `${release} did not have the service ${name}: ${config.added === 'stop' ? 'it is stopped' : 'it goes on as it is'}`
+    const remedy =
+      config.added === 'stop'
+        ? `\`docker service rm ${name}\` once it is certain`
+        : 'set `added: stop`, or see that it can live with the others'
+    say('warning', 'service_added', what, remedy)
+  }
+  return config.added === 'stop' ? running : []
+}
+
+function sayRung(site: Site, rung: string, { view, goal, pinned }: Way, asked: Asked, say: Say): void {
+  if (rung === 'recreate') {
+    if (view === null) return
+    const what = `${pinned.name} is removed and made again: it gets another id and another virtual address`
+    return say('warning', 'service_recreated', what, 'log in to the registry on this manager if the image needs it')
+  }
+  if (view === null) {
+    const remedy = 'the rung recreate makes it again'
+    return say('blocker', 'service_gone', `There is no service ${pinned.name} any more`, remedy)
+  }
+  if (rung !== 'previous') return
+  const previous = view.service.PreviousSpec
+  if (asked.stop || asked.redeploy) {
+    const what = `${pinned.name} is stopped or forced first, and then Swarm's previous specification is another one`
+    return say('blocker', 'previous_is_other', what, 'the rung update does it')
+  }
+  const same =
+    previous !== undefined &&
+    site.shape(previous) === goal.shape &&
+    previous.TaskTemplate.ContainerSpec.Image === goal.image.ref
+  if (same) return
+  const is =
+    previous === undefined ? 'no previous specification' : `another one (${previous.TaskTemplate.ContainerSpec.Image})`
+  const what = `Swarm's own rollback of ${pinned.name} would not lead to the release: it has ${is}`
+  say('blocker', 'previous_is_other', what, 'the rung update does not depend on it')
+}
+
+function expectOf(site: Site, view: View | null): Expect {
+  if (view === null) return null
+  const { Spec: spec } = view.service
+  return { shape: site.shape(spec), ref: spec.TaskTemplate.ContainerSpec.Image }
+}
+
+function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
+  const { view, goal, pinned } = way
+  const name = pinned.name
+  // An update that is on its way there is let go on.
+  const again = way.ill === 'stuck' || (asked.redeploy && !asked.stop)
+  const force = again && view !== null ? (view.service.Spec.TaskTemplate.ForceUpdate ?? 0) + 1 : null
+  const verb = rung === 'recreate' ? 'make' : rung === 'previous' ? 'roll back' : 'update'
+  const title = `${verb} ${name} ${rung === 'recreate' ? 'again as' : 'to'} ${shortName(goal.image)} of ${release}`
+  return bringStep(site, title, {
+    do: rung as BringArgs['do'],
+    service: name,
+    goal,
+    expect: expectOf(site, view),
+    force: rung === 'update' ? force : null,
+  })
+}
+
+function stopOf(site: Site, view: View): Step {
+  return stopStep(site, { do: 'stop', service: view.service.Spec.Name, expect: expectOf(site, view) })
+}
+
+function phasesOf(site: Site, stops: readonly Step[], code: readonly Step[]): Proposal['phases'] {
+  const [stop, bring] = [together(site, stops), together(site, code)]
+  return { ...(stop === null ? {} : { stop }), ...(bring === null ? {} : { code: bring }) }
+}
+
+/** Updates under way that these steps take the place of. */
+function settled(views: readonly View[]): string[] {
+  return views.flatMap(({ service }) => {
+    const state = service.UpdateStatus?.State ?? ''
+    return MOVING.has(state) ? [updateOf(service.Spec.Name, state)] : []
+  })
+}
+
+function needsOf({ dependents, rung }: Question<SwarmPin>, asked: Asked): Proposal['needs'] {
+  if (!asked.stop && rung !== 'recreate') return []
+  return dependents.filter(d => d.serves.includes('drained')).map(d => ({ of: d.id, what: 'drained' as const }))
+}
+
+function impactOf(rung: string, bring: readonly Way[], asked: Asked, added: readonly View[]): Impact {
+  const disappears = [
+    ...bring.flatMap(way => lostVariables(way).map(name => `variable ${name} of ${way.pinned.name}`)),
+    ...added.map(view => `service ${view.service.Spec.Name}`),
+  ]
+  const alone = bring.some(way => way.pinned.replicas === 1 && way.spec.UpdateConfig?.['Order'] !== 'start-first')
+  const down = asked.stop ? typicalMs('stop') + typicalMs('update') : rung === 'recreate' ? typicalMs('recreate') : 0
+  return { ...NO_IMPACT, disappears, downtimeMs: down > 0 ? down : alone ? 5_000 : 0 }
+}

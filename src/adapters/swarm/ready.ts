@@ -1,0 +1,21 @@
+import type { Finding, Readiness } from '../../core/contract.ts'
+import { type Say, saySwarm } from './check.ts'
+import { lookAtServices, lookAtSwarm } from './look.ts'
+import type { Site } from './site.ts'
+
+/** Whether the engine is a manager, whether the others answer, and which images nobody could get again. */
+export async function ready(site: Site, signal: AbortSignal): Promise<Readiness> {
+  const { component } = site
+  const findings: Finding[] = []
+  const say: Say = (level, code, what, remedy) => void findings.push({ level, code, component, what, remedy })
+  const swarm = await lookAtSwarm(site, signal)
+  saySwarm(swarm, say)
+  for (const [name, { image }] of await lookAtServices(site, swarm, signal)) {
+    if (image.digest !== null) continue
+    const what = `${component}: ${name} runs ${image.ref}, which has no digest: once it is pruned there is no way back to it`
+    say('note', 'image_without_digest', what, 'deploy images from a registry')
+  }
+  const managers = swarm.nodes.filter(n => n.ManagerStatus !== undefined).length
+  const well = `${site.engine.name} is a manager, one of ${managers}; ${swarm.nodes.length} node${swarm.nodes.length > 1 ? 's' : ''}`
+  return { well: [well], findings }
+}

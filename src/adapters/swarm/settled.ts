@@ -1,0 +1,101 @@
+import { redact } from '../../core/secret.ts'
+import { alive, type Swarm, type TaskView, type View } from './look.ts'
+import type { Image } from './pin.ts'
+import { digestIn, replicasOf, shortName } from './spec.ts'
+import type { Spec, Task } from './types.ts'
+
+/** Whether a service does what its specification says: told by its tasks, not by its own word. */
+export type Settled =
+  | { readonly is: 'settled'; readonly why: string }
+  | { readonly is: 'moving'; readonly why: string }
+  /** It does not get there, and Swarm has given up, or has had its time. */
+  | { readonly is: 'stuck'; readonly why: string }
+  /** It looks well, but what runs somewhere cannot be proven. */
+  | { readonly is: 'unproven'; readonly why: string }
+
+export const MOVING: ReadonlySet<string> = new Set(['updating', 'rollback_started'])
+export const PAUSED: ReadonlySet<string> = new Set(['paused', 'rollback_paused'])
+
+/** `image` is what its tasks are to run. */
+export function settledOf(view: View, swarm: Swarm, image: Image, limitMs: number): Settled {
+  const { service } = view
+  const state = service.UpdateStatus?.State ?? ''
+  const wrong = wrongOf(view, swarm, image)
+  if (PAUSED.has(state)) {
+    const message = service.UpdateStatus?.Message ?? ''
+    return {
+      is: 'stuck',
+      why: `Swarm paused the update${message === '' ? '' : `: ${redact(message)}`}${errorsOf(view)}`,
+    }
+  }
+  if (wrong === null && !MOVING.has(state)) return proven(view, image)
+  const since = Date.parse(service.UpdateStatus?.StartedAt ?? service.UpdatedAt)
+  // Both times are the manager's: the clock of this machine says nothing here.
+  const spent = Date.parse(swarm.info.SystemTime) - since
+  const why = `${wrong ?? `Swarm says ${state}`}${errorsOf(view)}`
+  return spent > limitMs ? { is: 'stuck', why: `after ${Math.round(spent / 1000)} s: ${why}` } : { is: 'moving', why }
+}
+
+/** What keeps the tasks from being as they should; null: nothing. */
+function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string | null {
+  const living = tasks.filter(({ task }) => alive(task))
+  const wanted = living.filter(({ task }) => task.DesiredState === 'running')
+  const well = wanted.filter(
+    ({ task, runs }) => task.Status.State === 'running' && isOf(service.Spec, task) && fits(task, runs, image) !== 'no',
+  )
+  const replicas = replicasOf(service.Spec) ?? Math.max(wanted.length, eligible(service.Spec, swarm))
+  if (well.length < replicas) return `${well.length} of ${replicas} tasks run ${shortName(image)}`
+  const old = living.filter(t => !well.includes(t))
+  if (old.length === 0) return null
+  return `${old.length} old task${old.length > 1 ? 's are' : ' is'} still there (${old.map(({ task }) => task.Status.State).join(', ')})`
+}
+
+/** How many nodes a service with one task on each has at least; where constraints choose them, Swarm's own choice counts. */
+function eligible({ TaskTemplate: template }: Spec, swarm: Swarm): number {
+  if ((template.Placement?.Constraints ?? []).length > 0) return 1
+  return swarm.nodes.filter(n => n.Status.State === 'ready' && n.Spec.Availability === 'active').length
+}
+
+function isOf(spec: Spec, task: Task): boolean {
+  const { ContainerSpec: container, ForceUpdate: force } = spec.TaskTemplate
+  return task.Spec.ContainerSpec.Image === container.Image && (task.Spec.ForceUpdate ?? 0) === (force ?? 0)
+}
+
+/** Whether a task runs an image: by its container where that can be seen, else by a reference that can only mean one. */
+export function fits(task: Task, runs: string | null, image: Image): 'yes' | 'no' | 'unknown' {
+  if (runs !== null && image.id !== null) return runs === image.id ? 'yes' : 'no'
+  const ref = task.Spec.ContainerSpec.Image
+  const digest = digestIn(ref)
+  if (digest !== null && image.digest !== null) return digest === image.digest ? 'yes' : 'no'
+  if (ref.startsWith('sha256:') && image.id !== null) return ref === image.id ? 'yes' : 'no'
+  return 'unknown'
+}
+
+function proven(view: View, image: Image): Settled {
+  const living = view.tasks.filter(({ task }) => alive(task))
+  const silent = view.tasks.filter(t => t.silent && t.task.Status.State === 'running')
+  if (silent.length > 0) {
+    const why = `${silent.length} task${silent.length > 1 ? 's' : ''} on nodes that do not answer`
+    return { is: 'unproven', why }
+  }
+  const unknown = living.filter(({ task, runs }) => fits(task, runs, image) === 'unknown')
+  if (unknown.length > 0) {
+    const why = `${image.ref} has no digest, and ${unknown.length} task${unknown.length > 1 ? 's run' : ' runs'} it on other nodes: what it means there nobody can say`
+    return { is: 'unproven', why }
+  }
+  return { is: 'settled', why: `${living.length} task${living.length === 1 ? '' : 's'} run ${shortName(image)}` }
+}
+
+/** What Swarm says of the newest tasks that did not get to run. */
+function errorsOf({ service, tasks }: View): string {
+  const failed = tasks
+    .filter(({ task }) => isOf(service.Spec, task) && task.Status.State !== 'running' && (task.Status.Err ?? '') !== '')
+    .sort((a, b) => (a.task.CreatedAt < b.task.CreatedAt ? 1 : -1))
+  const said = [...new Set(failed.slice(0, 5).map(({ task }) => task.Status.Err ?? ''))]
+  return said.length === 0 ? '' : `; its tasks say: ${redact(said.slice(0, 2).join('; '))}`
+}
+
+/** How many tasks run, for people. */
+export function countOf(tasks: readonly TaskView[]): number {
+  return tasks.filter(({ task }) => task.Status.State === 'running' && task.DesiredState === 'running').length
+}

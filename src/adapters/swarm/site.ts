@@ -1,0 +1,20 @@
+import type { OpenContext } from '../../core/contract.ts'
+import type { SwarmConfig } from './config.ts'
+import { type Engine, openEngine } from './engine.ts'
+import { textOf } from './spec.ts'
+import type { Spec } from './types.ts'
+
+/** One component and what is the same for all that is asked of it. */
+export interface Site {
+  readonly component: string
+  readonly config: SwarmConfig
+  readonly engine: Engine
+  readonly vault: OpenContext['vault']
+  /** Keyed hash of a specification without its image: variables may hold secrets. */
+  shape(spec: Spec): string
+}
+
+export function openSite(config: SwarmConfig, ctx: OpenContext): Site {
+  const shape = (spec: Spec) => ctx.vault.mac(textOf(spec, ''))
+  return { component: ctx.component, config, engine: openEngine(config, ctx), vault: ctx.vault, shape }
+}

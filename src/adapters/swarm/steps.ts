@@ -1,0 +1,81 @@
+import { z } from 'zod'
+import type { Node, Step } from '../../core/contract.ts'
+import { image } from './pin.ts'
+import type { Site } from './site.ts'
+
+const sealed = z.object({ id: z.string(), mac: z.string() })
+
+/** What a service is to be, without its content: that lies in the vault. */
+const goal = z.object({
+  sealed,
+  /** Keyed hash of the specification as it will be. */
+  shape: z.string(),
+  image,
+  renamed: z.object({
+    networks: z.record(z.string(), z.string()),
+    configs: z.record(z.string(), z.string()),
+    secrets: z.record(z.string(), z.object({ id: z.string(), name: z.string() })),
+  }),
+})
+export type Goal = z.infer<typeof goal>
+
+/** What the plan found there: another specification was written by somebody else since. null: there was no such service. */
+const expect = z.object({ shape: z.string(), ref: z.string() }).nullable()
+export type Expect = z.infer<typeof expect>
+
+const bringArgs = z.object({
+  do: z.enum(['previous', 'update', 'recreate']),
+  service: z.string(),
+  goal,
+  expect,
+  /** The count of forced updates that its tasks must carry; null: any. */
+  force: z.number().nullable(),
+})
+const stopArgs = z.object({
+  do: z.literal('stop'),
+  service: z.string(),
+  expect,
+})
+const args = z.union([bringArgs, stopArgs])
+export type BringArgs = z.infer<typeof bringArgs>
+export type StopArgs = z.infer<typeof stopArgs>
+
+export function argsOf(step: Step): BringArgs | StopArgs {
+  return args.parse(step.args)
+}
+
+/** Milliseconds on top of the limit of an update for asking and writing. */
+const WAY_MS = 30_000
+const TYPICAL = { previous: 20_000, update: 20_000, recreate: 25_000, stop: 12_000 }
+
+export function typicalMs(what: BringArgs['do'] | 'stop'): number {
+  return TYPICAL[what]
+}
+
+export function bringStep(site: Site, title: string, own: BringArgs): Step {
+  return { ...frame(site, own), title, args: own }
+}
+
+export function stopStep(site: Site, own: StopArgs): Step {
+  return { ...frame(site, own), title: `stop ${own.service}`, args: own }
+}
+
+function frame({ component, config }: Site, own: BringArgs | StopArgs) {
+  return {
+    id: `${component}/${own.do}/${own.service}`,
+    component,
+    limitMs: config.limits.update + WAY_MS,
+    retries: 1,
+    estimateMs: typicalMs(own.do),
+    onUnknown: 'ask' as const,
+  }
+}
+
+/** All at the same time, within the limit. One that fails starts nothing new. */
+export function together(site: Site, steps: readonly Step[]): Node | null {
+  const [first] = steps
+  if (first === undefined) return null
+  if (steps.length === 1) return { step: first.id }
+  const par = steps.map(step => ({ id: step.id, after: [], node: { step: step.id } }))
+  return { par, limit: Math.min(site.config.parallel, steps.length), maxFailures: 0 }
+}

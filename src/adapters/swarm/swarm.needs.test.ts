@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, describe, it, vi } from 'vitest'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import { noDockerd } from '../../../test/support/dockerd.ts'
+import { noImages } from '../../../test/support/shop-images.ts'
+import { type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
+import type { Need } from '../../core/contract.ts'
+import { captured, codes, open, proposed, run, shopOn } from './swarm.fixture.ts'
+
+const why = noDockerd() ?? noImages()
+const need = (what: Need['what']): Need => ({ of: 'web', what, by: 'db' })
+
+// They wait side by side: on a busy machine each takes as long as all of them.
+vi.setConfig({ testTimeout: 300_000 })
+
+describe.skipIf(why !== null)(
+  `C6: what others ask of a Swarm service${why === null ? '' : ` (skipped: ${why})`}`,
+  () => {
+    let engine: SwarmEngine
+    beforeAll(async () => {
+      engine = await swarmEngine()
+    })
+    afterAll(() => engine?.dispose())
+
+    const shop = (name: string, more?: string[]) => shopOn(engine, name, more)
+
+    it.concurrent('takes a service with one task on each node back, also when a database asks for it to be stopped', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('global', ['--mode', 'global'])
+      await engine.update(name, '--image', 'shop:v2')
+      const [stop, update] = ordered(await proposed(target, pin, 'update', { needs: [need('stopped')] }))
+      if (stop === undefined || update === undefined) throw new Error('no steps')
+      await target.apply(stop, stepAct(stop))
+      expect([(await target.verify(stop, stepAct(stop))).is, await engine.versions(name)]).toEqual(['done', ''])
+      await target.apply(update, stepAct(update))
+      expect([(await target.verify(update, stepAct(update))).is, await engine.versions(name)]).toEqual(['done', 'v1'])
+      expect((await proposed(target, pin)).steps).toEqual([])
+    })
+
+    it.concurrent('stops for a database, and comes back with as many tasks as the release had; is made anew where asked', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('writer', ['--replicas', '2'])
+      await engine.update(name, '--image', 'shop:v2', '--replicas', '1')
+      const needs = [need('stopped')]
+      expect(codes(await proposed(target, pin, 'previous', { needs }))).toContain('blocker previous_is_other')
+      const proposal = await proposed(target, pin, 'update', { needs })
+      expect([proposal.serves, proposal.steps.map(s => s.id)]).toEqual([
+        needs,
+        ['web/stop/writer', 'web/update/writer'],
+      ])
+      const [stop, update] = ordered(proposal)
+      if (stop === undefined || update === undefined) throw new Error('no steps')
+      await target.apply(stop, stepAct(stop))
+      expect([(await target.verify(stop, stepAct(stop))).is, await engine.versions(name)]).toEqual(['done', ''])
+      await target.apply(update, stepAct(update))
+      expect([(await target.verify(update, stepAct(update))).is, await engine.versions(name)]).toEqual(['done', 'v1'])
+      const ids = () => engine.docker('ps', '-q', '--filter', `label=com.docker.swarm.service.name=${name}`)
+      const before = (await ids()).split('\n')
+      expect(before).toHaveLength(2)
+      expect(await run(target, await proposed(target, pin, 'update', { needs: [need('redeployed')] }))).toEqual([
+        'done',
+      ])
+      const after = (await ids()).split('\n')
+      expect([after.length, after.filter(id => before.includes(id))]).toEqual([2, []])
+    })
+
+    it.concurrent('C11: runs a command in the image that is left, with its variables and secrets, also after it was left', async ({
+      expect,
+    }) => {
+      await engine.docker('secret', 'create', 'down-key', '/etc/hostname')
+      const { name, target, pin } = await shop('down', ['--env', 'DB=main', '--secret', 'down-key'])
+      await engine.update(name, '--image', 'shop:v2')
+      const script = 'cat /version; echo "$DB $WHAT"; test -s /run/secrets/down-key; echo oops >&2; exit 3'
+      const exec = (id: string) =>
+        target.exec?.('from', ['sh', '-c', script], { ...stepAct(), idem: id, env: { WHAT: 'down' } })
+      expect(await exec('one')).toEqual({ code: 3, stdout: 'v2\nmain down\n', stderr: expect.stringContaining('oops') })
+      await run(target, await proposed(target, pin))
+      expect(await engine.versions(name)).toBe('v1')
+      expect(await exec('two')).toMatchObject({ code: 3, stdout: 'v2\nmain down\n' })
+      expect(
+        (await engine.docker('service', 'ls', '--format', '{{.Name}}'))
+          .split('\n')
+          .filter(n => n.startsWith('backout-')),
+      ).toEqual([])
+    })
+
+    it.concurrent('takes a whole stack as one component, and stops what the release did not have, where it is told to', async ({
+      expect,
+    }) => {
+      const label = ['--label', 'com.docker.stack.namespace=st']
+      for (const part of ['web', 'api', 'db']) await engine.create(`st_${part}`, 'shop:v1', ...label)
+      const settings = { stack: 'st', except: ['st_db'], added: 'stop' }
+      const target = await open(engine, settings)
+      const pin = await captured(target)
+      expect(pin.services.map(s => s.name)).toEqual(['st_api', 'st_web'])
+      await Promise.all([
+        ...['web', 'api', 'db'].map(part => engine.update(`st_${part}`, '--image', 'shop:v2')),
+        engine.create('st_new', 'shop:v2', ...label),
+      ])
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toContain('warning service_added')
+      expect(await run(target, proposal)).toEqual(['done', 'done', 'done'])
+      const said = await Promise.all(['web', 'api', 'db', 'new'].map(part => engine.versions(`st_${part}`)))
+      expect(said).toEqual(['v1', 'v1', 'v2', ''])
+      expect((await proposed(target, pin)).steps).toEqual([])
+    })
+  },
+)

@@ -1,0 +1,3 @@
+import { swarmConformance } from './conformance.fixture.ts'
+
+swarmConformance('recreate')

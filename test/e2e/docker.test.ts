@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type CommandLine, commandLine } from '../support/command-line.ts'
+import { noDockerd } from '../support/dockerd.ts'
+import { noCompose } from '../support/compose.ts'
+import { noImages } from '../support/shop-images.ts'
+import { type SwarmEngine, swarmEngine } from '../support/swarm.ts'
+
+const why = noDockerd() ?? noImages() ?? noCompose()
+const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+
+describe.skipIf(why !== null)(
+  `C6, C16: the command line takes Swarm and Compose back${why === null ? '' : ` (skipped: ${why})`}`,
+  () => {
+    let engine: SwarmEngine
+    let folder: string
+    let line: CommandLine
+    beforeAll(async () => {
+      engine = await swarmEngine()
+      folder = await mkdtemp(join(tmpdir(), 'docker-'))
+      line = commandLine(folder)
+      await mkdir(join(folder, 'shop'))
+    })
+    afterAll(async () => {
+      await engine?.dispose()
+      await rm(folder, { recursive: true, force: true })
+    })
+
+    const up = async (tag: string) => {
+      await writeFile(join(folder, 'shop/.env'), `TAG=${tag}\n`)
+      const env = { ...process.env, DOCKER_HOST: engine.host }
+      await promisify(execFile)('docker-compose', ['up', '-d'], { cwd: join(folder, 'shop'), env })
+    }
+    const composeVersion = async () => {
+      const id = await engine.docker('ps', '-q', '--filter', 'label=com.docker.compose.project=shop')
+      return engine.docker('exec', id, 'cat', '/version')
+    }
+
+    it('captures, sees the update under way, is killed in the middle, goes on, and ends on the release', {
+      timeout: 300_000,
+    }, async () => {
+      const file = 'services:\n  worker:\n    image: shop:${TAG}\n    network_mode: none\n    stop_signal: KILL\n'
+      await writeFile(join(folder, 'shop/compose.yaml'), file)
+      await Promise.all([up('v1'), engine.create('web', 'shop:v1', '--replicas', '2')])
+      const init = await line.backout(['init'], { DOCKER_HOST: engine.host })
+      const found = 'Docker Compose: shop/compose.yaml -> component shop'
+      expect([init.code, init.stdout]).toEqual([0, expect.stringContaining(found)])
+
+      const calls = ['env', `DOCKER_HOST=${engine.host}`]
+      await writeFile(
+        join(folder, 'backout.yaml'),
+        JSON.stringify({
+          environment: 'test',
+          components: {
+            jobs: {
+              adapter: 'compose',
+              settings: {
+                directory: join(folder, 'shop'),
+                docker: [...calls, 'docker'],
+                compose: [...calls, 'docker-compose'],
+                limits: { settle: '500ms' },
+              },
+            },
+            web: { adapter: 'swarm', dependsOn: ['jobs'], settings: { engine: engine.host, services: ['web'] } },
+          },
+        }),
+      )
+      const doctor = await line.backout(['doctor'])
+      expect(doctor.code, doctor.stdout + doctor.stderr).toBe(0)
+      expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toContain('is a manager, one of 1; 1 node')
+      expect(doctor.stdout).toMatch(/jobs: docker[ -]compose version/i)
+      const capture = await line.backout(['capture', 'v1', '--known-good'])
+      expect(capture.code, capture.stderr).toBe(0)
+
+      await up('v2')
+      await engine.update('web', '--detach', '--image', 'shop:v2', '--update-parallelism', '1', '--update-delay', '10m')
+      await expect.poll(() => engine.versions('web'), { timeout: 60_000 }).toBe('v1 v2')
+      const refused = await line.backout(['capture', 'v2'])
+      expect([refused.code, refused.stderr]).toEqual([4, expect.stringContaining('an update of web')])
+      const plan = await line.backout(['plan'])
+      expect(plan.stdout).toContain('an update of web is still going on')
+      expect(plan.code, plan.stdout).toBe(0)
+
+      const env = { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', NO_COLOR: '1' }
+      const words = ['--disable-warning=ExperimentalWarning', MAIN, 'run', '--yes']
+      const child = spawn(process.execPath, words, { cwd: folder, env, stdio: 'ignore' })
+      const died = once(child, 'exit')
+      const image = async () => (await engine.inspect('web')).Spec.TaskTemplate.ContainerSpec.Image
+      await expect.poll(image, { timeout: 90_000, interval: 50 }).toBe('shop:v1')
+      child.kill('SIGKILL')
+      expect(await died).toEqual([null, 'SIGKILL'])
+
+      const resumed = await line.backout(['resume'])
+      expect(resumed.code, resumed.stdout + resumed.stderr).toBe(0)
+      expect([await engine.versions('web'), await composeVersion()]).toEqual(['v1', 'v1'])
+      const again = await line.json<{ phases: unknown[] }>(['plan', '--to', 'v1'])
+      expect(again.phases.flatMap(phase => JSON.stringify(phase)).join()).not.toMatch(/update|up"/)
+      await line.backout(['report'])
+    })
+
+    it("takes the next rung where Swarm's own rollback gets stuck, in the same run", { timeout: 300_000 }, async () => {
+      const slow = ['--rollback-order', 'stop-first', '--rollback-parallelism', '1', '--rollback-delay', '10m']
+      await engine.create('slow', 'shop:v1', '--replicas', '2', ...slow)
+      const settings = { engine: engine.host, services: ['slow'], limits: { update: '20s' } }
+      const config = {
+        environment: 'slow',
+        components: { slow: { adapter: 'swarm', settings } },
+        policy: { onFailure: 'take' },
+      }
+      await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
+      expect((await line.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+      await engine.update('slow', '--image', 'shop:v2')
+      const run = await line.backout(['run', '--yes'])
+      expect(run.code, run.stdout + run.stderr).toBe(0)
+      expect(run.stdout).toContain('slow/previous/slow')
+      expect(run.stdout).toMatch(/slow\/update\/slow/)
+      expect(await engine.versions('slow')).toBe('v1')
+    })
+  },
+)

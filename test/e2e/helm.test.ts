@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { noHelm, programOf, type Shop, shopIn } from '../../src/adapters/helm/helm.fixture.ts'
 import { IMAGES, type Kube, running, startKube } from '../../src/adapters/kubernetes/kubernetes.fixture.ts'
@@ -52,6 +53,29 @@ describe.skipIf(WITHOUT !== null)(`C5: a bad release of Helm, through the comman
     expect((await line.backout(['run', '--yes'])).stdout).toContain('Nothing to do')
     expect(await line.backout(['revert', '--yes'])).toMatchObject({ code: 0 })
     expect(await running(shop.space)).toEqual([IMAGES.bad, IMAGES.bad])
+  })
+
+  it('`init` finds the release of a chart, once helm says that it is there', async () => {
+    await cp(shop.chart, join(folder, 'deploy'), { recursive: true })
+    const config = join(folder, 'kubeconfig')
+    await writeFile(config, await readFile(kube.kubeconfig))
+    await shop.space.kubectl(
+      '--kubeconfig',
+      config,
+      'config',
+      'set-context',
+      '--current',
+      `--namespace=${shop.space.name}`,
+    )
+    await mkdir(join(folder, 'bin'))
+    await symlink(programOf('4'), join(folder, 'bin', 'helm'))
+    const env = { KUBECONFIG: config, PATH: `${join(folder, 'bin')}:${process.env['PATH']}` }
+    const before = await line.backout(['init', '--force'], env)
+    expect(before.stdout).toContain('helm knows no release of that name there')
+    await shop.install(IMAGES.good)
+    expect((await line.backout(['init', '--force'], env)).stdout).toContain('-> component shop')
+    const written = parse(await readFile(join(folder, 'backout.yaml'), 'utf8')) as object
+    expect(written).toMatchObject({ components: { shop: { adapter: 'helm', settings: { release: 'shop' } } } })
   })
 
   it('C16: goes on after a kill -9 in the middle of helm rollback, which dies with it', async () => {

@@ -113,5 +113,9 @@ describe('Argo Rollouts in the stand-in', () => {
     const second = await reached('blue', 'Healthy')
     expect(await hash()).toBe(second.status?.currentPodHash)
     expect(second.status?.currentPodHash).not.toBe(first.status?.currentPodHash)
+    // The old pods stand for thirty seconds more.
+    expect(await running('blue')).toHaveLength(4)
+    place.standIn?.clock.advance(31_000)
+    await expect.poll(() => running('blue'), { timeout: 30_000 }).toEqual([IMAGES.new, IMAGES.new])
   })
 })

@@ -207,6 +207,22 @@ describe('writes to a cluster', () => {
     expect(body.details?.['causes']).toMatchObject([{ field: 'spec.template.metadata.labels' }])
   })
 
+  // apiserver, endpoints/handlers: fieldValidation; what is not asked to be strict is dropped, with a warning.
+  it('keeps no field that the kind does not have, and refuses values of another type', async () => {
+    const made = deployment('typed', IMAGES.old, { spec: { progressDeadline: 5 } })
+    const strict = await client.ask('POST', `${deployments}?fieldValidation=Strict`, made)
+    expect([strict.code, strict.body.reason]).toEqual([400, 'BadRequest'])
+    expect(strict.body.message).toContain('strict decoding error: unknown field "spec.progressDeadline"')
+    const kept = await client.must('POST', deployments, made)
+    expect(at(kept.spec, 'progressDeadline')).toBeUndefined()
+    const text = await client.ask('POST', deployments, deployment('untyped', IMAGES.old, { spec: { replicas: '2' } }))
+    expect([text.code, text.body.message]).toEqual([400, expect.stringContaining('cannot unmarshal string')])
+    const patch = await client.ask('PATCH', `${deployments}/typed`, { spec: { replicas: '2' } }, MERGE_PATCH)
+    expect([patch.code, patch.body.message]).toEqual([422, expect.stringContaining('cannot unmarshal string')])
+    const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'numbers' }, data: { a: 1 } }
+    expect((await client.ask('POST', maps, map)).code).toBe(400)
+  })
+
   it('writes nothing in a dry run, but refuses what it would refuse', async () => {
     const made = await client.must('POST', `${deployments}?dryRun=All`, deployment('dry', IMAGES.old))
     expect(at(made.spec, 'revisionHistoryLimit')).toBe(10)

@@ -119,8 +119,11 @@ describe.skipIf(noKubectl() !== null)(`C5: Rollouts of Argo ${noKubectl() ?? ''}
     await argo.setImage('shop', IMAGES.bad)
     await argo.reached('shop', 'Healthy')
     expect(await hash()).not.toBe(before)
+    // The old pods of either side stand for a while after a cut-over: no users get there, and nobody waits for them.
+    expect(await running(argo.space)).toHaveLength(4)
     await applied(target, await proposed(target, pin))
     expect(await hash()).toBe(before)
+    expect((await proposed(target, pin)).steps).toEqual([])
   })
 
   it('frees a rollout that is stuck on pods that never get ready', async () => {

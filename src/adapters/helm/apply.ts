@@ -8,6 +8,7 @@ import { rolloutOf } from '../kubernetes/status.ts'
 import { refsOf } from '../kubernetes/template.ts'
 import type { Revision } from './cli.ts'
 import { noteEnded } from './ended.ts'
+import { explained, follow } from './follow.ts'
 import { isLeft, isPending, liveOf, macOf, type Place } from './look.ts'
 import { members } from './manifest.ts'
 import { argsOf, type RollbackArgs, type SettleArgs } from './steps.ts'
@@ -56,11 +57,17 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
   if (last === undefined || !(last.revision === args.expect || isOwn(last, args))) throw moved(place, last)
   act.guard()
   act.progress({ text: `helm ${place.helm.rollbackArgs(args.to, args.force).join(' ')}` })
+  const wanted = members(await place.helm.manifest(args.to, act.signal), place.site.namespace)
+  const over = new AbortController()
+  const following = follow(place, wanted, act, over.signal)
   try {
     await place.helm.rollback(args, step.limitMs, act)
   } catch (error) {
     await noteLeft(place, args, act)
-    throw error
+    throw await explained(place, wanted, error, act)
+  } finally {
+    over.abort(null)
+    await following
   }
 }
 

@@ -4,6 +4,7 @@ import type { Autoscaler, ConfigObject, Pod, Service, Template } from './api/obj
 import { idOf } from './api/objects.ts'
 import { type GitOwner, ownersOf, suspendedBy } from './gitops.ts'
 import { currentOf, look, type Seen, type World } from './look.ts'
+import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
 import { alive, rolloutOf } from './status.ts'
 import { digestOf, macOf, refsOf, runningIn } from './template.ts'
@@ -63,7 +64,7 @@ export function isRolling(seen: Seen): boolean {
  * says, for everything else moves by itself.
  */
 export function imagesOf(seen: Seen, template: Template): Record<string, string> {
-  const running = isRolling(seen) ? {} : runningIn(seen.pods.filter(alive))
+  const running = isRolling(seen) ? {} : runningIn(currentPods(seen))
   return Object.fromEntries(
     Object.entries(refsOf(template)).map(([name, ref]) => {
       const digests = [...new Set((running[name] ?? []).map(id => digestOf(id) ?? id))].sort()
@@ -74,7 +75,8 @@ export function imagesOf(seen: Seen, template: Template): Record<string, string>
 
 /** Pods of what the object asks for now. */
 export function currentPods(seen: Seen): readonly Pod[] {
-  return isRolling(seen) ? (currentOf(seen)?.pods ?? []).filter(alive) : seen.pods.filter(alive)
+  const own = isRolling(seen) || keepsOld(seen.object)
+  return own ? (currentOf(seen)?.pods ?? []).filter(alive) : seen.pods.filter(alive)
 }
 
 /** Keyed hash of a ConfigMap's or Secret's content; null where there is none. */

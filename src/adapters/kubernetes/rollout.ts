@@ -24,6 +24,13 @@ export function isPromoted({ spec, status = {} }: Workload): boolean {
   return strategy?.blueGreen === undefined || blueGreen?.activeSelector === currentPodHash
 }
 
+/** With blue-green or a traffic router, old pods stand for a while (scaleDownDelaySeconds) without any users. */
+export function keepsOld(object: Workload | null): boolean {
+  if (object?.kind !== 'Rollout') return false
+  const { blueGreen, canary } = object.spec.strategy as { blueGreen?: object; canary?: { trafficRouting?: object } }
+  return blueGreen !== undefined || canary?.trafficRouting !== undefined
+}
+
 /** Its controller would go through its steps, and has not been told to skip them. */
 export function promotable(object: Workload): boolean {
   const { promoteFull, abort } = object.status ?? {}
@@ -36,7 +43,8 @@ export function rollout(object: Workload, seen: boolean): Rollout {
   const wanted = spec.replicas ?? 1
   const { updatedReplicas: updated = 0, replicas = 0, availableReplicas: available = 0 } = status
   const paused = spec.paused === true
-  const replaced = seen && !paused && isPromoted(object) && updated >= wanted && replicas === updated
+  const alone = replicas === updated || keepsOld(object)
+  const replaced = seen && !paused && isPromoted(object) && updated >= wanted && alone
   const complete = replaced && available >= updated
   return {
     replaced,

@@ -47,6 +47,7 @@ function lacking(kind: string, id: string, settings: Settings, { state, summary 
     case 'hosts':
       return hosts(id, state)
     case 'kubernetes':
+    case 'argo-rollouts':
       return workloads(id, state)
     default:
       return []

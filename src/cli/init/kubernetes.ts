@@ -43,7 +43,7 @@ export async function kubernetesHere(site: Site): Promise<Kubernetes> {
 }
 
 const WORKLOAD = /^kind:\s*(Deployment|StatefulSet|DaemonSet|Rollout|CronJob)\b/m
-const TAKEN_BACK = ['Deployment', 'StatefulSet', 'DaemonSet']
+const TAKEN_BACK = ['Deployment', 'StatefulSet', 'DaemonSet', 'Rollout']
 /** Files that are looked into. */
 const MOST = 200
 
@@ -76,19 +76,57 @@ function manifestsIn(text: string): Manifest[] {
   return values.filter((value): value is Manifest => value !== null && typeof value === 'object')
 }
 
-/** The workloads of the project's manifests, in the cluster that kubectl speaks to now. */
+/** The workloads of the project's manifests and charts, in the cluster that kubectl speaks to now. */
 export async function workloads(site: Site): Promise<Finds> {
   const { current, objects, namespace } = await kubernetesHere(site)
-  if (current === null || objects.length === 0) return NOTHING_FOUND
-  const candidate: Candidate = {
-    id: 'workloads',
-    adapter: 'kubernetes',
-    what: `${objects.slice(0, 5).join(', ')} in the Kubernetes context ${current}`,
+  if (current === null) return NOTHING_FOUND
+  const where = { context: current, ...(namespace === null ? {} : { namespace }) }
+  const rollouts = objects.filter(id => id.startsWith('rollout/'))
+  const others = objects.filter(id => !rollouts.includes(id))
+  const names = rollouts.map(id => id.slice('rollout/'.length))
+  const candidates: Candidate[] = [
+    ...(others.length === 0 ? [] : [wish('workloads', 'kubernetes', others, { ...where, objects: others })]),
+    ...(names.length === 0 ? [] : [wish('rollouts', 'argo-rollouts', rollouts, { ...where, rollouts: names })]),
+    ...(await releases(site, current)),
+  ]
+  return { ...NOTHING_FOUND, candidates }
+}
+
+function wish(id: string, adapter: string, objects: readonly string[], settings: Candidate['settings']): Candidate {
+  return {
+    id,
+    adapter,
+    what: `${objects.slice(0, 5).join(', ')} in the Kubernetes context ${settings['context'] as string}`,
     about: ['What runs on Kubernetes, as the manifests here name it.'],
-    settings: { context: current, ...(namespace === null ? {} : { namespace }), objects },
+    settings,
     hints: ['pinned: [secret/NAME]   # goes back with the release too; other Secrets keep what they hold today'],
     layer: 'app',
     held: null,
   }
-  return { ...NOTHING_FOUND, candidates: [candidate] }
+}
+
+/** Releases are mostly called as their chart is; whether this one is there, helm is asked. */
+async function releases(site: Site, context: string): Promise<Candidate[]> {
+  const charts = site.files.filter(
+    path => basename(path) === 'Chart.yaml' && !isAside(path) && !path.includes('charts/'),
+  )
+  const found = await Promise.all(
+    charts.map(path => readYaml(join(site.dir, path)) as Promise<{ name?: unknown } | null>),
+  )
+  return found.flatMap((chart): Candidate[] => {
+    const release = chart?.name
+    if (typeof release !== 'string') return []
+    return [
+      {
+        id: release,
+        adapter: 'helm',
+        what: `release ${release} of Helm in the Kubernetes context ${context}`,
+        about: ['The release of the chart here, by the name of the chart.'],
+        settings: { context, release },
+        hints: ['namespace: NAME   # where it is installed; by default the namespace of the context'],
+        layer: 'app',
+        held: null,
+      },
+    ]
+  })
 }

@@ -60,7 +60,11 @@ async function whyHeld(site: Site, candidate: Candidate): Promise<string | null>
     const { services } = observed.state as { services: object }
     return Object.keys(services).length === 0 ? 'no container of it is here' : null
   }
-  if (candidate.adapter === 'kubernetes') {
+  if (candidate.adapter === 'helm') {
+    const { release } = observed.state as { release: unknown }
+    return release === null ? 'helm knows no release of that name there' : null
+  }
+  if (candidate.adapter === 'kubernetes' || candidate.adapter === 'argo-rollouts') {
     const { objects } = observed.state as { objects: Record<string, unknown> }
     const gone = Object.keys(objects).filter(id => objects[id] === null)
     return gone.length === 0 ? null : `${gone.join(', ')} is not in that namespace`

@@ -20,6 +20,7 @@ import {
   notFound,
   unsupportedMedia,
 } from './status.ts'
+import { decodeTyped } from './schema.ts'
 import { type Store } from './store.ts'
 import { copy, type Fields, isFields, type Meta, type Obj, same, withoutNulls } from './types.ts'
 import { validate } from './validate.ts'
@@ -27,6 +28,8 @@ import { validate } from './validate.ts'
 export interface Writer {
   readonly manager: string
   readonly dryRun?: boolean
+  /** Fields that the kind does not have are refused instead of dropped; kubectl asks for that. */
+  readonly strict?: boolean
 }
 
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply'
@@ -61,7 +64,7 @@ export class Api {
   }
 
   create(resource: Resource, namespace: string | undefined, body: Obj, by: Writer): Obj {
-    const object = copy(body)
+    const object = this.#typed(resource, copy(body), by, 'body')
     this.#checkType(resource, object)
     this.#checkNamespace(resource, namespace, object)
     if (object.metadata.resourceVersion !== undefined) {
@@ -89,7 +92,7 @@ export class Api {
 
   update(resource: Resource, body: Obj, by: Writer, subresource?: string): Obj {
     const before = this.get(resource, body.metadata.namespace, body.metadata.name)
-    return this.#write(resource, before, copy(body), by, subresource)
+    return this.#write(resource, before, this.#typed(resource, copy(body), by, 'body'), by, subresource)
   }
 
   patch(resource: Resource, namespace: string | undefined, name: string, patch: unknown, o: PatchOptions): Obj {
@@ -102,7 +105,8 @@ export class Api {
         `the name of the object (${String(patched['metadata']['name'])}) does not match the name on the URL (${name})`,
       )
     }
-    return this.#write(resource, before, patched as unknown as Obj, o, o.subresource)
+    const body = this.#typed(resource, patched as unknown as Obj, o, 'patch')
+    return this.#write(resource, before, body, o, o.subresource)
   }
 
   delete(resource: Resource, namespace: string | undefined, name: string, o: DeleteOptions = {}): Obj {
@@ -131,7 +135,7 @@ export class Api {
       const why = 'fieldManager: Required value: is required for apply patch'
       throw new ApiError(422, 'Invalid', `PatchOptions.meta.k8s.io "" is invalid: ${why}`)
     }
-    const config = copy(patch) as Obj
+    const config = this.#typed(resource, copy(patch) as Obj, o, 'patch')
     this.#checkType(resource, config)
     if (config.metadata.name !== name) {
       throw badRequest(
@@ -168,6 +172,22 @@ export class Api {
     if (done && object.metadata.deletionGracePeriodSeconds === 0) return this.store.remove(resource, object)
     if (this.store.get(resource, before.metadata.namespace, name) !== before) throw conflict(resource, name)
     return this.store.put(resource, object)
+  }
+
+  /** Without what the kind does not have. Throws where a field is of another type. */
+  #typed(resource: Resource, object: Obj, by: Writer, from: 'body' | 'patch'): Obj {
+    if (!isFields(object)) return object
+    const { object: typed, unknown, wrong } = decodeTyped(resource, object)
+    const unread = by.strict === true && unknown.length > 0
+    const strict = `strict decoding error: ${unknown.map(path => `unknown field "${path}"`).join(', ')}`
+    const why = wrong ?? (unread ? strict : null)
+    if (why === null) return typed
+    if (from === 'patch' && wrong !== null) {
+      throw new ApiError(422, 'Invalid', ` "" is invalid: patch: Invalid value: "...": ${why}`)
+    }
+    throw badRequest(
+      `${resource.kind} in version "${resource.version}" cannot be handled as a ${resource.kind}: ${why}`,
+    )
   }
 
   #own(before: Obj | null, object: Obj, by: Manager, resource: Resource): void {

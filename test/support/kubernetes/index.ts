@@ -6,7 +6,7 @@ import { startControllers } from './controllers/index.ts'
 import { type ControllerManager } from './controllers/manager.ts'
 import { type DefinedName, definition } from './definitions.ts'
 import { Lists } from './http/lists.ts'
-import { ApiServer } from './http/server.ts'
+import { type ApiParts, ApiServer } from './http/server.ts'
 import { Watches } from './http/watch.ts'
 import { certificate, writeKubeconfig } from './kubeconfig.ts'
 import { Kubelets } from './kubelet/index.ts'
@@ -56,49 +56,46 @@ export interface Cluster {
   stop(): Promise<void>
 }
 
-/** An API server with its controllers, scheduler and kubelets in this process: a stand-in for a 1.33 cluster. */
-export async function startCluster(o: ClusterOptions = {}): Promise<Cluster> {
-  const [store, resources, clock, registry, trouble] = [
-    new Store(),
-    new Resources(),
-    new Clock(),
-    new Registry(),
-    new Trouble(),
-  ]
-  for (const [reference, spec] of Object.entries(o.images ?? {})) registry.push(reference, spec)
-  const api = new Api(store, resources, clock)
+/** What a cluster runs, whether or not its API server can be reached. */
+function run(o: ClusterOptions, clock: Clock, registry: Registry) {
+  const store = new Store()
+  const api = new Api(store, new Resources(), clock)
   const manager = startControllers(api, o.backoffMs ?? 500)
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)
-  const watches = new Watches(store, clock, o.bookmarkMs ?? 60_000)
   furnish(api, o)
-  const tls = await certificate()
-  const token = randomBytes(24).toString('hex')
-  const [context, user] = [o.context ?? 'stand-in', 'backout']
-  const server = new ApiServer({
-    api,
-    lists: new Lists(store),
-    watches,
-    trouble,
-    token,
-    user,
-    tls,
-    logs: (target, query, response) => serveLogs(api, kubelets, target, query, response),
-  })
-  await server.listen()
-  const kubeconfig = await writeKubeconfig({
-    certificate: tls,
-    url: server.url,
-    context,
-    user,
-    token,
-    namespace: 'default',
-  })
   return {
-    url: server.url,
-    kubeconfig,
-    context,
-    token,
+    store,
+    api,
+    kubelets,
+    async stop() {
+      scheduler.stop()
+      manager.stop()
+      await kubelets.stop()
+      clock.stop()
+      blame(manager)
+    },
+  }
+}
+
+/** An API server with its controllers, scheduler and kubelets in this process: a stand-in for a 1.33 cluster. */
+export async function startCluster(o: ClusterOptions = {}): Promise<Cluster> {
+  const [clock, registry, trouble] = [new Clock(), new Registry(), new Trouble()]
+  for (const [reference, spec] of Object.entries(o.images ?? {})) registry.push(reference, spec)
+  const cluster = run(o, clock, registry)
+  const { store, api, kubelets } = cluster
+  const watches = new Watches(store, clock, o.bookmarkMs ?? 60_000)
+  const tls = await certificate()
+  const who = { context: o.context ?? 'stand-in', user: 'backout', token: randomBytes(24).toString('hex') }
+  const logs: ApiParts['logs'] = (target, query, response) => serveLogs(api, kubelets, target, query, response)
+  const server = new ApiServer({ api, lists: new Lists(store), watches, trouble, ...who, tls, logs })
+  await server.listen()
+  const { url } = server
+  return {
+    url,
+    kubeconfig: await writeKubeconfig({ certificate: tls, url, ...who, namespace: 'default' }),
+    context: who.context,
+    token: who.token,
     api,
     registry,
     trouble,
@@ -112,13 +109,9 @@ export async function startCluster(o: ClusterOptions = {}): Promise<Cluster> {
     },
     change: (key, name, edit) => change(api, key, name, edit),
     async stop() {
-      scheduler.stop()
-      manager.stop()
       await server.close()
-      await kubelets.stop()
-      clock.stop()
       await rm(tls.dir, { recursive: true, force: true })
-      blame(manager)
+      await cluster.stop()
     },
   }
 }

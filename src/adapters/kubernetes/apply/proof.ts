@@ -1,6 +1,7 @@
 import { canonical } from '../../../core/json.ts'
 import type { Pod } from '../api/objects.ts'
 import { currentOf, type Seen } from '../look.ts'
+import { keepsOld } from '../rollout.ts'
 import { alive, ended } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { bare, digestOf, runningIn } from '../template.ts'
@@ -18,7 +19,7 @@ export function provenBy(seen: Seen, { proof }: RollArgs): Proof {
   const current = currentOf(seen)
   const fresh = current === null ? [] : pods.filter(pod => current.pods.includes(pod))
   if (current === null) return { is: 'not-yet', why: 'its controller has not seen the template yet', fresh }
-  const stale = pods.find(pod => !fresh.includes(pod))
+  const stale = keepsOld(seen.object) ? undefined : pods.find(pod => !fresh.includes(pod))
   if (stale !== undefined) return { is: 'not-yet', why: `${stale.metadata.name} is of another revision`, fresh }
   for (const pod of fresh) {
     const running = runningIn([pod])

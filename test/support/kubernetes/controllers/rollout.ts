@@ -1,23 +1,24 @@
 import { type Api } from '../api.ts'
 import { shortHash } from '../names.ts'
-import { fillTemplate } from '../defaults/pod-spec.ts'
 import { type Change } from '../store.ts'
-import { type Fields, copy, isFields, omit, type PodTemplate, type ReplicaSet, same } from '../types.ts'
+import { type Fields, copy, isFields, omit, type ReplicaSet, same } from '../types.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
 import { claim, create, ownerReference, write, writeStatus } from './owned.ts'
 import { byAge } from './revisions.ts'
+import {
+  bareTemplate,
+  blueGreenCounts,
+  canaryCounts,
+  hashOf,
+  revisionOf,
+  type View,
+  weighed,
+} from './rollout-counts.ts'
 import { deadlineIn, isComplete, withCounts } from './rollout-status.ts'
 import { HASH, REVISION, type Rollout, type RolloutStatus } from './rollout-types.ts'
 
 const KEY = 'argoproj.io/rollouts'
-
-interface View {
-  readonly rollout: Rollout
-  readonly fresh: ReplicaSet
-  readonly stable: ReplicaSet | undefined
-  readonly all: readonly ReplicaSet[]
-  readonly status: RolloutStatus
-}
+const DEADLINE = 'argo-rollouts.argoproj.io/scale-down-deadline'
 
 /**
  * The controller of Argo Rollouts (rollout/canary.go, bluegreen.go), for canaries without a traffic router and for blue-green:
@@ -94,12 +95,37 @@ export class RolloutController implements Controller {
   }
 
   #scale(view: View): void {
-    const wanted = view.rollout.spec.strategy.blueGreen === undefined ? canaryCounts(view) : blueGreenCounts(view)
+    const { blueGreen } = view.rollout.spec.strategy
+    const kind = this.#api.resources.key('apps/replicasets')
+    const wanted = blueGreen === undefined ? canaryCounts(view) : blueGreenCounts(view)
     for (const [set, replicas] of wanted) {
-      if (set.spec.replicas !== replicas) {
-        write(this.#api, this.#api.resources.key('apps/replicasets'), { ...set, spec: { ...set.spec, replicas } })
-      }
+      const waits = blueGreen !== undefined && replicas === 0 && set.spec.replicas > 0 && set !== view.fresh
+      // One that is used again has no deadline any more.
+      const used = replicas > 0 && set.metadata.annotations?.[DEADLINE] !== undefined
+      if ((set.spec.replicas === replicas && !used) || (waits && this.#lingers(view.rollout, set))) continue
+      const annotations = omit(set.metadata.annotations ?? {}, DEADLINE)
+      write(this.#api, kind, { ...set, metadata: { ...set.metadata, annotations }, spec: { ...set.spec, replicas } })
     }
+  }
+
+  /** The old pods of a blue-green rollout stand for a while after the cut-over (rollout/replicaset.go: scaleDownDelay). */
+  #lingers(rollout: Rollout, set: ReplicaSet): boolean {
+    const { clock } = this.#api
+    const deadline = set.metadata.annotations?.[DEADLINE]
+    const { namespace, name } = rollout.metadata
+    if (deadline === undefined) {
+      const seconds = rollout.spec.strategy.blueGreen?.scaleDownDelaySeconds ?? 30
+      const at = new Date(clock.now() + seconds * 1000).toISOString().replace(/\.\d+Z$/, 'Z')
+      const annotations = { ...set.metadata.annotations, [DEADLINE]: at }
+      write(this.#api, this.#api.resources.key('apps/replicasets'), {
+        ...set,
+        metadata: { ...set.metadata, annotations },
+      })
+      return true
+    }
+    const left = Date.parse(deadline) - clock.now()
+    if (left > 0) this.#manager.again(this, namespace, name, left + 5)
+    return left > 0
   }
 
   #finish(view: View): void {
@@ -234,55 +260,4 @@ function nextStatus(rollout: Rollout, fresh: ReplicaSet, hash: string, now: stri
     status = { ...cleared, abortedAt: old.abortedAt ?? now, ...(steps.length === 0 ? {} : { currentStepIndex: index }) }
   }
   return fresh.metadata.deletionTimestamp === undefined ? status : old
-}
-
-function weighed(rollout: Rollout, weight: number): number {
-  return Math.ceil(((rollout.spec.replicas ?? 1) * weight) / 100)
-}
-
-/** Stable pods go only as canary pods become available. */
-function canaryCounts({ rollout, fresh, stable, all, status }: View): [ReplicaSet, number][] {
-  const { replicas = 1, strategy } = rollout.spec
-  if (stable === undefined || stable === fresh) {
-    const others = all.filter(set => set !== fresh)
-    const done = (fresh.status.availableReplicas ?? 0) >= replicas
-    return [[fresh, replicas], ...others.map((set): [ReplicaSet, number] => [set, done ? 0 : set.spec.replicas])]
-  }
-  const steps = strategy.canary?.steps ?? []
-  const index = status.currentStepIndex ?? 0
-  const last = steps.slice(0, index + 1).findLast(step => step.setWeight !== undefined)
-  const weight = status.abort === true ? 0 : index >= steps.length ? 100 : (last?.setWeight ?? 0)
-  const canary = weighed(rollout, weight)
-  const available = Math.min(canary, fresh.status.availableReplicas ?? 0)
-  const others = all.filter(set => set !== fresh && set !== stable)
-  // Aborted, the canary stays until the stable pods are all there again.
-  const whole = (stable.status.availableReplicas ?? 0) >= replicas
-  const freshCount = status.abort === true && !whole ? fresh.spec.replicas : canary
-  return [[fresh, freshCount], [stable, replicas - available], ...others.map((set): [ReplicaSet, number] => [set, 0])]
-}
-
-function blueGreenCounts({ rollout, fresh, all, status }: View): [ReplicaSet, number][] {
-  const { replicas = 1 } = rollout.spec
-  const active = status.blueGreen?.activeSelector
-  const aborted = status.abort === true && active !== undefined && active !== hashOf(fresh)
-  return all.map((set): [ReplicaSet, number] => {
-    if (set === fresh) return [set, aborted ? 0 : replicas]
-    return [set, hashOf(set) === active || active === undefined ? replicas : 0]
-  })
-}
-
-function hashOf(set: ReplicaSet): string {
-  return set.metadata.labels?.[HASH] ?? ''
-}
-
-function revisionOf(set: ReplicaSet): number {
-  return Number(set.metadata.annotations?.[REVISION] ?? 0)
-}
-
-/** Without the hash, and with the defaults that a template gets in a ReplicaSet. */
-function bareTemplate(template: PodTemplate): unknown {
-  const filled = copy(template)
-  fillTemplate(filled)
-  const labels = omit(filled.metadata?.labels ?? {}, HASH)
-  return { ...filled, metadata: { ...filled.metadata, labels } }
 }

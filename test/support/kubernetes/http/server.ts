@@ -13,7 +13,7 @@ import { accessOf, type Asked, decoded, readRequest, type Target, targetOf, watc
 import { selection, Verbs } from './verbs.ts'
 import { type Watches } from './watch.ts'
 
-interface Parts {
+export interface ApiParts {
   readonly api: Api
   readonly lists: Lists
   readonly watches: Watches
@@ -27,13 +27,13 @@ interface Parts {
 
 /** The API server as clients see it: HTTPS on loopback. */
 export class ApiServer {
-  readonly #parts: Parts
+  readonly #parts: ApiParts
   readonly #verbs: Verbs
   readonly #sockets = new Set<Socket>()
   #server: Server | null = null
   #port = 0
 
-  constructor(parts: Parts) {
+  constructor(parts: ApiParts) {
     this.#parts = parts
     this.#verbs = new Verbs(parts.api, parts.lists, parts.trouble)
   }

@@ -151,9 +151,10 @@ function objectOf(asked: Asked): Obj {
 }
 
 /** Whose write this is: the parameter, or the first word of the User-Agent. */
-function writer(asked: Asked): { manager: string; dryRun: boolean } {
+function writer(asked: Asked): { manager: string; dryRun: boolean; strict: boolean } {
   const manager = asked.query.get('fieldManager') ?? asked.agent.split('/')[0]?.slice(0, 128) ?? 'unknown'
-  return { manager, dryRun: asked.query.get('dryRun') === 'All' }
+  const strict = asked.query.get('fieldValidation') === 'Strict'
+  return { manager, dryRun: asked.query.get('dryRun') === 'All', strict }
 }
 
 function deleteOptions(asked: Asked): DeleteOptions {

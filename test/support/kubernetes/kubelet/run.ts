@@ -30,7 +30,8 @@ function scripted(image: Image, clock: Clock): Running {
     onLine: new Set(),
     stop(graceMs) {
       const after = Math.min(image.endsAfterMs ?? 0, graceMs)
-      clock.after(after, () => end(after < graceMs || graceMs === 0 ? 0 : 137))
+      if (after === 0) end(graceMs === 0 && image.endsAfterMs !== undefined ? 137 : 0)
+      else clock.after(after, () => end(after < graceMs || graceMs === 0 ? 0 : 137))
     },
     exec: () => Promise.resolve(ended ? 126 : 0),
   }

@@ -1,0 +1,133 @@
+import type { Finding, Question } from '../../core/contract.ts'
+import { lifting, suspendedBy, syncs } from '../kubernetes/gitops.ts'
+import type { Revision } from './cli.ts'
+import { isPending, type Place, type World } from './look.ts'
+import { rollbackHooks } from './manifest.ts'
+import { drifted } from './observe.ts'
+import type { HelmPin } from './pin.ts'
+
+export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
+
+export function foreign({ site }: Place, { to, from, release }: Question<HelmPin>, say: Say): void {
+  const { server, context } = site.client.session
+  say(
+    'blocker',
+    'other_identity',
+    `${release} was captured from ${to.identity} at ${to.server}, and this is ${from.identity} at ${server} (context ${context})`,
+    'set `context:`, `namespace:` and `release:` of the component as they were',
+  )
+}
+
+export function gone({ config }: Place, { to, release }: Question<HelmPin>, say: Say): void {
+  say(
+    'blocker',
+    'revision_gone',
+    `Helm keeps no revision of ${config.release} with what ${release} had (revision ${to.revision}, ${to.chart}) that was deployed`,
+    `install that version of the chart with its values: \`helm upgrade ${config.release} CHART --version VERSION\`; keep more revisions from now on (--history-max)`,
+  )
+}
+
+export function checkLast(
+  { config }: Place,
+  { left }: World,
+  last: Revision,
+  mode: Question<HelmPin>['mode'],
+  say: Say,
+): void {
+  const { revision, status, updated } = last
+  if (!isPending(last)) {
+    if (status === 'failed')
+      say(
+        'note',
+        'release_failed',
+        `Revision ${revision} of ${config.release} failed: ${last.description}`,
+        'nothing: going back does not need it',
+      )
+    return
+  }
+  if (left) {
+    return say(
+      'warning',
+      'pending_left',
+      `A client that died left ${config.release} in ${status} at revision ${revision} since ${updated}; helm would refuse an upgrade. The rollback goes over it, and is the newest revision then`,
+      'find out whether its hooks had run',
+    )
+  }
+  const waits =
+    mode === 'emergency'
+      ? 'it is not waited for'
+      : `the plan waits until it ends, at most ${config.limits.pending / 1000} s after it began`
+  say(
+    'warning',
+    'in_flight',
+    `Another client is at ${status} of ${config.release} (revision ${revision}) since ${updated}; ${waits}`,
+    'stop it where it was started (the deploy job of CI): what it still does would come after the rollback',
+  )
+}
+
+export function checkOwners({ config }: Place, { owners }: World, say: Say): void {
+  for (const owner of owners) {
+    const by = suspendedBy(owner)
+    if (by !== null) {
+      say(
+        'warning',
+        'sync_suspended',
+        `${owner.title} is suspended since ${by}: nothing that is put into Git gets there`,
+        `once Git has what is wanted: ${lifting(owner)}`,
+      )
+    } else if (owner.object === null) {
+      say(
+        'warning',
+        'gitops_owner',
+        `${owner.title} cannot be looked at (${owner.why}); it may put the bad version back`,
+        'hold it by hand, and revert in Git',
+      )
+    } else if (syncs(owner)) {
+      const does =
+        config.gitops === 'suspend'
+          ? 'would put the bad version back: it is suspended, and stays so until it is lifted'
+          : 'will put back what Git has'
+      say('warning', 'gitops_owner', `${owner.title} ${does}`, 'revert the release in Git too')
+    }
+  }
+}
+
+/** Hooks come from the release that is gone back to: those that the bad one brought do not run. */
+export async function checkHooks(
+  place: Place,
+  target: Revision,
+  release: string,
+  say: Say,
+  signal: AbortSignal,
+): Promise<void> {
+  const hooks = rollbackHooks(await place.helm.hooks(target.revision, signal))
+  const { revision, chart } = target
+  if (hooks.length === 0) {
+    return say(
+      'note',
+      'hooks_origin',
+      `Helm runs the rollback hooks of the release that is gone back to, and ${release} (revision ${revision}, ${chart}) has none`,
+      'whatever the bad release would have to undo by its own hooks is a component of its own',
+    )
+  }
+  const skipped = place.config.hooks === 'skip' ? 'are skipped (--no-hooks)' : 'run'
+  say(
+    'note',
+    'hooks_origin',
+    `Hooks of ${release} (revision ${revision}, ${chart}), not of the release that is left, ${skipped}: ${hooks.join(', ')}`,
+    'see that they fit what the bad release left behind',
+  )
+}
+
+/** True where somebody wrote past helm. */
+export function checkDrift(world: World, say: Say): boolean {
+  const off = drifted(world).map(one => one.id)
+  if (off.length === 0) return false
+  say(
+    'warning',
+    'drifted',
+    `${off.join(', ')} is not as the newest revision says: somebody changed it past helm, and it is put back too`,
+    'find out who did, and why',
+  )
+  return true
+}

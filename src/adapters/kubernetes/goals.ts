@@ -7,7 +7,7 @@ import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
 import { alive, ready, rolloutOf } from './status.ts'
 import type { RollArgs } from './steps.ts'
-import { digestOf, macOf, pinnedRef, refsOf, runningIn } from './template.ts'
+import { digestOf, HALTED, macOf, pinnedRef, refsOf, runningIn } from './template.ts'
 
 /** One object as a proposal sees it: what is there, and what is to be there. */
 export interface Goal {
@@ -116,7 +116,10 @@ export function differs(goal: Goal, rung: RollArgs['rung'], replicas: number | n
   if (seen.object === null) return true
   const scaled = replicas !== null && (seen.object.spec.replicas ?? 1) !== replicas
   const template = rung === 'image' ? false : !sameTemplate
-  return template || !sameImages || scaled || rolling || rolloutOf(seen.object).paused
+  const { spec, metadata } = seen.object
+  // A partition may be the user's own; a pause keeps everything from going back.
+  const held = spec.paused === true || metadata.annotations?.[HALTED] !== undefined
+  return template || !sameImages || scaled || rolling || held
 }
 
 /** On its way to the release already: it is followed, not stopped. */

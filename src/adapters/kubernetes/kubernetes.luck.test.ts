@@ -138,6 +138,27 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     expect((await patient.verify(step, stepAct(step, 'r1', handles))).is).toBe('done')
   })
 
+  it('gives up on pods that merely never get ready once the whole time is over', async () => {
+    const readinessProbe = { exec: { command: ['sh', '-c', 'test "$MODE" = ok'] }, periodSeconds: 1 }
+    const container = { command: ['sleep', '100000'], envFrom: [{ configMapRef: { name: 'mode' } }], readinessProbe }
+    await space.kubectl.apply(configMap('mode', { MODE: 'ok' }))
+    target = await space.open({ ...SHOP, current: ['configmap/mode'], limits: { rollout: '3s' } })
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.shell, container }))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    const { readinessProbe: _, ...unprobed } = container
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.shell, container: unprobed }))
+    await rolledOut(space, 'deployment/shop')
+    await space.kubectl.apply(configMap('mode', { MODE: 'broken' }))
+    const step = rollStep(await proposed(target, pin))
+    const handles = new Map<string, Json>()
+    await expect(target.apply(step, stepAct(step, 'r1', handles))).rejects.toMatchObject({
+      code: 'rollout_stuck',
+      message: expect.stringContaining('not all of its pods were there within 3 s (not ready: shop-') as string,
+    })
+    expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'not-done' })
+  })
+
   it('makes an object again that is gone, and says by which rung', async () => {
     const pin = await released()
     await space.kubectl('delete', 'deployment', 'shop')

@@ -4,6 +4,8 @@ import type { Container, Pod, Template } from './api/objects.ts'
 
 /** Marks of Backout on objects and templates. */
 export const RESTARTED = 'backout.dev/restarted'
+/** Put on what a run has halted: a partition or an OnDelete could be the user's own. */
+export const HALTED = 'backout.dev/halted'
 export const LEFT = 'backout.dev/left'
 export const RELEASE = 'backout.dev/release'
 

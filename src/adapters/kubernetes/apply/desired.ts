@@ -6,7 +6,7 @@ import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '.
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
-import { bare, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages } from '../template.ts'
+import { bare, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages } from '../template.ts'
 
 /** A label that no node has: what a DaemonSet is stopped by. */
 export const STOPPED = 'backout.dev/stopped'
@@ -89,9 +89,6 @@ export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vau
 function held(live: Workload): boolean {
   return live.spec.paused === true || live.metadata.annotations?.[HALTED] !== undefined
 }
-
-/** Put on what a run has halted: a partition or an OnDelete could be the user's own. */
-export const HALTED = 'backout.dev/halted'
 
 /** The patch that brings an object to what is wanted; null where it asks for that already. */
 export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: string | null): PatchOp[] | null {

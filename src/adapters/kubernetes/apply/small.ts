@@ -16,9 +16,10 @@ import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended } from '../status.ts'
 import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
-import { HALTED, STOPPED } from './desired.ts'
+import { STOPPED } from './desired.ts'
 import { abort, isAborted } from './rollout.ts'
 import { untilNoPods } from './wait.ts'
+import { HALTED } from '../template.ts'
 import { change, lastWriter, moved } from './write.ts'
 
 /** Keeps a controller from replacing further pods; putting the template back lets it go on. */

@@ -74,6 +74,7 @@ class Patience {
   readonly #site: Site
   readonly #args: RollArgs
   readonly #act: StepAct
+  readonly #began = systemClock.mono()
   #since: number | null = null
   /** Which pods run, started how often, since when. */
   #settling: { starts: string; since: number } | null = null
@@ -102,6 +103,7 @@ class Patience {
   }
 
   async with(seen: Seen & { object: Workload }, troubles: readonly Trouble[]): Promise<void> {
+    await this.#inTime(seen, troubles)
     // One that dies again and again runs for a moment in between: that is no recovery.
     if (troubles.length === 0 && !seen.pods.some(pod => alive(pod) && restartsOf(pod) > 0)) this.#since = null
     if (troubles.length === 0) return
@@ -110,7 +112,9 @@ class Patience {
     if (systemClock.mono() - this.#since < limitMs) return
     const own = await lookAt(this.#site, seen, this.#act.signal)
     const { fresh } = provenBy(own, this.#args)
-    const failing = fresh.map(troubleOf).filter(trouble => trouble !== null)
+    // A node for one that finds no place may be on its way: that has until the whole time is over.
+    const troubled = fresh.map(troubleOf).filter(trouble => trouble !== null)
+    const failing = troubled.filter(trouble => trouble.reason !== 'Unschedulable')
     // Only pods of the bad release fail: those are on their way out.
     if (failing.length === 0 && !blockedByOthers(own, fresh)) {
       this.#since = null
@@ -121,6 +125,15 @@ class Patience {
         ? `its pods keep failing for ${limitMs / 1000} s`
         : `pods of the release that is left are not ready, and are not replaced before they are`
     throw await stuck(this.#site, seen.id, why, failing.length > 0 ? failing : troubles, this.#act)
+  }
+
+  /** StatefulSets and DaemonSets have no deadline of their own. */
+  async #inTime({ id, pods }: Seen, troubles: readonly Trouble[]): Promise<void> {
+    const limitMs = this.#site.config.limits.rollout
+    if (systemClock.mono() - this.#began < limitMs) return
+    const silent = pods.filter(pod => alive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
+    const why = `not all of its pods were there within ${limitMs / 1000} s (not ready: ${silent.join(', ') || 'none'})`
+    throw await stuck(this.#site, id, why, troubles, this.#act)
   }
 }
 

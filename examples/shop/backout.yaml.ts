@@ -22,21 +22,21 @@ export function backoutYaml(world: World): string {
 export const RESTORE_ENVIRONMENT = 'shop-db'
 
 /** The text of its configuration. */
-export function restoreYaml({ paths }: World): string {
-  const settings = { path: paths.database, migrations: { tool: 'dbmate' }, writers: 'none', rungs: ['restore'] }
-  const config = { environment: RESTORE_ENVIRONMENT, components: { db: { adapter: 'sqlite', settings } } }
+export function restoreYaml({ store }: World): string {
+  const settings = { ...store.settings, migrations: { tool: 'dbmate' }, writers: 'none', rungs: ['restore'] }
+  const config = { environment: RESTORE_ENVIRONMENT, components: { db: { adapter: store.adapter, settings } } }
   return `# How the shop's database is taken back where only its backup is left.\n${stringify(config)}`
 }
 
 function componentsOf(world: World): object {
-  const { paths, adminUrl } = world
+  const { paths, store, adminUrl } = world
   const service = (verb: string) => [paths.service, verb, '{instance}']
   return {
     db: {
-      adapter: 'sqlite',
+      adapter: store.adapter,
       settings: {
-        path: paths.database,
-        migrations: { tool: 'dbmate', down: dbmateArgv(paths, 'rollback'), runIn: 'app' },
+        ...store.settings,
+        migrations: { tool: 'dbmate', down: dbmateArgv(paths, store, 'rollback'), runIn: 'app' },
       },
     },
     config: {

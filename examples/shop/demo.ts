@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { backoutYaml } from './backout.yaml.ts'
 import { Backout } from './demo/backout.ts'
 import { Finale } from './demo/finale.ts'
@@ -8,17 +9,23 @@ import { type Facts, judge } from './demo/promises.ts'
 import { heading, print, say, seconds } from './demo/text.ts'
 import { isAlive } from './lib/processes.ts'
 import { type Load, startLoad } from './load.ts'
+import { reading } from './world/database.ts'
+import { KINDS, type Kind, missing } from './world/store.ts'
 import { buildWorld, NEW, OLD, type World } from './world.ts'
 
 /**
  * A real rollback of a real, small shop on this machine: three processes behind a balancer, a database, configuration in
  * Git, an env file, feature flags, and users ordering all the while. Then the same database is taken back by restoring its
- * backup, and what was written since is carried forward. Exit code 0 only if everything is as promised.
+ * backup, and what was written since is carried forward. Exit code 0 only if everything is as promised. With
+ * `--database postgres` or `mysql` the shop lives on a real server of its own; 2 where that is not installed.
  */
+const kind = wanted()
+const lacking = await missing(kind)
+if (lacking !== null) refuse(lacking)
 const began = performance.now()
 const folder = await mkdtemp(join(tmpdir(), 'backout-demo-'))
 heading(`A shop in ${folder}`)
-const world = await buildWorld(folder)
+const world = await buildWorld(folder, kind)
 const load = startLoad({ url: world.url, users: 6, thinkMs: 200 })
 const pids = [...world.pids(), load.pid]
 const stop = async () => {
@@ -32,8 +39,9 @@ let kept = true
 try {
   const finale = new Finale(world)
   const facts = await rollback(world, load, finale)
-  await world.teardown()
+  await world.close()
   const restored = await finale.restore(facts.summary)
+  await world.teardown()
   const left = pids.filter(isAlive)
   kept = judge({ ...facts, restored, left }, seconds(performance.now() - began))
 } finally {
@@ -42,9 +50,27 @@ try {
 print(`Everything lies in ${folder}; remove it whenever you like: rm -r ${folder}`)
 process.exit(kept ? 0 : 1)
 
+/** The kind of database that the command line asks for. */
+function wanted(): Kind {
+  try {
+    const { database } = parseArgs({ options: { database: { type: 'string', default: 'sqlite' } } }).values
+    const kind = KINDS.find(each => each === database)
+    return kind ?? refuse(`There is no database "${database}" here: it can be ${KINDS.join(', ')}`)
+  } catch (error) {
+    return refuse(`${(error as Error).message}. All that can be asked for is --database ${KINDS.join('|')}`)
+  }
+}
+
+function refuse(why: string): never {
+  process.stderr.write(`${why}\n`)
+  process.exit(2)
+}
+
 async function rollback(world: World, load: Load, finale: Finale): Promise<Omit<Facts, 'restored' | 'left'>> {
   await writeFile(join(folder, 'backout.yaml'), backoutYaml(world))
   const backout = new Backout(folder)
+  const [database] = await reading(world.store, db => db.all(world.store.version))
+  say(`Its database is ${database?.version}.`)
   say(`Users order at ${world.url}. ${OLD} serves them, and its gate passes:`)
   await untilOrders(load, 20)
   await backout.run(['gates'])
@@ -84,7 +110,7 @@ async function rollback(world: World, load: Load, finale: Finale): Promise<Omit<
   const plan = join(folder, 'rollback.plan.json')
   await backout.run(['plan', '--out', plan])
   const listed = await discountsListed(plan)
-  const atRisk = world.discountsInDb()
+  const atRisk = await world.discountsInDb()
 
   heading('Going back')
   const before = await world.servedVersions()
@@ -103,8 +129,8 @@ async function rollback(world: World, load: Load, finale: Finale): Promise<Omit<
     after: await world.servedVersions(),
     summary,
     healthyMs,
-    stored: world.ordersInDb(),
-    migrations: world.migrations(),
+    stored: await world.ordersInDb(),
+    migrations: await world.migrations(),
     discounts: { listed, atRisk, lost: await discountsLost() },
     report: await backout.report(),
   }
@@ -123,7 +149,7 @@ async function untilOrders(load: Load, more: number): Promise<void> {
 /** The coupon of the launch is used up within seconds: from then on the number of discounts stands. */
 async function untilSettled(world: World): Promise<void> {
   for (let i = 0; i < 200; i++) {
-    if (world.discountsInDb().length >= 40) return
+    if ((await world.discountsInDb()).length >= 40) return
     await new Promise(resolve => setTimeout(resolve, 100))
   }
   throw new Error('the coupon of the launch was not used up')

@@ -40,7 +40,7 @@ describe('v1.2.9', () => {
     expect(await ask(`${order}/pay`, 'POST', null, token)).toMatchObject({ status: 200, json: { status: 'paid' } })
     expect(await ask(`${order}/pay`, 'POST', null, token)).toMatchObject({ status: 409 })
     expect(await ask(order, 'GET', null, token)).toMatchObject({ status: 200, json: { total: 4001, status: 'paid' } })
-    expect(world.ordersInDb().at(-1)).toEqual({ id: placed.json.id, total: 4001, status: 'paid' })
+    expect((await world.ordersInDb()).at(-1)).toEqual({ id: placed.json.id, total: 4001, status: 'paid' })
   })
 
   it('gives nothing to those who may not have it', async () => {
@@ -103,13 +103,13 @@ describe('v1.3.0 and the way back', () => {
       await load.mark('deploy')
       await world.deploy(NEW)
       await load.mark('bad')
-      await until(() => world.discountsInDb().length >= 40, WAIT_MS)
+      await until(async () => (await world.discountsInDb()).length >= 40, WAIT_MS)
       const enough = (await load.snapshot()).acknowledged + 20
       await until(async () => (await load.snapshot()).acknowledged >= enough, WAIT_MS)
       const bad = {
         versions: await world.servedVersions(),
-        discounts: world.discountsInDb().map(({ id }) => id),
-        migrations: world.migrations(),
+        discounts: (await world.discountsInDb()).map(({ id }) => id),
+        migrations: await world.migrations(),
         health: (await ask(`${world.instances[0]?.url}/health`)).json,
         totals: (await ask(`${world.instances[0]?.url}/totals`)).json,
       }
@@ -120,9 +120,9 @@ describe('v1.3.0 and the way back', () => {
       const summary = await load.stop()
       const good = {
         versions: await world.servedVersions(),
-        discounts: world.discountsInDb().map(({ id }) => id),
-        migrations: world.migrations(),
-        orders: new Map(world.ordersInDb().map(({ id, total }) => [id, total])),
+        discounts: (await world.discountsInDb()).map(({ id }) => id),
+        migrations: await world.migrations(),
+        orders: new Map((await world.ordersInDb()).map(({ id, total }) => [id, total])),
       }
       return { summary, bad, good, oldOnNewSchema, pids: [...world.pids(), load.pid] }
     })
@@ -130,15 +130,15 @@ describe('v1.3.0 and the way back', () => {
 
   /** What Backout is for, done by a person. Answers what v1.2.9 says when it is started on v1.3.0's schema. */
   async function goBackByHand(world: World): Promise<string> {
-    const { paths, root } = world
+    const { paths, store, root } = world
     const service = (verb: string, name: string) => run([paths.service, verb, name], root)
     await drain(world.adminUrl)
     for (const name of INSTANCES) await service('stop', name)
     await switchTo(paths, OLD)
     const refused = await service('start', 'a').catch((error: Error) => error.message)
     const folder = join(paths.releases, NEW)
-    await dbmate(paths, folder, 'rollback')
-    await dbmate(paths, folder, 'rollback')
+    await dbmate(paths, store, folder, 'rollback')
+    await dbmate(paths, store, folder, 'rollback')
     await checkOutConfig(paths, OLD)
     writeFlags(paths, false)
     for (const name of INSTANCES) await service('start', name)

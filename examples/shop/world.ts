@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -6,19 +7,21 @@ import { writeJson } from './lib/files.ts'
 import { freePorts } from './lib/ports.ts'
 import { runs } from './lib/processes.ts'
 import { commandOf, pidOfService, type Service, servicesOf, startService, stopService } from './lib/services.ts'
-import { checkOutConfig, makeConfigRepository, newSecret, writeEnv, writeFlags } from './world/config.ts'
-import { copyDatabase, dbmate, discountsIn, migrationsIn, ordersIn, type StoredOrder, seed } from './world/database.ts'
+import { checkOutConfig, makeConfigRepository, newSecret, type Secrets, writeEnv, writeFlags } from './world/config.ts'
+import { type Discount, dbmate, discountsIn, migrationsIn, ordersIn, type StoredOrder, seed } from './world/database.ts'
 import { INSTANCES, OLD, type Paths, pathsOf, type Version } from './world/paths.ts'
 import { switchTo, unpackRelease } from './world/releases.ts'
 import { run } from './world/run.ts'
+import { type Kind, type Store, startStore } from './world/store.ts'
 import { type BalancerState, drain, readBalancer, type Shares, setWeights } from './world/traffic.ts'
 
-export { dbmate, dbmateArgv, putDatabase } from './world/database.ts'
+export { dbmate, dbmateArgv } from './world/database.ts'
 export { INSTANCES, NEW, OLD } from './world/paths.ts'
 
 export interface World extends AsyncDisposable {
   readonly root: string
   readonly paths: Paths
+  readonly store: Store
   /** Where users come in: the balancer. */
   readonly url: string
   readonly adminUrl: string
@@ -27,15 +30,15 @@ export interface World extends AsyncDisposable {
   deploy(version: Version, hooks?: DeployHooks): Promise<void>
   /** The version that each process says; null for one that does not answer. */
   servedVersions(): Promise<Record<string, string | null>>
-  ordersInDb(): StoredOrder[]
-  discountsInDb(): { id: number; discount: number }[]
-  migrations(): string[]
-  /** Writes the database as it is now into a file, whoever writes meanwhile. */
-  copyDatabase(to: string): Promise<void>
+  ordersInDb(): Promise<StoredOrder[]>
+  discountsInDb(): Promise<Discount[]>
+  migrations(): Promise<string[]>
   balancer(): Promise<BalancerState>
   setWeights(weights: Shares): Promise<void>
   /** Process ids of everything that runs. */
   pids(): number[]
+  /** Ends the shop and leaves its database as it is. */
+  close(): Promise<void>
   /** Ends every process; throws where one is still there afterwards. The folder is the caller's to remove. */
   teardown(): Promise<void>
 }
@@ -51,26 +54,35 @@ interface DeployHooks {
   ended?(): Promise<void>
 }
 
+/** What the shop's processes import besides their own code. */
+const PACKAGES = resolve(import.meta.dirname, '..', '..', 'node_modules')
+
 /** Builds the shop at v1.2.9 under an empty or missing folder and starts it: three processes behind a balancer. */
-export async function buildWorld(folder: string): Promise<World> {
+export async function buildWorld(folder: string, kind: Kind = 'sqlite'): Promise<World> {
   const root = resolve(folder)
   const paths = pathsOf(root)
-  const secret = newSecret()
-  const [port = 0, adminPort = 0, ...appPorts] = await freePorts(2 + INSTANCES.length)
   await Promise.all(paths.folders.map(folder => mkdir(folder, { recursive: true })))
-  await writeTools(paths, { port, adminPort, appPorts })
-  writeServices(paths, { port, adminPort, appPorts })
-  writeEnv(paths, OLD, secret)
-  writeFlags(paths, false)
-  await Promise.all([makeConfigRepository(paths), layDatabase(paths)])
-  const world = worldOf(paths, { port, adminPort, appPorts }, secret)
+  await symlink(PACKAGES, join(root, 'node_modules'))
+  const store = await startStore(kind, paths)
+  const [port = 0, adminPort = 0, ...appPorts] = await freePorts(2 + INSTANCES.length)
+  const secrets = { secret: newSecret(), databaseUrl: store.url() }
+  const world = worldOf(paths, store, { port, adminPort, appPorts }, secrets)
   try {
+    await lay(world, { port, adminPort, appPorts }, secrets)
     await Promise.all(Object.keys(servicesOf(root)).map(name => startService(root, name)))
   } catch (error) {
     await world.teardown()
     throw error
   }
   return world
+}
+
+async function lay({ paths, store }: World, ports: Ports, secrets: Secrets): Promise<void> {
+  await writeTools(paths, ports)
+  writeServices(paths, ports)
+  writeEnv(paths, OLD, secrets)
+  writeFlags(paths, false)
+  await Promise.all([makeConfigRepository(paths), layDatabase(paths, store)])
 }
 
 interface Ports {
@@ -146,59 +158,77 @@ function node(): string[] {
   return [process.execPath, '--disable-warning=ExperimentalWarning']
 }
 
-async function layDatabase(paths: Paths): Promise<void> {
-  const folder = await unpackRelease(paths, OLD)
+async function layDatabase(paths: Paths, store: Store): Promise<void> {
+  const folder = await unpackRelease(paths, store, OLD)
   await switchTo(paths, OLD)
-  await dbmate(paths, folder, 'up')
-  seed(paths)
+  await dbmate(paths, store, folder, 'up')
+  await seed(store)
 }
 
-function worldOf(paths: Paths, ports: Ports, secret: string): World {
+function worldOf(paths: Paths, store: Store, ports: Ports, secrets: Secrets): World {
   const { root } = paths
   const adminUrl = `http://127.0.0.1:${ports.adminPort}`
   const instances = INSTANCES.map((name, i) => ({ name, url: `http://127.0.0.1:${ports.appPorts[i]}` }))
-  const teardown = async () => {
-    const names = Object.keys(servicesOf(root))
+  const services = () => (existsSync(paths.services) ? Object.keys(servicesOf(root)) : [])
+  const close = async () => {
+    const names = services()
     const running = names.map(name => ({ pid: pidOfService(root, name), command: commandOf(root, name) }))
     await Promise.all(names.map(name => stopService(root, name)))
     const left = running.filter(({ pid, command }) => pid !== null && runs(pid, command))
     if (left.length > 0) throw new Error(`still running: ${left.map(({ pid }) => pid).join(', ')}`)
   }
+  const teardown = async () => {
+    try {
+      await close()
+    } finally {
+      await store.stop()
+    }
+  }
   return {
     root,
     paths,
+    store,
     url: `http://127.0.0.1:${ports.port}`,
     adminUrl,
     instances,
-    deploy: (version, hooks = {}) => deploy(paths, adminUrl, secret, version, hooks),
+    deploy: (version, hooks = {}) => deploy({ paths, store, adminUrl, secrets }, version, hooks),
     async servedVersions() {
       const said = await Promise.all(instances.map(async ({ name, url }) => [name, await versionAt(url)] as const))
       return Object.fromEntries(said)
     },
-    ordersInDb: () => ordersIn(paths),
-    discountsInDb: () => discountsIn(paths),
-    migrations: () => migrationsIn(paths),
-    copyDatabase: to => copyDatabase(paths, to),
+    ordersInDb: () => ordersIn(store),
+    discountsInDb: () => discountsIn(store),
+    migrations: () => migrationsIn(store),
     balancer: async () => (await readBalancer(adminUrl)).state,
     setWeights: weights => setWeights(adminUrl, weights),
-    pids: () =>
-      Object.keys(servicesOf(root))
+    pids: () => [
+      ...services()
         .map(name => pidOfService(root, name))
         .filter(pid => pid !== null),
+      ...store.pids(),
+    ],
+    close,
     teardown,
     [Symbol.asyncDispose]: teardown,
   }
 }
 
-async function deploy(paths: Paths, adminUrl: string, secret: string, to: Version, hooks: DeployHooks): Promise<void> {
+interface Deployed {
+  readonly paths: Paths
+  readonly store: Store
+  readonly adminUrl: string
+  readonly secrets: Secrets
+}
+
+async function deploy({ paths, store, adminUrl, secrets }: Deployed, to: Version, hooks: DeployHooks): Promise<void> {
   await hooks.begun?.()
-  const folder = await unpackRelease(paths, to)
+  const folder = await unpackRelease(paths, store, to)
   await drain(adminUrl)
   await hooks.drained?.()
-  await dbmate(paths, folder, 'up')
+  await dbmate(paths, store, folder, 'up')
   await hooks.migrated?.()
   await checkOutConfig(paths, to)
-  writeEnv(paths, to, secret)
+  writeEnv(paths, to, secrets)
   writeFlags(paths, to !== OLD)
   await switchTo(paths, to)
   for (const name of INSTANCES) await run([paths.service, 'restart', name], paths.root)

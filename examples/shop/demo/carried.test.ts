@@ -1,61 +1,68 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { zstdCompressSync } from 'node:zlib'
 import { resolveBinary } from 'dbmate'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { copyDatabase, dbmate, ordersIn, putDatabase, seed } from '../world/database.ts'
-import { NEW, OLD, type Paths, pathsOf } from '../world/paths.ts'
+import { dbmate, ordersIn, reading, seed } from '../world/database.ts'
+import { NEW, OLD, pathsOf } from '../world/paths.ts'
 import { unpackRelease } from '../world/releases.ts'
+import { type Store, startStore } from '../world/store.ts'
 import { countRows, whatWasTold } from './carried.ts'
 import type { Restored } from './finale.ts'
 import { restorePromises } from './restored.ts'
 
 const AT = '2026-01-01T00:00:00.000Z'
-const WRITTEN = `
-  INSERT INTO users VALUES (51, 'ada@example.test', 'none', '${AT}');
-  UPDATE orders SET status = 'returned' WHERE id = 7;
-  INSERT INTO orders (id, user_id, sku, qty, status, created_at, TOTAL) VALUES (401, 51, 'tea', 1, 'paid', '${AT}', 1334);
-  INSERT INTO payments VALUES (401, 401, 1334, '${AT}');`
+const written = (total: string) => [
+  `INSERT INTO users VALUES (51, 'ada@example.test', 'none', '${AT}')`,
+  `UPDATE orders SET status = 'returned' WHERE id = 7`,
+  `INSERT INTO orders (id, user_id, sku, qty, status, created_at, ${total}) VALUES (401, 51, 'tea', 1, 'paid', '${AT}', 1334)`,
+  `INSERT INTO payments VALUES (401, 401, 1334, '${AT}')`,
+]
 
 let root: string
-let paths: Paths
+let store: Store
+let asides = 0
 const at = (name: string) => join(root, name)
 
-/** A copy of one of the files, with something done to it. */
-async function changed(from: string, name: string, sql: string): Promise<string> {
-  await copyDatabase({ ...paths, database: at(from) }, at(name))
-  const db = new DatabaseSync(at(name), { enableForeignKeyConstraints: false })
-  db.exec(sql)
-  db.close()
-  return at(name)
+/** A copy of one of the moments, with something done to it. */
+async function changed(from: string, name: string, ...sql: readonly string[]): Promise<string> {
+  await store.put(from, `aside_${(asides += 1)}`)
+  await reading(store, async db => {
+    for (const statement of sql) await db.run(statement)
+  })
+  await store.copy(name)
+  return name
 }
 
-const moments = (restored: string) => ({ released: at('released.db'), before: at('before.db'), restored })
+const moments = (restored: string) => ({ released: 'released', before: 'before', restored })
 
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'shop-carried-'))
-  paths = pathsOf(root)
+  const paths = pathsOf(root)
   await Promise.all(paths.folders.map(folder => mkdir(folder, { recursive: true })))
   await symlink(resolveBinary(), paths.dbmate)
-  await dbmate(paths, await unpackRelease(paths, OLD), 'up')
-  seed(paths)
-  await copyDatabase(paths, at('released.db'))
-  await dbmate(paths, await unpackRelease(paths, NEW), 'up')
-  const db = new DatabaseSync(paths.database)
-  db.exec(WRITTEN.replace('TOTAL', 'total_cents'))
-  db.exec('UPDATE orders SET discount = 500 WHERE id = 401')
-  // Copied while somebody has it open, with rows that are in the write-ahead log only.
-  await copyDatabase(paths, at('before.db'))
-  db.close()
-  await changed('released.db', 'restored.db', WRITTEN.replace('TOTAL', 'total'))
+  store = await startStore('sqlite', paths)
+  await dbmate(paths, store, await unpackRelease(paths, store, OLD), 'up')
+  await seed(store)
+  await store.copy('released')
+  await dbmate(paths, store, await unpackRelease(paths, store, NEW), 'up')
+  await reading(store, async db => {
+    for (const statement of written('total_cents')) await db.run(statement)
+    await db.run('UPDATE orders SET discount = 500 WHERE id = 401')
+    // Copied while somebody has it open, with rows that are in the write-ahead log only.
+    await store.copy('before')
+  })
+  await changed('released', 'restored', ...written('total'))
 })
-afterAll(() => rm(root, { recursive: true }))
+afterAll(async () => {
+  await store.stop()
+  await rm(root, { recursive: true })
+})
 
 describe('the three moments of the database', () => {
-  it('are compared row by row, whatever the column is called', () => {
-    const { orders, ...counted } = countRows(moments(at('restored.db')))
+  it('are compared row by row, whatever the column is called', async () => {
+    const { orders, ...counted } = await countRows(store, moments('restored'))
     expect(counted).toEqual({
       written: { products: 0, users: 1, orders: 2, payments: 1 },
       differing: 0,
@@ -68,7 +75,12 @@ describe('the three moments of the database', () => {
 
   it.each([
     ['a payment that is gone', 'DELETE FROM payments WHERE id = 401', 1, 0],
-    ['an order of before the release that is gone', 'DELETE FROM orders WHERE id = 3', 1, 0],
+    [
+      'an order of before the release that is gone',
+      'DELETE FROM payments WHERE order_id = 3; DELETE FROM orders WHERE id = 3',
+      2,
+      0,
+    ],
     ['a user whom nobody registered', `INSERT INTO users VALUES (99, 'x', 'none', '${AT}')`, 1, 0],
     ['a status that is the old one again', `UPDATE orders SET status = 'paid' WHERE id = 7`, 2, 0],
     [
@@ -84,20 +96,19 @@ describe('the three moments of the database', () => {
       1,
     ],
   ])('show %s', async (_what, sql, differing, schemaMissing) => {
-    const path = await changed('restored.db', 'tampered.db', sql)
-    expect(countRows(moments(path))).toMatchObject({ differing, schemaMissing })
+    const name = await changed('restored', `tampered_${asides}`, ...sql.split('; '))
+    expect(await countRows(store, moments(name))).toMatchObject({ differing, schemaMissing })
   })
 
-  it('are no moments where the database is still the one of the bad release', () => {
-    expect(() => countRows(moments(at('before.db')))).toThrow(/no such column: total/)
+  it('are no moments where the database is still the one of the bad release', async () => {
+    await expect(countRows(store, moments('before'))).rejects.toThrow(/no such column: total/)
   })
 
   it('can be put in the place of the database, which is kept aside', async () => {
-    const own = { ...paths, database: at('own.db') }
-    await changed('restored.db', 'own.db', 'DELETE FROM orders WHERE id > 10')
-    await putDatabase(own, at('released.db'), at('aside.db'))
-    expect(ordersIn(own)).toHaveLength(400)
-    expect(ordersIn({ ...paths, database: at('aside.db') })).toHaveLength(10)
+    await changed('restored', 'short', 'DELETE FROM payments WHERE order_id > 10', 'DELETE FROM orders WHERE id > 10')
+    await store.put('released', 'kept_aside')
+    expect(await ordersIn(store)).toHaveLength(400)
+    expect(await ordersIn(store, 'kept_aside')).toHaveLength(10)
   })
 })
 
@@ -108,7 +119,7 @@ describe('what is promised of the restore', () => {
     const line = JSON.stringify({ key: { id: '401' }, values: { discount: '500' } })
     await writeFile(at('columns-0.ndjson.zst'), zstdCompressSync(`${line}\n`))
     return {
-      ...countRows(moments(at('restored.db'))),
+      ...(await countRows(store, moments('restored'))),
       ...(await whatWasTold(status, root)),
       acknowledged: [{ id: 401, total: 1334, discount: 500, paid: true, version: NEW, at: AT }],
     }

@@ -1,7 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { zstdDecompressSync } from 'node:zlib'
+import type { Database, Row } from '../app/common/database.ts'
+import { type Discount, discountsIn, ordersIn, reading } from '../world/database.ts'
+import type { Store } from '../world/store.ts'
 import type { CarryStatus } from './backout.ts'
 
 /** The columns of each table that v1.2.9 knows; v1.3.0 calls `orders.total` otherwise. */
@@ -13,19 +15,14 @@ const TABLES = {
 } as const
 const RENAMED: Readonly<Record<string, string>> = { total: 'total_cents' }
 
-/** The same database at three moments, as files that the demo copied itself. */
+/** The same database at three moments: copies that the demo made itself; null: the database as it is. */
 export interface Moments {
   /** When the release began: what was backed up. */
-  readonly released: string
+  readonly released: string | null
   /** Just before going back, on the schema of v1.3.0. */
-  readonly before: string
+  readonly before: string | null
   /** After the restore, with what was carried forward. */
-  readonly restored: string
-}
-
-export interface Discount {
-  readonly id: number
-  readonly discount: number
+  readonly restored: string | null
 }
 
 /** What the rows themselves say, counted without asking Backout. */
@@ -50,37 +47,60 @@ export interface Told {
 }
 
 /** Compares the three moments, row by row. Throws where one of them is not there or is no database of the shop. */
-export function countRows({ released, before, restored }: Moments): Counted {
-  const db = new DatabaseSync(restored, { readOnly: true })
-  try {
-    db.prepare('ATTACH ? AS released').run(released)
-    db.prepare('ATTACH ? AS before').run(before)
-    const count = (sql: string) => Number(db.prepare(`SELECT count(*) AS n FROM (${sql})`).get()?.n)
-    const less = (a: string, b: string) => count(`${a} EXCEPT ${b}`)
-    const names = Object.keys(TABLES) as (keyof typeof TABLES)[]
-    const differing = names.map(
-      t => less(rows('before', t), rows('main', t)) + less(rows('main', t), rows('before', t)),
-    )
-    const level = (of: string) =>
-      `SELECT type, name, sql FROM ${of}.sqlite_schema UNION ALL SELECT 'migration', version, '' FROM ${of}.schema_migrations`
-    const orders = db.prepare('SELECT id, total FROM orders').all() as { id: number; total: number }[]
-    return {
-      written: Object.fromEntries(names.map(t => [t, less(rows('before', t), rows('released', t))])),
-      differing: differing.reduce((sum, n) => sum + n, 0),
-      schemaMissing: less(`SELECT * FROM (${level('released')})`, `SELECT * FROM (${level('main')})`),
-      discounts: db
-        .prepare('SELECT id, discount FROM before.orders WHERE discount IS NOT NULL ORDER BY id')
-        .all() as unknown as Discount[],
-      orders: new Map(orders.map(({ id, total }) => [id, { total }])),
-    }
-  } finally {
-    db.close()
+export async function countRows(store: Store, { released, before, restored }: Moments): Promise<Counted> {
+  const at = (moment: string | null) => reading(store, db => contentOf(db, store.built), moment ?? undefined)
+  const [then, bad, now] = [await at(released), await at(before), await at(restored)]
+  const names = Object.keys(TABLES) as (keyof typeof TABLES)[]
+  return {
+    written: Object.fromEntries(names.map(t => [t, less(rows(bad, t, RENAMED), rows(then, t))])),
+    differing: names.reduce(
+      (sum, t) => sum + less(rows(bad, t, RENAMED), rows(now, t)) + less(rows(now, t), rows(bad, t, RENAMED)),
+      0,
+    ),
+    schemaMissing: less(then.level, now.level),
+    discounts: await discountsIn(store, before ?? undefined),
+    orders: new Map((await ordersIn(store, restored ?? undefined)).map(({ id, total }) => [id, { total }])),
   }
 }
 
-function rows(of: 'main' | 'released' | 'before', table: keyof typeof TABLES): string {
-  const columns = TABLES[table].map(c => (of === 'before' ? (RENAMED[c] ?? c) : c))
-  return `SELECT ${columns.join(', ')} FROM ${of}.${table}`
+interface Content {
+  readonly tables: Readonly<Record<string, readonly Row[]>>
+  /** How everything is built, and the migrations that are noted. */
+  readonly level: readonly string[]
+}
+
+async function contentOf(db: Database, built: string): Promise<Content> {
+  const tables: Record<string, Row[]> = {}
+  for (const name of Object.keys(TABLES)) tables[name] = await db.all(`SELECT * FROM ${name}`)
+  const migrations = await db.all('SELECT version FROM schema_migrations')
+  const level = [
+    ...(await db.all(built)).map(row => String(row.line)),
+    ...migrations.map(m => `migration ${m.version}`),
+  ]
+  return { tables, level }
+}
+
+/** Each row of a table as one text. */
+function rows(
+  { tables }: Content,
+  table: keyof typeof TABLES,
+  called: Readonly<Record<string, string>> = {},
+): string[] {
+  return (tables[table] ?? []).map(row =>
+    JSON.stringify(
+      TABLES[table].map(column => {
+        const value = row[called[column] ?? column]
+        if (value === undefined) throw new Error(`no such column: ${called[column] ?? column}`)
+        return value
+      }),
+    ),
+  )
+}
+
+/** How many of the first are not among the second. */
+function less(first: readonly string[], second: readonly string[]): number {
+  const there = new Set(second)
+  return first.filter(each => !there.has(each)).length
 }
 
 /** What Backout says that it carried, and the values that it put into the archive in this folder. */

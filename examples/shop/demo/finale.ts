@@ -2,10 +2,13 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RESTORE_ENVIRONMENT, restoreYaml } from '../backout.yaml.ts'
 import type { Summary } from '../load.ts'
-import { NEW, OLD, putDatabase, type World } from '../world.ts'
+import { NEW, OLD, type World } from '../world.ts'
 import { Backout } from './backout.ts'
 import { type Counted, countRows, type Told, whatWasTold } from './carried.ts'
 import { heading, say, seconds } from './text.ts'
+
+/** The copies that it makes: when the release began, just before going back, and what the first act came to. */
+const [RELEASED, BEFORE, MIGRATED_DOWN] = ['released', 'just_before', 'migrated_down'] as const
 
 /** Everything that was measured of the way back by restoring the backup. */
 export interface Restored extends Counted, Told {
@@ -30,7 +33,7 @@ export class Finale {
   /** For the deployment, once nobody is served: all that is written later is found again. */
   async begin(): Promise<void> {
     await writeFile(join(this.#world.root, 'restore.yaml'), restoreYaml(this.#world))
-    await this.#world.copyDatabase(this.#at('released.db'))
+    await this.#world.store.copy(RELEASED)
     await this.#backout.quiet(['upgrade', 'begin', NEW, '--from', OLD])
   }
 
@@ -48,7 +51,7 @@ export class Finale {
   /** Just before going back; users go on ordering. */
   async copy(): Promise<void> {
     this.#copiedAt = new Date().toISOString()
-    await this.#world.copyDatabase(this.#at('before.db'))
+    await this.#world.store.copy(BEFORE)
   }
 
   /** Once the shop is stopped. `summary`: what the users say that they were told. */
@@ -56,22 +59,17 @@ export class Finale {
     heading('The same moment once more, with nothing left but the backup')
     say(`The shop is stopped, and its database is again what it was just before going back. This time it is restored,`)
     say('and what users wrote since the backup is carried forward.')
-    const { paths } = this.#world
-    const [released, before] = [this.#at('released.db'), this.#at('before.db')]
-    await putDatabase(paths, before, this.#at('migrated-down.db'))
+    const { store } = this.#world
+    await store.put(BEFORE, MIGRATED_DOWN)
     const decided = performance.now()
     await this.#backout.run(['run', '--to', OLD, '--yes', '--reason', 'the migrations cannot be undone'])
     say(`Restored and carried forward after ${seconds(performance.now() - decided)}.`)
     const status = await this.#backout.carried()
     const state = join(this.#world.root, '.backout', 'environments', RESTORE_ENVIRONMENT, 'state', 'db')
     return {
-      ...countRows({ released, before, restored: paths.database }),
+      ...(await countRows(store, { released: RELEASED, before: BEFORE, restored: null })),
       ...(await whatWasTold(status, join(state, 'carry', status.now.run, 'archive'))),
       acknowledged: orders.filter(o => o.at < this.#copiedAt),
     }
-  }
-
-  #at(name: string): string {
-    return join(this.#world.root, 'data', name)
   }
 }

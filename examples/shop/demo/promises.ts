@@ -12,7 +12,7 @@ export interface Facts {
   readonly after: Record<string, string | null>
   readonly summary: Summary
   readonly healthyMs: number
-  readonly stored: ReturnType<World['ordersInDb']>
+  readonly stored: Awaited<ReturnType<World['ordersInDb']>>
   readonly migrations: readonly string[]
   readonly discounts: {
     /** What the plan says would be lost. */

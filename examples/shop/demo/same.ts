@@ -1,4 +1,4 @@
-import type { Discount } from './carried.ts'
+import type { Discount } from '../world/database.ts'
 
 /** The same discounts of the same orders, in any order. */
 export function same(a: readonly Discount[], b: readonly Discount[]): boolean {

@@ -51,13 +51,18 @@ export async function checkOutConfig(paths: Paths, version: Version): Promise<vo
   await run(['git', '-C', paths.config, 'checkout', '-q', version], paths.root, GIT)
 }
 
+export interface Secrets {
+  readonly secret: string
+  readonly databaseUrl: string
+}
+
 /** The secret is made once and stays: users stay logged in over a release and its rollback. */
 export function newSecret(): string {
   return randomBytes(24).toString('base64url')
 }
 
-export function writeEnv(paths: Paths, version: Version, secret: string): void {
-  const all = { SESSION_SECRET: secret, ...ENV[version] }
+export function writeEnv(paths: Paths, version: Version, { secret, databaseUrl }: Secrets): void {
+  const all = { SESSION_SECRET: secret, DATABASE_URL: databaseUrl, ...ENV[version] }
   const lines = Object.entries(all).map(([name, value]) => `${name}=${value}\n`)
   writeWhole(paths.envFile, `# What the shop's processes are started with.\n${lines.join('')}`, 0o600)
 }

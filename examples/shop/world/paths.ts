@@ -24,7 +24,10 @@ export function pathsOf(root: string) {
     services: join(root, 'etc', 'services.json'),
     balancerConfig: join(root, 'etc', 'balancer.json'),
     balancerState: join(root, 'data', 'weights.json'),
+    /** Where the database is a file. */
     database: join(root, 'data', 'shop.db'),
+    /** Where it is a server: its password, for Backout. */
+    password: join(root, 'etc', 'database.password'),
     service: join(root, 'bin', 'service'),
     dbmate: join(root, 'bin', 'dbmate'),
     folders: ['app/releases', 'etc', 'data', 'bin', 'run', 'log'].map(name => join(root, name)),

@@ -1,8 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { parseArgs } from 'node:util'
+import { openDatabase } from './database.ts'
 import { answer, type Routes, send } from './http.ts'
 import { ordersOf } from './orders.ts'
 import type { Release } from './release.ts'
@@ -13,7 +12,6 @@ import { readSettings } from './settings.ts'
 const LAME_DUCK_MS = 250
 /** Whoever is not done by then is cut off. */
 const MOST_STOPPING_MS = 3000
-const BUSY_MS = 5000
 
 /** One instance of the shop: `server.ts --home DIR --instance NAME --port N`. Ends on SIGTERM, once nothing is in flight. */
 export async function serve(release: Release): Promise<void> {
@@ -22,12 +20,11 @@ export async function serve(release: Release): Promise<void> {
   }).values
   if (!home || !instance || !port) throw new Error('--home, --instance and --port are needed')
   const settings = readSettings(home, process.env)
-  const db = new DatabaseSync(join(home, 'data', 'shop.db'), { timeout: BUSY_MS })
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON')
+  const db = await openDatabase(settings.databaseUrl)
   const shop = { db, settings }
   let draining = false
   const routes: Routes = {
-    ...routesOf(shop, ordersOf(shop, release)),
+    ...routesOf(shop, await ordersOf(shop, release)),
     'GET /version': () => ({ status: 200, json: { version: release.version } }),
     'GET /health': () => ({
       status: draining ? 503 : 200,
@@ -56,7 +53,7 @@ export async function serve(release: Release): Promise<void> {
   await once(process, 'SIGTERM')
   draining = true
   await ended(server)
-  db.close()
+  await db.close()
   process.exit()
 }
 

@@ -12,6 +12,8 @@ export interface CheckoutConfig {
 
 export interface Settings {
   readonly checkout: CheckoutConfig
+  /** `sqlite:PATH`, or that of a server with a password in it. Never shown. */
+  readonly databaseUrl: string
   /** Signs the users' tokens. Never shown. */
   readonly sessionSecret: string
   readonly theme: string
@@ -20,12 +22,15 @@ export interface Settings {
   flag(name: string): boolean
 }
 
-/** Reads what lies under the shop's home. Throws where the configuration or the secret is missing. */
+/** Reads what lies under the shop's home. Throws where the configuration, the database's URL or the secret is missing. */
 export function readSettings(home: string, env: NodeJS.ProcessEnv): Settings {
   const sessionSecret = env.SESSION_SECRET ?? ''
   if (sessionSecret.length < 16) throw new Error('SESSION_SECRET is missing or too short: see etc/shop.env')
+  const databaseUrl = env.DATABASE_URL ?? ''
+  if (databaseUrl === '') throw new Error('DATABASE_URL is missing: see etc/shop.env')
   return {
     checkout: JSON.parse(readFileSync(join(home, 'config', 'checkout.json'), 'utf8')) as CheckoutConfig,
+    databaseUrl,
     sessionSecret,
     theme: env.SHOP_THEME ?? 'plain',
     logLevel: env.LOG_LEVEL ?? 'info',

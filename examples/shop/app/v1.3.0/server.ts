@@ -1,4 +1,4 @@
-import type { Release, Shop } from '../common/release.ts'
+import type { Release } from '../common/release.ts'
 import { serve } from '../common/serve.ts'
 import { chargeFor } from './checkout.ts'
 import { couponsUsed, lookUpCoupons } from './coupons.ts'
@@ -6,13 +6,13 @@ import { couponsUsed, lookUpCoupons } from './coupons.ts'
 const release: Release = {
   version: 'v1.3.0',
   totalColumn: 'total_cents',
-  gross: (shop, price, qty) => {
-    lookUpCoupons(shop)
+  gross: async (shop, price, qty) => {
+    await lookUpCoupons(shop)
     return chargeFor(shop.settings, price, qty)
   },
-  discount: (shop: Shop, code, gross) => {
+  discount: async (shop, code, gross) => {
     const coupon = shop.settings.checkout.coupon
-    if (coupon?.code !== code || couponsUsed(shop) >= coupon.limit) return null
+    if (coupon?.code !== code || (await couponsUsed(shop)) >= coupon.limit) return null
     return Math.floor((gross * coupon.percentOff) / 100)
   },
 }

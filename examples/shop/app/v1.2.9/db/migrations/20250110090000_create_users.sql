@@ -1,7 +1,7 @@
 -- migrate:up
 CREATE TABLE users (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  email TEXT NOT NULL UNIQUE,
+  email VARCHAR(120) NOT NULL UNIQUE,
   password TEXT NOT NULL,
   created_at TEXT NOT NULL
 );

@@ -31,6 +31,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'backout run --emergency',
     'backout run --dry-run',
     'backout run --yes --json   # in CI',
+    'backout run --yes --loss-window 1h   # where the plan restores a backup',
   ],
   status: ['backout status', 'backout status --follow'],
   resume: ['backout resume', 'backout resume --next-rung'],

@@ -267,6 +267,7 @@ function execute(program: Command, action: Action): void {
     .description('go back: by a kept plan, or by a new one that is shown first')
     .option('--to <release>', 'the release to go back to; by default the newest known-good one that does not run now')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--loss-window <time>', 'confirm a restore ahead: the backup is no older than this, such as "1h"')
     .option('--emergency', 'one confirmation, the shortest safe path', false)
     .option('--reason <text>', 'why, for the journal and the report')
     .option('--detach', 'go on without this terminal', false)
@@ -295,6 +296,7 @@ function execute(program: Command, action: Action): void {
     .command('revert [run]')
     .description('a new run, back to where the run started')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--loss-window <time>', 'confirm a restore ahead: the backup is no older than this, such as "1h"')
     .option('--reason <text>', 'why, for the journal and the report')
     .action(action(async () => (await import('./commands/run.ts')).revert))
   program

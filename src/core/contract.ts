@@ -194,6 +194,11 @@ export interface Step {
   readonly recheck?: boolean
   /** It cannot be undone. Said in the plan, and a backup must stand before it. */
   readonly destructive?: boolean
+  /**
+   * It puts a backup in the place of this data: all that was written since that ISO time goes with it, which a person confirms
+   * by a word of its own.
+   */
+  readonly rewinds?: { readonly what: string; readonly since: string }
 }
 
 export type Verdict =

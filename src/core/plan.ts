@@ -89,6 +89,11 @@ export function blockersOf(plan: Pick<Plan, 'findings'>): Finding[] {
   return plan.findings.filter(f => f.level === 'blocker')
 }
 
+/** The steps that put a backup in the place of data. */
+export function rewindsOf({ steps }: Pick<Plan, 'steps'>): (Step & Required<Pick<Step, 'rewinds'>>)[] {
+  return Object.values(steps).flatMap(step => (step.rewinds === undefined ? [] : [{ ...step, rewinds: step.rewinds }]))
+}
+
 export function isEmpty(plan: Pick<Plan, 'steps'>): boolean {
   return Object.keys(plan.steps).length === 0
 }
@@ -119,6 +124,10 @@ export function beyond(envelope: Envelope, plan: Plan): string[] {
     if (c.change === null && !Object.values(plan.steps).some(s => s.component === c.id)) continue
     if (allowed === undefined) out.push(`${c.id} would be touched`)
     else if (!allowed.includes(c.rung)) out.push(`${c.id} would be taken back by "${c.rung}"`)
+  }
+  for (const { component, rewinds } of rewindsOf(plan)) {
+    if (envelope.rungs[component]?.includes('restore') === true) continue
+    out.push(`everything written to ${rewinds.what} since ${rewinds.since} would go`)
   }
   for (const loss of plan.impact.loss) {
     if (!accepts(envelope.loss, [loss])) out.push(`${loss.count} ${loss.unit} of ${loss.what} would be lost`)

@@ -36,7 +36,7 @@ components:
     `INSERT INTO users VALUES (2, 'bob@example.org'); INSERT INTO orders VALUES (3, 2, 30, 'bob@example.org', 5);
      UPDATE orders SET total = 21 WHERE id = 2; DELETE FROM orders WHERE id = 1; INSERT INTO reviews VALUES (1, 5)`,
   )
-  await said(['run', '--yes'])
+  await said(['run', '--yes', '--loss-window', '1h'])
 }, 60_000)
 afterEach(() => toy[Symbol.asyncDispose]())
 

@@ -20,6 +20,8 @@ export interface Baseline {
 }
 
 export const PLAN = 'plan.json'
+/** The world's archive is restored, whatever its clock says. */
+export const LOSS = ['--loss-window', '3650d']
 
 /** Makes a world with a captured v1, a v2 that has replaced it, and a plan to go back. */
 export async function madeWorld(built: Built, dir: string, change?: Change): Promise<World> {
@@ -41,7 +43,7 @@ export function expectExit(ended: Ended, code: number): Ended {
 export async function baseline(built: Built, world: World): Promise<Baseline> {
   await world.reset()
   const trace = world.path('trace')
-  expectExit(await start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_TRACE: trace }).ended, 0)
+  expectExit(await start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_TRACE: trace }).ended, 0)
   return {
     state: await world.state(),
     effects: (await world.effects()).map(e => e.what).sort(),
@@ -67,7 +69,7 @@ export async function goOn(built: Built, world: World, first: Ended, env: Record
 }
 
 export function begin(built: Built, world: World, env: Record<string, string> = {}): Promise<Ended> {
-  return start(built, world, ['run', PLAN, '--yes'], env).ended
+  return start(built, world, ['run', PLAN, '--yes', ...LOSS], env).ended
 }
 
 /** Answers the question of a step that nothing can tell of, with what is true in the world. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Built, backout, build, type Ended, start } from './cli.ts'
-import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
@@ -95,7 +95,7 @@ describe('C16: a journal with bad luck', () => {
     const db = new DatabaseSync(world.path('.backout/journal.db'))
     db.exec("UPDATE meta SET value = '99' WHERE key = 'format'")
     db.close()
-    for (const argv of [['status'], ['resume'], ['run', PLAN, '--yes'], ['abort']]) {
+    for (const argv of [['status'], ['resume'], ['run', PLAN, '--yes', ...LOSS], ['abort']]) {
       const ended = expectExit(await backout(built, world, ...argv), 3)
       expect(ended.stderr).toContain('[journal_newer]')
     }
@@ -116,7 +116,7 @@ describe('C16: a journal with bad luck', () => {
     await interrupted()
     for (const end of ['', '-wal', '-shm']) await rm(world.path(`.backout/journal.db${end}`), { force: true })
     expectExit(await backout(built, world, 'plan', '--to', 'v1'), 0)
-    expectExit(await goOn(built, world, await backout(built, world, 'run', '--to', 'v1', '--yes')), 0)
+    expectExit(await goOn(built, world, await backout(built, world, 'run', '--to', 'v1', '--yes', ...LOSS)), 0)
     expect(await world.state()).toEqual(base.state)
     // Hooks belong to the run, and it is another one.
     const effects = (await world.effects()).map(e => e.what).filter(what => !what.startsWith('hook'))
@@ -155,7 +155,7 @@ describe('C16: a journal with bad luck', () => {
 describe('C16: a clock that jumps', () => {
   it.each([-90_000_000, 90_000_000])('by %i ms changes nothing about how a run ends', async by => {
     await world.reset()
-    await endsWell(start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
+    await endsWell(start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
       times: false,
     })
   })
@@ -197,7 +197,7 @@ describe('C16: a command of the user', () => {
   it('without verify, interrupted, is asked about by name, and only a fitting answer is taken', async () => {
     await world.reset()
     await writeFile(world.path('hold.mail'), '')
-    const running = start(built, world, ['run', PLAN, '--yes'])
+    const running = start(built, world, ['run', PLAN, '--yes', ...LOSS])
     await until('it is in the middle', () => existsSync(world.path('at.mail')), 20_000)
     running.kill('SIGKILL')
     await running.ended

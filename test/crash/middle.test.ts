@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Built, build, type Running, start } from './cli.ts'
-import { answer, type Baseline, baseline, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import { answer, type Baseline, baseline, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
 /** The middle of every command that a run starts: before its effect, inside it, and after it while it still runs. */
@@ -67,7 +67,7 @@ async function killedInTheMiddle(world: World, middles: readonly string[], how: 
   try {
     await world.reset()
     for (const at of middles) await hold(world, at, true)
-    let running = start(built, world, ['run', PLAN, '--yes'])
+    let running = start(built, world, ['run', PLAN, '--yes', ...LOSS])
     for (let left = [...middles]; left.length > 0; ) {
       const at = await comesTo(world, running, left)
       if (at === null) {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { type Built, backout, build, type Ended, type Running, start } from './cli.ts'
-import { type Baseline, baseline, eventsIn, expectExit, goOn, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import { type Baseline, baseline, eventsIn, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
 /** Where the run is held: parallel branches are in the middle of their commands then. */
@@ -36,7 +36,7 @@ afterAll(async () => {
 })
 
 /** A run that is in the middle of a command. */
-async function held(argv: readonly string[] = ['run', PLAN, '--yes']): Promise<Running> {
+async function held(argv: readonly string[] = ['run', PLAN, '--yes', ...LOSS]): Promise<Running> {
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
   const running = start(built, world, argv)
@@ -79,7 +79,7 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
   owner.kill('SIGSTOP')
   const before = eventsIn(world).filter(e => e.type !== 'signal').length
   for (const [argv, code] of [
-    [['run', PLAN, '--yes'], 'run_open'],
+    [['run', PLAN, '--yes', ...LOSS], 'run_open'],
     [['resume'], 'environment_busy'],
     [['capture', 'halfway'], 'run_open'],
     [['upgrade', 'begin', 'v9', '--from', 'halfway'], 'run_open'],
@@ -101,7 +101,7 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
 it('C16: stopped in the middle of a write, it holds nobody up who looks, and is named to who wants to write', async () => {
   await world.reset()
   const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])
-  const owner = start(built, world, ['run', PLAN, '--yes'], { BACKOUT_TEST_KILL: stop, BACKOUT_TEST_SIGNAL: 'SIGSTOP' })
+  const owner = start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_KILL: stop, BACKOUT_TEST_SIGNAL: 'SIGSTOP' })
   await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 120_000)
   expect((await status()).text).toContain(`kill -CONT ${owner.pid}`)
   const second = expectExit(await backout(built, world, 'resume'), 8)
@@ -124,7 +124,7 @@ it('C16: stopped, then killed: the next process goes on', async () => {
 it('C1: of two runs begun at once one goes on, and the other touches nothing', async () => {
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
-  const both = [0, 1].map(() => start(built, world, ['run', PLAN, '--yes']))
+  const both = [0, 1].map(() => start(built, world, ['run', PLAN, '--yes', ...LOSS]))
   const second = await Promise.race(both.map(async run => ({ run, ended: await run.ended })))
   expect(second.ended.code).toBe(8)
   expect(second.ended.stderr).toMatch(/\[(environment_busy|run_open)\]/)
@@ -165,7 +165,7 @@ it('C16: the second Ctrl-C lets go at once, in the middle of a command', async (
 it.skipIf(!existsSync(TERMINAL))('C16: a terminal that closes pauses the run (needs script)', async () => {
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
-  const terminal = inTerminal(['run', PLAN, '--yes'])
+  const terminal = inTerminal(['run', PLAN, '--yes', ...LOSS])
   await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 120_000)
   terminal.kill('SIGKILL')
   await until('it is asked to pause', () => eventsIn(world).some(e => e.type === 'signal'))

@@ -26,7 +26,7 @@ it.skipIf(missing !== null)(
     const home = await mkdtemp(join(tmpdir(), 'backout-rehearsal-'))
     const page = await readFile(join(ROOT, 'docs', 'databases.md'), 'utf8')
     const shown = [...page.matchAll(/```sh\n([^]*?)```/g)].map(m => m[1] ?? '').join('')
-    const commands = shown.replaceAll('/tmp/rehearsal', join(home, 'rehearsal')).replace(/^backout run\b/gm, '$& --yes')
+    const commands = shown.replaceAll('/tmp/rehearsal', join(home, 'rehearsal')).replace(/^backout run\b/gm, '$& --yes --loss-window 1h')
     const line = `'${process.execPath}' --disable-warning=ExperimentalWarning '${join(ROOT, 'src', 'main.ts')}'`
     const script = `backout() { ${line} "$@"; echo "[$* $?]"; }\n${commands}`
     const child = spawn('sh', ['-c', script], {
@@ -47,13 +47,13 @@ it.skipIf(missing !== null)(
       'upgrade migrated v2 0',
       'upgrade end v2 0',
       'plan 0',
-      'run --yes 0',
+      'run --yes --loss-window 1h 0',
       'db check --rows 5 10',
       'upgrade begin v3 0',
       'upgrade migrated v3 0',
       'upgrade end v3 0',
       'plan 0',
-      'run --yes 0',
+      'run --yes --loss-window 1h 0',
       'data status 5',
       'data apply --yes --settle words.yaml 0',
       'db check 10',

@@ -62,7 +62,7 @@ async function rehearse({ sql, adapter, settings, down }: Stage): Promise<Record
   expect(await backout('db check --rows 5', 10)).toMatch(/orders: added +id = 4 +total \*\*\*/)
   await upgrade('v3', CENTS, CENTS_WRITTEN)
   expect((await backout('plan')).replaceAll(/\s+/g, ' ')).toContain('No down-script is there for 003_cents')
-  await backout('run --yes')
+  await backout('run --yes --loss-window 1h')
   expect(await backout('data status', 5)).toContain('1 column-gone')
   await folder.write(
     'words.yaml',

@@ -62,7 +62,8 @@ export class Finale {
     const { store } = this.#world
     await store.put(BEFORE, MIGRATED_DOWN)
     const decided = performance.now()
-    await this.#backout.run(['run', '--to', OLD, '--yes', '--reason', 'the migrations cannot be undone'])
+    const confirmed = ['--yes', '--loss-window', '1h']
+    await this.#backout.run(['run', '--to', OLD, ...confirmed, '--reason', 'the migrations cannot be undone'])
     say(`Restored and carried forward after ${seconds(performance.now() - decided)}.`)
     const status = await this.#backout.carried()
     const state = join(this.#world.root, '.backout', 'environments', RESTORE_ENVIRONMENT, 'state', 'db')

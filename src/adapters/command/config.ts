@@ -8,15 +8,21 @@ const exitCodes = (codes: number[], what: string) =>
 const verify = () =>
   command().optional().describe('asks whether it took effect; its exit code is the verdict. Only reads')
 
-const undo = z.strictObject({
+const stage = z.strictObject({
   apply: command().describe('ends it again: starts what was stopped, lets users back'),
   verify: verify(),
+  title: z.string().optional().describe('what it does, for people: "let those inside in"'),
   phase: z.enum(PHASES).optional().describe('when; `code` after `stopped`, `return` after `drained`'),
   gate: z
     .string()
     .optional()
     .describe('a gate asked afterwards; where it fails after `drained`, users are sent away again'),
 })
+
+const undo = z
+  .union([stage, z.array(stage).min(1)])
+  .transform(said => [said].flat())
+  .describe('ends it again; a list does it in stages, in this order, and goes on from one only once its gate passed')
 
 const service = z.strictObject({
   apply: command().describe('brings it about'),

@@ -84,8 +84,8 @@ function pairOf(
   { run }: Args,
 ): { apply: readonly Text[]; verify?: readonly Text[] | undefined } {
   if (run === 'apply') return own
-  const [what, undo] = run.split('/') as ['drained' | 'stopped' | 'redeployed', string | undefined]
-  const pair = undo === undefined ? serves[what] : serves[what]?.undo
+  const [what, undo, stage = '1'] = run.split('/') as ['drained' | 'stopped' | 'redeployed', string?, string?]
+  const pair = undo === undefined ? serves[what] : serves[what]?.undo?.[Number(stage) - 1]
   if (pair !== undefined) return pair
   throw new BackoutError({
     code: 'settings_changed',

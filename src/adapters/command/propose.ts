@@ -6,11 +6,13 @@ import type { Phase } from '../../core/words.ts'
 import type { Config, Pin, Service } from './config.ts'
 
 type What = keyof Config['serves']
+/** The number of a stage, from 1 on, where there are several. */
+type Undo = `${What}/undo` | `${What}/undo/${number}`
 
 /** What a step needs besides the settings. */
 export type Args = {
   /** Which of the commands in the settings. */
-  run: 'apply' | What | `${What}/undo`
+  run: 'apply' | What | Undo
   pin: Pin
   release: string
 }
@@ -84,12 +86,14 @@ class Draft {
       this.#steps.push(step)
       this.#safe.push(step.id)
     }
-    if (undo === undefined) return
-    const phase = undo.phase ?? PHASE[what][1]
-    this.#put(phase, this.#step(`${what}/undo`, `${what}/undo`, `${this.#component} is no longer to be ${what}`))
-    if (undo.gate === undefined) return
-    const apply = what === 'drained' ? [`${this.#component}/${again}`] : []
-    this.#phases[phase]?.push({ gate: undo.gate, forMs: 0, onFail: { apply, then: 'ask' } })
+    for (const [i, stage] of (undo ?? []).entries()) {
+      const phase = stage.phase ?? PHASE[what][1]
+      const run: Undo = undo?.length === 1 ? `${what}/undo` : `${what}/undo/${i + 1}`
+      this.#put(phase, this.#step(run, run, titleOf(this.#component, what, stage)))
+      if (stage.gate === undefined) continue
+      const apply = what === 'drained' ? [`${this.#component}/${again}`] : []
+      this.#phases[phase]?.push({ gate: stage.gate, forMs: 0, onFail: { apply, then: 'ask' } })
+    }
   }
 
   done(): Pick<Proposal, 'steps' | 'phases' | 'safe'> {
@@ -116,6 +120,10 @@ class Draft {
       onUnknown: repeatable ? 'repeat' : 'ask',
     }
   }
+}
+
+function titleOf(component: string, what: What, { title }: { title?: string | undefined }): string {
+  return title === undefined ? `${component} is no longer to be ${what}` : `${title}: ${component}`
 }
 
 /** A secret that a command printed was hidden before it was kept: given back as it is, it would be put in place. */

@@ -10,10 +10,10 @@ import { ENDED } from '../../core/words.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend } from '../attend.ts'
+import { confirm } from '../confirm.ts'
 import { detach, follow, isWatchedFromAfar } from '../detach.ts'
 import { openRuns, ownerOf, refuseHalfway, runOpen, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
-import { typed } from '../prompt.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 import { dryRun } from './dry-run.ts'
@@ -26,6 +26,7 @@ interface Options {
   readonly reason?: string
   readonly detach: boolean
   readonly dryRun: boolean
+  readonly lossWindow?: string
 }
 
 export function run(globals: Globals, options: Options, file?: string): Promise<number> {
@@ -47,7 +48,7 @@ function alreadyPlanned({ to }: Options): BackoutError {
   })
 }
 
-export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason'>, id?: string): Promise<number> {
+export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason' | 'lossWindow'>, id?: string): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const before = await findRun(engine, session.environment, id)
@@ -96,23 +97,6 @@ function refuseOther({ environment }: Session, made: Plan): void {
     next: 'name the configuration that it was made with: --config FILE',
     exit: 'usage',
   })
-}
-
-/** The name of the environment, typed, says that somebody knows what is about to be taken back. Null: they did not. */
-async function confirm({ out }: Session, made: Plan, options: Options): Promise<string | null> {
-  if (options.yes) return '--yes'
-  if (!out.asks) {
-    throw new BackoutError({
-      code: 'not_confirmed',
-      what: 'Nobody is there to confirm: this is no terminal',
-      next: 'read the plan, then run it with --yes',
-      exit: 'usage',
-    })
-  }
-  const said = await typed(`\nType ${made.environment} to go back: `)
-  if (said === made.environment) return "typed the environment's name"
-  out.line('Not confirmed; nothing was touched.')
-  return null
 }
 
 async function begin(session: Session, input: RunInput, options: Options): Promise<number> {

@@ -78,6 +78,7 @@ function restoreSteps({ site, question }: Look, backup: Backup): readonly [Step,
     onUnknown: 'ask',
     destructive: true,
     recheck: true,
+    rewinds: { what: site.engine.name, since: to.at },
   }
   return [load, swap]
 }

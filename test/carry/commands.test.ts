@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CarryPlan } from '../../src/data/carry/plan.ts'
 import type { KeptOutcome } from '../../src/data/carry/state.ts'
 import { rows, write } from '../support/merge.ts'
+import { atTerminal } from '../support/terminal.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
 
 let toy: Toy
@@ -45,6 +46,27 @@ async function said(argv: readonly string[], code = 0): Promise<string> {
   expect({ ...answer, code: answer.code }, answer.stderr).toMatchObject({ code })
   return answer.stdout
 }
+
+describe('the word that confirms a restore', () => {
+  const versions = () => rows(file(), 'SELECT total FROM orders WHERE id = 2')
+
+  it('C13: is typed at a terminal, where the window is named; another one is no', async () => {
+    write(file(), 'UPDATE orders SET total = 22 WHERE id = 2')
+    for (const [word, code] of [
+      ['yes', 7],
+      ['restore db', 0],
+    ] as const) {
+      const run = atTerminal(toy.folder, ['run', '--to', 'v1'])
+      await run.until('Type shop to go back:')
+      run.type('shop\r')
+      await run.until('Type "restore db" to let it go:')
+      expect(run.shown().replaceAll(/\s+/g, ' ')).toMatch(/takes with it what was written since 20\d\d-\S+Z/)
+      run.type(`${word}\r`)
+      expect(await run.ended(), run.shown()).toBe(code)
+      expect(versions()).toEqual([{ total: code === 0 ? 20 : 22 }])
+    }
+  })
+})
 
 describe('data that was written between the release and a restore', () => {
   it('C14: is planned, carried, proven, and told; a second time there is nothing to do', async () => {

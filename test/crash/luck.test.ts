@@ -5,7 +5,19 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type Built, backout, build, type Ended, start } from './cli.ts'
-import { type Baseline, baseline, begin, eventsIn, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
+import {
+  type Baseline,
+  baseline,
+  begin,
+  eventsIn,
+  expectExit,
+  goOn,
+  LOSS,
+  madeWorld,
+  PLAN,
+  sameEnd,
+  until,
+} from './crash.ts'
 import type { World } from './world.ts'
 
 vi.setConfig({ testTimeout: 120_000 })

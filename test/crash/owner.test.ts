@@ -101,7 +101,10 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
 it('C16: stopped in the middle of a write, it holds nobody up who looks, and is named to who wants to write', async () => {
   await world.reset()
   const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])
-  const owner = start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_KILL: stop, BACKOUT_TEST_SIGNAL: 'SIGSTOP' })
+  const owner = start(built, world, ['run', PLAN, '--yes', ...LOSS], {
+    BACKOUT_TEST_KILL: stop,
+    BACKOUT_TEST_SIGNAL: 'SIGSTOP',
+  })
   await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 120_000)
   expect((await status()).text).toContain(`kill -CONT ${owner.pid}`)
   const second = expectExit(await backout(built, world, 'resume'), 8)

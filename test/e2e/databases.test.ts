@@ -26,7 +26,9 @@ it.skipIf(missing !== null)(
     const home = await mkdtemp(join(tmpdir(), 'backout-rehearsal-'))
     const page = await readFile(join(ROOT, 'docs', 'databases.md'), 'utf8')
     const shown = [...page.matchAll(/```sh\n([^]*?)```/g)].map(m => m[1] ?? '').join('')
-    const commands = shown.replaceAll('/tmp/rehearsal', join(home, 'rehearsal')).replace(/^backout run\b/gm, '$& --yes --loss-window 1h')
+    const commands = shown
+      .replaceAll('/tmp/rehearsal', join(home, 'rehearsal'))
+      .replace(/^backout run\b/gm, '$& --yes --loss-window 1h')
     const line = `'${process.execPath}' --disable-warning=ExperimentalWarning '${join(ROOT, 'src', 'main.ts')}'`
     const script = `backout() { ${line} "$@"; echo "[$* $?]"; }\n${commands}`
     const child = spawn('sh', ['-c', script], {

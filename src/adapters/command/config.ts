@@ -39,17 +39,19 @@ const loss = z.strictObject({
   note: z.string().default('as declared in the settings').describe('what becomes of it'),
 })
 
-export const config = z.strictObject({
+const fields = z.strictObject({
   identity: z
     .union([z.string().min(1), z.strictObject({ run: command().describe('prints it as its first line') })])
     .describe('which system this is, the same over all releases: a name, or a command that prints one'),
-  observe: command().describe(
-    'prints JSON: {"state": …, "summary": "…", "detail": …, "inFlight": ["…"]}; all but `state` may be left out. Only reads',
-  ),
+  observe: command()
+    .optional()
+    .describe(
+      'prints JSON: {"state": …, "summary": "…", "detail": …, "inFlight": ["…"]}; all but `state` may be left out. Only reads. Left out together with `apply`: it only serves others',
+    ),
   capture: command()
     .optional()
     .describe('prints JSON: what `apply` needs to come back to this; the state by default. Changes nothing'),
-  apply: command().describe('brings the component to the release in $BACKOUT_PIN'),
+  apply: command().optional().describe('brings the component to the release in $BACKOUT_PIN'),
   verify: verify().describe(
     'asks whether it is there; its exit code is the verdict. Only reads. Without it the outcome is unknown after an interruption',
   ),
@@ -100,7 +102,17 @@ export const config = z.strictObject({
     .prefault({})
     .describe('what going back costs'),
 })
-export type Config = z.infer<typeof config>
+
+/** What is never taken back itself, and stands in a plan for what others ask of it: timers, a firewall. */
+export const config = fields.refine(
+  c => (c.apply === undefined) === (c.observe === undefined) && (c.apply !== undefined || serves(c)),
+  { path: ['apply'], message: 'expected `observe` and `apply` together, or neither and something that it `serves`' },
+)
+export type Config = z.infer<typeof fields>
+
+function serves({ serves }: z.infer<typeof fields>): boolean {
+  return Object.values(serves).some(service => service !== undefined)
+}
 
 /** What `observe` prints. */
 export const observed = z.strictObject({

@@ -32,6 +32,14 @@ export const command: Adapter<Config, Pin> = {
 /** Goes into one environment variable, of which Linux allows 128 KiB. */
 const MAX_PIN = 64 * 1024
 
+/** What is only there for others. */
+const SERVING: Omit<Observation, 'identity'> = {
+  state: null,
+  detail: null,
+  summary: 'only serves others',
+  inFlight: [],
+}
+
 type More = { env?: Record<string, string>; idem?: string }
 type Run = (argv: readonly Text[], signal: AbortSignal, more?: More) => Promise<ExecResult>
 
@@ -49,6 +57,7 @@ function target(config: Config, ctx: OpenContext): Target<Pin> {
     serves: (['drained', 'stopped', 'redeployed'] as const).filter(what => config.serves[what] !== undefined),
     async observe(signal): Promise<Observation> {
       const identity = await identify(config, component, read, signal)
+      if (config.observe === undefined) return { ...SERVING, identity }
       const said = await readJson(config.observe, component, read, signal)
       const { state, detail, summary, inFlight } = shaped(observed, said, config.observe, component)
       return {
@@ -83,9 +92,10 @@ function pairOf(
   { serves, ...own }: Config,
   { run }: Args,
 ): { apply: readonly Text[]; verify?: readonly Text[] | undefined } {
-  if (run === 'apply') return own
+  if (run === 'apply' && own.apply !== undefined) return { apply: own.apply, verify: own.verify }
   const [what, undo, stage = '1'] = run.split('/') as ['drained' | 'stopped' | 'redeployed', string?, string?]
-  const pair = undo === undefined ? serves[what] : serves[what]?.undo?.[Number(stage) - 1]
+  const service = run === 'apply' ? undefined : serves[what]
+  const pair = undo === undefined ? service : service?.undo?.[Number(stage) - 1]
   if (pair !== undefined) return pair
   throw new BackoutError({
     code: 'settings_changed',

@@ -31,6 +31,7 @@ export function propose(config: Config, component: string, question: Question<Pi
   const asked = SERVED.filter(what => needs.some(need => need.what === what))
   const differs = !sameJson(from.state, pin.state)
   if (!differs && asked.length === 0) return NOTHING
+  if (differs && config.apply === undefined) return { ...NOTHING, findings: [onlyServes(component, release)] }
   const draft = new Draft(config, component, { pin, release })
   const services = asked.flatMap(what =>
     config.serves[what] === undefined ? [] : [[what, config.serves[what]] as const],
@@ -120,6 +121,12 @@ class Draft {
       onUnknown: repeatable ? 'repeat' : 'ask',
     }
   }
+}
+
+function onlyServes(component: string, release: string): Finding {
+  const what = `${release} was captured when ${component} could be taken back; now it has no \`apply\``
+  const remedy = 'put `observe` and `apply` back, or capture the release again'
+  return { level: 'blocker', code: 'no_apply', component, what, remedy }
 }
 
 function titleOf(component: string, what: What, { title }: { title?: string | undefined }): string {

@@ -48,7 +48,11 @@ function alreadyPlanned({ to }: Options): BackoutError {
   })
 }
 
-export function revert(globals: Globals, options: Pick<Options, 'yes' | 'reason' | 'lossWindow'>, id?: string): Promise<number> {
+export function revert(
+  globals: Globals,
+  options: Pick<Options, 'yes' | 'reason' | 'lossWindow'>,
+  id?: string,
+): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const before = await findRun(engine, session.environment, id)

@@ -349,3 +349,55 @@ it('has a page whose example is valid', async () => {
   expect(example.components.search.adapter).toBe(command.kind)
   expect(config.safeParse(example.components.search.settings).error).toBeUndefined()
 })
+
+describe('what only serves others', () => {
+  const door = (state: string) => ({ apply: `echo ${state} > door`, verify: `grep -qx ${state} door` })
+  const stages = [{ ...door('inside'), phase: 'verify', gate: 'smoke' }, door('open')]
+  const settings = { identity: 'door', serves: { drained: { ...door('closed'), undo: stages } } }
+  const opened = (more: object) =>
+    command.open(config.parse({ ...settings, ...more }), {
+      environment: 'test',
+      component: 'app',
+      baseDir: dir,
+      stateDir: dir,
+      ...stores,
+    })
+
+  it('C13: is asked, and ends it in stages with the gate between', async () => {
+    const target = await opened({})
+    const from = await target.observe(signal)
+    const to = { identity: from.identity, summary: from.summary, state: from.state, data: null }
+    const proposal = await ask(target, { to, needs: [need('drained')] })
+    expect(proposal.change).toBeNull()
+    expect(proposal.phases).toEqual({
+      drain: { seq: [{ step: 'app/drained' }] },
+      verify: {
+        seq: [
+          { step: 'app/drained/undo/1' },
+          { gate: 'smoke', forMs: 0, onFail: { apply: ['app/drained/away'], then: 'ask' } },
+        ],
+      },
+      return: { seq: [{ step: 'app/drained/undo/2' }] },
+    })
+    for (const [id, state] of [
+      ['app/drained', 'closed'],
+      ['app/drained/undo/1', 'inside'],
+      ['app/drained/undo/2', 'open'],
+    ]) {
+      const step = proposal.steps.find(s => s.id === id)
+      if (step === undefined) throw new Error(`no step ${id}`)
+      await target.apply(step, stepAct(step))
+      expect(await readFile(join(dir, 'door'), 'utf8')).toBe(`${state}\n`)
+      expect(await target.verify(step, stepAct(step))).toMatchObject({ is: 'done' })
+    }
+  })
+
+  it('blocks a release that was captured when it could be taken back, and serves something at least', async () => {
+    const target = await opened({})
+    const { identity } = await target.observe(signal)
+    const { findings } = await ask(target, { to: { ...pin, identity } })
+    expect(findings).toMatchObject([{ level: 'blocker', code: 'no_apply' }])
+    expect(config.safeParse({ identity: 'door' }).success).toBe(false)
+    expect(config.safeParse({ ...settings, apply: 'true' }).success).toBe(false)
+  })
+})

@@ -61,7 +61,7 @@ it('A1, C13: a release goes back by a backup that lies in the storage alone, and
   expect(await readdir(folderOf(v1?.id ?? ''))).toEqual(['backup.json'])
   const { stdout } = await toy.backout(['doctor'], { S3_SECRET: KEY })
   expect(stdout.replaceAll(/\s+/g, ' ')).toContain('backups are copied to s3://shop-backups/ops/, which answers')
-  const run = await ok('run', '--to', 'v1', '--yes')
+  const run = await ok('run', '--to', 'v1', '--yes', '--loss-window', '1h')
   const db = new DatabaseSync(join(toy.folder, 'shop.db'), { readOnly: true })
   expect(
     db

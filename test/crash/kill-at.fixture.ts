@@ -75,7 +75,7 @@ DatabaseSync.prototype.prepare = function (sql: string, ...rest: never[]): State
       return run(...values)
     }
   }
-  if (sql.startsWith('INSERT OR REPLACE INTO ops')) said((_, child, key, done) => `${child} ${key} ${done}`)
+  if (sql.startsWith('INSERT INTO calls')) said((_root, _n, child, key, done) => `${child} ${key} ${done}`)
   if (sql.startsWith('INSERT OR REPLACE INTO runs')) said((...values) => `run ${values[0]} ${values[5]}`)
   if (sql.startsWith('INSERT INTO events')) said((...values) => `event ${values[3]} ${subject(values[4] ?? 'null')}`)
   if (sql !== 'COMMIT') return statement

@@ -5,22 +5,29 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 
 /** One text for one content: keys sorted, no white space. */
 export function canonical(value: unknown): string {
-  return canonicalJson(toJson(value))
+  return written(value) ?? 'null'
 }
 
 /** The same for what is known to be JSON already. Keys that are whole numbers come first, as JavaScript orders them. */
 export function canonicalJson(value: Json): string {
+  return canonical(value)
+}
+
+/** As JSON.stringify writes it, which is spared a trip there and back; undefined for what JSON leaves out. */
+function written(value: unknown): string | undefined {
   if (value === null || typeof value !== 'object') return JSON.stringify(value)
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if ('toJSON' in value && typeof value.toJSON === 'function') return written((value as { toJSON(): unknown }).toJSON())
+  if (Array.isArray(value)) return `[${Array.from(value, item => written(item) ?? 'null').join(',')}]`
   let text = ''
-  for (const key of orderedKeys(value)) {
-    const inner = value[key]
-    if (inner !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(inner)}`
+  const object = value as Record<string, unknown>
+  for (const key of orderedKeys(object)) {
+    const inner = written(object[key])
+    if (inner !== undefined) text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${inner}`
   }
   return `{${text}}`
 }
 
-function orderedKeys(value: Record<string, Json>): string[] {
+function orderedKeys(value: Record<string, unknown>): string[] {
   const keys = Object.keys(value).sort()
   if (!keys.some(key => /^\d/.test(key))) return keys
   return Object.keys(Object.fromEntries(keys.map(key => [key, null])))

@@ -13,7 +13,7 @@ export interface Side {
 }
 
 /** In how many parts a table is compared, at the most. */
-const BUCKETS = 16_384
+const BUCKETS = 32_768
 /** More ranges than these are not looked up one by one. */
 const MOST_RANGES = 1_000
 const FEW = 0.1

@@ -1,5 +1,4 @@
 import type { Finding, Question } from '../../core/contract.ts'
-import { lifting, suspendedBy, syncs } from '../kubernetes/gitops.ts'
 import type { Revision } from './cli.ts'
 import { isPending, type Place, type World } from './look.ts'
 import { rollbackHooks } from './manifest.ts'
@@ -63,33 +62,6 @@ export function checkLast(
     `Another client is at ${status} of ${config.release} (revision ${revision}) since ${updated}; ${waits}`,
     'stop it where it was started (the deploy job of CI): what it still does would come after the rollback',
   )
-}
-
-export function checkOwners({ config }: Place, { owners }: World, say: Say): void {
-  for (const owner of owners) {
-    const by = suspendedBy(owner)
-    if (by !== null) {
-      say(
-        'warning',
-        'sync_suspended',
-        `${owner.title} is suspended since ${by}: nothing that is put into Git gets there`,
-        `once Git has what is wanted: ${lifting(owner)}`,
-      )
-    } else if (owner.object === null) {
-      say(
-        'warning',
-        'gitops_owner',
-        `${owner.title} cannot be looked at (${owner.why}); it may put the bad version back`,
-        'hold it by hand, and revert in Git',
-      )
-    } else if (syncs(owner)) {
-      const does =
-        config.gitops === 'suspend'
-          ? 'would put the bad version back: it is suspended, and stays so until it is lifted'
-          : 'will put back what Git has'
-      say('warning', 'gitops_owner', `${owner.title} ${does}`, 'revert the release in Git too')
-    }
-  }
 }
 
 /** Hooks come from the release that is gone back to: those that the bad one brought do not run. */

@@ -1,6 +1,6 @@
 import { type Finding, NO_IMPACT, NOTHING, type Proposal, type Question } from '../../core/contract.ts'
-import { syncs } from '../kubernetes/gitops.ts'
-import { checkDrift, checkHooks, checkLast, checkOwners, foreign, gone, type Say } from './check.ts'
+import { checkOwners, syncs } from '../kubernetes/gitops.ts'
+import { checkDrift, checkHooks, checkLast, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
 import { drifted, worldOf } from './observe.ts'
@@ -27,7 +27,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     return { ...NOTHING, findings }
   }
   checkLast(place, world, last, mode, say)
-  checkOwners(place, world, say)
+  checkOwners(world.owners, { gitops: place.config.gitops, acts: true }, say)
   await checkHooks(place, target, release, say, signal)
   const force = checkDrift(world, say) && (await place.helm.hasOwners(signal))
   const waits = isPending(last) && !world.left

@@ -1,10 +1,10 @@
 import type { Finding } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
 import { goesBack } from './capture.ts'
-import { lifting, suspendedBy, syncs } from './gitops.ts'
+import { type Case, replicasFor, type Say } from './case.ts'
+import { checkOwners } from './gitops.ts'
 import { type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
-import { type Case, replicasFor, type Say } from './case.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
@@ -28,7 +28,7 @@ export async function check(it: Case): Promise<Finding[]> {
   for (const goal of it.changing) checkObject(it, goal, say)
   checkConfigs(it, say)
   checkOthers(it, say)
-  checkOwners(it, say)
+  checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
   await Promise.all([rights(it, say), quotas(it, say), imagesSeen(it, say)])
   // What ended first says nothing: the same world must have the same plan.
@@ -256,36 +256,5 @@ function checkOthers({ site, world, question }: Case, say: Say): void {
       `The autoscaler ${scalers.join(', ')} is not there any more`,
       'make it again, or see that replicas are enough',
     )
-  }
-}
-
-function checkOwners({ site, owners, changing }: Case, say: Say): void {
-  for (const owner of owners) {
-    const by = suspendedBy(owner)
-    if (by !== null) {
-      say(
-        'warning',
-        'sync_suspended',
-        `${owner.title} is suspended since ${by}: nothing that is put into Git gets there`,
-        `once Git has what is wanted: ${lifting(owner)}`,
-      )
-    } else if (owner.object === null) {
-      say(
-        'warning',
-        'gitops_owner',
-        `${owner.title} cannot be looked at (${owner.why}); it may put the bad version back`,
-        'hold it by hand, and revert in Git',
-      )
-    } else if (syncs(owner) && changing.length > 0) {
-      const held = site.config.gitops === 'suspend'
-      say(
-        'warning',
-        'gitops_owner',
-        held
-          ? `${owner.title} would put the bad version back: it is suspended, and stays so until it is lifted`
-          : `${owner.title} will put back what Git has`,
-        'revert the release in Git too',
-      )
-    }
   }
 }

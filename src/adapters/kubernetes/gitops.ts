@@ -1,3 +1,4 @@
+import type { Finding } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { PatchOp } from './api/client.ts'
 import type { KubeObject } from './api/objects.ts'
@@ -114,4 +115,36 @@ export function lifting({ tool, object, path }: GitOwner): string {
     mark === undefined ? object?.spec?.syncPolicy?.automated : (JSON.parse(mark) as { automated?: unknown }).automated
   const spec = tool === 'flux' ? { suspend: false } : { syncPolicy: { automated: was ?? {} } }
   return `kubectl -n ${namespace} patch ${plural}.${group} ${name} --type merge -p '${JSON.stringify({ ...off, spec })}'`
+}
+
+/** Says what GitOps would do to what is put back. `acts`: something is put back at all. */
+export function checkOwners(
+  owners: readonly GitOwner[],
+  { gitops, acts }: { gitops: 'suspend' | 'warn'; acts: boolean },
+  say: (level: Finding['level'], code: string, what: string, remedy: string) => void,
+): void {
+  for (const owner of owners) {
+    const by = suspendedBy(owner)
+    if (by !== null) {
+      say(
+        'warning',
+        'sync_suspended',
+        `${owner.title} is suspended since ${by}: nothing that is put into Git gets there`,
+        `once Git has what is wanted: ${lifting(owner)}`,
+      )
+    } else if (owner.object === null) {
+      say(
+        'warning',
+        'gitops_owner',
+        `${owner.title} cannot be looked at (${owner.why}); it may put the bad version back`,
+        'hold it by hand, and revert in Git',
+      )
+    } else if (syncs(owner) && acts) {
+      const does =
+        gitops === 'suspend'
+          ? 'would put the bad version back: it is suspended, and stays so until it is lifted'
+          : 'will put back what Git has'
+      say('warning', 'gitops_owner', `${owner.title} ${does}`, 'revert the release in Git too')
+    }
+  }
 }

@@ -10,8 +10,8 @@ import {
   type Space,
   startKube,
   workload,
-} from '../src/adapters/kubernetes/kubernetes.fixture.ts'
-import { eachOf } from '../src/adapters/kubernetes/site.ts'
+} from '../test/support/kubernetes/component.ts'
+import { eachOf } from '../src/kubernetes/site.ts'
 import { noKubectl } from '../test/support/kubernetes/kubectl.ts'
 import { BACKOUT, built } from './support/built.ts'
 import { command } from './support/command.ts'

@@ -15,7 +15,7 @@ import {
   type Space,
   startKube,
   workload,
-} from '../../src/adapters/kubernetes/kubernetes.fixture.ts'
+} from '../support/kubernetes/component.ts'
 import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'

@@ -3,8 +3,8 @@ import type { Rollout } from '../../../test/support/kubernetes/controllers/rollo
 import { type Options, rollout } from '../../../test/support/kubernetes/manifests.ts'
 import type { Target } from '../../core/contract.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { type Kube, type Space, startKube } from '../kubernetes/kubernetes.fixture.ts'
-import type { KubernetesPin } from '../kubernetes/pin.ts'
+import { type Kube, type Space, startKube } from '../../../test/support/kubernetes/component.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
 import { argoRollouts } from './index.ts'
 
 /** A cluster whose Rollouts have a controller: the stand-in, or a real one that has Argo Rollouts installed. */

@@ -11,7 +11,7 @@ import {
   proposed,
   running,
   signal,
-} from '../kubernetes/kubernetes.fixture.ts'
+} from '../../../test/support/kubernetes/component.ts'
 import { type Argo, argoIn, startArgo } from './argo-rollouts.fixture.ts'
 import { argoRollouts } from './index.ts'
 

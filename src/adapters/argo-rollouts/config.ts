@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { common, place } from '../kubernetes/config.ts'
+import { common, place } from '../../kubernetes/settings.ts'
 
 const NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/
 

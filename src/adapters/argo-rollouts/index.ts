@@ -1,6 +1,6 @@
 import type { Adapter } from '../../core/contract.ts'
-import { targetOf } from '../kubernetes/index.ts'
-import { type KubernetesPin, pin } from '../kubernetes/pin.ts'
+import { targetOf } from '../../kubernetes/target.ts'
+import { type KubernetesPin, pin } from '../../kubernetes/pin.ts'
 import { type ArgoRolloutsConfig, config } from './config.ts'
 
 /** Rollouts of Argo: what is in flight is aborted, the template put back, and the promoted state proven by the pods. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../../config/fields.ts'
-import { common, place } from '../kubernetes/config.ts'
+import { common, place } from '../../kubernetes/settings.ts'
 
 const NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/
 

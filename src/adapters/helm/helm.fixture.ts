@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { brought } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Target } from '../../core/contract.ts'
-import { IMAGES, type Kube, type Space } from '../kubernetes/kubernetes.fixture.ts'
+import { IMAGES, type Kube, type Space } from '../../../test/support/kubernetes/component.ts'
 import { helm } from './index.ts'
 import type { HelmPin } from './pin.ts'
 

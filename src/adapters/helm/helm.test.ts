@@ -4,7 +4,15 @@ import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Proposal, Question, Target } from '../../core/contract.ts'
 import type { Json } from '../../core/json.ts'
-import { codes, IMAGES, type Kube, onlyStandIn, running, signal, startKube } from '../kubernetes/kubernetes.fixture.ts'
+import {
+  codes,
+  IMAGES,
+  type Kube,
+  onlyStandIn,
+  running,
+  signal,
+  startKube,
+} from '../../../test/support/kubernetes/component.ts'
 import { HELMS, noHelm, type Shop, shopIn } from './helm.fixture.ts'
 import { helm } from './index.ts'
 import type { HelmPin } from './pin.ts'

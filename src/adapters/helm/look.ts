@@ -1,10 +1,10 @@
 import { systemClock } from '../../core/clock.ts'
 import type { OpenContext } from '../../core/contract.ts'
-import { config as kubernetesConfig } from '../kubernetes/config.ts'
-import { type Workload, workloadPath } from '../kubernetes/api/objects.ts'
-import { type GitOwner, ownersOf } from '../kubernetes/gitops.ts'
-import { clusterOf } from '../kubernetes/look.ts'
-import { openSite, type Site } from '../kubernetes/site.ts'
+import { type Workload, workloadPath } from '../../kubernetes/api/objects.ts'
+import { type GitOwner, ownersOf } from '../../kubernetes/gitops.ts'
+import { clusterOf } from '../../kubernetes/look.ts'
+import { site as siteSettings } from '../../kubernetes/settings.ts'
+import { openSite, type Site } from '../../kubernetes/site.ts'
 import { Helm, type Revision } from './cli.ts'
 import { endedHere } from './ended.ts'
 import type { HelmConfig } from './config.ts'
@@ -21,9 +21,11 @@ export interface Place {
 
 export function openPlace(config: HelmConfig, ctx: OpenContext): () => Promise<Place> {
   const { kubeconfig, context, namespace, gitops, argocd, limits } = config
-  const where = { kubeconfig, context, namespace, gitops, argocd }
-  const settings = kubernetesConfig.parse({ ...where, selector: 'app.kubernetes.io/managed-by=Helm' })
-  const site = openSite({ ...settings, limits: { ...settings.limits, api: limits.api } }, ctx)
+  const settings = siteSettings.parse({ kubeconfig, context, namespace, gitops, argocd })
+  const site = openSite(
+    { ...settings, selector: 'app.kubernetes.io/managed-by=Helm', limits: { ...settings.limits, api: limits.api } },
+    ctx,
+  )
   return async () => {
     const open = await site()
     // What the kubeconfig says where nothing is set is settled once, and the same for helm.

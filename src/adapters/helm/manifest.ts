@@ -1,6 +1,6 @@
 import { parseAllDocuments } from 'yaml'
-import { type Kind, parseId, type Template } from '../kubernetes/api/objects.ts'
-import { refsOf } from '../kubernetes/template.ts'
+import { type Kind, parseId, type Template } from '../../kubernetes/api/objects.ts'
+import { refsOf } from '../../kubernetes/template.ts'
 
 interface Document {
   kind?: string

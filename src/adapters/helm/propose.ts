@@ -1,5 +1,5 @@
 import { type Finding, NO_IMPACT, NOTHING, type Proposal, type Question } from '../../core/contract.ts'
-import { checkOwners, syncs } from '../kubernetes/gitops.ts'
+import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
 import { checkDrift, checkHooks, checkLast, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Step } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
-import type { GitOwner } from '../kubernetes/gitops.ts'
+import type { GitOwner } from '../../kubernetes/gitops.ts'
 import type { Revision } from './cli.ts'
 import type { Place } from './look.ts'
 

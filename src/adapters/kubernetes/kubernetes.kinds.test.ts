@@ -21,8 +21,8 @@ import {
   type Space,
   startKube,
   workload,
-} from './kubernetes.fixture.ts'
-import type { KubernetesPin } from './pin.ts'
+} from '../../../test/support/kubernetes/component.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
 
 const QUICK = { limits: { settle: '100ms' } }
 

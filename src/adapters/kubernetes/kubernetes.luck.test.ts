@@ -22,9 +22,9 @@ import {
   type Space,
   startKube,
   workload,
-} from './kubernetes.fixture.ts'
-import type { KubernetesPin } from './pin.ts'
-import { pinnedRef } from './template.ts'
+} from '../../../test/support/kubernetes/component.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
+import { pinnedRef } from '../../kubernetes/template.ts'
 
 const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
 const BACK = [IMAGES.good, IMAGES.good]

@@ -13,7 +13,7 @@ import {
   service,
   startKube,
   workload,
-} from './kubernetes.fixture.ts'
+} from '../../../test/support/kubernetes/component.ts'
 
 const A = { greeting: 'hello' }
 const TEMPLATE = {

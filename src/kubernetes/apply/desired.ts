@@ -1,0 +1,130 @@
+import type { Vault } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { canonical, sameJson } from '../../core/json.ts'
+import type { PatchOp } from '../api/client.ts'
+import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '../api/objects.ts'
+import { openManifests } from '../manifests.ts'
+import type { Site } from '../site.ts'
+import type { RollArgs } from '../steps.ts'
+import { bare, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages } from '../template.ts'
+
+/** A label that no node has: what a DaemonSet is stopped by. */
+export const STOPPED = 'backout.dev/stopped'
+
+/** The template and what goes with it, as this step is to leave them. */
+export interface Desired {
+  readonly template: Template
+  /** Of the release, without what a halt put there; null: left as it is. */
+  readonly strategy: unknown
+}
+
+/** Works out what is to be written to an object that is there. Throws where the revision or the vault's content is gone. */
+export async function desiredOf(
+  site: Site,
+  kind: Kind,
+  args: RollArgs,
+  live: Workload | null,
+  act: { idem: string; signal: AbortSignal; vault: Vault },
+): Promise<Desired> {
+  const manifest = (await openManifests(args.sealed, act.vault))?.[args.object]
+  if (manifest === undefined) throw contentGone(args)
+  const base = await templateOf(site, kind, args, { live, manifest, signal: act.signal })
+  const template = withImages(bare(base), args.write)
+  const strategy = strategyOf(kind, manifest)
+  return { template: args.restart ? marked(template, act.idem) : template, strategy: strategy ?? null }
+}
+
+/** A Rollout is halted by its status alone, and keeps its steps as they are. */
+function strategyOf(kind: Kind, { spec }: Workload): unknown {
+  if (kind === 'Rollout') return null
+  return kind === 'Deployment' ? spec.strategy : spec.updateStrategy
+}
+
+async function templateOf(
+  site: Site,
+  kind: Kind,
+  { rung, revision, object }: RollArgs,
+  { live, manifest, signal }: { live: Workload | null; manifest: Workload; signal: AbortSignal },
+): Promise<Template> {
+  if (rung === 'image' && live !== null) return unstopped(live.spec.template)
+  // A Rollout's ReplicaSets have defaults that it has not: with them it would be another revision.
+  if (rung !== 'adopt' || revision === null || kind === 'Rollout') return manifest.spec.template
+  const plural = kind === 'Deployment' ? 'replicasets' : 'controllerrevisions'
+  const path = `/apis/apps/v1/namespaces/${site.namespace}/${plural}/${revision}`
+  const keeper = await site.client.get<ReplicaSet & ControllerRevision>(path, signal)
+  const kept = kind === 'Deployment' ? keeper?.spec.template : keeper?.data?.spec?.template
+  if (kept === undefined) throw revisionGone(object, revision)
+  const { $patch: _, ...template } = kept as Template & { $patch?: string }
+  return template
+}
+
+function marked(template: Template, idem: string): Template {
+  const annotations = { ...template.metadata?.annotations, [RESTARTED]: idem }
+  return { ...template, metadata: { ...template.metadata, annotations } }
+}
+
+function unstopped(template: Template): Template {
+  const { [STOPPED]: _, ...rest } = template.spec.nodeSelector ?? {}
+  const { nodeSelector: __, ...spec } = template.spec
+  return { ...template, spec: Object.keys(rest).length === 0 ? spec : { ...spec, nodeSelector: rest } }
+}
+
+/** Without what a step of the run added to stop it. */
+export function asReleased(template: Template): Template {
+  return unstopped(template)
+}
+
+/** Whether the object asks for what this step is to leave, whatever its pods are. */
+export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vault: Vault }): boolean {
+  const { template } = live.spec
+  const refs = refsOf(template)
+  if (Object.entries(args.write).some(([name, ref]) => refs[name] !== ref)) return false
+  if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return false
+  if (template.spec.nodeSelector?.[STOPPED] !== undefined) return false
+  if (args.restart && template.metadata?.annotations?.[RESTARTED] !== act.idem) return false
+  return !held(live) && (args.replicas === null || (live.spec.replicas ?? 1) === args.replicas)
+}
+
+/** A halt of the run still keeps its controller from replacing pods. */
+function held(live: Workload): boolean {
+  return live.spec.paused === true || live.metadata.annotations?.[HALTED] !== undefined
+}
+
+/** The patch that brings an object to what is wanted; null where it asks for that already. */
+export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: string | null): PatchOp[] | null {
+  const { spec, metadata } = live
+  const ops: PatchOp[] = []
+  const field = live.kind === 'Deployment' ? 'strategy' : 'updateStrategy'
+  if (canonical(bare(spec.template)) !== canonical(bare(desired.template))) {
+    ops.push({ op: 'replace', path: '/spec/template', value: desired.template })
+  }
+  if (desired.strategy !== null && !sameJson(spec[field] ?? null, desired.strategy)) {
+    ops.push({ op: 'add', path: `/spec/${field}`, value: desired.strategy })
+  }
+  if (args.replicas !== null && (spec.replicas ?? 1) !== args.replicas) {
+    ops.push({ op: 'add', path: '/spec/replicas', value: args.replicas })
+  }
+  if (spec.paused === true) ops.push({ op: 'replace', path: '/spec/paused', value: false })
+  const { [HALTED]: halted, ...annotations } = metadata.annotations ?? {}
+  if (ops.length === 0 && halted === undefined) return null
+  const marks = { [RELEASE]: args.release, ...(left === null ? {} : { [LEFT]: left }) }
+  return [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, ...marks } }, ...ops]
+}
+
+export function contentGone({ object }: RollArgs): BackoutError {
+  return new BackoutError({
+    code: 'content_gone',
+    what: `What was captured of ${object} is gone from the vault`,
+    next: 'bring the vault back from where copies are kept',
+    exit: 'failed',
+  })
+}
+
+function revisionGone(object: string, revision: string): BackoutError {
+  return new BackoutError({
+    code: 'revision_gone',
+    what: `The revision ${revision} of ${object} was pruned since the plan was made`,
+    next: 'take the next rung: the template is put back as it was captured',
+    exit: 'failed',
+  })
+}

@@ -1,0 +1,125 @@
+import type { StepAct, Verdict } from '../../core/contract.ts'
+import { Conflict } from '../api/errors.ts'
+import { parseId, type Workload, workloadPath } from '../api/objects.ts'
+import { fingerprint } from '../goals.ts'
+import { openManifests } from '../manifests.ts'
+import { currentOf, lookAt, revisionsOf, type Seen } from '../look.ts'
+import { promotable } from '../rollout.ts'
+import type { Site } from '../site.ts'
+import { rolloutOf } from '../status.ts'
+import type { RollArgs } from '../steps.ts'
+import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo } from './desired.ts'
+import { provenBy, sameTemplate } from './proof.ts'
+import { untilRolledOut } from './wait.ts'
+import { change, lastWriter, moved } from './write.ts'
+
+/** Brings one object back, and follows its rollout until its pods prove it. */
+export async function roll(site: Site, args: RollArgs, act: StepAct): Promise<void> {
+  if (act.handle !== null) await act.note(null)
+  const { kind, name } = parseId(args.object)
+  const object = args.rung === 'manifest' ? await applyManifest(site, args, act) : await putBack(site, args, act)
+  await untilRolledOut(site, { id: args.object, kind, name, object, revisions: [], pods: [] }, args, act)
+}
+
+async function putBack(site: Site, args: RollArgs, act: StepAct): Promise<Workload> {
+  const { kind, name } = parseId(args.object)
+  const path = workloadPath(site.namespace, kind, name)
+  const decide = async (read: Workload) => {
+    const live = { ...read, kind }
+    if (asksFor(live, args, act)) return null
+    const desired = await desiredOf(site, kind, args, live, act)
+    const seen = fingerprint(asReleased(live.spec.template), act.vault)
+    const expected = [args.expect, fingerprint(desired.template, act.vault)]
+    if (!expected.includes(seen)) throw moved(args.object, lastWriter(live))
+    return patchTo(live, desired, args, await leaves(site, live, args, act))
+  }
+  return { ...(await change<Workload>(site, { path, name: args.object, decide }, act)), kind }
+}
+
+/** The revision that is left by this step: what down-scripts run in. */
+async function leaves(site: Site, live: Workload, { object }: RollArgs, act: StepAct): Promise<string | null> {
+  const { kind, name } = parseId(object)
+  return currentOf(await revisionsOf(site, { id: object, kind, name, object: live }, act.signal))?.name ?? null
+}
+
+/**
+ * Applies the whole object as it was captured, under Backout's own name. What others own and it does not mention would stay,
+ * a variable or a container of the bad release: the template is then put back as a whole.
+ */
+async function applyManifest(site: Site, args: RollArgs, act: StepAct): Promise<Workload> {
+  const { kind, name } = parseId(args.object)
+  const path = workloadPath(site.namespace, kind, name)
+  const desired = await applied(site, args, act)
+  const decide = async (now: Workload) => {
+    const read = { ...now, kind }
+    if (asksFor(read, args, act) && sameTemplate(read.spec.template, desired.template)) return null
+    return patchTo(read, desired, args, null)
+  }
+  return { ...(await change<Workload>(site, { path, name: args.object, decide }, act)), kind }
+}
+
+/** Server-side apply of what was captured, while the object is what the plan saw. */
+async function applied(site: Site, args: RollArgs, act: StepAct): Promise<Desired> {
+  const { kind, name } = parseId(args.object)
+  const path = workloadPath(site.namespace, kind, name)
+  for (;;) {
+    const before = await site.client.get<Workload>(path, act.signal)
+    const live = before === null ? null : { ...before, kind }
+    const desired = await desiredOf(site, kind, args, live, act)
+    if (live !== null && asksFor(live, args, act)) return desired
+    if (live !== null) {
+      const seen = fingerprint(asReleased(live.spec.template), act.vault)
+      const expected = [args.expect, fingerprint(desired.template, act.vault)]
+      // Gone when the plan was made, and made by somebody since: not to be overwritten unseen.
+      if (!expected.includes(seen)) throw moved(args.object, lastWriter(live))
+    }
+    act.signal.throwIfAborted()
+    act.guard()
+    try {
+      await site.client.apply<Workload>(path, await manifestFor(args, live, desired, act), act.signal)
+      return desired
+    } catch (error) {
+      if (!(error instanceof Conflict)) throw error
+      act.progress({ text: `${args.object} was written by somebody else meanwhile; reading it again` })
+    }
+  }
+}
+
+async function manifestFor(args: RollArgs, live: Workload | null, desired: Desired, act: StepAct): Promise<Workload> {
+  const manifest = (await openManifests(args.sealed, act.vault))?.[args.object]
+  if (manifest === undefined) throw contentGone(args)
+  const { replicas: then, ...spec } = manifest.spec
+  const replicas = args.replicas ?? (live === null ? then : undefined)
+  const metadata = {
+    ...manifest.metadata,
+    // Only while it is what was read.
+    ...(live?.metadata.resourceVersion === undefined ? {} : { resourceVersion: live.metadata.resourceVersion }),
+  }
+  return {
+    ...manifest,
+    metadata,
+    spec: { ...spec, ...(replicas === undefined ? {} : { replicas }), template: desired.template },
+  }
+}
+
+/** Asks the object and its pods. */
+export async function rolled(site: Site, args: RollArgs, act: StepAct): Promise<Verdict> {
+  const { kind, name } = parseId(args.object)
+  const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
+  if (live === null) return { is: 'not-done', why: `${args.object} is not there` }
+  const object = { ...live, kind }
+  if (!asksFor(object, args, act)) return { is: 'not-done', why: `${args.object} does not ask for it` }
+  const seen: Seen = await lookAt(site, { id: args.object, kind, name, object }, act.signal)
+  const rollout = rolloutOf(object)
+  const proof = provenBy(seen, args)
+  if (proof.is === 'wrong') return { is: 'not-done', why: proof.why }
+  if (rollout.complete && proof.is === 'proven') return { is: 'done', why: proof.why }
+  const { stuck } = (act.handle ?? {}) as { stuck?: string }
+  if (rollout.failed !== null) return { is: 'not-done', why: rollout.failed }
+  if (stuck !== undefined) return { is: 'not-done', why: `it got stuck: ${stuck}` }
+  // Its controller goes on by itself; pods that it would leave need somebody at work, and nobody is.
+  const { updated, wanted, available } = rollout
+  const why = `${updated} of ${wanted} pods replaced, ${available} available`
+  const alone = args.replace === 'none' && !(args.promote && promotable(object))
+  return alone ? { is: 'running', why } : { is: 'not-done', why }
+}

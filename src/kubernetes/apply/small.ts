@@ -1,0 +1,196 @@
+import type { StepAct, Verdict } from '../../core/contract.ts'
+import { sameJson } from '../../core/json.ts'
+import type { PatchOp } from '../api/client.ts'
+import { Conflict } from '../api/errors.ts'
+import {
+  type Autoscaler,
+  type ConfigObject,
+  corePath,
+  parseId,
+  type Service,
+  type Workload,
+  workloadPath,
+} from '../api/objects.ts'
+import { configPath, lookAt } from '../look.ts'
+import { boundsOf, configMac } from '../observe.ts'
+import type { Site } from '../site.ts'
+import { ended } from '../status.ts'
+import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
+import { STOPPED } from './desired.ts'
+import { abort, isAborted } from './rollout.ts'
+import { untilNoPods } from './wait.ts'
+import { HALTED } from '../template.ts'
+import { change, lastWriter, moved } from './write.ts'
+
+/** Keeps a controller from replacing further pods; putting the template back lets it go on. */
+export async function halt(site: Site, { object }: HaltArgs, act: StepAct): Promise<void> {
+  const { kind, name } = parseId(object)
+  if (kind === 'Rollout') return abort(site, object, act)
+  const decide = ({ spec, metadata }: Workload): PatchOp[] | null => {
+    if (isHalted({ spec, metadata, kind })) return null
+    const annotations = { ...metadata.annotations, [HALTED]: act.idem }
+    return [{ op: 'add', path: '/metadata/annotations', value: annotations }, holding({ spec, metadata, kind })]
+  }
+  await change<Workload>(site, { path: workloadPath(site.namespace, kind, name), name: object, decide }, act)
+}
+
+function holding({ kind, spec }: Workload): PatchOp {
+  if (kind === 'Deployment') return { op: 'add', path: '/spec/paused', value: true }
+  if (kind === 'DaemonSet') return { op: 'add', path: '/spec/updateStrategy', value: { type: 'OnDelete' } }
+  const rollingUpdate = { ...spec.updateStrategy?.rollingUpdate, partition: spec.replicas ?? 1 }
+  return { op: 'add', path: '/spec/updateStrategy', value: { type: 'RollingUpdate', rollingUpdate } }
+}
+
+function isHalted({ kind, spec }: Workload): boolean {
+  if (kind === 'Deployment') return spec.paused === true
+  if (spec.updateStrategy?.type === 'OnDelete') return true
+  return kind === 'StatefulSet' && (spec.updateStrategy?.rollingUpdate?.partition ?? 0) >= (spec.replicas ?? 1)
+}
+
+export async function isHaltDone(site: Site, { object }: HaltArgs, act: StepAct): Promise<Verdict> {
+  const { kind, name } = parseId(object)
+  const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
+  if (live === null) return { is: 'not-done', why: `${object} is not there` }
+  if (kind === 'Rollout') return isAborted({ ...live, kind })
+  if (isHalted({ ...live, kind })) return { is: 'done', why: 'its controller replaces no pods' }
+  return { is: 'not-done', why: 'its controller goes on' }
+}
+
+/** Scales to nothing, and waits until the last pod is gone. */
+export async function stop(site: Site, { object }: StopArgs, act: StepAct): Promise<void> {
+  const { kind, name } = parseId(object)
+  const decide = ({ spec }: Workload): PatchOp[] | null => {
+    if (kind !== 'DaemonSet') {
+      return spec.replicas === 0 ? null : [{ op: 'add', path: '/spec/replicas', value: 0 }]
+    }
+    const nodeSelector = spec.template.spec.nodeSelector ?? {}
+    if (nodeSelector[STOPPED] !== undefined) return null
+    return [{ op: 'add', path: '/spec/template/spec/nodeSelector', value: { ...nodeSelector, [STOPPED]: 'true' } }]
+  }
+  const live = await change<Workload>(
+    site,
+    { path: workloadPath(site.namespace, kind, name), name: object, decide },
+    act,
+  )
+  await untilNoPods(site, { id: object, kind, name, object: live, revisions: [], pods: [] }, act)
+}
+
+export async function isStopped(site: Site, { object }: StopArgs, act: StepAct): Promise<Verdict> {
+  const { kind, name } = parseId(object)
+  const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
+  if (live === null) return { is: 'not-done', why: `${object} is not there, and its pods may be` }
+  const asked =
+    kind === 'DaemonSet' ? live.spec.template.spec.nodeSelector?.[STOPPED] !== undefined : live.spec.replicas === 0
+  if (!asked) return { is: 'not-done', why: 'it is to run' }
+  const { pods } = await lookAt(site, { id: object, kind, name, object: live }, act.signal)
+  const left = pods.filter(pod => !ended(pod))
+  if (left.length === 0) return { is: 'done', why: 'no pod is left' }
+  return { is: 'running', why: `${left.length} pods are on their way out` }
+}
+
+/** Puts the content of a ConfigMap or Secret back; what was there is kept in the vault. */
+export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Promise<void> {
+  const path = configPath(site.namespace, args.config)
+  const content = JSON.parse(Buffer.from(await act.vault.open(args.sealed)).toString('utf8')) as ConfigObject
+  if ((await site.client.get(path, act.signal)) === null && (await made(site, args, content, act))) return
+  const decide = async (now: ConfigObject): Promise<PatchOp[] | null> => {
+    const mac = configMac(now, act.vault)
+    if (mac === args.mac) return null
+    if (mac !== args.expect) throw moved(args.config, lastWriter(now))
+    const { data, binaryData } = now
+    act.guard()
+    const before = Buffer.from(JSON.stringify({ data, binaryData }))
+    const { id } = await act.vault.seal(before, `${site.component}: ${args.config} before ${act.idem}`)
+    const text = `${args.config} as it was is in the vault as ${id}`
+    await act.tell({ kind: 'kept', text, data: { config: args.config, sealed: id } })
+    return [field('data', content.data, data), field('binaryData', content.binaryData, binaryData)].flat()
+  }
+  await change<ConfigObject>(site, { path, name: args.config, decide }, act)
+}
+
+function field(
+  name: string,
+  then: Record<string, string> | undefined,
+  now: Record<string, string> | undefined,
+): PatchOp[] {
+  const path = `/${name}`
+  const empty = then === undefined || Object.keys(then).length === 0
+  if (empty) return now === undefined ? [] : [{ op: 'remove', path }]
+  return [{ op: 'add', path, value: then }]
+}
+
+/** Makes one that is gone; false where somebody else was quicker. */
+async function made(site: Site, args: ConfigArgs, content: ConfigObject, act: StepAct): Promise<boolean> {
+  if (args.expect !== null) throw moved(args.config, null)
+  const [kind, name = ''] = args.config.split('/')
+  const secret = kind === 'secret'
+  const { data, binaryData, type } = content
+  const metadata = { name, namespace: site.namespace }
+  const body = {
+    apiVersion: 'v1',
+    kind: secret ? 'Secret' : 'ConfigMap',
+    metadata,
+    data,
+    ...(secret ? { type } : { binaryData }),
+  }
+  act.signal.throwIfAborted()
+  act.guard()
+  try {
+    await site.client.post(corePath(site.namespace, secret ? 'secrets' : 'configmaps'), body, act.signal)
+    return true
+  } catch (error) {
+    if (error instanceof Conflict) return false
+    throw error
+  }
+}
+
+export async function isConfigThere(site: Site, args: ConfigArgs, act: StepAct): Promise<Verdict> {
+  const now = await site.client.get<ConfigObject>(configPath(site.namespace, args.config), act.signal)
+  if (now === null) return { is: 'not-done', why: `${args.config} is not there` }
+  if (configMac(now, act.vault) === args.mac) return { is: 'done', why: 'its content is that of the release' }
+  return { is: 'not-done', why: 'its content is another one' }
+}
+
+function servicePath(site: Site, name: string): string {
+  return corePath(site.namespace, 'services', name)
+}
+
+export async function point(site: Site, { service, selector, expect }: ServiceArgs, act: StepAct): Promise<void> {
+  const decide = (now: Service): PatchOp[] | null => {
+    const selected = now.spec.selector ?? {}
+    if (sameJson(selected, selector)) return null
+    if (!sameJson(selected, expect)) throw moved(`service/${service}`, lastWriter(now))
+    return [{ op: 'add', path: '/spec/selector', value: selector }]
+  }
+  await change<Service>(site, { path: servicePath(site, service), name: `service/${service}`, decide }, act)
+}
+
+export async function isPointed(site: Site, { service, selector }: ServiceArgs, act: StepAct): Promise<Verdict> {
+  const now = await site.client.get<Service>(servicePath(site, service), act.signal)
+  if (now === null) return { is: 'not-done', why: `service/${service} is not there` }
+  if (sameJson(now.spec.selector ?? {}, selector)) return { is: 'done', why: 'its selector is that of the release' }
+  return { is: 'not-done', why: 'its selector is another one' }
+}
+
+function scalerPath({ namespace }: Site, name: string): string {
+  return `/apis/autoscaling/v2/namespaces/${namespace}/horizontalpodautoscalers/${name}`
+}
+
+export async function bound(site: Site, { autoscaler, bounds, expect }: ScaleArgs, act: StepAct): Promise<void> {
+  const decide = (now: Autoscaler): PatchOp[] | null => {
+    if (sameJson(boundsOf(now), bounds)) return null
+    if (!sameJson(boundsOf(now), expect)) throw moved(`autoscaler ${autoscaler}`, lastWriter(now))
+    return [
+      { op: 'add', path: '/spec/minReplicas', value: bounds.min },
+      { op: 'replace', path: '/spec/maxReplicas', value: bounds.max },
+    ]
+  }
+  await change<Autoscaler>(site, { path: scalerPath(site, autoscaler), name: `autoscaler ${autoscaler}`, decide }, act)
+}
+
+export async function isBound(site: Site, { autoscaler, bounds }: ScaleArgs, act: StepAct): Promise<Verdict> {
+  const now = await site.client.get<Autoscaler>(scalerPath(site, autoscaler), act.signal)
+  if (now === null) return { is: 'not-done', why: `the autoscaler ${autoscaler} is not there` }
+  if (sameJson(boundsOf(now), bounds)) return { is: 'done', why: 'its bounds are those of the release' }
+  return { is: 'not-done', why: 'its bounds are others' }
+}

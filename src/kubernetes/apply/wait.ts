@@ -1,0 +1,216 @@
+import type { StepAct } from '../../core/contract.ts'
+import { systemClock } from '../../core/clock.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { redact } from '../../core/secret.ts'
+import { corePath, type Pod, selectorText, type Workload, workloadPath } from '../api/objects.ts'
+import { until } from '../api/watch.ts'
+import { lookAt, type Seen } from '../look.ts'
+import type { Site } from '../site.ts'
+import { alive, ended, ready, rolloutOf, type Trouble, troubleOf } from '../status.ts'
+import type { RollArgs } from '../steps.ts'
+import { asksFor } from './desired.ts'
+import { provenBy } from './proof.ts'
+import { replacePods } from './replace.ts'
+import { promotable } from '../rollout.ts'
+import { promote } from './rollout.ts'
+import { gone, lastWriter } from './write.ts'
+
+/** Follows a rollout until what runs is what was pinned. Throws why it does not get there. */
+export async function untilRolledOut(site: Site, seen: Seen, args: RollArgs, act: StepAct): Promise<void> {
+  const { object } = seen
+  if (object === null) throw gone(seen.id, site.namespace)
+  const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${seen.name}`)}`
+  const label = `?labelSelector=${encodeURIComponent(selectorText(object.spec.selector))}`
+  const paths = [`${workloadPath(site.namespace, seen.kind)}${field}`, `${corePath(site.namespace, 'pods')}${label}`]
+  const patience = new Patience(site, args, act)
+  const following = { client: site.client, signal: act.signal, awayMs: site.config.limits.away }
+  await until(following, paths, async ([live], pods) => {
+    const now = live as Workload | undefined
+    if (now === undefined) throw gone(seen.id, site.namespace)
+    return (await arrived(site, { ...seen, object: { ...now, kind: seen.kind } }, args, act, patience, pods as Pod[]))
+      ? true
+      : null
+  })
+}
+
+async function arrived(
+  site: Site,
+  seen: Seen & { object: Workload },
+  args: RollArgs,
+  act: StepAct,
+  patience: Patience,
+  near: readonly Pod[],
+): Promise<boolean> {
+  const { object } = seen
+  if (!asksFor(object, args, act)) throw putBack(seen.id, lastWriter(object))
+  if (args.promote && promotable(object)) await promote(site, seen.id, act)
+  const rollout = rolloutOf(object)
+  const pods = near.filter(alive)
+  if (rollout.complete || (rollout.replaced && rollout.wanted === 0)) {
+    // The object's word is not enough: its pods are asked what they run.
+    const proof = provenBy(await lookAt(site, seen, act.signal), args)
+    if (proof.is === 'wrong') throw imageMoved(seen.id, proof.why)
+    if (proof.is === 'proven') return patience.settled(object, proof.fresh)
+    act.progress({ text: proof.why })
+    return false
+  }
+  patience.unsettle()
+  const troubles = pods.map(troubleOf).filter(trouble => trouble !== null)
+  const { updated, wanted, available } = rollout
+  const said = troubles[0] === undefined ? '' : `; ${troubles[0].pod}: ${troubles[0].reason}`
+  act.progress({
+    text: `${updated} of ${wanted} pods replaced, ${available} available${said}`,
+    done: Math.min(updated, available),
+    total: wanted,
+  })
+  if (args.replace !== 'none') await replacePods(site, seen, args, act)
+  if (rollout.failed !== null) throw await stuck(site, seen.id, rollout.failed, troubles, act)
+  await patience.with({ ...seen, pods }, troubles)
+  return false
+}
+
+/** Pods of the release that keep failing are given up on before a controller's deadline, which is ten minutes. */
+class Patience {
+  readonly #site: Site
+  readonly #args: RollArgs
+  readonly #act: StepAct
+  readonly #began = systemClock.mono()
+  #since: number | null = null
+  /** Which pods run, started how often, since when. */
+  #settling: { starts: string; since: number } | null = null
+
+  constructor(site: Site, args: RollArgs, act: StepAct) {
+    this.#site = site
+    this.#args = args
+    this.#act = act
+  }
+
+  /** True once pods whose readiness says nothing have stayed up for a while. */
+  settled({ spec }: Workload, fresh: readonly Pod[]): boolean {
+    const probed = spec.template.spec.containers.every(c => c['readinessProbe'] !== undefined)
+    const { settle } = this.#site.config.limits
+    // Available only after having been ready for that long: the controller has seen to it.
+    const waited = Number(spec['minReadySeconds'] ?? 0) * 1000 >= settle
+    if (probed || waited || fresh.length === 0) return true
+    const starts = fresh.map(pod => `${pod.metadata.name} ${restartsOf(pod)}`).join()
+    if (this.#settling?.starts !== starts) this.#settling = { starts, since: systemClock.mono() }
+    this.#act.progress({ text: `${fresh.length} pods run; seeing whether they stay up` })
+    return systemClock.mono() - this.#settling.since >= settle
+  }
+
+  unsettle(): void {
+    this.#settling = null
+  }
+
+  async with(seen: Seen & { object: Workload }, troubles: readonly Trouble[]): Promise<void> {
+    await this.#inTime(seen, troubles)
+    // One that dies again and again runs for a moment in between: that is no recovery.
+    if (troubles.length === 0 && !seen.pods.some(pod => alive(pod) && restartsOf(pod) > 0)) this.#since = null
+    if (troubles.length === 0) return
+    this.#since ??= systemClock.mono()
+    const limitMs = this.#site.config.limits.stuck
+    if (systemClock.mono() - this.#since < limitMs) return
+    const own = await lookAt(this.#site, seen, this.#act.signal)
+    const { fresh } = provenBy(own, this.#args)
+    // A node for one that finds no place may be on its way: that has until the whole time is over.
+    const troubled = fresh.map(troubleOf).filter(trouble => trouble !== null)
+    const failing = troubled.filter(trouble => trouble.reason !== 'Unschedulable')
+    // Only pods of the bad release fail: those are on their way out.
+    if (failing.length === 0 && !blockedByOthers(own, fresh)) {
+      this.#since = null
+      return
+    }
+    const why =
+      failing.length > 0
+        ? `its pods keep failing for ${limitMs / 1000} s`
+        : `pods of the release that is left are not ready, and are not replaced before they are`
+    throw await stuck(this.#site, seen.id, why, failing.length > 0 ? failing : troubles, this.#act)
+  }
+
+  /** StatefulSets and DaemonSets have no deadline of their own. */
+  async #inTime({ id, pods }: Seen, troubles: readonly Trouble[]): Promise<void> {
+    const limitMs = this.#site.config.limits.rollout
+    if (systemClock.mono() - this.#began < limitMs) return
+    const silent = pods.filter(pod => alive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
+    const why = `not all of its pods were there within ${limitMs / 1000} s (not ready: ${silent.join(', ') || 'none'})`
+    throw await stuck(this.#site, id, why, troubles, this.#act)
+  }
+}
+
+function restartsOf({ status }: Pod): number {
+  return (status?.containerStatuses ?? []).reduce((sum, c) => sum + (c.restartCount ?? 0), 0)
+}
+
+/** A StatefulSet waits for each pod in turn: one of another revision that never gets ready holds it for ever. */
+function blockedByOthers({ kind, pods }: Seen, fresh: readonly Pod[]): boolean {
+  return kind === 'StatefulSet' && pods.some(pod => alive(pod) && !ready(pod) && !fresh.includes(pod))
+}
+
+async function stuck(
+  site: Site,
+  id: string,
+  why: string,
+  troubles: readonly Trouble[],
+  act: StepAct,
+): Promise<BackoutError> {
+  const [worst] = troubles
+  const about = worst === undefined ? [] : [`${worst.pod}: ${worst.reason} ${worst.message}`.trim()]
+  const log = worst?.crashed == null ? [] : await lastWords(site, worst.pod, worst.crashed, act.signal)
+  const error = new BackoutError({
+    code: 'rollout_stuck',
+    what: `The rollout of ${id} does not get further: ${why}`,
+    cause: redact([...about, ...log].join('\n')) || undefined,
+    next: `look at \`kubectl -n ${site.namespace} describe pod ${worst?.pod ?? ''}\`, then retry or take the next rung`,
+    exit: 'failed',
+  })
+  await act.note({ stuck: about[0] ?? why })
+  return error
+}
+
+const LOG_LINES = 10
+
+/** What a container that died said last. */
+async function lastWords(site: Site, pod: string, container: string, signal: AbortSignal): Promise<string[]> {
+  const path = `${corePath(site.namespace, 'pods', pod)}/log?container=${container}&tailLines=${LOG_LINES}`
+  const log = await site.client
+    .text(`${path}&previous=true`, signal)
+    .catch(() => site.client.text(path, signal))
+    .catch(() => '')
+  return log.trimEnd().split('\n').filter(Boolean)
+}
+
+function putBack(id: string, by: string | null): BackoutError {
+  return new BackoutError({
+    code: 'object_moved',
+    what: `While its pods were replaced, ${by ?? 'somebody else'} put another version on ${id}`,
+    next: 'find out who deploys there (a GitOps controller, an operator, CI) and hold it, then plan again',
+    exit: 'moved',
+  })
+}
+
+function imageMoved(id: string, why: string): BackoutError {
+  return new BackoutError({
+    code: 'image_moved',
+    what: `${id} does not run what it ran: ${why}`,
+    cause: 'its reference gives another image today than it did when the release was captured',
+    next: 'take the next rung: it names images by digest',
+    exit: 'failed',
+  })
+}
+
+/** Follows until no pod of an object is left, those on their way out included. */
+export async function untilNoPods(site: Site, seen: Seen, act: StepAct): Promise<void> {
+  if (seen.object === null) return
+  const label = `?labelSelector=${encodeURIComponent(selectorText(seen.object.spec.selector))}`
+  const following = { client: site.client, signal: act.signal, awayMs: site.config.limits.away }
+  await until(following, [`${corePath(site.namespace, 'pods')}${label}`], async near => {
+    const left = near.filter(pod => !ended(pod as Pod))
+    if (left.length > 0) {
+      const now = await lookAt(site, seen, act.signal)
+      const own = now.pods.filter(pod => !ended(pod))
+      act.progress({ text: `${own.length} pods still there`, done: 0, total: own.length })
+      return own.length === 0 ? true : null
+    }
+    return true
+  })
+}

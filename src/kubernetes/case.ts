@@ -1,0 +1,84 @@
+import type { Finding, Question } from '../core/contract.ts'
+import { goesBack } from './capture.ts'
+import { type GitOwner, ownersOf } from './gitops.ts'
+import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
+import { readConfigs, type World } from './look.ts'
+import { configMac, isScaled, worldOf } from './observe.ts'
+import type { KubernetesPin } from './pin.ts'
+import type { Site } from './site.ts'
+import { alive } from './status.ts'
+import type { RollArgs } from './steps.ts'
+
+export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
+
+interface Asked {
+  readonly stop: boolean
+  readonly redeploy: boolean
+}
+
+/** All that a proposal is made of. */
+export interface Case {
+  readonly site: Site
+  readonly world: World
+  readonly question: Question<KubernetesPin>
+  readonly rung: RollArgs['rung']
+  readonly asked: Asked
+  readonly goals: readonly Goal[]
+  /** Those that something is done to. */
+  readonly changing: readonly Goal[]
+  readonly owners: readonly GitOwner[]
+  /** ConfigMaps and Secrets that are not as pinned, by id; the hash of today's content, null where it is gone. */
+  readonly configs: ReadonlyMap<string, string | null>
+}
+
+export async function caseOf(site: Site, question: Question<KubernetesPin>): Promise<Case> {
+  const { from, to, needs, signal } = question
+  const rung = question.rung as RollArgs['rung']
+  const world = await worldOf(site, from, signal)
+  const asked = {
+    stop: needs.some(n => n.of === site.component && n.what === 'stopped'),
+    redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
+  }
+  const [goals, owners, configs] = await Promise.all([
+    goalsOf(world, to, site.ctx.vault),
+    ownersOf(site, world, signal),
+    changedConfigs(site, world, to, signal),
+  ])
+  const all = asked.stop || asked.redeploy
+  const changing = goals.filter(
+    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts(site, goal, configs),
+  )
+  return { site, world, question, rung, asked, goals, changing, owners, configs }
+}
+
+async function changedConfigs(
+  site: Site,
+  world: World,
+  to: KubernetesPin,
+  signal: AbortSignal,
+): Promise<Map<string, string | null>> {
+  const unread = Object.keys(to.configs).filter(id => !world.configs.has(id))
+  const more = await readConfigs(site, unread, signal)
+  const entries = Object.entries(to.configs).flatMap(([id, { mac }]): [string, string | null][] => {
+    const now = configMac(world.configs.get(id) ?? more.get(id) ?? null, site.ctx.vault)
+    return now === mac ? [] : [[id, now]]
+  })
+  return new Map(entries)
+}
+
+/** Pods read their configuration when they start: those that run the release already would keep the bad one. */
+export function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
+  const { pinned, sameTemplate } = goal
+  if (!pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
+  return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(alive) === true
+}
+
+/** How many pods it is to have; null: as many as there are. */
+export function replicasFor(site: Site, world: World, { seen, pinned }: Goal): number | null {
+  if (pinned.replicas === null || isScaled(world, seen.id)) {
+    // Scaled to nothing, an autoscaler does not bring it back.
+    return seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0 ? Math.max(1, pinned.replicas ?? 1) : null
+  }
+  const now = seen.object?.spec.replicas ?? 0
+  return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas
+}

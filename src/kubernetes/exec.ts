@@ -1,0 +1,252 @@
+import { createHash } from 'node:crypto'
+import type { ExecAct, ExecResult } from '../core/contract.ts'
+import { BackoutError } from '../core/errors.ts'
+import { type Container, corePath, type KubeObject, type Pod, type Template } from './api/objects.ts'
+import { until } from './api/watch.ts'
+import { currentOf, look, type Seen } from './look.ts'
+import type { Site } from './site.ts'
+import { alive, troubleOf } from './status.ts'
+import { LEFT, pinnedRef, runningIn } from './template.ts'
+
+interface Job extends KubeObject {
+  status?: { conditions?: { type: string; status: string; reason?: string; message?: string }[] }
+}
+
+/** Kept so long after its end where nobody fetched its result. */
+const KEPT_S = 86_400
+
+/**
+ * Runs a command as a Job from the image of the release that is left or gone back to, with what its pods have: environment,
+ * volumes, account. The Job is named by the step, so that another process finds it instead of beginning a second one.
+ */
+export async function exec(
+  site: Site,
+  side: 'from' | 'to',
+  argv: readonly string[],
+  act: ExecAct,
+): Promise<ExecResult> {
+  const name = `backout-${createHash('sha256').update(act.idem).digest('hex').slice(0, 20)}`
+  const path = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
+  await unlessGoing(site, `${path}/${name}`, act)
+  await begin(site, side, name, argv, act)
+  const limit = AbortSignal.timeout(act.limitMs ?? site.config.limits.exec)
+  try {
+    return await result(site, name, AbortSignal.any([act.signal, limit]), act)
+  } catch (error) {
+    if (!act.signal.aborted && !limit.aborted) throw error
+    // Nobody waits for it any more: it must not go on by itself.
+    await site.client.remove(
+      `${path}/${name}`,
+      { propagation: 'Foreground' },
+      AbortSignal.timeout(site.config.limits.api),
+    )
+    act.signal.throwIfAborted()
+    throw timedOut(name, argv)
+  }
+}
+
+/** One of that name that is being deleted has been read: it is gone before the next begins. */
+async function unlessGoing(site: Site, path: string, act: ExecAct): Promise<void> {
+  const there = await site.client.get(path, act.signal)
+  if (there?.metadata.deletionTimestamp === undefined) return
+  const { signal } = act
+  const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${there.metadata.name}`)}`
+  const collection = path.slice(0, path.lastIndexOf('/'))
+  await until({ client: site.client, signal, awayMs: site.config.limits.away }, [`${collection}${field}`], jobs =>
+    jobs.some(j => j.metadata.uid === there.metadata.uid) ? null : true,
+  )
+}
+
+async function artefact(
+  site: Site,
+  side: 'from' | 'to',
+  act: ExecAct,
+): Promise<{ template: Template; pods: readonly Pod[] }> {
+  const world = await look(site, act.signal)
+  const { container } = site.config
+  for (const seen of world.objects) {
+    const found = side === 'from' ? left(seen) : goneBackTo(seen)
+    // The container may be that of one object among several.
+    const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
+    if (found !== null && has) return found
+  }
+  throw new BackoutError({
+    code: 'exec_release_unknown',
+    what: `No object of ${site.component} has a revision of the release that is ${side === 'from' ? 'left' : 'gone back to'}`,
+    next:
+      side === 'from'
+        ? 'put the object back that was deleted, then resume'
+        : 'run it once the release is back: before, nobody has its artefact',
+    exit: 'failed',
+  })
+}
+
+/** Before the object is put back what it asks for; afterwards the revision that this left. */
+function left(seen: Seen): { template: Template; pods: readonly Pod[] } | null {
+  if (seen.object === null) return null
+  const name = seen.object.metadata.annotations?.[LEFT]
+  const current = currentOf(seen)
+  if (name !== undefined && name !== current?.name) {
+    const kept = seen.revisions.find(r => r.name === name)
+    if (kept !== undefined) return { template: kept.template, pods: kept.pods }
+  }
+  return { template: seen.object.spec.template, pods: current?.pods ?? [] }
+}
+
+function goneBackTo(seen: Seen): { template: Template; pods: readonly Pod[] } | null {
+  const name = seen.object?.metadata.annotations?.[LEFT]
+  const current = currentOf(seen)
+  if (seen.object === null || name === undefined || current === null || current.name === name) return null
+  return { template: current.template, pods: current.pods }
+}
+
+function jobOf(
+  site: Site,
+  name: string,
+  template: Template,
+  pods: readonly Pod[],
+  argv: readonly string[],
+  act: ExecAct,
+): KubeObject {
+  const { spec } = template
+  const wanted = site.config.container
+  const base = spec.containers.find(c => wanted === undefined || c.name === wanted)
+  if (base === undefined) throw noContainer(site, wanted)
+  const secret = secretOf(site, name, act.env ?? {})
+  const metadata = {
+    name,
+    namespace: site.namespace,
+    labels: { 'app.kubernetes.io/managed-by': 'backout' },
+    annotations: { 'backout.dev/step': act.idem },
+  }
+  const container = containerOf(base, runningIn(pods.filter(alive))[base.name], argv, secret)
+  const used = new Set((container.volumeMounts ?? []).map(m => m.name))
+  const { initContainers: _, containers: __, volumes = [], ...pod } = spec
+  const podSpec = {
+    ...pod,
+    restartPolicy: 'Never',
+    containers: [container],
+    volumes: volumes.filter(v => used.has(v.name)),
+  }
+  const meta = {
+    labels: { 'app.kubernetes.io/managed-by': 'backout', 'backout.dev/job': name },
+    annotations: { 'sidecar.istio.io/inject': 'false' },
+  }
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata,
+    spec: { backoffLimit: 0, ttlSecondsAfterFinished: KEPT_S, template: { metadata: meta, spec: podSpec } },
+  }
+}
+
+function containerOf(
+  base: Container,
+  ids: string[] | undefined,
+  argv: readonly string[],
+  secret: KubeObject | null,
+): Container {
+  const { livenessProbe: _, readinessProbe: __, startupProbe: ___, lifecycle: ____, ports: _____, ...kept } = base
+  const envFrom =
+    secret === null ? base.envFrom : [...(base.envFrom ?? []), { secretRef: { name: secret.metadata.name } }]
+  // A variable of the same name in `env` would win over what the step gives.
+  const given = Object.keys((secret?.['stringData'] ?? {}) as object)
+  const env = (base.env ?? []).filter(e => !given.includes(e.name))
+  const image = ids?.length === 1 ? pinnedRef(base.image ?? '', ids[0]) : (base.image ?? '')
+  return { ...kept, image, command: [...argv], args: [], env, ...(envFrom === undefined ? {} : { envFrom }) }
+}
+
+/** What a step gives its command may be secret: it goes there as a Secret that belongs to the Job. */
+function secretOf(site: Site, name: string, env: Readonly<Record<string, string>>): KubeObject | null {
+  if (Object.keys(env).length === 0) return null
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name, namespace: site.namespace },
+    type: 'Opaque',
+    stringData: env,
+  }
+}
+
+/** The Job first, whose pod waits for its Secret: it belongs to the Job, and goes with it. */
+async function begin(
+  site: Site,
+  side: 'from' | 'to',
+  name: string,
+  argv: readonly string[],
+  act: ExecAct,
+): Promise<void> {
+  const path = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
+  let job = await site.client.get(`${path}/${name}`, act.signal)
+  if (job === null) {
+    const { template, pods } = await artefact(site, side, act)
+    act.signal.throwIfAborted()
+    act.guard()
+    job = await site.client.post(path, jobOf(site, name, template, pods, argv, act), act.signal)
+  }
+  const secret = secretOf(site, name, act.env ?? {})
+  const secrets = corePath(site.namespace, 'secrets')
+  if (secret === null || (await site.client.get(`${secrets}/${name}`, act.signal)) !== null) return
+  const owner = { apiVersion: 'batch/v1', kind: 'Job', name, uid: job.metadata.uid }
+  act.guard()
+  const owned = { ...secret, metadata: { ...secret.metadata, ownerReferences: [owner] } }
+  await site.client.post(secrets, owned, act.signal)
+}
+
+async function result(site: Site, name: string, signal: AbortSignal, act: ExecAct): Promise<ExecResult> {
+  const jobs = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
+  const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${name}`)}`
+  const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
+  const following = { client: site.client, signal, awayMs: site.config.limits.away }
+  const pod = await until(
+    following,
+    [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
+    ([job], pods) => {
+      if (job === undefined) throw vanished(name)
+      const done = (job as Job).status?.conditions?.find(
+        c => c.status === 'True' && ['Complete', 'Failed'].includes(c.type),
+      )
+      const [own] = pods as Pod[]
+      const trouble = own === undefined ? null : troubleOf(own)
+      if (trouble !== null && done === undefined)
+        act.progress({ text: `${trouble.pod}: ${trouble.reason} ${trouble.message}` })
+      if (done !== undefined && own === undefined) throw vanished(name, done.message)
+      return done === undefined || own === undefined ? null : own
+    },
+  )
+  const status = pod.status?.containerStatuses?.[0]
+  const code = status?.state?.terminated?.exitCode
+  const log = await site.client.text(`${corePath(site.namespace, 'pods', pod.metadata.name)}/log`, signal)
+  if (code === undefined) throw vanished(name, troubleOf(pod)?.message)
+  // Read: the next attempt of the step begins one of its own.
+  await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
+  return { code, stdout: log, stderr: '' }
+}
+
+function vanished(name: string, cause?: string): BackoutError {
+  return new BackoutError({
+    code: 'exec_lost',
+    what: `The Job ${name} ended without anybody being able to tell how`,
+    cause,
+    next: 'look at what the command was to do, then resolve the step by hand',
+    exit: 'failed',
+  })
+}
+
+function timedOut(name: string, argv: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'command_timed_out',
+    what: `${argv[0] ?? ''} did not end in time; its Job ${name} was deleted`,
+    next: 'raise `limits.exec`, or find out what it waits for',
+    exit: 'failed',
+  })
+}
+
+function noContainer(site: Site, wanted: string | undefined): BackoutError {
+  return new BackoutError({
+    code: 'container_unknown',
+    what: `${site.component} has no container ${wanted ?? ''} to run commands in`,
+    next: 'name one of its containers in `container:`',
+    exit: 'failed',
+  })
+}

@@ -1,0 +1,220 @@
+import {
+  type Finding,
+  type Impact,
+  NO_IMPACT,
+  type Node,
+  NOTHING,
+  type Proposal,
+  type Question,
+  type Step,
+} from '../core/contract.ts'
+import { sameJson } from '../core/json.ts'
+import { isAborted } from './apply/rollout.ts'
+import { type Case, caseOf, replicasFor, restarts } from './case.ts'
+import { check } from './check.ts'
+import { syncs } from './gitops.ts'
+import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
+import { boundsOf, shortRef } from './observe.ts'
+import type { KubernetesPin } from './pin.ts'
+import { goesBack } from './capture.ts'
+import type { Site } from './site.ts'
+import { alive, rolloutOf } from './status.ts'
+import { makeStep, type RollArgs, typicalMs } from './steps.ts'
+import { refsOf } from './template.ts'
+
+export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
+  const foreign = otherCluster(site, question)
+  if (foreign !== null) return { ...NOTHING, findings: [foreign] }
+  const it = await caseOf(site, question)
+  const serves = question.needs.filter(need => need.of === site.component && SERVED.includes(need.what))
+  const findings = await check(it)
+  if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
+  const steps = stepsOf(it)
+  const all = Object.values(steps).flat()
+  if (all.length === 0) return { ...NOTHING, findings, serves, settles: question.from.inFlight.map(op => op.what) }
+  const changed = it.changing.length > 0 || [steps.config, steps.after].some(s => s.length > 0)
+  return {
+    ...NOTHING,
+    change: changed ? { from: question.from.summary, to: nameOf(it) } : null,
+    findings,
+    impact: impactOf(it),
+    needs: needsOf(it),
+    serves,
+    // What came with the release that is left and is stuck itself must not keep the others from going back.
+    settles: question.from.inFlight.map(op => op.what),
+    steps: all,
+    phases: phasesOf(site, steps),
+    omits: question.mode === 'emergency' ? ['rights, quotas and whether a node holds the images, asked ahead'] : [],
+  }
+}
+
+const SERVED: readonly string[] = ['stopped', 'redeployed', 'exec-from']
+
+function otherCluster(site: Site, { to, from, release }: Question<KubernetesPin>): Finding | null {
+  if (to.identity === from.identity) return null
+  const { server, context } = site.client.session
+  return {
+    level: 'blocker',
+    code: 'other_identity',
+    component: site.component,
+    what: `${release} was captured from ${to.identity} at ${to.server}, and this is ${from.identity} at ${server} (context ${context})`,
+    remedy: 'set `context:` and `namespace:` of the component as they were, or use a release of this cluster',
+  }
+}
+
+interface Steps {
+  readonly preflight: Step[]
+  readonly stop: Step[]
+  readonly config: Step[]
+  readonly code: Step[]
+  readonly after: Step[]
+}
+
+function stepsOf(it: Case): Steps {
+  const { site, goals, changing, asked } = it
+  const after = afterSteps(it)
+  const config = configSteps(it)
+  const acts = changing.length + after.length + config.length > 0
+  const halts = asked.stop || !acts ? [] : changing.filter(g => g.rolling && !towardGoal(g) && !halted(g))
+  const stops = asked.stop ? goals.filter(g => g.seen.object !== null && !stopped(g)) : []
+  return {
+    preflight: [...(acts ? suspendSteps(it) : []), ...halts.map(g => haltStep(site, g))],
+    stop: stops.map(({ seen }) => makeStep(site, seen.id, `stop ${seen.id}`, { do: 'stop', object: seen.id })),
+    config,
+    code: changing.map(goal => rollStep(it, goal)),
+    after,
+  }
+}
+
+function halted({ seen }: Goal): boolean {
+  if (seen.object === null) return true
+  if (seen.kind === 'Rollout') return isAborted(seen.object).is === 'done'
+  const { paused, onDelete } = rolloutOf(seen.object)
+  return paused || onDelete
+}
+
+function stopped({ seen }: Goal): boolean {
+  return seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0 && seen.pods.length === 0
+}
+
+function haltStep(site: Site, { seen }: Goal): Step {
+  return makeStep(site, seen.id, `stop the rollout of ${seen.id}`, { do: 'halt', object: seen.id })
+}
+
+function suspendSteps({ site, owners }: Case): Step[] {
+  if (site.config.gitops === 'warn') return []
+  return owners.filter(syncs).map(({ path, title, tool }) => {
+    const target = path.split('/').slice(-3).join('.')
+    return makeStep(site, target, `suspend ${title}`, { do: 'suspend', path, title, tool })
+  })
+}
+
+function configSteps({ site, question: { to, release }, configs }: Case): Step[] {
+  return [...configs].flatMap(([id, expect]) => {
+    const then = to.configs[id]
+    if (then?.sealed == null || !goesBack(site, id)) return []
+    const { sealed, mac } = then
+    return [makeStep(site, id, `put ${id} back as in ${release}`, { do: 'config', config: id, sealed, mac, expect })]
+  })
+}
+
+function rollStep(it: Case, goal: Goal): Step {
+  const { site, world, rung, question, asked, configs } = it
+  const { seen, pinned } = goal
+  const { vault } = site.ctx
+  const revision = rung === 'adopt' ? revisionFor(goal, vault) : null
+  const write = revision === null ? exactImages(pinned) : pickRefs(refsOf(revision.template), pinned.images)
+  const proof = Object.entries(pinned.images).map(([name, { ids }]): [string, string[]] => [name, digestsOf(ids)])
+  const replicas = replicasFor(site, world, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
+  return makeStep(site, seen.id, titleOf(rung, seen.id, question.release), {
+    do: 'roll',
+    rung,
+    object: seen.id,
+    release: question.release,
+    expect: seen.object === null ? null : fingerprint(seen.object.spec.template, vault),
+    template: pinned.template,
+    write,
+    proof: Object.fromEntries(proof),
+    revision: revision?.name ?? null,
+    sealed: question.to.manifests,
+    replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
+    restart: restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal)),
+    replace: leftover(goal),
+    promote: seen.kind === 'Rollout' && site.config.steps !== 'follow',
+  })
+}
+
+function pickRefs(
+  refs: Record<string, string>,
+  images: KubernetesPin['objects'][string]['images'],
+): Record<string, string> {
+  return Object.fromEntries(Object.keys(images).map(name => [name, refs[name] ?? '']))
+}
+
+function titleOf(rung: RollArgs['rung'], id: string, release: string): string {
+  if (rung === 'adopt') return `bring ${id} back to its revision of ${release}`
+  if (rung === 'template') return `put the template of ${release} back on ${id}`
+  return rung === 'image' ? `set the images of ${release} on ${id}` : `apply ${id} as captured with ${release}`
+}
+
+/** Services and bounds of autoscalers, once the pods that they are for are there. */
+function afterSteps({ site, world, question: { to } }: Case): Step[] {
+  const services = world.services.flatMap(({ metadata: { name }, spec }) => {
+    const selector = to.services[name]
+    if (selector === undefined || sameJson(spec.selector ?? {}, selector)) return []
+    const args = { do: 'service' as const, service: name, selector, expect: spec.selector ?? {} }
+    return [makeStep(site, name, `point service/${name} at the pods of the release`, args)]
+  })
+  const scalers = world.autoscalers.flatMap(scaler => {
+    const { name } = scaler.metadata
+    const bounds = to.autoscalers[name]
+    const expect = boundsOf(scaler)
+    if (bounds === undefined || sameJson(expect, bounds)) return []
+    const title = `bound autoscaler ${name} to ${bounds.min} to ${bounds.max} pods`
+    return [makeStep(site, name, title, { do: 'autoscaler', autoscaler: name, bounds, expect })]
+  })
+  return [...services, ...scalers]
+}
+
+function phasesOf(site: Site, { preflight, stop, config, code, after }: Steps): Proposal['phases'] {
+  const par = (steps: readonly Step[]): Node | null => {
+    const [only] = steps
+    if (steps.length === 1 && only !== undefined) return { step: only.id }
+    if (only === undefined) return null
+    const items = steps.map(step => ({ id: step.id.split('/').slice(1).join('.'), after: [], node: { step: step.id } }))
+    return { par: items, limit: Math.min(site.config.concurrency, items.length), maxFailures: 0 }
+  }
+  const codes = [par(code), par(after)].filter(node => node !== null)
+  const both = codes.length === 2 ? { seq: codes } : (codes[0] ?? null)
+  const phases = { preflight: par(preflight), stop: par(stop), config: par(config), code: both }
+  return Object.fromEntries(Object.entries(phases).filter(([, node]) => node !== null))
+}
+
+function needsOf({ site, question, asked }: Case): Proposal['needs'] {
+  if (!asked.stop && !site.config.drain) return []
+  return question.dependents
+    .filter(d => d.serves.includes('drained'))
+    .map(d => ({ of: d.id, what: 'drained' as const }))
+}
+
+function nameOf({ question: { to } }: Case): string {
+  const all = Object.entries(to.objects)
+  const parts = all.slice(0, 3).map(([id, { images }]) => {
+    const refs = Object.values(images).map(i => shortRef(i.ref))
+    return all.length > 1 ? `${id.split('/')[1]}: ${refs.join(', ')}` : refs.join(', ')
+  })
+  return [...parts, ...(all.length > 3 ? [`and ${all.length - 3} more`] : [])].join('; ')
+}
+
+/** Users are served by the pods that are there while others are replaced; not where all go at once. */
+function impactOf({ changing, asked }: Case): Impact {
+  if (asked.stop) return { ...NO_IMPACT, downtimeMs: typicalMs('roll') + typicalMs('stop') }
+  const gap = changing.some(({ seen, sameTemplate, manifest }) => {
+    if (seen.object === null) return true
+    if (sameTemplate) return false
+    const once = manifest?.spec.strategy?.type === 'Recreate'
+    const serving = seen.pods.filter(alive).length
+    return once || (seen.kind === 'StatefulSet' && serving <= 1)
+  })
+  return { ...NO_IMPACT, downtimeMs: gap ? typicalMs('roll') : 0 }
+}

@@ -1,0 +1,191 @@
+import { randomBytes } from 'node:crypto'
+import { ordered, stepAct } from '../../conformance/walk.ts'
+import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
+import { type Kubectl, kubectl } from './kubectl.ts'
+import type { Proposal, Question, Target } from '../../../src/core/contract.ts'
+import type { Json } from '../../../src/core/json.ts'
+import { kubernetes } from '../../../src/adapters/kubernetes/index.ts'
+import type { KubernetesPin } from '../../../src/kubernetes/pin.ts'
+
+/** A real cluster to run the same tests against; without it, a stand-in is started. */
+const REAL = process.env['BACKOUT_TEST_KUBECONFIG']
+
+/** Images that are small and anywhere to be had. A real cluster without a way out names its own. */
+export const IMAGES = {
+  good: process.env['BACKOUT_TEST_IMAGE_GOOD'] ?? 'registry.k8s.io/pause:3.9',
+  bad: process.env['BACKOUT_TEST_IMAGE_BAD'] ?? 'registry.k8s.io/pause:3.10',
+  /** Has a shell. */
+  shell: process.env['BACKOUT_TEST_IMAGE_SHELL'] ?? 'busybox:1.36',
+  /** Is nowhere to be had. */
+  missing: process.env['BACKOUT_TEST_IMAGE_MISSING'] ?? 'registry.k8s.io/pause:0.0.0-never-made',
+}
+
+/** Why a test of trouble that only the stand-in makes is skipped; null where it is not. */
+export const onlyStandIn = REAL === undefined ? null : '(only the stand-in can be told to)'
+
+export interface Kube extends AsyncDisposable {
+  readonly kubeconfig: string
+  /** null: a real cluster. */
+  readonly standIn: Cluster | null
+  /** A namespace of its own, gone with the cluster or deleted in the end. */
+  namespace(): Promise<Space>
+}
+
+export interface Space {
+  readonly name: string
+  readonly kubectl: Kubectl
+  open(settings: Record<string, unknown>, more?: { kubeconfig?: string }): Promise<Target<KubernetesPin>>
+}
+
+export async function startKube(options: ClusterOptions = {}): Promise<Kube> {
+  const standIn = REAL === undefined ? await startCluster(options) : null
+  const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
+  const made: string[] = []
+  const admin = kubectl(kubeconfig, 'default')
+  return {
+    kubeconfig,
+    standIn,
+    async namespace() {
+      const name = `backout-test-${randomBytes(4).toString('hex')}`
+      await admin.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
+      made.push(name)
+      return spaceOf(kubeconfig, name)
+    },
+    async [Symbol.asyncDispose]() {
+      if (standIn === null && made.length > 0)
+        await admin('delete', 'namespace', '--wait=false', '--ignore-not-found', ...made)
+      await standIn?.stop()
+    },
+  }
+}
+
+function spaceOf(kubeconfig: string, name: string): Space {
+  const { vault, backups } = stepAct()
+  const ctx = { environment: 'test', component: 'shop', baseDir: '/', stateDir: '/nowhere', vault, backups }
+  return {
+    name,
+    kubectl: kubectl(kubeconfig, name),
+    open: (settings, more = {}) =>
+      kubernetes.open(kubernetes.config.parse({ kubeconfig, namespace: name, ...settings, ...more }), ctx),
+  }
+}
+
+type Fields = Record<string, unknown>
+
+interface Made {
+  readonly image: string
+  readonly replicas?: number
+  readonly container?: Fields
+  readonly pod?: Fields
+  readonly spec?: Fields
+  readonly metadata?: Fields
+}
+
+/** A workload as a team would write it, whose pods end at once. */
+export function workload(
+  kind: string,
+  name: string,
+  { image, replicas = 2, container, pod, spec, metadata }: Made,
+): Fields {
+  const labels = { app: name }
+  const containers = [{ name: 'app', image, ...container }]
+  const template = { metadata: { labels }, spec: { terminationGracePeriodSeconds: 1, containers, ...pod } }
+  return {
+    apiVersion: 'apps/v1',
+    kind,
+    metadata: { name, labels, ...metadata },
+    spec: {
+      ...(kind === 'DaemonSet' ? {} : { replicas }),
+      ...(kind === 'StatefulSet' ? { serviceName: name } : {}),
+      selector: { matchLabels: labels },
+      template,
+      ...spec,
+    },
+  }
+}
+
+export function configMap(name: string, data: Record<string, string>): Fields {
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data }
+}
+
+export function secret(name: string, stringData: Record<string, string>): Fields {
+  return { apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData }
+}
+
+export function service(name: string, selector: Record<string, string>): Fields {
+  return { apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { selector, ports: [{ port: 80 }] } }
+}
+
+/** Puts several objects there by one call of kubectl. */
+export async function put({ kubectl }: Space, ...items: readonly Fields[]): Promise<void> {
+  await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')
+}
+
+interface PodView {
+  metadata: { name: string; deletionTimestamp?: string }
+  spec: { containers: { image: string }[] }
+  status: { conditions?: { type: string; status: string }[] }
+}
+
+/** `app`: the rest of a selector after the label `app`. */
+export async function pods(space: Space, app = '=shop'): Promise<PodView[]> {
+  const list = JSON.parse(await space.kubectl('get', 'pods', '-l', `app ${app}`.replace(' =', '='), '-o', 'json')) as {
+    items: PodView[]
+  }
+  return list.items.filter(pod => pod.metadata.deletionTimestamp === undefined)
+}
+
+/** What the ready pods run, asked of them. */
+export async function running(space: Space, app = '=shop'): Promise<string[]> {
+  const isReady = (pod: PodView) => pod.status.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
+  const images = (await pods(space, app)).filter(isReady).map(pod => pod.spec.containers[0]?.image.split('@')[0] ?? '')
+  return images.sort()
+}
+
+export const signal = new AbortController().signal
+
+/** The release that the namespace serves now, as the pin of a capture. */
+export async function captured(target: Target<KubernetesPin>): Promise<KubernetesPin> {
+  return target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+}
+
+export async function proposed(
+  target: Target<KubernetesPin>,
+  pin: KubernetesPin,
+  rung = 'adopt',
+  more: Partial<Question<KubernetesPin>> = {},
+): Promise<Proposal> {
+  return target.propose({
+    from: await target.observe(signal),
+    to: pin,
+    release: 'v1',
+    rung,
+    needs: [],
+    dependents: [],
+    dependencies: [],
+    upgradedAt: null,
+    mode: 'full',
+    signal,
+    ...more,
+  })
+}
+
+/** Codes of the findings, blockers first in capitals. */
+export function codes({ findings }: Proposal): string[] {
+  return findings.map(f => (f.level === 'blocker' ? f.code.toUpperCase() : f.code)).sort()
+}
+
+/** Applies a proposal's steps in their order; answers what each was verified as. */
+export async function applied(target: Target<KubernetesPin>, proposal: Proposal, run = 'r1'): Promise<string[]> {
+  const verdicts: string[] = []
+  const handles = new Map<string, Json>()
+  for (const step of ordered(proposal)) {
+    await target.apply(step, stepAct(step, run, handles))
+    verdicts.push(`${step.id}: ${(await target.verify(step, stepAct(step, run, handles))).is}`)
+  }
+  return verdicts
+}
+
+export async function rolledOut(space: Space, object: string): Promise<void> {
+  await space.kubectl('rollout', 'status', object, '--timeout=120s')
+}

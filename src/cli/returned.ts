@@ -56,10 +56,39 @@ function lockOf({ environment }: Session, run: string) {
   }
 }
 
-async function lookAt(world: World, step: Step, run: string): Promise<Returned> {
+/** What of the last run holds on until a person lifts it. */
+export interface Lasting {
+  readonly step: string
+  /** `unknown`: its target cannot be asked. */
+  readonly is: 'in force' | 'lifted' | 'unknown'
+  readonly why: string
+}
+
+/** Asks the targets of steps whose effect outlives their run whether it is still there. */
+export async function stillInForce(session: Session, run: string, steps: readonly Step[]): Promise<Lasting[]> {
+  const world = worldOf(session.environment, session.targets)
+  return Promise.all(steps.map(step => askAgain(world, step, run)))
+}
+
+async function askAgain(world: World, step: Step, run: string): Promise<Lasting> {
+  const { act, limited } = asking(world, step, run)
+  try {
+    const target = await limited(() => world.target(step.component))
+    const { is, why } = await limited(() => target.verify(step, act))
+    return { step: step.id, is: is === 'done' ? 'in force' : is === 'not-done' ? 'lifted' : 'unknown', why }
+  } catch (error) {
+    return { step: step.id, is: 'unknown', why: messageOf(error) }
+  }
+}
+
+function asking(world: World, step: Step, run: string) {
   const { signal } = new AbortController()
   const act = makeAct(world, step, nobody(signal), signal, { attempt: 1, verifyFirst: true, accepted: [], runId: run })
-  const limited = <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work)
+  return { act, limited: <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work) }
+}
+
+async function lookAt(world: World, step: Step, run: string): Promise<Returned> {
+  const { act, limited } = asking(world, step, run)
   try {
     const target = await limited(() => world.target(step.component))
     const { is, why } = await limited(() => target.verify(step, act))
@@ -90,4 +119,18 @@ export function returnedLines(returned: readonly Returned[] | null): string[] {
     const now = fenced === true ? 'kept away from users again' : 'NOT kept away from users'
     return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run`
   })
+}
+
+/** A command of `lifts` stands on a line of its own, to be copied: it is never wrapped. */
+export function lastingLines(
+  lasting: readonly Lasting[],
+  lifts: ReadonlyMap<string, string | null>,
+): { text: string; command: string | null }[] {
+  return lasting
+    .filter(({ is }) => is !== 'lifted')
+    .map(({ step, is, why }) => {
+      const command = lifts.get(step) ?? null
+      const text = is === 'in force' ? `still in force: ${why}` : `perhaps still in force: ${step}: ${why}`
+      return { text: command === null ? text : `${text}; lifted by:`, command }
+    })
 }

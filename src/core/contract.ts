@@ -199,6 +199,8 @@ export interface Step {
    * by a word of its own.
    */
   readonly rewinds?: { readonly what: string; readonly since: string }
+  /** Its effect outlives the run until a person lifts it: `backout status` asks the target whether it is still there. */
+  readonly lasts?: boolean
 }
 
 export type Verdict =

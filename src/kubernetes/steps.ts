@@ -89,5 +89,6 @@ export function makeStep(site: Site, target: string, title: string, args: StepAr
     retries: args.do === 'roll' ? 0 : 1,
     estimateMs: TYPICAL[args.do],
     onUnknown: 'ask',
+    ...(args.do === 'suspend' ? { lasts: true } : {}),
   }
 }

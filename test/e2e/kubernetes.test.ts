@@ -111,6 +111,28 @@ describe.skipIf(noKubectl() !== null)(
       expect(doctor.stdout).toContain('workloads: deployment/shop is not there')
     })
 
+    it('says in `status` what it holds back in GitOps, until somebody lifts it', async () => {
+      const [group, plural] = ['kustomize.toolkit.fluxcd.io', 'kustomizations']
+      const names = { plural, singular: 'kustomization', kind: 'Kustomization', listKind: 'KustomizationList' }
+      const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } }
+      await put(space, {
+        apiVersion: 'apiextensions.k8s.io/v1',
+        kind: 'CustomResourceDefinition',
+        metadata: { name: `${plural}.${group}` },
+        spec: { group, scope: 'Namespaced', names, versions: [{ name: 'v1', served: true, storage: true, schema }] },
+      })
+      const owner = { apiVersion: `${group}/v1`, kind: 'Kustomization', metadata: { name: 'shop' }, spec: {} }
+      await expect.poll(() => put(space, owner).then(() => 'there', String), { timeout: 30_000 }).toBe('there')
+      await released(IMAGES.good, { metadata: { labels: { app: 'shop', [`${group}/name`]: 'shop' } } })
+      expect(await line.backout(['run', '--yes', '--reason', 'it is bad'])).toMatchObject({ code: 0 })
+      const told = (await line.backout(['status'])).stdout
+      expect(told).toContain("still in force: Flux's Kustomization")
+      const [, lift = ''] = told.match(/^  kubectl (.*)$/m) ?? []
+      await space.kubectl(...(lift.match(/'[^']*'|\S+/g) ?? []).map(word => word.replaceAll("'", '')))
+      expect(await line.json(['status'])).toMatchObject({ lasting: [{ is: 'lifted' }] })
+      expect((await line.backout(['status'])).stdout).not.toContain('in force')
+    })
+
     it('C16: goes on after a kill -9 in the middle of a rollout, and writes nothing twice', async () => {
       await released(IMAGES.good, { spec: { minReadySeconds: 2 } })
       const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, 'run', '--yes'], {

@@ -52,13 +52,8 @@ export function settleStep(place: Place, { revision, status }: Revision): Step {
 
 export function suspendStep(place: Place, { path, title, tool }: GitOwner): Step {
   const target = `suspend/${path.split('/').slice(-3).join('.')}`
-  return step(
-    place,
-    target,
-    `suspend ${title}`,
-    { do: 'suspend', path, title, tool },
-    { limitMs: 60_000, estimateMs: 300 },
-  )
+  const args = { do: 'suspend' as const, path, title, tool }
+  return { ...step(place, target, `suspend ${title}`, args, { limitMs: 60_000, estimateMs: 300 }), lasts: true }
 }
 
 export function rollbackStep(

@@ -1,5 +1,5 @@
 import type { Step } from '../../core/contract.ts'
-import type { Engine, RunInfo } from '../../core/engine.ts'
+import type { Engine, Event, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
@@ -35,17 +35,20 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const { environment, out } = session
   const { plan, by } = run.input as unknown as RunInput
   const progress = new Progress(plan)
-  for await (const event of engine.events(run.id)) progress.see(event)
+  const lifts: Lifts = new Map()
+  for await (const event of engine.events(run.id)) {
+    progress.see(event)
+    noteLift(lifts, event)
+  }
   const { standing } = progress
   const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
   const mine = owner?.run === run.id ? owner : null
   const state = stateOf(run, mine)
   const ended = ENDED.has(run.state)
-  const fenced = ended && newest ? fencedSteps(run, progress.plan) : []
-  const again =
-    fenced.length === 0 ? undefined : await (await import('../returned.ts')).lookAgain(session, engine, run.id, fenced)
+  const looked =
+    ended && newest ? await lookedAgain(session, engine, run, progress.plan, lifts) : { data: {}, lines: [] }
   const told = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
-  out.data({ ...told, ...(again === undefined ? {} : { returned: toJson(again) }) })
+  out.data({ ...told, ...looked.data })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
   if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
@@ -53,11 +56,39 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     out.line(
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
-  const looked = again === undefined ? [] : (await import('../returned.ts')).returnedLines(again)
-  for (const line of [...details(run, standing, state, ended), ...looked])
-    for (const l of wrap(line, out.width, '  ', '  ')) out.line(l)
+  const lines = details(run, standing, state, ended).map(text => ({ text, command: null }))
+  for (const { text, command } of [...lines, ...looked.lines]) {
+    for (const l of wrap(text, out.width, '  ', '  ')) out.line(l)
+    if (command !== null) out.line(`  ${command}`)
+  }
   if (ended || standing.asked === null) return
   for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
+}
+
+/** Steps whose effect may outlive the run, and the command that lifts it; null where it was not told yet. */
+type Lifts = Map<string, string | null>
+
+function noteLift(lifts: Lifts, { type, data }: Event): void {
+  const { step, data: more } = (data ?? {}) as { step?: string; data?: { lift?: string } }
+  if (step === undefined) return
+  if (type === 'step-begun') lifts.set(step, null)
+  if (type === 'fact' && more?.lift !== undefined) lifts.set(step, more.lift)
+}
+
+/** Asks the targets again about what the run left fenced, and what of it holds on until a person lifts it. */
+async function lookedAgain(session: Session, engine: Engine, run: RunInfo, plan: Plan, lifts: Lifts) {
+  const fenced = fencedSteps(run, plan)
+  const lasts = Object.values(plan.steps).filter(step => step.lasts === true && lifts.has(step.id))
+  if (fenced.length === 0 && lasts.length === 0) return { data: {}, lines: [] }
+  const { lookAgain, stillInForce, returnedLines, lastingLines } = await import('../returned.ts')
+  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, run.id, fenced)
+  const lasting = await stillInForce(session, run.id, lasts)
+  const data = {
+    ...(fenced.length === 0 ? {} : { returned: toJson(returned) }),
+    ...(lasts.length === 0 ? {} : { lasting: toJson(lasting) }),
+  }
+  const lines = returnedLines(returned).map(text => ({ text, command: null }))
+  return { data, lines: [...lines, ...lastingLines(lasting, lifts)] }
 }
 
 /** What the run left fenced, of the plan that was in force at its end. */

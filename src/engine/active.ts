@@ -1,3 +1,4 @@
+import { onAbort } from '../core/abort.ts'
 import { type Clock, iso } from '../core/clock.ts'
 import type { Ctx } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
@@ -196,10 +197,10 @@ export class ActiveRun {
   /** Calls back at each new signal and when the run is let go of. Returns the way to stop. */
   onSignal(waker: () => void): () => void {
     this.#wakers.add(waker)
-    this.#halt.signal.addEventListener('abort', waker)
+    const listened = onAbort(this.#halt.signal, waker)
     return () => {
       this.#wakers.delete(waker)
-      this.#halt.signal.removeEventListener('abort', waker)
+      listened()
     }
   }
 

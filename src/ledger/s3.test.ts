@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => s3?.dispose())
 
 /** Waits for nobody: what is tried again is tried at once. */
-const hasty = (clock: Clock): Clock => ({ now: () => clock.now(), mono: () => clock.mono(), sleep: async () => {} })
+const hasty = (clock: Clock): Clock => ({ ...clock, sleep: async () => {} })
 
 function catalogue({ keepLocal = 1, secret = SECRET, key = KEY, bucket = BUCKET, endpoint = s3.endpoint } = {}) {
   const home = folder()

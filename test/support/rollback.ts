@@ -25,6 +25,10 @@ export function fastClock(factor = 100): Clock {
         const timer = setTimeout(resolve, ms / factor)
         signal?.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true })
       }),
+    after: (ms, call) => {
+      const timer = setTimeout(call, ms / factor)
+      return () => clearTimeout(timer)
+    },
   }
 }
 

@@ -1,3 +1,4 @@
+import { onAbort } from '../abort.ts'
 import type { Clock } from '../clock.ts'
 import type { Fact, Loss, Step, StepAct, Target, Verdict } from '../contract.ts'
 import type { Act } from '../engine.ts'
@@ -85,18 +86,15 @@ export async function within<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted()
-  const timer = new AbortController()
-  const stop = () => timer.abort(signal.reason)
-  signal.addEventListener('abort', stop, { once: true })
-  const late = clock.sleep(limitMs, timer.signal).then((): never => {
-    throw new Error(`no answer within ${limitMs} ms`)
-  })
-  late.catch(() => {})
+  const late = Promise.withResolvers<never>()
+  late.promise.catch(() => {})
+  const listened = onAbort(signal, () => late.reject(signal.reason))
+  const cancel = clock.after(limitMs, () => late.reject(new Error(`no answer within ${limitMs} ms`)))
   try {
-    return await Promise.race([work(), late])
+    return await Promise.race([work(), late.promise])
   } finally {
-    signal.removeEventListener('abort', stop)
-    timer.abort(null)
+    listened()
+    cancel()
   }
 }
 
@@ -110,35 +108,26 @@ async function applyWithin(
 ): Promise<unknown> {
   const limit = new AbortController()
   // Told to stop, by its limit or because this process lets go, it has a while to do so, and is not waited for for ever.
-  const stopping = Promise.withResolvers<void>()
-  const stop = () => {
-    limit.abort(act.signal.reason)
-    stopping.resolve()
+  const given = Promise.withResolvers<void>()
+  let cancel = clock.after(step.limitMs, () => stop(timedOut(step)))
+  const stop = (reason: unknown) => {
+    cancel()
+    cancel = clock.after(SETTLE_MS, given.resolve)
+    limit.abort(reason)
   }
-  if (act.signal.aborted) stop()
-  act.signal.addEventListener('abort', stop, { once: true })
+  if (act.signal.aborted) stop(act.signal.reason)
+  const listened = onAbort(act.signal, () => stop(act.signal.reason))
   const apply = async () => target.apply(step, stepAct(limit.signal))
   const applied = apply().then(
     () => null,
     (error: unknown) => error ?? new Error('it failed without saying why'),
   )
-  const timer = new AbortController()
-  clock.sleep(step.limitMs, timer.signal).then(
-    () => {
-      limit.abort(timedOut(step))
-      stopping.resolve()
-    },
-    () => {},
-  )
-  const given = stopping.promise.then(() => clock.sleep(SETTLE_MS, timer.signal))
-  given.catch(() => {})
   try {
-    const first = await Promise.race([applied, given])
+    const first = await Promise.race([applied, given.promise])
     return limit.signal.aborted ? limit.signal.reason : first
   } finally {
-    act.signal.removeEventListener('abort', stop)
-    // A reason of its own: making up an AbortError, with its stack, takes longer than the rest of the bookkeeping.
-    timer.abort(null)
+    listened()
+    cancel()
   }
 }
 

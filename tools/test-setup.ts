@@ -1,12 +1,42 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { bundle } from './bundle.ts'
 
-/** Everything that tests put into the temporary folder lies in one, which goes with them. Short: sockets lie in it. */
-export default function setup(): () => void {
+const root = join(import.meta.dirname, '..')
+const CACHE = join(root, 'node_modules', '.cache')
+
+/**
+ * Everything that tests put into the temporary folder lies in one, which goes with them. Short: sockets lie in it. The
+ * command line is bundled once, for hundreds of its processes are started, and what one has compiled, the next need not.
+ */
+export default async function setup(): Promise<() => void> {
   const folder = mkdtempSync(join(tmpdir(), 'bt-'))
   process.env['TMPDIR'] = folder
-  // Hundreds of processes of the command line are started: what one of them has compiled, the next need not.
   process.env['NODE_COMPILE_CACHE'] = join(folder, 'compiled')
-  return () => rmSync(folder, { recursive: true, force: true })
+  forgetOld()
+  const shipped = join(CACHE, `shipped-${process.pid}`)
+  mkdirSync(shipped, { recursive: true })
+  writeFileSync(join(shipped, 'package.json'), '{ "type": "module" }\n')
+  await bundle(shipped, { 'kill-at': join(root, 'test', 'crash', 'kill-at.fixture.ts') })
+  process.env['BACKOUT_TEST_SHIPPED'] = shipped
+  return () => {
+    rmSync(folder, { recursive: true, force: true })
+    rmSync(shipped, { recursive: true, force: true })
+  }
+}
+
+/** What a run that was killed left behind. */
+function forgetOld(): void {
+  const left = readdirSync(CACHE).filter(name => /^shipped-\d+$/.test(name) && !isAlive(Number(name.slice(8))))
+  for (const name of left) rmSync(join(CACHE, name), { recursive: true, force: true })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
 }

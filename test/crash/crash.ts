@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import type { Event } from '../../src/core/engine.ts'
 import { firstBreak } from '../../src/engine/chain.ts'
-import { type Built, backout, type Ended, start } from './cli.ts'
+import { backout, type Ended, start } from './cli.ts'
 import { type Change, World } from './world.ts'
 
 /** Effects that are the same twice: a hook that says so (`repeat`), reloads, a start that was cut short. All else happens once. */
@@ -24,11 +24,11 @@ export const PLAN = 'plan.json'
 export const LOSS = ['--loss-window', '3650d']
 
 /** Makes a world with a captured v1, a v2 that has replaced it, and a plan to go back. */
-export async function madeWorld(built: Built, dir: string, change?: Change): Promise<World> {
+export async function madeWorld(dir: string, change?: Change): Promise<World> {
   const world = new World(dir)
   await world.prepare(
-    async () => expectExit(await backout(built, world, 'capture', 'v1', '--known-good'), 0),
-    async () => expectExit(await backout(built, world, 'plan', '--out', PLAN), 0),
+    async () => expectExit(await backout(world, 'capture', 'v1', '--known-good'), 0),
+    async () => expectExit(await backout(world, 'plan', '--out', PLAN), 0),
     change,
   )
   return world
@@ -40,10 +40,10 @@ export function expectExit(ended: Ended, code: number): Ended {
   return ended
 }
 
-export async function baseline(built: Built, world: World): Promise<Baseline> {
+export async function baseline(world: World): Promise<Baseline> {
   await world.reset()
   const trace = world.path('trace')
-  expectExit(await start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_TRACE: trace }).ended, 0)
+  expectExit(await start(world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_TRACE: trace }).ended, 0)
   return {
     state: await world.state(),
     effects: (await world.effects()).map(e => e.what).sort(),
@@ -53,28 +53,28 @@ export async function baseline(built: Built, world: World): Promise<Baseline> {
 }
 
 /** Goes on as a person would until the run has ended or this is killed again: resume, answer what is asked, resume. */
-export async function goOn(built: Built, world: World, first: Ended, env: Record<string, string> = {}): Promise<Ended> {
+export async function goOn(world: World, first: Ended, env: Record<string, string> = {}): Promise<Ended> {
   let ended = first
   for (let i = 0; i < 12; i++) {
     // Killed before the run was in the journal: nothing was begun, so it is begun again.
-    if (ended.code === 2 && ended.stderr.includes('[run_unknown]')) ended = await begin(built, world, env)
+    if (ended.code === 2 && ended.stderr.includes('[run_unknown]')) ended = await begin(world, env)
     if (ended.signal === 'SIGKILL' && i > 0) return ended
     // Killed when all was done: there is nothing to resume.
     if (ended.code === 2 && ended.stderr.includes('has ended: succeeded')) return { ...ended, code: 0 }
     if (ended.signal === null && ended.code !== 5 && ended.code !== 6) return ended
-    if (ended.code === 5) await answer(built, world)
-    ended = await start(built, world, ['resume'], env).ended
+    if (ended.code === 5) await answer(world)
+    ended = await start(world, ['resume'], env).ended
   }
   throw new Error(`does not end: exit ${ended.code}\n${ended.stdout}\n${ended.stderr}`)
 }
 
-export function begin(built: Built, world: World, env: Record<string, string> = {}): Promise<Ended> {
-  return start(built, world, ['run', PLAN, '--yes', ...LOSS], env).ended
+export function begin(world: World, env: Record<string, string> = {}): Promise<Ended> {
+  return start(world, ['run', PLAN, '--yes', ...LOSS], env).ended
 }
 
 /** Answers the question of a step that nothing can tell of, with what is true in the world. */
-export async function answer(built: Built, world: World): Promise<void> {
-  const said = await backout(built, world, 'status', '--json')
+export async function answer(world: World): Promise<void> {
+  const said = await backout(world, 'status', '--json')
   const { state, asked } = JSON.parse(said.stdout) as { state: string; asked: { step: string; about: string } | null }
   expect(state).toBe('waiting')
   const truth: Record<string, boolean> = {
@@ -84,7 +84,7 @@ export async function answer(built: Built, world: World): Promise<void> {
   const step = asked?.step ?? ''
   expect(Object.keys(truth), `asked about ${JSON.stringify(asked)}`).toContain(step)
   const word = truth[step] ? '--done' : '--not-done'
-  expectExit(await backout(built, world, 'resolve', step, word, '--reason', 'looked'), 0)
+  expectExit(await backout(world, 'resolve', step, word, '--reason', 'looked'), 0)
 }
 
 /** The same end as without any kill, nothing done twice, the journal whole, nothing left alive. */
@@ -175,16 +175,15 @@ export interface Kill {
  * One run that is killed at each of these points, whichever process comes to it, and gone on with until it ends. Answers
  * which of the kills happened: not those at points that were passed together with another one.
  */
-export async function killedAt(built: Built, world: World, kills: readonly Kill[]): Promise<Kill[]> {
+export async function killedAt(world: World, kills: readonly Kill[]): Promise<Kill[]> {
   await world.reset()
   const happened: Kill[] = []
   const log = world.path('killed')
   for (;;) {
     const left = kills.filter(kill => !happened.includes(kill))
     const env = { BACKOUT_TEST_KILL: JSON.stringify(left), BACKOUT_TEST_KILLED: log }
-    const first: Ended =
-      happened.length === 0 ? await begin(built, world, env) : await start(built, world, ['resume'], env).ended
-    const ended = first.signal === 'SIGKILL' ? first : await goOn(built, world, first, env)
+    const first: Ended = happened.length === 0 ? await begin(world, env) : await start(world, ['resume'], env).ended
+    const ended = first.signal === 'SIGKILL' ? first : await goOn(world, first, env)
     if (ended.signal !== 'SIGKILL') {
       expectExit(ended, 0)
       return happened

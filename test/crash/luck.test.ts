@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Built, backout, build, type Ended, start } from './cli.ts'
+import { backout, type Ended, start } from './cli.ts'
 import {
   type Baseline,
   baseline,
@@ -23,25 +23,22 @@ import type { World } from './world.ts'
 vi.setConfig({ testTimeout: 120_000 })
 
 let dir: string
-let built: Built
 let world: World
 let base: Baseline
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-luck-'))
-  built = await build()
-  world = await madeWorld(built, join(dir, 'world'), config => {
+  world = await madeWorld(join(dir, 'world'), config => {
     const { search } = config.components as { search: { settings: object } }
     search.settings = { ...search.settings, limit: '3s' }
     return config
   })
-  base = await baseline(built, world)
+  base = await baseline(world)
   await interrupt()
 }, 300_000)
 
 afterAll(async () => {
   await world?.dispose()
-  await built?.dispose()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -56,13 +53,13 @@ const interrupted = () => world.reset('interrupted')
 async function interrupt(): Promise<void> {
   await world.reset()
   const kill = [{ when: 'before', point: 'event phase-begun config' }]
-  const ended = await begin(built, world, { BACKOUT_TEST_KILL: JSON.stringify(kill) })
+  const ended = await begin(world, { BACKOUT_TEST_KILL: JSON.stringify(kill) })
   expect(ended.signal).toBe('SIGKILL')
   await world.keep('interrupted')
 }
 
 async function endsWell(first: Promise<Ended>, options?: { times: boolean }): Promise<void> {
-  expectExit(await goOn(built, world, await first), 0)
+  expectExit(await goOn(world, await first), 0)
   await sameEnd(world, base, options)
 }
 
@@ -71,7 +68,7 @@ function flat(text: string): string {
   return text.replaceAll(/\s+/g, ' ')
 }
 
-const resume = () => backout(built, world, 'resume')
+const resume = () => backout(world, 'resume')
 
 describe('C16: a journal with bad luck', () => {
   it('cut in the middle of a write has all that was written before', async () => {
@@ -84,7 +81,7 @@ describe('C16: a journal with bad luck', () => {
 
   it('that is full stops the run before it touches anything, and it goes on once there is room', async () => {
     await world.reset()
-    const ended = expectExit(await begin(built, world, { BACKOUT_TEST_FULL: 'RUN replan 1' }), 9)
+    const ended = expectExit(await begin(world, { BACKOUT_TEST_FULL: 'RUN replan 1' }), 9)
     expect(ended.stderr).toContain('[journal_failed]')
     expect(ended.stderr).toContain('disk is full')
     expect(ended.stderr).toContain('then: backout resume')
@@ -96,7 +93,7 @@ describe('C16: a journal with bad luck', () => {
     'that is full in the middle of a run, at %s, applies nothing more, and it goes on once there is room',
     async point => {
       await world.reset()
-      const ended = await begin(built, world, { BACKOUT_TEST_FULL: point })
+      const ended = await begin(world, { BACKOUT_TEST_FULL: point })
       expect(expectExit(ended, 9).stderr).toContain('[journal_failed]')
       await endsWell(resume())
     },
@@ -108,7 +105,7 @@ describe('C16: a journal with bad luck', () => {
     db.exec("UPDATE meta SET value = '99' WHERE key = 'format'")
     db.close()
     for (const argv of [['status'], ['resume'], ['run', PLAN, '--yes', ...LOSS], ['abort']]) {
-      const ended = expectExit(await backout(built, world, ...argv), 3)
+      const ended = expectExit(await backout(world, ...argv), 3)
       expect(ended.stderr).toContain('[journal_newer]')
     }
   })
@@ -127,8 +124,8 @@ describe('C16: a journal with bad luck', () => {
   it('that is lost in the middle of a run costs no more than a new plan from where things are', async () => {
     await interrupted()
     for (const end of ['', '-wal', '-shm']) await rm(world.path(`.backout/journal.db${end}`), { force: true })
-    expectExit(await backout(built, world, 'plan', '--to', 'v1'), 0)
-    expectExit(await goOn(built, world, await backout(built, world, 'run', '--to', 'v1', '--yes', ...LOSS)), 0)
+    expectExit(await backout(world, 'plan', '--to', 'v1'), 0)
+    expectExit(await goOn(world, await backout(world, 'run', '--to', 'v1', '--yes', ...LOSS)), 0)
     expect(await world.state()).toEqual(base.state)
     // Hooks belong to the run, and it is another one.
     const effects = (await world.effects()).map(e => e.what).filter(what => !what.startsWith('hook'))
@@ -138,19 +135,19 @@ describe('C16: a journal with bad luck', () => {
   it('of another chain key is refused, and read again with the right one', async () => {
     await interrupted()
     const other = { BACKOUT_KEYS: world.path('other-keys') }
-    const ended = expectExit(await start(built, world, ['resume'], other).ended, 3)
+    const ended = expectExit(await start(world, ['resume'], other).ended, 3)
     expect(ended.stderr).toContain('[other_chain_key]')
     await endsWell(resume())
   })
 
   it('with an event that was edited is found out', async () => {
     await world.reset()
-    expectExit(await begin(built, world), 0)
-    expectExit(await backout(built, world, 'audit', 'verify'), 0)
+    expectExit(await begin(world), 0)
+    expectExit(await backout(world, 'audit', 'verify'), 0)
     const db = new DatabaseSync(world.path('.backout/journal.db'))
     db.exec(`UPDATE events SET data = '{"step":"other"}' WHERE type = 'step-done' AND seq % 7 = 0`)
     db.close()
-    expect(expectExit(await backout(built, world, 'audit', 'verify'), 11).stderr).toContain('[journal_tampered]')
+    expect(expectExit(await backout(world, 'audit', 'verify'), 11).stderr).toContain('[journal_tampered]')
   })
 
   it('of a run whose backout.yaml was edited since is gone on with once that is put back', async () => {
@@ -167,14 +164,14 @@ describe('C16: a journal with bad luck', () => {
 describe('C16: a clock that jumps', () => {
   it.each([-90_000_000, 90_000_000])('by %i ms changes nothing about how a run ends', async by => {
     await world.reset()
-    await endsWell(start(built, world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
+    await endsWell(start(world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
       times: false,
     })
   })
 
   it('back, between a crash and the resume, changes nothing either', async () => {
     await interrupted()
-    await endsWell(start(built, world, ['resume'], { BACKOUT_TEST_CLOCK: '-90000000' }).ended, { times: false })
+    await endsWell(start(world, ['resume'], { BACKOUT_TEST_CLOCK: '-90000000' }).ended, { times: false })
   })
 })
 
@@ -182,7 +179,7 @@ describe('C16: a command of the user', () => {
   it('that hangs is ended at its limit, with all that it started; tried again, it works', async () => {
     await world.reset()
     await writeFile(world.path('hold.search'), '')
-    const ended = expectExit(await begin(built, world), 5)
+    const ended = expectExit(await begin(world), 5)
     const pid = Number(readFileSync(world.path('at.search'), 'utf8'))
     expect(existsSync(`/proc/${pid}`)).toBe(false)
     expect(flat(ended.stdout)).toContain('did not end within 3000 ms')
@@ -194,13 +191,13 @@ describe('C16: a command of the user', () => {
   it('that floods its output does no harm', async () => {
     await world.reset()
     await writeFile(world.path('flood.search'), '')
-    await endsWell(begin(built, world))
+    await endsWell(begin(world))
   })
 
   it('that ends with 0 and did nothing is not believed', async () => {
     await world.reset()
     await writeFile(world.path('lie.search'), '')
-    const ended = expectExit(await begin(built, world), 5)
+    const ended = expectExit(await begin(world), 5)
     expect(ended.stdout).toContain('search/apply')
     await rm(world.path('lie.search'))
     await endsWell(resume())
@@ -209,23 +206,23 @@ describe('C16: a command of the user', () => {
   it('without verify, interrupted, is asked about by name, and only a fitting answer is taken', async () => {
     await world.reset()
     await writeFile(world.path('hold.mail'), '')
-    const running = start(built, world, ['run', PLAN, '--yes', ...LOSS])
+    const running = start(world, ['run', PLAN, '--yes', ...LOSS])
     await until('it is in the middle', () => existsSync(world.path('at.mail')), 20_000)
     running.kill('SIGKILL')
     await running.ended
     await rm(world.path('hold.mail'))
     const asked = expectExit(await resume(), 5)
-    for (const said of [asked.stdout, (await backout(built, world, 'status')).stdout].map(flat)) {
+    for (const said of [asked.stdout, (await backout(world, 'status')).stdout].map(flat)) {
       expect(said).toContain('the command was interrupted, and there is no verify command to ask')
       expect(said).toContain('backout resolve mail/apply --done')
       expect(said).toContain('backout resolve mail/apply --not-done')
       expect(said).toContain('backout skip mail/apply --reason')
     }
     expectExit(await resume(), 5)
-    expectExit(await backout(built, world, 'resolve', 'mail/apply'), 2)
-    const wrong = expectExit(await backout(built, world, 'resolve', 'search/apply', '--done'), 2)
+    expectExit(await backout(world, 'resolve', 'mail/apply'), 2)
+    const wrong = expectExit(await backout(world, 'resolve', 'search/apply', '--done'), 2)
     expect(wrong.stderr).toContain('it waits for a word on mail/apply')
-    expectExit(await backout(built, world, 'resolve', 'mail/apply', '--not-done', '--reason', 'looked'), 0)
+    expectExit(await backout(world, 'resolve', 'mail/apply', '--not-done', '--reason', 'looked'), 0)
     await endsWell(resume())
     const answered = eventsIn(world).find(e => e.type === 'answered')
     expect(answered?.data).toMatchObject({ step: 'mail/apply', do: 'not-done', by: 'ann', reason: 'looked' })

@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Built, build } from './cli.ts'
 import { type Baseline, baseline, type Kill, killedAt, madeWorld, sameEnd } from './crash.ts'
 import type { World } from './world.ts'
 
@@ -11,22 +10,19 @@ const WORLDS = 2
 const KILLS_A_RUN = 12
 
 let dir: string
-let built: Built
 let worlds: World[]
 let base: Baseline
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-crash-'))
-  built = await build()
-  worlds = await Promise.all(Array.from({ length: WORLDS }, (_, i) => madeWorld(built, join(dir, `world-${i}`))))
-  const bases = await Promise.all(worlds.map(world => baseline(built, world)))
+  worlds = await Promise.all(Array.from({ length: WORLDS }, (_, i) => madeWorld(join(dir, `world-${i}`))))
+  const bases = await Promise.all(worlds.map(world => baseline(world)))
   base = bases[0] as Baseline
   for (const other of bases) expect(other.state).toEqual(base.state)
 }, 300_000)
 
 afterAll(async () => {
   for (const world of worlds ?? []) await world.dispose()
-  await built?.dispose()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -83,7 +79,7 @@ async function all(runs: readonly (readonly Kill[])[]): Promise<{ killed: number
 
 async function one(world: World, kills: readonly Kill[]): Promise<Kill[]> {
   try {
-    const happened = await killedAt(built, world, kills)
+    const happened = await killedAt(world, kills)
     await sameEnd(world, base)
     return happened
   } catch (error) {

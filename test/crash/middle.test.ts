@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Built, build, type Running, start } from './cli.ts'
+import { type Running, start } from './cli.ts'
 import { answer, type Baseline, baseline, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
 
@@ -15,22 +15,19 @@ const MIDDLES = NAMES.split(' ').flatMap(name => (name.endsWith('.early') ? [nam
 const RUNS = 4
 
 let dir: string
-let built: Built
 let worlds: World[]
 let base: Baseline
 let kills = 0
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-middle-'))
-  built = await build()
-  worlds = await Promise.all(['x', 'y'].map(name => madeWorld(built, join(dir, name))))
+  worlds = await Promise.all(['x', 'y'].map(name => madeWorld(join(dir, name))))
   const [world] = worlds as [World]
-  base = await baseline(built, world)
+  base = await baseline(world)
 }, 300_000)
 
 afterAll(async () => {
   for (const world of worlds ?? []) await world.dispose()
-  await built?.dispose()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -67,7 +64,7 @@ async function killedInTheMiddle(world: World, middles: readonly string[], how: 
   try {
     await world.reset()
     for (const at of middles) await hold(world, at, true)
-    let running = start(built, world, ['run', PLAN, '--yes', ...LOSS])
+    let running = start(world, ['run', PLAN, '--yes', ...LOSS])
     for (let left = [...middles]; left.length > 0; ) {
       const at = await comesTo(world, running, left)
       if (at === null) {
@@ -78,7 +75,7 @@ async function killedInTheMiddle(world: World, middles: readonly string[], how: 
       running = await how(world, running, at)
       kills++
     }
-    expectExit(await goOn(built, world, await running.ended), 0)
+    expectExit(await goOn(world, await running.ended), 0)
     await sameEnd(world, base)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
@@ -98,8 +95,8 @@ async function comesTo(world: World, running: Running, middles: readonly string[
 async function afterQuestion(world: World, running: Running): Promise<Running> {
   const ended = await running.ended
   if (ended.code !== 5) throw new Error(`exit ${ended.code}\n${ended.stdout.slice(-2000)}\n${ended.stderr}`)
-  await answer(built, world)
-  return start(built, world, ['resume'])
+  await answer(world)
+  return start(world, ['resume'])
 }
 
 /** Only Backout is killed: its supervisor ends the command, and only then does the next process go on. */
@@ -107,7 +104,7 @@ async function diesWithBackout(world: World, running: Running, at: string): Prom
   const pid = await pidAt(world, at)
   running.kill('SIGKILL')
   await running.ended
-  const next = start(built, world, ['resume'])
+  const next = start(world, ['resume'])
   await until(`the command at ${at} is ended`, async () => {
     expect(await pidAt(world, at)).toBe(pid)
     return !alive(pid)
@@ -124,7 +121,7 @@ async function goesOnAlone(world: World, running: Running, at: string): Promise<
   running.kill('SIGKILL')
   await running.ended
   expect(alive(pid)).toBe(true)
-  const next = start(built, world, ['resume'])
+  const next = start(world, ['resume'])
   await new Promise(resolve => setTimeout(resolve, 900))
   expect(await pidAt(world, at)).toBe(pid)
   expect(alive(pid)).toBe(true)

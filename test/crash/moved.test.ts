@@ -4,25 +4,22 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Built, backout, build } from './cli.ts'
+import { backout } from './cli.ts'
 import { begin, expectExit, madeWorld } from './crash.ts'
 import type { World } from './world.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
 
 let dir: string
-let built: Built
 let world: World
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-moved-'))
-  built = await build()
-  world = await madeWorld(built, join(dir, 'world'))
+  world = await madeWorld(join(dir, 'world'))
 }, 300_000)
 
 afterAll(async () => {
   await world?.dispose()
-  await built?.dispose()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -63,7 +60,7 @@ describe('C1: a world that changed since the plan', () => {
   it.each(Object.keys(changes))('%s: nothing is touched, whoever said yes', async what => {
     await world.reset()
     changes[what]?.change()
-    const ended = expectExit(await begin(built, world), 4)
+    const ended = expectExit(await begin(world), 4)
     expect(`${ended.stdout}${ended.stderr}`).toContain(changes[what]?.names)
     await untouched()
   })
@@ -73,8 +70,7 @@ describe('C1: a target that cannot be gone back to', () => {
   const gone: Record<string, { take: () => Promise<void> | void; code: string; exit?: number; argv?: string[] }> = {
     'never captured': { take: () => {}, code: 'release_unknown', argv: ['plan', '--to', 'v0'] },
     'marked bad': {
-      take: async () =>
-        void expectExit(await backout(built, world, 'release', 'mark', 'v1', 'bad', '--why', 'leaks'), 0),
+      take: async () => void expectExit(await backout(world, 'release', 'mark', 'v1', 'bad', '--why', 'leaks'), 0),
       code: 'release_bad',
     },
     'release folder gone': { take: () => rm(world.path('app/releases/v1'), { recursive: true }), code: 'release_gone' },
@@ -121,10 +117,10 @@ describe('C1: a target that cannot be gone back to', () => {
     await world.reset()
     const { take, code, exit = 3, argv = ['plan', '--to', 'v1'] } = gone[what] ?? { take: () => {}, code: '' }
     await take()
-    const planned = expectExit(await backout(built, world, '--json', ...argv), exit)
+    const planned = expectExit(await backout(world, '--json', ...argv), exit)
     expect(codesIn(planned.stdout)).toContain(code)
     if (argv[0] === 'plan' && argv[2] === 'v1') {
-      const ended = await begin(built, world)
+      const ended = await begin(world)
       expect([3, 4, 9, 11]).toContain(ended.code)
     }
     await untouched()
@@ -132,8 +128,8 @@ describe('C1: a target that cannot be gone back to', () => {
 
   it('without any release known to be good it names those that there are', async () => {
     await world.reset()
-    expectExit(await backout(built, world, 'release', 'mark', 'v1', 'captured', '--why', 'not sure'), 0)
-    const ended = expectExit(await backout(built, world, 'plan'), 3)
+    expectExit(await backout(world, 'release', 'mark', 'v1', 'captured', '--why', 'not sure'), 0)
+    const ended = expectExit(await backout(world, 'plan'), 3)
     expect(ended.stderr).toContain('[no_known_good]')
     expect(ended.stderr).toContain('v1 (captured)')
   })

@@ -4,9 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
-import { type Built, backout, build, type Ended, type Running, start } from './cli.ts'
+import { backout, type Ended, type Running, start } from './cli.ts'
 import { type Baseline, baseline, eventsIn, expectExit, goOn, LOSS, madeWorld, PLAN, sameEnd, until } from './crash.ts'
 import type { World } from './world.ts'
+import { MAIN } from '../support/shipped.ts'
 
 /** Where the run is held: parallel branches are in the middle of their commands then. */
 const AT = 'search'
@@ -16,22 +17,19 @@ const TERMINAL = '/usr/bin/script'
 vi.setConfig({ testTimeout: 120_000 })
 
 let dir: string
-let built: Built
 let world: World
 let base: Baseline
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'backout-owner-'))
-  built = await build()
-  world = await madeWorld(built, join(dir, 'world'))
-  base = await baseline(built, world)
+  world = await madeWorld(join(dir, 'world'))
+  base = await baseline(world)
 }, 300_000)
 
 afterEach(() => rm(world.path(`hold.${AT}`), { force: true }))
 
 afterAll(async () => {
   await world?.dispose()
-  await built?.dispose()
   await rm(dir, { recursive: true, force: true })
 })
 
@@ -39,7 +37,7 @@ afterAll(async () => {
 async function held(argv: readonly string[] = ['run', PLAN, '--yes', ...LOSS]): Promise<Running> {
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
-  const running = start(built, world, argv)
+  const running = start(world, argv)
   await until(`it is at ${AT}`, () => existsSync(world.path(`at.${AT}`)), 120_000)
   return running
 }
@@ -61,15 +59,15 @@ async function letGo(): Promise<void> {
 }
 
 async function status(): Promise<{ state: string; owner: { pid: number } | null; text: string }> {
-  const said = JSON.parse((await backout(built, world, 'status', '--json')).stdout) as {
+  const said = JSON.parse((await backout(world, 'status', '--json')).stdout) as {
     state: string
     owner: { pid: number } | null
   }
-  return { ...said, text: (await backout(built, world, 'status')).stdout }
+  return { ...said, text: (await backout(world, 'status')).stdout }
 }
 
 async function end(ended: Ended): Promise<void> {
-  expectExit(await goOn(built, world, ended), 0)
+  expectExit(await goOn(world, ended), 0)
   await sameEnd(world, base)
 }
 
@@ -84,7 +82,7 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
     [['capture', 'halfway'], 'run_open'],
     [['upgrade', 'begin', 'v9', '--from', 'halfway'], 'run_open'],
   ] as const) {
-    const second = expectExit(await backout(built, world, ...argv), 8)
+    const second = expectExit(await backout(world, ...argv), 8)
     expect(second.stderr).toContain(`[${code}]`)
     expect(second.stderr).toContain(`process ${owner.pid}`)
   }
@@ -101,17 +99,17 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
 it('C16: stopped in the middle of a write, it holds nobody up who looks, and is named to who wants to write', async () => {
   await world.reset()
   const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])
-  const owner = start(built, world, ['run', PLAN, '--yes', ...LOSS], {
+  const owner = start(world, ['run', PLAN, '--yes', ...LOSS], {
     BACKOUT_TEST_KILL: stop,
     BACKOUT_TEST_SIGNAL: 'SIGSTOP',
   })
   await until('it is stopped', () => /\) T /.test(readFileSync(`/proc/${owner.pid}/stat`, 'utf8')), 120_000)
   expect((await status()).text).toContain(`kill -CONT ${owner.pid}`)
-  const second = expectExit(await backout(built, world, 'resume'), 8)
+  const second = expectExit(await backout(world, 'resume'), 8)
   expect(second.stderr).toContain('kill -CONT')
   owner.kill('SIGKILL')
   await owner.ended
-  await end(await backout(built, world, 'resume'))
+  await end(await backout(world, 'resume'))
 })
 
 it('C16: stopped, then killed: the next process goes on', async () => {
@@ -121,13 +119,13 @@ it('C16: stopped, then killed: the next process goes on', async () => {
   await owner.ended
   expect(await status()).toMatchObject({ state: 'interrupted', owner: null })
   await letGo()
-  await end(await backout(built, world, 'resume'))
+  await end(await backout(world, 'resume'))
 })
 
 it('C1: of two runs begun at once one goes on, and the other touches nothing', async () => {
   await world.reset()
   await writeFile(world.path(`hold.${AT}`), '')
-  const both = [0, 1].map(() => start(built, world, ['run', PLAN, '--yes', ...LOSS]))
+  const both = [0, 1].map(() => start(world, ['run', PLAN, '--yes', ...LOSS]))
   const second = await Promise.race(both.map(async run => ({ run, ended: await run.ended })))
   expect(second.ended.code).toBe(8)
   expect(second.ended.stderr).toMatch(/\[(environment_busy|run_open)\]/)
@@ -149,7 +147,7 @@ it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('C16: %s pauses after the step
   expect(readFileSync(world.path('search/index'), 'utf8')).toBe('index-1\n')
   expect((await world.state())['flags']).not.toEqual(base.state['flags'])
   expect(await status()).toMatchObject({ state: 'paused', owner: null })
-  await end(await backout(built, world, 'resume'))
+  await end(await backout(world, 'resume'))
 })
 
 it('C16: the second Ctrl-C lets go at once, in the middle of a command', async () => {
@@ -162,7 +160,7 @@ it('C16: the second Ctrl-C lets go at once, in the middle of a command', async (
   expect(ended.stderr).toContain('Nothing is lost: backout resume')
   expect(await status()).toMatchObject({ state: 'interrupted', owner: null })
   await letGo()
-  await end(await backout(built, world, 'resume'))
+  await end(await backout(world, 'resume'))
 })
 
 it.skipIf(!existsSync(TERMINAL))('C16: a terminal that closes pauses the run (needs script)', async () => {
@@ -175,7 +173,7 @@ it.skipIf(!existsSync(TERMINAL))('C16: a terminal that closes pauses the run (ne
   await letGo()
   await until('the process is gone', async () => (await status()).owner === null)
   expect((await status()).state).toBe('paused')
-  await end(await backout(built, world, 'resume'))
+  await end(await backout(world, 'resume'))
 })
 
 it('C17: a reader of the output that goes away does not stop the run', async () => {
@@ -189,8 +187,8 @@ it('C17: a reader of the output that goes away does not stop the run', async () 
 
 /** On a terminal of its own, whose other end `script` holds: it closes when that is killed. */
 function inTerminal(argv: readonly string[]): ChildProcess {
-  const line = [process.execPath, built.main, '--config', world.path('backout.yaml'), ...argv].join(' ')
-  const env = { ...process.env, NODE_COMPILE_CACHE: built.cache, ...world.env }
+  const line = [process.execPath, MAIN, '--config', world.path('backout.yaml'), ...argv].join(' ')
+  const env = { ...process.env, ...world.env }
   return spawn(TERMINAL, ['-qec', `exec ${line}`, '/dev/null'], {
     cwd: world.dir,
     env,

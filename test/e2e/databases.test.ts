@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { MAIN } from '../support/shipped.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
@@ -29,7 +30,7 @@ it.skipIf(missing !== null)(
     const commands = shown
       .replaceAll('/tmp/rehearsal', join(home, 'rehearsal'))
       .replace(/^backout run\b/gm, '$& --yes --loss-window 1h')
-    const line = `'${process.execPath}' --disable-warning=ExperimentalWarning '${join(ROOT, 'src', 'main.ts')}'`
+    const line = `'${process.execPath}' --disable-warning=ExperimentalWarning '${MAIN}'`
     const script = `backout() { ${line} "$@"; echo "[$* $?]"; }\n${commands}`
     const child = spawn('sh', ['-c', script], {
       cwd: home,

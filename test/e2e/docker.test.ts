@@ -11,9 +11,9 @@ import { noDockerd } from '../support/dockerd.ts'
 import { noCompose } from '../support/compose.ts'
 import { noImages } from '../support/shop-images.ts'
 import { type SwarmEngine, swarmEngine } from '../support/swarm.ts'
+import { MAIN } from '../support/shipped.ts'
 
 const why = noDockerd() ?? noImages() ?? noCompose()
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 
 describe.skipIf(why !== null)(
   `C6, C16: the command line takes Swarm and Compose back${why === null ? '' : ` (skipped: ${why})`}`,

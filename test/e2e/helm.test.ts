@@ -11,8 +11,8 @@ import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { noKubectl } from '../support/kubernetes/kubectl.ts'
+import { MAIN } from '../support/shipped.ts'
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 const WITHOUT = noHelm('4') ?? noKubectl()
 
 describe.skipIf(WITHOUT !== null)(`C5: a bad release of Helm, through the command line ${WITHOUT ?? ''}`, () => {

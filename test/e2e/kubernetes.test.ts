@@ -20,8 +20,8 @@ import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { noKubectl } from '../support/kubernetes/kubectl.ts'
+import { MAIN } from '../support/shipped.ts'
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 const BACK = [IMAGES.good, IMAGES.good]
 
 describe.skipIf(noKubectl() !== null)(

@@ -15,7 +15,6 @@ import {
 } from '../support/kubernetes/component.ts'
 import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
-import { type Built, build } from '../crash/cli.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { noKubectl } from '../support/kubernetes/kubectl.ts'
 import type { Course } from '../support/lifetime/deployments.ts'
@@ -29,7 +28,6 @@ const APPS = ['applications', 'together', 'solution']
 const WEB = ['adopt', 'template', 'image', 'manifest']
 
 describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? ''}`, () => {
-  let built: Built
   let kube: Kube
   let space: Space
   let shop: Shop
@@ -38,17 +36,16 @@ describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? '
   let line: CommandLine
 
   beforeAll(async () => {
-    ;[built, kube] = await Promise.all([build(), startKube()])
+    kube = await startKube()
   })
   afterAll(async () => {
     await kube[Symbol.asyncDispose]()
-    await built.dispose()
   })
 
   beforeEach(async () => {
     ;[space, shop, edge] = await Promise.all([kube.namespace(), Shop.open(), releases(['local'])])
     folder = await mkdtemp(join(tmpdir(), 'backout-ladder-'))
-    line = commandLine(folder, built.main)
+    line = commandLine(folder)
     for (const version of ['v1', 'v2']) await edge.unpack('local', `releases/${version}`, version)
     await configure('take')
     await put(space, workload('Deployment', 'shop', { image: IMAGES.good }))
@@ -67,8 +64,7 @@ describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? '
     await shop[Symbol.asyncDispose]()
   })
 
-  const backout = (...argv: string[]) =>
-    line.backout(argv, { LIFETIME_TOKEN: LifeTime.token, NODE_COMPILE_CACHE: built.cache })
+  const backout = (...argv: string[]) => line.backout(argv, { LIFETIME_TOKEN: LifeTime.token })
   const json = async <T>(...argv: string[]): Promise<T> => {
     const { stdout, stderr } = await backout('--json', ...argv)
     const last = stdout.trim().split('\n').at(-1)

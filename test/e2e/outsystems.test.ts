@@ -3,22 +3,21 @@ import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
-import { build, type Built } from '../crash/cli.ts'
 import { type CommandLine, commandLine, type Said } from '../support/command-line.ts'
 import type { Course } from '../support/lifetime/deployments.ts'
 import { LifeTime } from '../support/lifetime/server.ts'
 import { Shop } from '../support/lifetime/shop.ts'
+import { MAIN } from '../support/shipped.ts'
 
 const BAD: Course = { ends: 'finished_with_errors', partly: 0, says: 'Compilation failed' }
 
-let built: Built
 let shop: Shop
 let folder: string
 let line: CommandLine
-const env = () => ({ LIFETIME_TOKEN: LifeTime.token, NODE_COMPILE_CACHE: built.cache })
+const env = () => ({ LIFETIME_TOKEN: LifeTime.token })
 const backout = (...argv: string[]): Promise<Said> => line.backout(argv, env())
 const json = async <T>(...argv: string[]): Promise<T> => {
   const { stdout, stderr } = await backout('--json', ...argv)
@@ -47,15 +46,12 @@ ${settings}policy: { onFailure: ${policy} }
 }
 
 // Bundled as it is shipped: dozens of processes start fast.
-beforeAll(async () => {
-  built = await build()
-}, 60_000)
-afterAll(() => built.dispose())
+beforeAll(async () => {}, 60_000)
 
 beforeEach(async () => {
   shop = await Shop.open()
   folder = await mkdtemp(join(tmpdir(), 'backout-outsystems-'))
-  line = commandLine(folder, built.main)
+  line = commandLine(folder)
   await configured('take')
   const captured = await backout('capture', 'v1', '--known-good')
   expect(captured.stderr).toBe('')
@@ -175,7 +171,7 @@ describe('C16: interrupted', () => {
   /** A run that is killed once that is true. */
   async function killed(when: () => boolean): Promise<void> {
     const home = { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', ...env() }
-    const child = spawn(process.execPath, [built.main, 'run', '--yes'], { cwd: folder, stdio: 'ignore', env: home })
+    const child = spawn(process.execPath, [MAIN, 'run', '--yes'], { cwd: folder, stdio: 'ignore', env: home })
     const gone = once(child, 'exit')
     await expect.poll(when, { timeout: 20_000, interval: 5 }).toBe(true)
     child.kill('SIGKILL')

@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+import { MAIN } from './shipped.ts'
 
 export interface Said {
   readonly code: number | null
@@ -16,10 +15,10 @@ export interface CommandLine {
   json<T>(argv: readonly string[]): Promise<T>
 }
 
-/** The real command line in a folder with a backout.yaml; its keys lie there too. `main`: as it is bundled. */
-export function commandLine(folder: string, main = MAIN): CommandLine {
+/** The real command line in a folder with a backout.yaml; its keys lie there too. */
+export function commandLine(folder: string): CommandLine {
   const backout = async (argv: readonly string[], env: Record<string, string> = {}): Promise<Said> => {
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...argv], {
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, ...argv], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, BACKOUT_KEYS: join(folder, 'keys'), BACKOUT_HOME: '', NO_COLOR: '1', ...env },

@@ -2,8 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
+import { MAIN } from './shipped.ts'
 
 /** A command at a terminal of its own, typed into as a person does. */
 export interface Terminal {

@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import LongFirst from './tools/test-order.ts'
 
 export default defineConfig({
   test: {
@@ -9,6 +10,7 @@ export default defineConfig({
     retry: process.env['CI'] === 'true' ? 1 : 0,
     maxWorkers: 3,
     pool: 'forks',
+    sequence: { sequencer: LongFirst },
     globalSetup: ['./tools/test-setup.ts'],
     reporters: [['default', { summary: false }], './tools/reporter.ts'],
   },

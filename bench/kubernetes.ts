@@ -23,15 +23,16 @@ const ROUNDS_OF_MANY = 1
 const MANY = 100
 /** As many `kubectl` at the same time as Backout works on objects. */
 const AT_ONCE = 20
-/** What a small service needs to get ready. */
+/** What a small service needs to get ready, and a larger one. */
 const READY_S = 3
-const WHAT = 'Deployment of 4 pods, each 3 s until it counts, taken back'
+const SLOW_S = 10
+const what = (seconds: number) => `Deployment of 4 pods, each ${seconds} s until it counts, taken back`
 const GOAL = 'under 10 % and under 1 s beyond'
 
 /** `backout run` of a plan, from its start to its proof, against `kubectl rollout undo` and `rollout status`. */
 export async function bench(): Promise<Row[]> {
   const missing = noKubectl()
-  if (missing !== null) return [notHere(WHAT, GOAL, missing)]
+  if (missing !== null) return [notHere(what(READY_S), GOAL, missing)]
   built()
   const kube = await startKube()
   try {
@@ -57,46 +58,66 @@ async function home(kube: Kube, dir: string, space: Space, settings: object): Pr
 async function one(kube: Kube, dir: string): Promise<Row[]> {
   const space = await kube.namespace()
   const backout = await home(kube, dir, space, { objects: ['deployment/shop'] })
-  const release = (image: string) =>
-    put(space, workload('Deployment', 'shop', { image, replicas: 4, spec: { minReadySeconds: READY_S } }))
-  await release(IMAGES.good)
-  await rolledOut(space, 'deployment/shop')
-  await backout('capture', 'v1', '--known-good')
-  const healthy = async () => {
-    await release(IMAGES.bad)
+  const release = (image: string, seconds: number) =>
+    put(space, workload('Deployment', 'shop', { image, replicas: 4, spec: { minReadySeconds: seconds } }))
+  const healthy = async (seconds: number) => {
+    await release(IMAGES.bad, seconds)
     await rolledOut(space, 'deployment/shop')
   }
-  const stuck = async () => {
-    await release(IMAGES.missing)
+  const stuck = async (seconds: number) => {
+    await release(IMAGES.missing, seconds)
     // Three of four serve on, and two of the bad release never will.
     await until(async () => (await pods(space)).length === 5)
   }
   const rows: Row[] = []
-  for (const [from, bad] of Object.entries({ 'a healthy release': healthy, 'a stuck rollout': stuck })) {
-    const steps: number[] = []
-    const { ours, theirs } = await interleave(ROUNDS, {
-      ours: async () => {
-        await bad()
-        const took = await planned(backout, dir)
-        steps.push(await stepsMs(backout))
-        await check(space, ['shop'])
-        return took
-      },
-      theirs: async () => {
-        await bad()
-        const took = await timed(async () => {
-          await space.kubectl('rollout', 'undo', 'deployment/shop')
-          await rolledOut(space, 'deployment/shop')
-        })
-        await check(space, ['shop'])
-        return took
-      },
-    })
+  for (const [from, seconds, bad] of [
+    ['a healthy release', READY_S, healthy],
+    ['a stuck rollout', READY_S, stuck],
+    ['a stuck rollout', SLOW_S, stuck],
+  ] as const) {
+    await release(IMAGES.good, seconds)
+    await rolledOut(space, 'deployment/shop')
+    const to = `v${rows.length}`
+    await backout('capture', to, '--known-good')
+    const { ours, steps, theirs } = await bothBack({ space, backout, dir, to, bad: () => bad(seconds) })
     const kubectl = 'kubectl rollout undo, rollout status'
-    rows.push(beyond(`${WHAT} from ${from}: the whole command`, ours, theirs, kubectl))
+    rows.push(beyond(`${what(seconds)} from ${from}: the whole command`, ours, theirs, kubectl))
     rows.push(beyond('the steps of it alone, each proven by its pods', steps, theirs, kubectl))
   }
   return rows
+}
+
+interface Both {
+  readonly space: Space
+  readonly backout: Run
+  readonly dir: string
+  readonly to: string
+  /** Puts the bad release there. */
+  readonly bad: () => Promise<void>
+}
+
+/** How long the whole command and the steps in it take, and kubectl. */
+async function bothBack({ space, backout, dir, to, bad }: Both) {
+  const steps: number[] = []
+  const taken = await interleave(ROUNDS, {
+    ours: async () => {
+      await bad()
+      const took = await planned(backout, dir, to)
+      steps.push(await stepsMs(backout))
+      await check(space, ['shop'])
+      return took
+    },
+    theirs: async () => {
+      await bad()
+      const took = await timed(async () => {
+        await space.kubectl('rollout', 'undo', 'deployment/shop')
+        await rolledOut(space, 'deployment/shop')
+      })
+      await check(space, ['shop'])
+      return took
+    },
+  })
+  return { ...taken, steps }
 }
 
 async function many(kube: Kube, dir: string): Promise<Row[]> {
@@ -121,7 +142,7 @@ async function many(kube: Kube, dir: string): Promise<Row[]> {
   const { ours, xargs, loop } = await interleave(ROUNDS_OF_MANY, {
     ours: async () => {
       await release(IMAGES.bad)
-      const took = await planned(backout, dir)
+      const took = await planned(backout, dir, 'v1')
       await check(space, names)
       return took
     },
@@ -129,17 +150,17 @@ async function many(kube: Kube, dir: string): Promise<Row[]> {
       back(() => script(`printf '%s\\n' ${names.join(' ')} | xargs -P ${AT_ONCE} -I{} sh -c '${EACH}' sh {}`)),
     loop: () => back(() => script(`for d in ${names.join(' ')}; do set -- $d; ${EACH} || exit 1; done`)),
   })
-  const what = `${MANY} Deployments of a pod each taken back, ${AT_ONCE} at the same time: the whole command`
+  const WHAT = `${MANY} Deployments of a pod each taken back, ${AT_ONCE} at the same time: the whole command`
   return [
-    faster(what, ours, xargs, `xargs -P ${AT_ONCE} with kubectl rollout undo and status`),
-    faster(what, ours, loop, 'a loop of kubectl rollout undo and status'),
+    faster(WHAT, ours, xargs, `xargs -P ${AT_ONCE} with kubectl rollout undo and status`),
+    faster(WHAT, ours, loop, 'a loop of kubectl rollout undo and status'),
   ]
 }
 
 /** Makes a plan, and answers how long running it takes. */
-async function planned(backout: Run, dir: string): Promise<number> {
+async function planned(backout: Run, dir: string, to: string): Promise<number> {
   const plan = join(dir, 'plan.json')
-  await backout('plan', '--to', 'v1', '--out', plan)
+  await backout('plan', '--to', to, '--out', plan)
   return timed(() => backout('run', plan, '--yes'))
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Step, StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { moved, write } from './files.ts'
+import { doing } from './halt.ts'
 import { docker, type Host, refused, run, said } from './host.ts'
 import { composing, imageOf, look, type View } from './look.ts'
 import { argsOf, type StopArgs, type UpArgs } from './steps.ts'
@@ -79,7 +80,7 @@ function refuseBusy(host: Host, { busy }: View): void {
   throw new BackoutError({
     code: 'compose_busy',
     what: `Somebody else is at work on ${host.place}`,
-    cause: busy.join('\n'),
+    cause: busy.map(doing).join('\n'),
     next: 'wait until it has ended, or stop it, then resume',
     exit: 'failed',
   })

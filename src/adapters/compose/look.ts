@@ -47,9 +47,21 @@ export interface View {
   /** Of services that are cared for. */
   readonly containers: readonly Container[]
   /** Compose commands that somebody else has under way there. */
-  readonly busy: readonly string[]
+  readonly busy: readonly Busy[]
   /** A process on the host that the step asked for began; null: none is alive. */
   readonly alive: string | null
+}
+
+/** A process on the host that calls Compose for this project. */
+export interface Busy {
+  readonly pid: string
+  /** When it was started, in ticks of the host's kernel: a number that is used again is another process. */
+  readonly born: string
+  /** This user may end it. */
+  readonly ours: boolean
+  /** The step of Backout that began it; null: somebody else. */
+  readonly step: string | null
+  readonly words: string
 }
 
 /** What Compose takes by itself: the first of these, and the override beside it. */
@@ -73,9 +85,17 @@ const FIELDS = [
 ]
 const LINE = `container ${FIELDS.map(field => `{{json ${field}}}`).join('\t')}`
 
+/** When a process was started, in the kernel's ticks; nothing where there is none, or only its remains. */
+export const BORN = `born() {
+  s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  set -- \${s##*) }
+  [ "$1" = Z ] || echo "\${20}"
+}`
+
 /** All that is asked of the host, in one go: each command costs it more than its work. A shell that merely has such words is no Compose. */
 const LOOK = `
-dir=$1 project=$2 idem=$3 line=$4
+${BORN}
+dir=$1 project=$2 idem=$3 line=$4 me=$(id -u)
 shift 4
 date +now:%s
 id=$(docker_ info --format '{{.ID}}') || exit 20
@@ -92,7 +112,10 @@ for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   esac
   case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac
   mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
-  printf 'busy %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$line" | cut -c1-200
+  at=$(born "\${p#/proc/}") && [ -n "$at" ] || continue
+  ours=no
+  [ "$me" != 0 ] && [ "$(stat -c %u "$p" 2>/dev/null)" != "$me" ] || ours=yes
+  printf 'busy %s %s %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$at" $ours "$line" | cut -c1-240
 done
 for f in $([ -z "$idem" ] || grep -lsF "BACKOUT_IDEM=$idem" /proc/[0-9]*/environ); do
   tr '\\0' '\\n' <"$f" 2>/dev/null | grep -qxF "BACKOUT_IDEM=$idem" || continue
@@ -136,7 +159,7 @@ function viewOf(host: Host, lines: readonly string[]): View {
     containers: all('container ')
       .map(parsed)
       .filter(c => !host.config.except.includes(c.service)),
-    busy: all('busy '),
+    busy: all('busy ').map(busyOf),
     alive: all('alive ')[0] ?? null,
   }
 }
@@ -152,6 +175,13 @@ function filesOf({ config: { files, also } }: Host, lines: readonly string[]): F
   const first = found.find(f => DEFAULTS.includes(f.path))
   const second = found.find(f => OVERRIDES.includes(f.path))
   return found.filter(f => f === first || f === second || also.includes(f.path))
+}
+
+/** "- 4711 123456 yes docker compose up -d". */
+function busyOf(line: string): Busy {
+  const [mark = '-', pid = '', born = '', ours, ...words] = line.split(' ')
+  const step = mark === '-' || mark === 'backout' ? null : mark
+  return { pid, born, ours: ours === 'yes', step, words: words.join(' ').trim() }
 }
 
 function parsed(line: string): Container {

@@ -1,6 +1,7 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
+import { doing } from './halt.ts'
 import type { Host } from './host.ts'
 import { type Container, hashesOf, imageOf, look, type View } from './look.ts'
 import type { ComposePin, PinnedService } from './pin.ts'
@@ -21,7 +22,7 @@ export async function observe(host: Host, signal: AbortSignal): Promise<Observat
       })),
     },
     summary: summaryOf(view),
-    inFlight: view.busy.map(line => ({ what: doing(line), since: null })),
+    inFlight: view.busy.map(b => ({ what: doing(b), since: null })),
   }
 }
 
@@ -55,13 +56,6 @@ function summaryOf({ containers }: View): string {
     return `${name} ${refs} (${up} of ${list.length} running)`
   })
   return parts.join(', ') || 'no container'
-}
-
-/** "- 4711 docker compose up -d" for people; a process of Backout's own carries its step. */
-function doing(line: string): string {
-  const [mark = '-', pid = '', ...words] = line.split(' ')
-  const by = mark === '-' || mark === 'backout' ? '' : ` (step ${mark})`
-  return `\`${words.join(' ').trim()}\`${by}, process ${pid}`
 }
 
 /** Throws `project_unsettled` where a release would pin what does not run, or what its files do not say. */

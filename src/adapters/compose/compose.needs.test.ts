@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { noCompose, type Project, project } from '../../../test/support/compose.ts'
+import { COMPOSE, noCompose, type Project, project } from '../../../test/support/compose.ts'
 import { type Dockerd, dockerd, noDockerd } from '../../../test/support/dockerd.ts'
 import { makeImage, noImages } from '../../../test/support/shop-images.ts'
 import type { Need } from '../../core/contract.ts'
@@ -113,8 +113,10 @@ describe.skipIf(why !== null)(
       const plugins = join(p.dir, 'docker/cli-plugins')
       await mkdir(plugins, { recursive: true })
       const about = '{"SchemaVersion":"0.1.0","Vendor":"test","Version":"v0"}'
-      const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec docker-compose "$@"\n`
-      await p.write('docker/cli-plugins/docker-compose', script)
+      const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec ${COMPOSE} "$@"\n`
+      // Later ones are a plugin themselves.
+      if (COMPOSE.includes('cli-plugins')) await symlink(COMPOSE, join(plugins, 'docker-compose'))
+      else await p.write('docker/cli-plugins/docker-compose', script)
       await chmod(join(plugins, 'docker-compose'), 0o755)
       const { compose: _, ...settings } = p.settings
       const docker = ['env', `DOCKER_CONFIG=${join(p.dir, 'docker')}`, ...settings.docker.slice(1)]

@@ -21,6 +21,7 @@ const state = z.object({
 
 export interface Container {
   readonly id: string
+  readonly name: string
   readonly service: string
   /** Id of the image that it was made from. */
   readonly image: string
@@ -76,6 +77,7 @@ const OVERRIDES = [
 const LABEL = 'com.docker.compose'
 const FIELDS = [
   '.Id',
+  '.Name',
   '.Image',
   '.Config.Image',
   `(index .Config.Labels "${LABEL}.service")`,
@@ -185,10 +187,13 @@ function busyOf(line: string): Busy {
 }
 
 function parsed(line: string): Container {
-  const [id, image, ref, service, hash, told, restarts] = line.split('\t').map(part => JSON.parse(part) as unknown)
+  const [id, name, image, ref, service, hash, told, restarts] = line
+    .split('\t')
+    .map(part => JSON.parse(part) as unknown)
   const text = z.string()
   return {
     id: text.parse(id),
+    name: text.parse(name).replace(/^\//, ''),
     image: text.parse(image),
     ref: text.parse(ref),
     service: text.parse(service),
@@ -225,20 +230,4 @@ export async function imageOf(host: Host, ref: string, signal: AbortSignal): Pro
 export async function composing(host: Host, files: readonly string[], signal: AbortSignal): Promise<string[]> {
   const words = await composeOf(host, signal)
   return [...words, '-p', host.project, ...files.flatMap(file => ['-f', file])]
-}
-
-/** Compose's own hash of each service as the files on the host say it. Throws `compose_refused` where they do not hold. */
-export async function hashesOf(
-  host: Host,
-  files: readonly string[],
-  signal: AbortSignal,
-): Promise<Map<string, string>> {
-  const argv = [...(await composing(host, files, signal)), 'config', '--hash', '*']
-  const out = await said(host, 'compose config --hash', { argv, cwd: host.config.directory }, signal)
-  return new Map(
-    out
-      .split('\n')
-      .filter(Boolean)
-      .map(line => line.split(' ', 2) as [string, string]),
-  )
 }

@@ -3,8 +3,9 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { doing } from './halt.ts'
 import type { Host } from './host.ts'
-import { type Container, hashesOf, imageOf, look, type View } from './look.ts'
+import { type Container, imageOf, look, type View } from './look.ts'
 import type { ComposePin, PinnedService } from './pin.ts'
+import { staleOf } from './stale.ts'
 
 export async function observe(host: Host, signal: AbortSignal): Promise<Observation> {
   const view = await look(host, signal)
@@ -97,8 +98,7 @@ export function composeFiles({ config }: Host, paths: readonly string[]): string
 async function hashed(host: Host, view: View, files: readonly string[], act: CaptureAct): Promise<boolean> {
   if (files.length === 0) return false
   try {
-    const wanted = await hashesOf(host, files, act.signal)
-    return view.containers.every(c => !runs(c) || wanted.get(c.service) === c.hash)
+    return (await staleOf(host, files, view.containers.filter(runs), act.signal)).length === 0
   } catch (error) {
     act.signal.throwIfAborted()
     if (act.purpose === 'departure') return false

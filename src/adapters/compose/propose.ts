@@ -11,7 +11,7 @@ import { imageOf, look, type View } from './look.ts'
 import { composeFiles, runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
-import { ended, staleOf, upVerdict } from './verify.ts'
+import { ended, staleBy, upVerdict } from './verify.ts'
 
 type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
@@ -176,7 +176,7 @@ async function wrong(host: Host, args: UpArgs, view: View, signal: AbortSignal):
   const asIs = { ...args, force: false, hashes: false }
   const verdict = await upVerdict(host, asIs, view, { before: null, signal })
   if (verdict.is === 'not-done') return true
-  return args.hashes && (await staleOf(host, args, view, signal)).length > 0
+  return args.hashes && (await staleBy(host, args, view, signal)).length > 0
 }
 
 async function sayImages(host: Host, { to, release, signal }: Question<ComposePin>, say: Say): Promise<void> {

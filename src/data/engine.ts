@@ -30,6 +30,11 @@ export interface Engine extends AsyncDisposable {
   reading<T>(signal: AbortSignal, work: (db: Reader) => Promise<T>): Promise<T>
   /** Who has it open, Backout itself left out. */
   holders(signal: AbortSignal): Promise<Holder[]>
+  /**
+   * Tells the server to end the session of somebody else, and does not wait for its end; one that is gone is no error. Throws
+   * `database_denied`. Only where a server has sessions.
+   */
+  end?(session: string, signal: AbortSignal): Promise<void>
   /** Variables by which the project's own tools find the database: DATABASE_URL and the like. May hold secrets. */
   toolEnv(): Readonly<Record<string, string>>
   /**

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { noDockerd } from '../support/dockerd.ts'
-import { noCompose } from '../support/compose.ts'
+import { COMPOSE, noCompose } from '../support/compose.ts'
 import { noImages } from '../support/shop-images.ts'
 import { type SwarmEngine, swarmEngine } from '../support/swarm.ts'
 import { MAIN } from '../support/shipped.ts'
@@ -35,7 +35,7 @@ describe.skipIf(why !== null)(
     const up = async (tag: string) => {
       await writeFile(join(folder, 'shop/.env'), `TAG=${tag}\n`)
       const env = { ...process.env, DOCKER_HOST: engine.host }
-      await promisify(execFile)('docker-compose', ['up', '-d'], { cwd: join(folder, 'shop'), env })
+      await promisify(execFile)(COMPOSE, ['up', '-d'], { cwd: join(folder, 'shop'), env })
     }
     const composeVersion = async () => {
       const id = await engine.docker('ps', '-q', '--filter', 'label=com.docker.compose.project=shop')
@@ -63,7 +63,7 @@ describe.skipIf(why !== null)(
               settings: {
                 directory: join(folder, 'shop'),
                 docker: [...calls, 'docker'],
-                compose: [...calls, 'docker-compose'],
+                compose: [...calls, COMPOSE],
                 limits: { settle: '500ms' },
               },
             },

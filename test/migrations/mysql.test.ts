@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mysql } from '../../src/adapters/mysql/index.ts'
 import { memoryBackups, memoryVault } from '../conformance/stores.ts'
+import { ordered, stepAct } from '../conformance/walk.ts'
 import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
 
 const signal = new AbortController().signal
@@ -66,4 +67,55 @@ describe.skipIf(skipped !== null)(`migration tools on MariaDB${skipped === null 
       expect(seen.inFlight.map(op => op.what)).toEqual([expect.stringMatching(said)])
     },
   )
+
+  it('C2: ends a migration under way as a step, and no other session; what it had changed stays, and stops the run', async () => {
+    const [[, sql, , lock] = ['', [], [], '']] = MADE
+    await server.sql('DROP DATABASE IF EXISTS ends', 'CREATE DATABASE ends', 'USE ends', ...sql)
+    await server.sql('USE ends', 'CREATE TABLE people (id int PRIMARY KEY, name varchar(40))')
+    const stores = { backups: memoryBackups(), vault: memoryVault() }
+    const ctx = { environment: 'test', component: 'db', baseDir: '/', stateDir: '/nowhere', ...stores }
+    const settings = { socket: server.socket, user: 'root', database: 'ends', writers: 'none' }
+    await using target = await mysql.open(mysql.config.parse(settings), ctx)
+    const act = { ...stepAct(), ...stores, purpose: 'departure', release: 'v1' } as const
+    const pin = await target.capture(await target.observe(signal), act)
+    const migrate = (...words: string[]) =>
+      server.sql('USE ends', `SELECT GET_LOCK('${lock}', 1)`, ...words, 'SELECT SLEEP(60)').then(
+        () => 'ended',
+        () => 'killed',
+      )
+    const bystander = server.sql('USE ends', 'SELECT SLEEP(6)').then(() => 'ended')
+    const running = async () => (await target.observe(signal)).inFlight.map(op => op.what)
+    const plan = async (rung: string) => {
+      const question = { to: pin, release: 'v1', rung, needs: [], dependents: [], dependencies: [], upgradedAt: null }
+      return target.propose({ from: await target.observe(signal), mode: 'full', signal, ...question })
+    }
+    const first = migrate()
+    await expect.poll(running, { timeout: 20_000 }).toHaveLength(1)
+    const proposal = await plan('leave')
+    const [stop] = ordered(proposal)
+    if (stop === undefined) throw new Error('no step')
+    expect([stop.id, proposal.settles]).toEqual(['db/stop-migration/prisma', await running()])
+    expect(proposal.findings.find(f => f.code === 'migration_ended')?.what).toContain('half-way')
+    expect((await target.verify(stop, stepAct(stop))).is).toBe('not-done')
+    await target.apply(stop, stepAct(stop))
+    expect([(await target.verify(stop, stepAct(stop))).is, await first, await running()]).toEqual([
+      'done',
+      'killed',
+      [],
+    ])
+
+    const second = migrate('ALTER TABLE people ADD COLUMN mail text')
+    await expect.poll(running, { timeout: 20_000 }).toHaveLength(1)
+    await expect(target.apply(stop, stepAct(stop))).rejects.toMatchObject({ code: 'migration_moved', exit: 'moved' })
+    const [again] = ordered(await plan('leave'))
+    if (again === undefined) throw new Error('no step')
+    await server.sql('USE ends', 'ALTER TABLE people ADD COLUMN phone text')
+    await expect(target.apply(again, stepAct(again))).rejects.toMatchObject({
+      code: 'migration_left_half',
+      why: expect.stringContaining('it changed tables'),
+      next: expect.stringContaining('backout plan'),
+    })
+    expect([(await target.verify(again, stepAct(again))).is, await second]).toEqual(['not-done', 'killed'])
+    expect(await bystander).toBe('ended')
+  }, 60_000)
 })

@@ -35,10 +35,13 @@ describe.skipIf(skipped !== null)(`migration tools on PostgreSQL${skipped === nu
       down: () => [...PG_MIGRATE, 'down', '1'],
       called: ({ version, title }) => `${version}_${title}`,
       breaks: async (p, m, inFlight) => {
-        // Those would lock what they alter in the same transaction, and keep whoever looks waiting.
+        // Undone before this, and not to be done again.
         for (const name of ['20260201000000_mail', '20260202000000_logins'])
           await rm(join(p.dir, 'migrations', `${name}.cjs`))
-        await p.write(`migrations/${m.version}_${m.title}.cjs`, 'exports.up = pgm => pgm.sql("SELECT pg_sleep(60)")')
+        await p.write(
+          `migrations/${m.version}_${m.title}.cjs`,
+          'exports.up = pgm => pgm.sql("ALTER TABLE people ADD half int; SELECT pg_sleep(60)")',
+        )
         const [, ...words] = [...PG_MIGRATE, 'up']
         const child = spawn(process.execPath, words, { cwd: p.dir, env: p.env, stdio: 'ignore' })
         runningStill = child.pid ?? 0
@@ -53,13 +56,20 @@ describe.skipIf(skipped !== null)(`migration tools on PostgreSQL${skipped === nu
         ])
         return told[0] ?? ''
       },
+      ends: async () => (await ended)[0],
     },
     () => postgresProject('pg_migrate', server),
   )
   let runningStill = 0
-  let ended: Promise<unknown> = Promise.resolve()
+  let ended: Promise<unknown[]> = Promise.resolve([])
   afterAll(async () => {
-    if (runningStill !== 0) process.kill(runningStill, 'SIGKILL')
+    if (runningStill !== 0) {
+      try {
+        process.kill(runningStill, 'SIGKILL')
+      } catch {
+        // It ended by itself.
+      }
+    }
     await ended
   })
 

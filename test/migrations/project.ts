@@ -60,7 +60,8 @@ export async function postgresProject(name: string, server: PostgresServer): Pro
     file,
     env: { DATABASE_URL: file },
     sql: text => server.sql(text, name),
-    open: (migrations, ctx) => postgres.open(postgres.config.parse(server.settings(name, { migrations })), ctx),
+    open: (migrations, ctx) =>
+      postgres.open(postgres.config.parse(server.settings(name, { migrations, lockLimit: '2s' })), ctx),
   }))
 }
 

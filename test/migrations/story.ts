@@ -32,6 +32,8 @@ export interface MigrationTool {
   called(m: Migration): string
   /** Leaves a migration half done, as the tool does it, and answers how that is told. Left out where the tool leaves no mark. */
   breaks?(p: Project, m: Migration, inFlight: () => Promise<string[]>): Promise<string>
+  /** What `breaks` left still runs, in a session that holds the tool's lock; resolves with the exit code of the tool. */
+  ends?(): Promise<unknown>
 }
 
 const START: Migration = {
@@ -146,10 +148,33 @@ export function story(tool: MigrationTool, make = () => project(tool.tool)): voi
       await expect(target.capture(await target.observe(signal), act)).rejects.toMatchObject({
         code: 'migration_half_done',
       })
+      if (tool.ends !== undefined) return
       for (const rung of ['leave', 'migrate-down']) {
         const blockers = (await propose(rung)).findings.filter(f => f.level === 'blocker')
         expect(blockers.find(f => f.code === 'migration_half_done')?.what).toBe(told)
       }
+    })
+
+    if (tool.ends === undefined) return
+    it('is ended while it runs, as the first step of the plan, and leaves nothing behind', async () => {
+      const { inFlight, state } = await seen()
+      expect((await propose('restore')).findings.find(f => f.code === 'migration_locks')).toMatchObject({
+        level: 'blocker',
+        remedy: expect.stringMatching(/pg_terminate_backend\(\d+\).*plan again/) as string,
+      })
+      for (const rung of ['leave', 'migrate-down']) {
+        const { settles, phases, findings } = await propose(rung)
+        expect([settles, phases.preflight]).toEqual([
+          inFlight.map(op => op.what),
+          { seq: [{ step: `db/stop-migration/${tool.tool}` }] },
+        ])
+        expect(findings.find(f => f.code === 'migration_ended')?.what).toContain('taken back by the server')
+      }
+      const verdicts = await walk(await propose(), async () => open())
+      expect(verdicts.map(v => [v.before, v.after])).toEqual([['not-done', 'done']])
+      expect(await tool.ends?.()).not.toBe(0)
+      expect(await seen()).toMatchObject({ inFlight: [], state })
+      expect(await propose()).toEqual(NOTHING)
     })
   })
 }

@@ -6,8 +6,12 @@ import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Dockerd } from './dockerd.ts'
 
+/** The Compose that the tests call: docker-compose, or the program that BACKOUT_TEST_COMPOSE names, such as another version's. */
+export const COMPOSE = process.env['BACKOUT_TEST_COMPOSE'] ?? 'docker-compose'
+
 /** Why there is no Compose on this machine, or null. Throws where CI is set: there a skipped test would hide a hole. */
 export function noCompose(): string | null {
+  if (COMPOSE.includes('/')) return existsSync(COMPOSE) ? null : `no ${COMPOSE}`
   const there = (process.env['PATH'] ?? '').split(':').some(folder => existsSync(join(folder, 'docker-compose')))
   if (there || process.env['CI'] !== 'true') return there ? null : 'no docker-compose'
   throw new Error('docker-compose is not installed, and CI must not skip the tests with it')
@@ -42,13 +46,13 @@ export async function project(engine: Dockerd, files: Readonly<Record<string, st
   }
   const upWith = async (variables: Readonly<Record<string, string>>, ...more: string[]) => {
     const env = { ...process.env, ...variables, DOCKER_HOST: engine.host }
-    await promisify(execFile)('docker-compose', ['up', '-d', ...more], { cwd: dir, env })
+    await promisify(execFile)(COMPOSE, ['up', '-d', ...more], { cwd: dir, env })
   }
   for (const [path, content] of Object.entries(files)) await write(path, content)
   return {
     dir,
     name,
-    settings: { directory: dir, docker: [...calls, 'docker'], compose: [...calls, 'docker-compose'] },
+    settings: { directory: dir, docker: [...calls, 'docker'], compose: [...calls, COMPOSE] },
     write,
     containers,
     up: (...more) => upWith({}, ...more),

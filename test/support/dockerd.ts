@@ -36,6 +36,8 @@ export interface Dockerd {
   readonly address: (n: number) => string
   /** Runs `docker` with these words. Resolves with its trimmed output, throws with what it says where it fails. */
   readonly docker: (...words: string[]) => Promise<string>
+  /** The first process of its namespaces, as this machine numbers it. */
+  readonly pid: number
   /** Begins a program in its network, which ends with it at the latest. */
   readonly inside: (command: string, ...words: string[]) => ChildProcess
   /** Ends it and everything that runs in it. Nothing is left. */
@@ -53,13 +55,15 @@ mount -t tmpfs backout-run /run
 mount -t tmpfs backout-etc "$1/etc"
 mkdir "$1/etc/upper" "$1/etc/work"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/upper,workdir=$1/etc/work" /etc
+[ -z "$3" ] || hostname "$3"
 ip link set lo up
 dockerd --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid -H "unix://$1/docker.sock" \
   --bridge none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2" &
 wait
 `
 
-export async function dockerd(): Promise<Dockerd> {
+/** `hostname`: where several are told apart by it. */
+export async function dockerd(hostname = ''): Promise<Dockerd> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-docker-'))
   const group = `backout-${randomBytes(4).toString('hex')}`
   for (const name of ['data', 'etc', 'cli']) await mkdir(join(dir, name))
@@ -70,11 +74,14 @@ export async function dockerd(): Promise<Dockerd> {
     '--pid',
     '--mount',
     '--net',
+    '--uts',
     '--fork',
     '--kill-child',
     '--mount-proc',
   ]
-  const child = spawn('setpriv', [...words, 'sh', '-c', INIT, 'sh', dir, group], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('setpriv', [...words, 'sh', '-c', INIT, 'sh', dir, group, hostname], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const log = collect(child)
   const dispose = () => end(child, dir, group)
   try {
@@ -139,6 +146,7 @@ async function connect(child: ChildProcess, dir: string): Promise<Omit<Dockerd, 
     network,
     docker,
     address: n => `${subnet}.${n}`,
+    pid: inside,
     inside: (...words) => spawn('setpriv', [...enter, ...words], { stdio: ['ignore', 'pipe', 'pipe'] }),
   }
 }

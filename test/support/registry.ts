@@ -22,8 +22,8 @@ export interface Registry {
   dispose(): Promise<void>
 }
 
-/** A registry of the engine's own, in its network. */
-export async function registry(engine: Dockerd): Promise<Registry> {
+/** A registry of the engine's own, in its network; `others` have the same one in theirs, for none but the loopback is trusted. */
+export async function registry(engine: Dockerd, others: readonly Dockerd[] = []): Promise<Registry> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-registry-'))
   const name = '127.0.0.1:5000'
   const config = {
@@ -34,8 +34,8 @@ export async function registry(engine: Dockerd): Promise<Registry> {
   }
   await mkdir(join(dir, 'data'))
   await writeFile(join(dir, 'config.yml'), JSON.stringify(config))
-  const child = engine.inside('docker-registry', 'serve', join(dir, 'config.yml'))
-  const exited = once(child, 'exit')
+  const children = [engine, ...others].map(e => e.inside('docker-registry', 'serve', join(dir, 'config.yml')))
+  const exited = children.map(child => once(child, 'exit'))
   const { docker } = engine
   return {
     name,
@@ -46,8 +46,8 @@ export async function registry(engine: Dockerd): Promise<Registry> {
     },
     forget: repository => rm(join(dir, 'data/docker/registry/v2/repositories', repository), { recursive: true }),
     async dispose() {
-      child.kill('SIGKILL')
-      await exited
+      for (const child of children) child.kill('SIGKILL')
+      await Promise.all(exited)
       await rm(dir, { recursive: true, force: true })
     },
   }

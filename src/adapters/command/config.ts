@@ -48,6 +48,11 @@ const fields = z.strictObject({
     .describe(
       'prints JSON: {"state": …, "summary": "…", "detail": …, "inFlight": ["…"]}; all but `state` may be left out. Only reads. Left out together with `apply`: it only serves others',
     ),
+  halt: command()
+    .optional()
+    .describe(
+      'ends what `observe` says is in flight, as the first step of a plan; `observe` must no longer say so afterwards. Without it such a plan is blocked',
+    ),
   capture: command()
     .optional()
     .describe('prints JSON: what `apply` needs to come back to this; the state by default. Changes nothing'),

@@ -1,24 +1,16 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import type {
-  Adapter,
-  ExecResult,
-  Observation,
-  OpenContext,
-  Step,
-  StepAct,
-  Target,
-  Verdict,
-} from '../../core/contract.ts'
+import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { canonical, type Json } from '../../core/json.ts'
+import { canonical } from '../../core/json.ts'
 import type { Text } from '../../core/secret.ts'
 import { groupAlive } from '../../exec/local.ts'
-import { parsed } from '../../exec/pointer.ts'
-import { lastLines, runUser, shownWords } from '../../exec/words.ts'
-import { type Config, config, observed, type Pin, pin } from './config.ts'
+import { lastLines, runUser } from '../../exec/words.ts'
+import { type Config, config, type Pin, pin } from './config.ts'
+import { haltVerdict, untilHalted } from './halt.ts'
 import { type Args, propose } from './propose.ts'
+import { failed, looked, type Run, readJson, strange } from './read.ts'
 
 /** The way out for everything else: a component that the user's own commands observe, take back and verify. */
 export const command: Adapter<Config, Pin> = {
@@ -40,9 +32,6 @@ const SERVING: Omit<Observation, 'identity'> = {
   inFlight: [],
 }
 
-type More = { env?: Record<string, string>; idem?: string }
-type Run = (argv: readonly Text[], signal: AbortSignal, more?: More) => Promise<ExecResult>
-
 function target(config: Config, ctx: OpenContext): Target<Pin> {
   const { component } = ctx
   const base = {
@@ -58,15 +47,7 @@ function target(config: Config, ctx: OpenContext): Target<Pin> {
     async observe(signal): Promise<Observation> {
       const identity = await identify(config, component, read, signal)
       if (config.observe === undefined) return { ...SERVING, identity }
-      const said = await readJson(config.observe, component, read, signal)
-      const { state, detail, summary, inFlight } = shaped(observed, said, config.observe, component)
-      return {
-        identity,
-        state,
-        detail: detail ?? null,
-        summary: summary ?? lastLines(typeof state === 'string' ? state : canonical(state), 80),
-        inFlight: inFlight.map(op => (typeof op === 'string' ? { what: op, since: null } : op)),
-      }
+      return { identity, ...(await looked(config.observe, component, read, signal)) }
     },
     async capture(from, act) {
       const env = { BACKOUT_RELEASE: act.release, BACKOUT_STATE: canonical(from.state) }
@@ -81,7 +62,10 @@ function target(config: Config, ctx: OpenContext): Target<Pin> {
       const remedy = 'go back to a release captured on this system, or correct `identity`'
       return { ...NOTHING, findings: [{ level: 'blocker', code: 'other_identity', component, what, remedy }] }
     },
-    apply: (step, act) => apply(config, base, step, act),
+    apply: async (step, act) => {
+      await apply(config, base, step, act)
+      if ((step.args as Args).run === 'halt') await untilHalted(config, step, read, act)
+    },
     verify: (step, act) => verify(config, read, step, act),
     [Symbol.asyncDispose]: async () => {},
   }
@@ -93,8 +77,9 @@ function pairOf(
   { run }: Args,
 ): { apply: readonly Text[]; verify?: readonly Text[] | undefined } {
   if (run === 'apply' && own.apply !== undefined) return { apply: own.apply, verify: own.verify }
+  if (run === 'halt' && own.halt !== undefined) return { apply: own.halt }
   const [what, undo, stage = '1'] = run.split('/') as ['drained' | 'stopped' | 'redeployed', string?, string?]
-  const service = run === 'apply' ? undefined : serves[what]
+  const service = run === 'apply' || run === 'halt' ? undefined : serves[what]
   const pair = undo === undefined ? service : service?.undo?.[Number(stage) - 1]
   if (pair !== undefined) return pair
   throw new BackoutError({
@@ -160,6 +145,7 @@ async function verify(config: Config, read: Run, step: Step, act: StepAct): Prom
   }
   const args = step.args as Args
   try {
+    if (args.run === 'halt') return await haltVerdict(config, step, read, act)
     const { verify: argv } = pairOf(config, args)
     if (argv === undefined) return withoutVerify(begun)
     const { code, stdout, stderr } = await read(argv, act.signal, { env: envOf(args, step, act), idem: act.idem })
@@ -191,24 +177,6 @@ async function identify({ identity }: Config, component: string, read: Run, sign
   throw strange(identity.run, component, 'it printed nothing')
 }
 
-async function readJson(argv: readonly Text[], component: string, read: Run, signal: AbortSignal, more?: More) {
-  const result = await read(argv, signal, more)
-  if (result.code !== 0) throw failed(argv, component, result)
-  const doc = parsed(result.stdout)
-  if (doc === undefined && /^\[\d+ bytes left out\]\n/.test(result.stdout)) {
-    throw strange(argv, component, 'it printed more than 1 MiB')
-  }
-  if (doc === undefined)
-    throw strange(argv, component, `no JSON: ${lastLines(result.stdout, 100) || 'it printed nothing'}`)
-  return doc
-}
-
-function shaped<T>(schema: z.ZodType<T>, doc: Json, argv: readonly Text[], component: string): T {
-  const result = schema.safeParse(doc)
-  if (result.success) return result.data
-  throw strange(argv, component, z.prettifyError(result.error))
-}
-
 function fitting(captured: Pin, component: string): Pin {
   const bytes = Buffer.byteLength(canonical(captured.data)) + Buffer.byteLength(canonical(captured.state))
   if (bytes <= MAX_PIN) return pin.parse(captured)
@@ -216,26 +184,6 @@ function fitting(captured: Pin, component: string): Pin {
     code: 'pin_too_big',
     what: `What was captured of ${component} has ${bytes} bytes; a pin takes ${MAX_PIN}`,
     next: 'keep the content elsewhere, and let `capture` print where',
-    exit: 'failed',
-  })
-}
-
-function failed(argv: readonly Text[], component: string, { code, stdout, stderr }: ExecResult): BackoutError {
-  return new BackoutError({
-    code: 'command_failed',
-    what: `The command "${shownWords(argv)}" of ${component} ended with exit ${code}`,
-    cause: lastLines(stderr.trim() === '' ? stdout : stderr) || undefined,
-    next: 'run it by hand to see why, then go on',
-    exit: 'failed',
-  })
-}
-
-function strange(argv: readonly Text[], component: string, why: string): BackoutError {
-  return new BackoutError({
-    code: 'command_output',
-    what: `The command "${shownWords(argv)}" of ${component} did not print what is agreed`,
-    cause: why,
-    next: 'see docs/adapters/command.md for what each command prints',
     exit: 'failed',
   })
 }

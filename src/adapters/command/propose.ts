@@ -12,7 +12,7 @@ type Undo = `${What}/undo` | `${What}/undo/${number}`
 /** What a step needs besides the settings. */
 export type Args = {
   /** Which of the commands in the settings. */
-  run: 'apply' | What | Undo
+  run: 'apply' | 'halt' | What | Undo
   pin: Pin
   release: string
 }
@@ -30,9 +30,11 @@ export function propose(config: Config, component: string, question: Question<Pi
   const needs = question.needs.filter(need => config.serves[need.what as What] !== undefined)
   const asked = SERVED.filter(what => needs.some(need => need.what === what))
   const differs = !sameJson(from.state, pin.state)
-  if (!differs && asked.length === 0) return NOTHING
+  const halts = config.halt !== undefined && from.inFlight.length > 0
+  if (!differs && asked.length === 0 && !halts) return NOTHING
   if (differs && config.apply === undefined) return { ...NOTHING, findings: [onlyServes(component, release)] }
   const draft = new Draft(config, component, { pin, release })
+  if (halts) draft.halt(from.inFlight.map(op => op.what))
   const services = asked.flatMap(what =>
     config.serves[what] === undefined ? [] : [[what, config.serves[what]] as const],
   )
@@ -50,6 +52,7 @@ export function propose(config: Config, component: string, question: Question<Pi
       : NOTHING.impact,
     needs: differs ? config.needs : [],
     serves: needs,
+    ...(halts ? { settles: from.inFlight.map(op => op.what) } : {}),
     ...draft.done(),
   }
 }
@@ -67,6 +70,10 @@ class Draft {
     this.#config = config
     this.#component = component
     this.#args = args
+  }
+
+  halt(flights: readonly string[]): void {
+    this.#put('preflight', this.#step('halt', 'halt', `stop what is under way: ${flights.join(', ')}`))
   }
 
   apply(): void {

@@ -2,10 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Step, StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { moved, write } from './files.ts'
+import { doing } from './halt.ts'
 import { docker, type Host, refused, run, said } from './host.ts'
 import { composing, imageOf, look, type View } from './look.ts'
+import { isFirst } from './stale.ts'
 import { argsOf, type StopArgs, type UpArgs } from './steps.ts'
-import { beforeOf, ended, upVerdict } from './verify.ts'
+import { beforeOf, ended, serviceVerdict, staleBy, upVerdict } from './verify.ts'
 
 const LOOK_MS = 300
 
@@ -53,13 +55,30 @@ async function up(host: Host, args: UpArgs, act: StepAct): Promise<void> {
     old.map(c => c.id),
     act,
   )
-  const argv = await upWords(host, args, act.signal)
+  for (const services of await toBring(host, args, act.signal)) await bringUp(host, args, services, act)
+  await follow(host, args, before, act)
+}
+
+/**
+ * What is brought up together. Compose 1 leaves alone by itself what is right. Later ones take a container for another where
+ * it was brought up with other services: there what is not right is named, each alone, as it is asked for afterwards.
+ */
+async function toBring(host: Host, args: UpArgs, signal: AbortSignal): Promise<UpArgs['services'][]> {
+  if (await isFirst(host, signal)) return [args.services]
+  if (args.force) return args.services.map(s => [s])
+  const view = await look(host, signal)
+  const stale = args.hashes ? await staleBy(host, args, view, signal) : []
+  const wrong = args.services.filter(s => stale.includes(s.name) || serviceVerdict(host, s, view).is === 'not-done')
+  return wrong.map(s => [s])
+}
+
+async function bringUp(host: Host, args: UpArgs, services: UpArgs['services'], act: StepAct): Promise<void> {
+  const argv = await upWords(host, { ...args, services }, act.signal)
   act.signal.throwIfAborted()
   act.guard()
   const { directory, limits } = host.config
   const result = await run(host, { argv, cwd: directory, limitMs: limits.up, idem: act.idem }, act.signal)
   if (result.code !== 0) throw refused(host, 'compose up', result)
-  await follow(host, args, before, act)
 }
 
 /** Stops and removes containers; not by `--remove-orphans`, which would take what is left out on purpose too. */
@@ -79,7 +98,7 @@ function refuseBusy(host: Host, { busy }: View): void {
   throw new BackoutError({
     code: 'compose_busy',
     what: `Somebody else is at work on ${host.place}`,
-    cause: busy.join('\n'),
+    cause: busy.map(doing).join('\n'),
     next: 'wait until it has ended, or stop it, then resume',
     exit: 'failed',
   })

@@ -6,13 +6,14 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
+import { COMPOSE, noCompose } from '../../../test/support/compose.ts'
 import { type Dockerd, dockerd, noDockerd } from '../../../test/support/dockerd.ts'
 import { makeImage, noImages } from '../../../test/support/shop-images.ts'
 import type { Target } from '../../core/contract.ts'
 import { compose } from './index.ts'
 import type { ComposePin } from './pin.ts'
 
-const why = noDockerd() ?? noImages()
+const why = noDockerd() ?? noImages() ?? noCompose()
 const FILE = `services:
   web:
     image: shop:\${TAG}
@@ -45,7 +46,7 @@ describe.skipIf(why !== null)(`C6: compose on a real engine${why === null ? '' :
               directory: dir,
               project: name,
               docker: [...words, 'docker'],
-              compose: [...words, 'docker-compose'],
+              compose: [...words, COMPOSE],
               limits: { settle: '1s' },
             }),
             ctx,
@@ -53,7 +54,7 @@ describe.skipIf(why !== null)(`C6: compose on a real engine${why === null ? '' :
         const up = async (tag: string) => {
           await writeFile(join(dir, '.env'), `TAG=${tag}\nAPI_TOKEN=geheim-123\n`)
           const argv = ['-p', project, 'up', '-d']
-          await promisify(execFile)('docker-compose', argv, {
+          await promisify(execFile)(COMPOSE, argv, {
             cwd: dir,
             env: { ...process.env, DOCKER_HOST: engine.host },
           })

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir } from 'node:fs/promises'
+import { chmod, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { noCompose, type Project, project } from '../../../test/support/compose.ts'
+import { COMPOSE, noCompose, type Project, project } from '../../../test/support/compose.ts'
 import { type Dockerd, dockerd, noDockerd } from '../../../test/support/dockerd.ts'
 import { makeImage, noImages } from '../../../test/support/shop-images.ts'
 import type { Need } from '../../core/contract.ts'
-import { actOf, captured, open, part, proposed, run, shopOn, WEB } from './compose.fixture.ts'
+import { actOf, captured, codes, open, part, proposed, run, shopOn, WEB } from './compose.fixture.ts'
 
 const why = noDockerd() ?? noImages() ?? noCompose()
 const signal = new AbortController().signal
@@ -113,8 +113,10 @@ describe.skipIf(why !== null)(
       const plugins = join(p.dir, 'docker/cli-plugins')
       await mkdir(plugins, { recursive: true })
       const about = '{"SchemaVersion":"0.1.0","Vendor":"test","Version":"v0"}'
-      const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec docker-compose "$@"\n`
-      await p.write('docker/cli-plugins/docker-compose', script)
+      const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec ${COMPOSE} "$@"\n`
+      // Later ones are a plugin themselves.
+      if (COMPOSE.includes('cli-plugins')) await symlink(COMPOSE, join(plugins, 'docker-compose'))
+      else await p.write('docker/cli-plugins/docker-compose', script)
       await chmod(join(plugins, 'docker-compose'), 0o755)
       const { compose: _, ...settings } = p.settings
       const docker = ['env', `DOCKER_CONFIG=${join(p.dir, 'docker')}`, ...settings.docker.slice(1)]
@@ -147,10 +149,55 @@ describe.skipIf(why !== null)(
       if (write === undefined || up === undefined) throw new Error('two steps expected')
       await target.apply(write, actOf(write))
       await expect(target.apply(up, actOf(up))).rejects.toMatchObject({ code: 'compose_busy' })
+      const ended = await proposed(target, pin)
+      const [halt, ...rest] = ordered(ended)
+      if (halt === undefined) throw new Error('no step')
+      expect([halt.id, ended.phases.preflight, ended.settles, rest.map(s => s.id)]).toEqual([
+        'web/halt',
+        { seq: [{ step: 'web/halt' }] },
+        (await target.observe(signal)).inFlight.map(op => op.what),
+        ['web/up'],
+      ])
+      expect(codes(ended)).toContain('warning compose_ended')
+      expect((await target.verify(halt, actOf(halt))).is).toBe('not-done')
       const gone = once(child, 'exit')
-      child.kill('SIGKILL')
-      await gone
-      await target.apply(up, actOf(up))
+      await target.apply(halt, actOf(halt))
+      expect([await gone, (await target.verify(halt, actOf(halt))).is]).toEqual([[null, 'SIGTERM'], 'done'])
+      for (const step of rest) await target.apply(step, actOf(step))
+      expect(await p.versions()).toBe('v1')
+      // The same number, and another process: it is left alone.
+      const other = spawn('sleep', ['60'], { stdio: 'ignore' })
+      const args = { do: 'halt', processes: [{ pid: String(other.pid), born: '1', words: 'up' }] }
+      await target.apply({ ...halt, args }, actOf(halt))
+      expect(other.exitCode ?? other.signalCode).toBeNull()
+      other.kill('SIGKILL')
+    })
+
+    it.concurrent('C2: ends a real Compose in the middle of its work, and brings the project to the release', async ({
+      expect,
+    }) => {
+      const file = `${WEB}    stop_grace_period: 120s\n`.replace('stop_signal: KILL', 'stop_signal: WINCH')
+      const { p, target, pin } = await shop({ 'compose.yaml': file, '.env': 'TAG=v1\n' })
+      await p.write('.env', 'TAG=v2\n')
+      // It waits two minutes for the old container to end.
+      const busy = p.up().then(
+        () => 'ended well',
+        () => 'was ended',
+      )
+      const flights = async () => (await target.observe(signal)).inFlight.map(op => op.what)
+      await expect.poll(flights, { timeout: 30_000 }).not.toEqual([])
+      const proposal = await proposed(target, pin)
+      const [halt, ...rest] = ordered(proposal)
+      if (halt === undefined) throw new Error('no step')
+      expect([halt.id, proposal.settles]).toEqual(['web/halt', await flights()])
+      await target.apply(halt, actOf(halt))
+      expect([await busy, await flights()]).toEqual(['was ended', []])
+      await engine.docker('kill', ...(await p.containers('web')))
+      for (const step of rest) {
+        const act = actOf(step)
+        await target.apply(step, act)
+        expect((await target.verify(step, act)).is).toBe('done')
+      }
       expect(await p.versions()).toBe('v1')
     })
   },

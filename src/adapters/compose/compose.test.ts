@@ -38,7 +38,7 @@ describe.skipIf(why !== null)(`C6: a project of Compose taken back${why === null
   it.concurrent('puts the files back, with the secrets of today, and brings up only what differs', async ({
     expect,
   }) => {
-    const file = `${WEB}  other:\n    ${part('shop:v1')}`
+    const file = `${WEB}    depends_on: [other]\n  other:\n    ${part('shop:v1')}`
     const { p, pin } = await shop({ 'compose.yaml': file, '.env': 'TAG=v1\nAPI_TOKEN=old-token\n' })
     const target = await open({ ...p.settings, except: ['db'] })
     await chmod(join(p.dir, '.env'), 0o640)

@@ -17,6 +17,8 @@ export interface Host {
   readonly place: string
   /** Set once Compose was found. */
   compose: readonly string[] | null
+  /** Whether that is Compose 1; null until it was asked. */
+  first: boolean | null
 }
 
 const KEEP = 16 << 20
@@ -27,7 +29,16 @@ export function openHost(config: ComposeConfig, ctx: OpenContext): Host {
   const runner = host === 'local' ? localRunner() : sshRunner({ address: host, config: file, connectMs: limits.answer })
   const project = config.project ?? projectOf(directory)
   const compose = config.compose?.map(reveal) ?? null
-  return { component: ctx.component, config, runner, project, vault: ctx.vault, place: `${host}:${directory}`, compose }
+  return {
+    component: ctx.component,
+    config,
+    runner,
+    project,
+    vault: ctx.vault,
+    place: `${host}:${directory}`,
+    compose,
+    first: null,
+  }
 }
 
 /** As Compose makes it from the name of a folder. */

@@ -2,6 +2,7 @@ import type { Adapter, Target } from '../../core/contract.ts'
 import { apply } from './apply.ts'
 import { type ComposeConfig, config } from './config.ts'
 import { exec } from './exec.ts'
+import { halt, haltVerdict, isHalt } from './halt.ts'
 import { type Host, openHost } from './host.ts'
 import { capture, observe } from './observe.ts'
 import { type ComposePin, pin } from './pin.ts'
@@ -32,8 +33,8 @@ function targetOf(host: Host): Target<ComposePin> {
     observe: signal => observe(host, signal),
     capture: (observed, act) => capture(host, observed, act),
     propose: question => propose(host, question),
-    apply: (step, act) => apply(host, step, act),
-    verify: (step, act) => verify(host, step, act),
+    apply: (step, act) => (isHalt(step) ? halt(host, step, act) : apply(host, step, act)),
+    verify: (step, act) => (isHalt(step) ? haltVerdict(host, step, act) : verify(host, step, act)),
     exec: (side, argv, act) => exec(host, side, argv, act),
     ready: signal => ready(host, signal),
     [Symbol.asyncDispose]: () => host.runner[Symbol.asyncDispose](),

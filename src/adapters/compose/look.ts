@@ -21,6 +21,7 @@ const state = z.object({
 
 export interface Container {
   readonly id: string
+  readonly name: string
   readonly service: string
   /** Id of the image that it was made from. */
   readonly image: string
@@ -47,9 +48,21 @@ export interface View {
   /** Of services that are cared for. */
   readonly containers: readonly Container[]
   /** Compose commands that somebody else has under way there. */
-  readonly busy: readonly string[]
+  readonly busy: readonly Busy[]
   /** A process on the host that the step asked for began; null: none is alive. */
   readonly alive: string | null
+}
+
+/** A process on the host that calls Compose for this project. */
+export interface Busy {
+  readonly pid: string
+  /** When it was started, in ticks of the host's kernel: a number that is used again is another process. */
+  readonly born: string
+  /** This user may end it. */
+  readonly ours: boolean
+  /** The step of Backout that began it; null: somebody else. */
+  readonly step: string | null
+  readonly words: string
 }
 
 /** What Compose takes by itself: the first of these, and the override beside it. */
@@ -64,6 +77,7 @@ const OVERRIDES = [
 const LABEL = 'com.docker.compose'
 const FIELDS = [
   '.Id',
+  '.Name',
   '.Image',
   '.Config.Image',
   `(index .Config.Labels "${LABEL}.service")`,
@@ -73,9 +87,17 @@ const FIELDS = [
 ]
 const LINE = `container ${FIELDS.map(field => `{{json ${field}}}`).join('\t')}`
 
+/** When a process was started, in the kernel's ticks; nothing where there is none, or only its remains. */
+export const BORN = `born() {
+  s=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+  set -- \${s##*) }
+  [ "$1" = Z ] || echo "\${20}"
+}`
+
 /** All that is asked of the host, in one go: each command costs it more than its work. A shell that merely has such words is no Compose. */
 const LOOK = `
-dir=$1 project=$2 idem=$3 line=$4
+${BORN}
+dir=$1 project=$2 idem=$3 line=$4 me=$(id -u)
 shift 4
 date +now:%s
 id=$(docker_ info --format '{{.ID}}') || exit 20
@@ -92,7 +114,10 @@ for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   esac
   case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac
   mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
-  printf 'busy %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$line" | cut -c1-200
+  at=$(born "\${p#/proc/}") && [ -n "$at" ] || continue
+  ours=no
+  [ "$me" != 0 ] && [ "$(stat -c %u "$p" 2>/dev/null)" != "$me" ] || ours=yes
+  printf 'busy %s %s %s %s %s\\n' "\${mark:--}" "\${p#/proc/}" "$at" $ours "$line" | cut -c1-240
 done
 for f in $([ -z "$idem" ] || grep -lsF "BACKOUT_IDEM=$idem" /proc/[0-9]*/environ); do
   tr '\\0' '\\n' <"$f" 2>/dev/null | grep -qxF "BACKOUT_IDEM=$idem" || continue
@@ -136,7 +161,7 @@ function viewOf(host: Host, lines: readonly string[]): View {
     containers: all('container ')
       .map(parsed)
       .filter(c => !host.config.except.includes(c.service)),
-    busy: all('busy '),
+    busy: all('busy ').map(busyOf),
     alive: all('alive ')[0] ?? null,
   }
 }
@@ -154,11 +179,21 @@ function filesOf({ config: { files, also } }: Host, lines: readonly string[]): F
   return found.filter(f => f === first || f === second || also.includes(f.path))
 }
 
+/** "- 4711 123456 yes docker compose up -d". */
+function busyOf(line: string): Busy {
+  const [mark = '-', pid = '', born = '', ours, ...words] = line.split(' ')
+  const step = mark === '-' || mark === 'backout' ? null : mark
+  return { pid, born, ours: ours === 'yes', step, words: words.join(' ').trim() }
+}
+
 function parsed(line: string): Container {
-  const [id, image, ref, service, hash, told, restarts] = line.split('\t').map(part => JSON.parse(part) as unknown)
+  const [id, name, image, ref, service, hash, told, restarts] = line
+    .split('\t')
+    .map(part => JSON.parse(part) as unknown)
   const text = z.string()
   return {
     id: text.parse(id),
+    name: text.parse(name).replace(/^\//, ''),
     image: text.parse(image),
     ref: text.parse(ref),
     service: text.parse(service),
@@ -195,20 +230,4 @@ export async function imageOf(host: Host, ref: string, signal: AbortSignal): Pro
 export async function composing(host: Host, files: readonly string[], signal: AbortSignal): Promise<string[]> {
   const words = await composeOf(host, signal)
   return [...words, '-p', host.project, ...files.flatMap(file => ['-f', file])]
-}
-
-/** Compose's own hash of each service as the files on the host say it. Throws `compose_refused` where they do not hold. */
-export async function hashesOf(
-  host: Host,
-  files: readonly string[],
-  signal: AbortSignal,
-): Promise<Map<string, string>> {
-  const argv = [...(await composing(host, files, signal)), 'config', '--hash', '*']
-  const out = await said(host, 'compose config --hash', { argv, cwd: host.config.directory }, signal)
-  return new Map(
-    out
-      .split('\n')
-      .filter(Boolean)
-      .map(line => line.split(' ', 2) as [string, string]),
-  )
 }

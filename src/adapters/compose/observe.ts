@@ -1,9 +1,11 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
+import { doing } from './halt.ts'
 import type { Host } from './host.ts'
-import { type Container, hashesOf, imageOf, look, type View } from './look.ts'
+import { type Container, imageOf, look, type View } from './look.ts'
 import type { ComposePin, PinnedService } from './pin.ts'
+import { staleOf } from './stale.ts'
 
 export async function observe(host: Host, signal: AbortSignal): Promise<Observation> {
   const view = await look(host, signal)
@@ -21,7 +23,7 @@ export async function observe(host: Host, signal: AbortSignal): Promise<Observat
       })),
     },
     summary: summaryOf(view),
-    inFlight: view.busy.map(line => ({ what: doing(line), since: null })),
+    inFlight: view.busy.map(b => ({ what: doing(b), since: null })),
   }
 }
 
@@ -55,13 +57,6 @@ function summaryOf({ containers }: View): string {
     return `${name} ${refs} (${up} of ${list.length} running)`
   })
   return parts.join(', ') || 'no container'
-}
-
-/** "- 4711 docker compose up -d" for people; a process of Backout's own carries its step. */
-function doing(line: string): string {
-  const [mark = '-', pid = '', ...words] = line.split(' ')
-  const by = mark === '-' || mark === 'backout' ? '' : ` (step ${mark})`
-  return `\`${words.join(' ').trim()}\`${by}, process ${pid}`
 }
 
 /** Throws `project_unsettled` where a release would pin what does not run, or what its files do not say. */
@@ -103,8 +98,7 @@ export function composeFiles({ config }: Host, paths: readonly string[]): string
 async function hashed(host: Host, view: View, files: readonly string[], act: CaptureAct): Promise<boolean> {
   if (files.length === 0) return false
   try {
-    const wanted = await hashesOf(host, files, act.signal)
-    return view.containers.every(c => !runs(c) || wanted.get(c.service) === c.hash)
+    return (await staleOf(host, files, view.containers.filter(runs), act.signal)).length === 0
   } catch (error) {
     act.signal.throwIfAborted()
     if (act.purpose === 'departure') return false

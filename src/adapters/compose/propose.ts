@@ -5,12 +5,13 @@ import { messageOf } from '../../core/errors.ts'
 import { keysOf, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
 import { goalOf } from './files.ts'
+import { haltStep } from './halt.ts'
 import { docker, type Host, run } from './host.ts'
 import { imageOf, look, type View } from './look.ts'
 import { composeFiles, runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
-import { ended, staleOf, upVerdict } from './verify.ts'
+import { ended, staleBy, upVerdict } from './verify.ts'
 
 type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
@@ -50,7 +51,12 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const change = writes.length > 0 || (await wrong(host, args, view, signal))
   const stops = asked('stopped') ? [...new Set(view.containers.filter(c => !ended(c)).map(c => c.service))].sort() : []
   const stop = stops.length === 0 ? [] : [stopStep(host, { do: 'stop', services: stops })]
-  const up = change || asked('stopped') || asked('redeployed') ? [upStep(host, release, args)] : []
+  const halting = haltStep(host, view)
+  if (halting !== null) sayHalted(halting.settles, say)
+  const halt = halting === null ? [] : [halting.step]
+  // What is ended in the middle leaves nobody knows what: it is brought up whatever was seen while it worked.
+  const acts = change || asked('stopped') || asked('redeployed') || halting !== null
+  const up = acts ? [upStep(host, release, args)] : []
   if (up.length + stop.length === 0) return { ...NOTHING, findings, serves }
   const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000
   return {
@@ -60,14 +66,28 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
     impact: { ...NO_IMPACT, downtimeMs: down, disappears: disappears(args, files) },
     needs: asked('stopped') || rung === 'recreate' ? drained(question) : [],
     serves,
-    steps: [...stop, ...writes, ...up],
-    phases: phasesOf(stop, writes, up),
+    settles: halting?.settles ?? [],
+    steps: [...halt, ...stop, ...writes, ...up],
+    phases: phasesOf({ halt, stop, writes, up }),
   }
 }
 
-function phasesOf(stop: readonly Step[], writes: readonly Step[], up: readonly Step[]): Proposal['phases'] {
+function sayHalted(flights: readonly string[], say: Say): void {
+  const what = `Somebody else's Compose at work is ended first: ${flights.join(', ')}. What it has half done is put in order by what brings the project up`
+  say('warning', 'compose_ended', what, 'see who began it: a deployment that tries again comes in between')
+}
+
+interface Groups {
+  readonly halt: readonly Step[]
+  readonly stop: readonly Step[]
+  readonly writes: readonly Step[]
+  readonly up: readonly Step[]
+}
+
+function phasesOf({ halt, stop, writes, up }: Groups): Proposal['phases'] {
   const node = (steps: readonly Step[]) => ({ seq: steps.map(s => ({ step: s.id })) })
   return {
+    ...(halt.length === 0 ? {} : { preflight: node(halt) }),
     ...(stop.length === 0 ? {} : { stop: node(stop) }),
     ...(writes.length === 0 ? {} : { config: node(writes) }),
     ...(up.length === 0 ? {} : { code: node(up) }),
@@ -156,7 +176,7 @@ async function wrong(host: Host, args: UpArgs, view: View, signal: AbortSignal):
   const asIs = { ...args, force: false, hashes: false }
   const verdict = await upVerdict(host, asIs, view, { before: null, signal })
   if (verdict.is === 'not-done') return true
-  return args.hashes && (await staleOf(host, args, view, signal)).length > 0
+  return args.hashes && (await staleBy(host, args, view, signal)).length > 0
 }
 
 async function sayImages(host: Host, { to, release, signal }: Question<ComposePin>, say: Say): Promise<void> {

@@ -2,8 +2,9 @@ import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { redact } from '../../core/secret.ts'
 import { fileVerdict } from './files.ts'
 import type { Host } from './host.ts'
-import { type Container, hashesOf, look, type View } from './look.ts'
+import { type Container, look, type View } from './look.ts'
 import { runs } from './observe.ts'
+import { staleOf } from './stale.ts'
 import { argsOf, type UpArgs } from './steps.ts'
 
 export async function verify(host: Host, step: Step, act: StepAct): Promise<Verdict> {
@@ -33,7 +34,7 @@ export async function upVerdict(host: Host, args: UpArgs, view: View, { before, 
   if (orphans.length > 0) return { is: 'not-done', why: `${orphans[0]?.service} still runs` }
   if (args.force && !madeAnew(args, view, before))
     return { is: 'not-done', why: 'its containers are not made anew yet' }
-  const stale = args.hashes ? await staleOf(host, args, view, signal) : []
+  const stale = args.hashes ? await staleBy(host, args, view, signal) : []
   if (stale.length > 0)
     return { is: 'not-done', why: `${stale.join(', ')}: made from other settings than the files have` }
   return (
@@ -58,21 +59,18 @@ function madeAnew(args: UpArgs, { containers }: View, before: Known['before']): 
   return !containers.some(c => args.services.some(s => s.name === c.service) && before.includes(c.id))
 }
 
-/** Services of which a container was made from other settings than the files on the host have now. */
-export async function staleOf(
+/** Of the services that a step brings up. */
+export function staleBy(
   host: Host,
   { files, services }: Pick<UpArgs, 'files' | 'services'>,
   { containers }: View,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const wanted = await hashesOf(host, files, signal)
-  const stale = containers.filter(
-    c => runs(c) && services.some(s => s.name === c.service) && wanted.get(c.service) !== c.hash,
-  )
-  return [...new Set(stale.map(c => c.service))]
+  const cared = containers.filter(c => runs(c) && services.some(s => s.name === c.service))
+  return staleOf(host, files, cared, signal)
 }
 
-function serviceVerdict(host: Host, { name, ref, id, count }: UpArgs['services'][number], view: View): Verdict {
+export function serviceVerdict(host: Host, { name, ref, id, count }: UpArgs['services'][number], view: View): Verdict {
   const all = view.containers.filter(c => c.service === name)
   const old = all.find(c => !ended(c) && c.image !== id)
   if (old !== undefined) return { is: 'not-done', why: `${name} runs another image (${old.ref})` }

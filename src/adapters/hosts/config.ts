@@ -30,6 +30,21 @@ const commands = z.strictObject({
   restart: command().optional().describe('Restarts it; stop and start, if not given'),
 })
 
+const inFlight = z.strictObject({
+  check: command()
+    .optional()
+    .describe(
+      'Exit code 0 = a deployment is under way, stdout says which. Above 125 nobody can tell, which counts as one',
+    ),
+  stop: command()
+    .optional()
+    .describe('Ends it, before anything else is touched; the check must say so afterwards, and .deploying be gone'),
+  on: z
+    .enum(['hosts', 'here'])
+    .default('hosts')
+    .describe('Where both are run: on each host in `root`, or on this machine beside backout.yaml'),
+})
+
 const source = z.union([
   z.strictObject({ file: z.string().describe('A file with one host a line, relative to backout.yaml') }),
   z.strictObject({
@@ -117,10 +132,11 @@ export const config = z
       .describe('How many hosts are worked on at the same time at most'),
     drain: z.boolean().default(false).describe('Take traffic away before restarting, even when rolling'),
     fence: command().optional().describe('Run on this machine: takes {host} out of traffic'),
-    inFlight: command()
+    inFlight: z
+      .union([command(), inFlight])
       .optional()
       .describe(
-        'Run on each host: exit code 0 = a deployment is under way, stdout says which. Besides the file .deploying',
+        'How a deployment that is under way is seen, besides the file .deploying: a command as `check` below, or check and stop',
       ),
     limits: z
       .strictObject({

@@ -28,6 +28,8 @@ export interface Fleet {
   readonly link: string
   readonly hosts: readonly Host[]
   readonly identity: string
+  /** Folder of backout.yaml. */
+  readonly baseDir: string
   /** Blue-green with service commands that name {slot}: both slots can run at the same time. */
   readonly perSlot: boolean
   /** How many of all hosts may fail or be out of reach. */
@@ -51,6 +53,7 @@ export function openFleet(config: HostsConfig, members: readonly Member[], ctx: 
     link: config.link ?? (config.strategy === 'symlink' ? 'current' : 'live'),
     hosts,
     identity: identityOf(config, members),
+    baseDir: ctx.baseDir,
     perSlot,
     mayFail: mayFail(config, members.length),
   }
@@ -114,6 +117,16 @@ export function fill(word: string, host: Host, unit: Unit | null): string {
     .replaceAll('{slot}', unit?.slot ?? '')
     .replaceAll('{root}', host.root)
     .replaceAll('{release}', RELEASE)
+}
+
+/** The commands that see and stop a deployment, and where they are run. */
+export function wordsOf(inFlight: HostsConfig['inFlight']): {
+  readonly check?: readonly Text[] | undefined
+  readonly stop?: readonly Text[] | undefined
+  readonly on: 'hosts' | 'here'
+} {
+  if (inFlight === undefined) return { on: 'hosts' }
+  return 'on' in inFlight ? inFlight : { check: inFlight, on: 'hosts' }
 }
 
 export interface ServiceLines {

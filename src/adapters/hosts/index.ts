@@ -3,6 +3,7 @@ import { apply, fence, verify } from './apply.ts'
 import { config, type HostsConfig } from './config.ts'
 import { exec, remembered } from './exec.ts'
 import { type Fleet, openFleet } from './fleet.ts'
+import { halt, haltVerdict, isHalt } from './halt.ts'
 import { membersOf } from './members.ts'
 import { capture, observe } from './observe.ts'
 import { type HostsPin, pin } from './pin.ts'
@@ -29,8 +30,8 @@ function targetOf(fleet: Fleet): Target<HostsPin> {
     observe: signal => observe(fleet, signal),
     capture: (observed, act) => capture(fleet, observed, act),
     propose: question => propose(fleet, question),
-    apply: (step, act) => apply(fleet, step, act),
-    verify: (step, act) => verify(fleet, step, act),
+    apply: (step, act) => (isHalt(step) ? halt(fleet, step, act) : apply(fleet, step, act)),
+    verify: (step, act) => (isHalt(step) ? haltVerdict(fleet, step, act) : verify(fleet, step, act)),
     exec: (side, argv, act) => exec(fleet, side, argv, act),
     fence: (step, act) => fence(fleet, step, act),
     remembered: signal => remembered(fleet, signal),

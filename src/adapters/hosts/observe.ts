@@ -3,6 +3,7 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import type { Fleet, Host } from './fleet.ts'
+import { flightHere, flightText } from './flight.ts'
 import { type HostView, look, readSums, releaseOf } from './look.ts'
 import { type HostsPin, type PinnedHost, type Sums, sums } from './pin.ts'
 import { SAFE_NAME } from './scripts.ts'
@@ -46,12 +47,18 @@ export async function observe(fleet: Fleet, signal: AbortSignal): Promise<Observ
   const views = await eachHost(fleet.hosts, fleet.config.concurrency, host =>
     look(fleet, host, signal, host.units, true),
   )
+  const here = await flightHere(fleet, signal)
   return {
     identity: fleet.identity,
     state: { hosts: Object.fromEntries(views.map(view => [view.host, stateOf(fleet, view)])) },
-    detail: detailOf(fleet, views),
+    detail: detailOf(fleet, views, here),
     summary: summaryOf(fleet, views),
-    inFlight: views.flatMap(view => flights(view)),
+    inFlight: [...views.flatMap(view => flights(view)), ...(here === null ? [] : [flightText(here, null)])].map(
+      what => ({
+        what,
+        since: null,
+      }),
+    ),
   }
 }
 
@@ -67,18 +74,19 @@ function stateOf(fleet: Fleet, view: HostView): Json {
   return { release, link: view.link, notLink: view.notLink, units: Object.fromEntries(units) }
 }
 
-function detailOf(fleet: Fleet, views: readonly HostView[]): Json {
+function detailOf(fleet: Fleet, views: readonly HostView[], here: string | null): Json {
   const silent = views.filter(v => v.silent !== null).map(v => [v.host, `${v.silent?.code}: ${v.silent?.why}`])
   const sums = views.map(v => [v.host, v.sums && { ...v.sums }])
-  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums) }
+  const flying = Object.fromEntries(views.flatMap(v => (v.inFlight === null ? [] : [[v.host, v.inFlight]])))
+  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums), flying, here }
   if (fleet.config.strategy === 'symlink') return detail
   return { ...detail, slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
 }
 
-function flights(view: HostView): { what: string; since: null }[] {
-  const own = view.inFlight === null ? [] : [`${view.inFlight} on ${view.host}`]
+function flights(view: HostView): string[] {
+  const own = view.inFlight === null ? [] : [flightText(view.inFlight, view.host)]
   const steps = view.alive.map(a => `a step of Backout (${a.idem}, process ${a.pid}) on ${view.host}`)
-  return [...own, ...new Set(steps)].map(what => ({ what, since: null }))
+  return [...own, ...new Set(steps)]
 }
 
 /** "v1.3.0 on 2 of 3 hosts, v1.2.9 on web-2, web-3 unreachable". */

@@ -9,6 +9,7 @@ import {
 } from '../../core/contract.ts'
 import { check, foreign, type Plan } from './check.ts'
 import type { Fleet, Unit } from './fleet.ts'
+import { haltStep } from './halt.ts'
 import { instanceOf } from './observe.ts'
 import type { HostsPin } from './pin.ts'
 import { atOnce, batchesOf, type HostWork, rolling, switchStep, together, typicalMs, unitStep } from './steps.ts'
@@ -26,7 +27,13 @@ export async function propose(fleet: Fleet, question: Question<HostsPin>): Promi
   const { plans, findings } = await check(fleet, question, asked.stop)
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const changing = plans.filter(plan => differs(fleet, plan))
-  if (changing.length === 0 && !asked.stop && !asked.redeploy) return { ...NOTHING, findings, serves }
+  const halt = haltStep(fleet, question.from)
+  const halting = {
+    settles: halt?.settles ?? [],
+    steps: halt === null ? [] : [halt.step],
+    phases: halt === null ? {} : { preflight: { step: halt.step.id } },
+  }
+  if (changing.length === 0 && !asked.stop && !asked.redeploy) return { ...NOTHING, findings, serves, ...halting }
   const fences = (plan: Plan) => fleet.config.fence !== undefined || plan.state === null
   const stops = asked.stop ? plans.map(plan => ({ host: plan.host, steps: stopsOf(fleet, plan) })) : []
   // Hosts that do not answer come last: a batch of nobody would prove nothing to its gate.
@@ -39,8 +46,9 @@ export async function propose(fleet: Fleet, question: Question<HostsPin>): Promi
     impact: impactOf(fleet, plans, codes, asked),
     needs: needsOf(fleet, question, asked),
     serves,
-    steps: [...stops, ...codes].flatMap(w => w.steps),
-    phases: phasesOf(fleet, question, stops, codes, asked),
+    settles: halting.settles,
+    steps: [...halting.steps, ...[...stops, ...codes].flatMap(w => w.steps)],
+    phases: { ...halting.phases, ...phasesOf(fleet, question, stops, codes, asked) },
     omits: question.mode === 'emergency' ? omitted(fleet) : [],
   }
 }

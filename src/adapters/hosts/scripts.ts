@@ -1,5 +1,6 @@
 import { quote } from '../../exec/ssh.ts'
-import { type Fleet, type Host, lineOf, SLOTS, serviceLines, type Unit } from './fleet.ts'
+import type { Text } from '../../core/secret.ts'
+import { type Fleet, type Host, lineOf, SLOTS, serviceLines, type Unit, wordsOf } from './fleet.ts'
 import type { Sums } from './pin.ts'
 import { LOCKS, PRELUDE, SUMS, WATCH } from './shell.ts'
 
@@ -7,6 +8,9 @@ import { LOCKS, PRELUDE, SUMS, WATCH } from './shell.ts'
  * What is run on the hosts: POSIX sh (dash, bash, busybox), given to `sh -s` so that no secret shows in a process list.
  * Facts come on stdout, one a line and closed by "end"; what the service's own commands print goes to stderr.
  */
+
+/** What is under way, where the command that should say so does not work. */
+export const UNTOLD = 'something that nobody can tell of'
 
 /** Names of releases that are ever put into a command or a path. */
 export const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9._+@:=-]*$/
@@ -52,7 +56,6 @@ function enter(fleet: Fleet, host: Host, unit: Unit): string {
 /** Reads what a host is; `sums`: with the checksum of the manifest of the release that its link leads to. */
 export function lookScript(fleet: Fleet, host: Host, units: readonly Unit[], sums = false): string {
   const { config } = fleet
-  const inFlight = config.inFlight === undefined ? '' : lineOf(config.inFlight, host, null)
   return whole(
     ground(fleet, host, 'look'),
     PRELUDE,
@@ -71,18 +74,10 @@ for f in "$box"/lock.* "$box"/svc.*; do
   m=$(readlink "$f") && alive "$m" && say "alive $m ${'$'}{f##*/}"
 done
 set -f
-[ ! -f "$box/from" ] || say "from $(clean <"$box/from")"
-[ ! -e "$root/.deploying" ] || say "inflight $(clean <"$root/.deploying")"`,
+[ ! -f "$box/from" ] || say "from $(clean <"$box/from")"`,
     ...(config.strategy === 'blue-green' ? SLOTS.map(slot => `say "slot ${slot} $(slotrelease ${slot})"`) : []),
     ...(config.strategy === 'blue-green' ? ['live=$release', 'release=$(slotrelease "$live")'] : []),
-    ...(inFlight === ''
-      ? []
-      : [
-          `what=$(in_dir "$root" ${quote(inFlight)} </dev/null)`,
-          `code=$?`,
-          'if [ $code -eq 0 ]; then say "inflight $(say "$what" | clean)"',
-          `elif [ $code -gt 125 ]; then say "inflight something that nobody can tell of (inFlight ended with $code)"; fi`,
-        ]),
+    ...flightLines(fleet, host),
     sums
       ? `[ -z "$release" ] || sums "$root/${config.strategy === 'symlink' ? '$folder$release' : '$live'}" any quick`
       : '',
@@ -90,6 +85,35 @@ set -f
     ...units.map(unit => `(\n${lookUnit(fleet, host, unit)}\n) &`),
     'wait',
     'say end',
+  )
+}
+
+/** What deployment is under way, in the words of those who know. */
+function flightLines({ config }: Fleet, host: Host): string[] {
+  const { check, on } = wordsOf(config.inFlight)
+  const marked = '[ ! -e "$root/.deploying" ] || say "inflight $(clean <"$root/.deploying")"'
+  if (check === undefined || on === 'here') return [marked]
+  return [
+    marked,
+    `what=$(in_dir "$root" ${quote(lineOf(check, host, null))} </dev/null)`,
+    `code=$?`,
+    'if [ $code -eq 0 ]; then say "inflight $(say "$what" | clean)"',
+    `elif [ $code -gt 125 ]; then say "inflight ${UNTOLD} (inFlight ended with $code)"; fi`,
+  ]
+}
+
+/** Stops a deployment that is under way on this host, where one is. */
+export function haltScript(fleet: Fleet, host: Host, idem: string, stop: readonly Text[]): string {
+  return whole(
+    ground(fleet, host, idem),
+    PRELUDE,
+    LOCKS,
+    assign({ status: '', version: '' }),
+    WATCH,
+    'dir=$root',
+    'take halt',
+    `do_it ${quote(lineOf(stop, host, null))} || leave command_failed "exit code $code"`,
+    'finish halted',
   )
 }
 

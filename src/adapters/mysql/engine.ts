@@ -4,7 +4,7 @@ import type { Beside, Engine, Images, Job, Reader } from '../../data/engine.ts'
 import type { MysqlSettings, ServerSettings } from './config.ts'
 import { dialect } from './dialect.ts'
 import { dump } from './dump.ts'
-import { holdersOf } from './holders.ts'
+import { endSession, holdersOf } from './holders.ts'
 import { besideName, besideOf, imageOf, load, stateOf } from './image.ts'
 import { MysqlMerger } from './merging.ts'
 import { text } from './names.ts'
@@ -38,6 +38,10 @@ export function mysqlEngine(settings: MysqlSettings, baseDir: string): Engine {
     async holders(signal) {
       await using db = await connect(live, database, signal)
       return await holdersOf(db, live, database)
+    },
+    async end(session, signal) {
+      await using db = await connect(live, null, signal)
+      await endSession(db, session)
     },
     toolEnv: () => toolEnv(settings),
     dump: <T>(dir: string, job: Job, work: (db: Reader) => Promise<T>) => dump(settings, live, dir, job, work),

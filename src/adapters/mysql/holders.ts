@@ -1,6 +1,10 @@
+import { BackoutError } from '../../core/errors.ts'
 import type { Holder, Row } from '../../data/engine.ts'
+import { codeOf } from './errors.ts'
 import { literal, text } from './names.ts'
 import type { Access, Session } from './session.ts'
+
+const NO_SUCH_SESSION = 1094
 
 /** Sessions of others in the database. Without the right PROCESS the server shows those of the same user only. */
 export async function holdersOf(session: Session, access: Access, database: string): Promise<Holder[]> {
@@ -42,4 +46,11 @@ export async function blockers(session: Session, access: Access, database: strin
   const all = await holdersOf(session, access, database)
   const busy = all.filter(h => h.busy)
   return (busy.length > 0 ? busy : all).map(h => h.text).join('; ')
+}
+
+/** Tells a session of somebody else to end. One that is gone by now is no error. */
+export async function endSession(session: Session, id: string): Promise<void> {
+  await session.query(`KILL CONNECTION ${BigInt(id)}`).catch((error: unknown) => {
+    if (codeOf(error instanceof BackoutError ? error.cause : error) !== NO_SUCH_SESSION) throw error
+  })
 }

@@ -33,6 +33,8 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
     identity: signal => asking(signal, async session => `postgres:${await systemOf(session)}/${database}`),
     reading: (signal, work) => readLive(loading, source, signal, work),
     holders: signal => asking(signal, session => holdersOf(session, database)),
+    end: (session, signal) =>
+      asking(signal, async db => void (await db.query('SELECT pg_terminate_backend($1::int)', [session]))),
     toolEnv: () => ({ ...libpqEnv(live, database), DATABASE_URL: urlOf(live, database) }),
     dump: (dir, job, work) => dump(settings, dumpedFrom, source, dir, job, work),
     beside: (backup, use, mark, job) => load(loading, backup, use, mark, job),

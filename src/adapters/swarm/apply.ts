@@ -2,13 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { given, orNull, statusOf } from './engine.ts'
-import { alive, inspect, lookAt, lookAtSwarm, type View } from './look.ts'
-import { settledOf } from './settled.ts'
-import type { Site } from './site.ts'
+import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
+import { alive, inspect, lookAt, lookAtSwarm } from './look.ts'
+import { MOVING, settledOf } from './settled.ts'
+import { type Site, stands } from './site.ts'
 import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
-import { argsOf, type BringArgs, type Expect, type StopArgs } from './steps.ts'
+import { argsOf, type BringArgs, type Expect, type HaltArgs, type StopArgs } from './steps.ts'
 import type { Service, Spec } from './types.ts'
-import { atWork, leadsBack, stands, stoppedSpec } from './verify.ts'
+import { gone, goesOn, moved, replaced, stuck } from './trouble.ts'
+import { atWork, leadsBack, stoppedSpec } from './verify.ts'
 
 const LOOK_MS = 400
 /** How often the version may move under a write before it is somebody else's doing. */
@@ -18,6 +20,7 @@ export async function apply(site: Site, step: Step, act: StepAct): Promise<void>
   const args = argsOf(step)
   act.signal.throwIfAborted()
   if (args.do === 'stop') return stop(site, args, act)
+  if (args.do === 'halt') return halt(site, args, act)
   const goal = await goalFor(site, args, act)
   if (args.do === 'recreate') await recreate(site, args, goal, act)
   else await bring(site, args, goal, act)
@@ -127,6 +130,25 @@ async function stop(site: Site, { service: name, expect }: StopArgs, act: StepAc
   }
 }
 
+/** Stops an update where it is: what runs goes on running, and nothing more is replaced. */
+async function halt(site: Site, { service: name, expect }: HaltArgs, act: StepAct): Promise<void> {
+  await write(site, name, act, service => {
+    const moves = service !== null && MOVING.has(service.UpdateStatus?.State ?? '')
+    if (!moves || isHalted(site, service)) return null
+    refuseForeign(site, service, expect)
+    return { spec: marked(site, haltedSpec(service.Spec), service, act), previous: false }
+  })
+  const until = performance.now() + site.config.limits.update
+  for (;;) {
+    const view = await lookAt(site, await lookAtSwarm(site, act.signal), name, act.signal)
+    const { is, why } = haltVerdict(site, view)
+    if (is === 'done') return
+    act.progress({ text: `${name}: ${why}` })
+    if (is !== 'running' || performance.now() > until) throw goesOn(name, why)
+    await sleep(LOOK_MS, undefined, { signal: act.signal })
+  }
+}
+
 async function recreate(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
   const { service: name } = args
   const there = await inspect(site, name, act.signal)
@@ -220,44 +242,5 @@ async function settle(site: Site, args: BringArgs, goal: Spec, act: StepAct): Pr
     if (leadsBack(site, service, args)) return null
     const spec = forced(goal, service.Spec.TaskTemplate.ForceUpdate ?? 0)
     return { spec: marked(site, spec, service, act), previous: false }
-  })
-}
-
-function gone(service: string): BackoutError {
-  return new BackoutError({
-    code: 'service_gone',
-    what: `There is no service ${service} any more`,
-    next: 'take the rung recreate: plan again',
-    exit: 'failed',
-  })
-}
-
-function moved(service: string, what: string): BackoutError {
-  return new BackoutError({
-    code: 'service_moved',
-    what: `Somebody changed the service ${service} since the plan looked at ${what}; it was left alone`,
-    next: 'find out who deploys there, then plan again: `backout plan`',
-    exit: 'moved',
-  })
-}
-
-function replaced(service: string, { service: now }: View): BackoutError {
-  const state = now.UpdateStatus?.State
-  return new BackoutError({
-    code: 'service_moved',
-    what: `The specification of ${service} was replaced while its tasks were brought to the release`,
-    cause: state === undefined ? undefined : `Swarm says ${state}: ${now.UpdateStatus?.Message ?? ''}`,
-    next: 'find out who deploys there, then plan again',
-    exit: 'moved',
-  })
-}
-
-function stuck(service: string, why: string): BackoutError {
-  return new BackoutError({
-    code: 'update_stuck',
-    what: `The service ${service} does not get to the release`,
-    cause: why,
-    next: `look at \`docker service ps --no-trunc ${service}\``,
-    exit: 'failed',
   })
 }

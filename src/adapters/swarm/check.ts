@@ -1,6 +1,7 @@
 import type { Finding, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import { statusOf } from './engine.ts'
+import { isHalted } from './halt.ts'
 import { localImage, lookAt, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
@@ -49,7 +50,8 @@ export async function wayOf(
   if (!differs && settled.is === 'unproven') {
     say('warning', 'unproven', `${pinned.name}: ${settled.why}`, 'look at those nodes: `docker node ls`')
   }
-  if (PAUSED.has(view.service.UpdateStatus?.State ?? '')) sayPaused(pinned.name, settled.why, say)
+  if (PAUSED.has(view.service.UpdateStatus?.State ?? '') && !isHalted(site, view.service))
+    sayPaused(pinned.name, settled.why, say)
   const atIt = settled.is === 'moving' && MOVING.has(view.service.UpdateStatus?.State ?? '')
   const well = differs || settled.is === 'settled' || settled.is === 'unproven'
   const ill = well ? null : atIt ? 'moving' : 'stuck'

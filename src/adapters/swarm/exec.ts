@@ -4,10 +4,9 @@ import type { ExecAct, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { given, orNull } from './engine.ts'
 import { inspect, lookAtServices, lookAtSwarm } from './look.ts'
-import type { Site } from './site.ts'
+import { type Site, stands } from './site.ts'
 import { LEFT, STEP } from './spec.ts'
 import type { Service, Spec, Task } from './types.ts'
-import { stands } from './verify.ts'
 
 const LOOK_MS = 250
 const LIMIT_MS = 600_000

@@ -103,8 +103,12 @@ async function view(
 
 const ENDED = new Set(['complete', 'shutdown', 'failed', 'rejected', 'remove', 'orphaned'])
 
-export function alive(task: Task): boolean {
-  return !ENDED.has(task.Status.State)
+/** Before a node is told of it. */
+const UNPLACED = new Set(['new', 'allocated', 'pending'])
+
+/** One that found no node, and is not wanted any more, never comes to one; Swarm may leave it lying. */
+export function alive({ Status: { State: state }, DesiredState: wanted }: Task): boolean {
+  return !ENDED.has(state) && !(UNPLACED.has(state) && (wanted === 'shutdown' || wanted === 'remove'))
 }
 
 async function runs({ engine }: Site, swarm: Swarm, task: Task, signal: AbortSignal): Promise<string | null> {

@@ -2,11 +2,12 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { orNull } from './engine.ts'
+import { goesOn, isHalted } from './halt.ts'
 import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
-import { countOf, MOVING, settledOf } from './settled.ts'
+import { countOf, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
-import { bare, identityOf, replicasOf, shortName, variable } from './spec.ts'
+import { bare, identityOf, isJob, replicasOf, shortName, variable } from './spec.ts'
 import type { Config, Network } from './types.ts'
 
 export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
@@ -18,7 +19,7 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
     state: { services: Object.fromEntries(namesOf(site, views).map(name => [name, stateOf(site, views.get(name))])) },
     detail: { services: Object.fromEntries(all.map(v => [v.service.Spec.Name, detailOf(v)])) },
     summary: summaryOf(site, views),
-    inFlight: all.flatMap(inFlight),
+    inFlight: all.flatMap(view => inFlight(site, view)),
   }
 }
 
@@ -51,22 +52,22 @@ function detailOf({ service, tasks, image }: View): Json {
 function summaryOf(site: Site, views: ReadonlyMap<string, View>): string {
   const names = namesOf(site, views)
   if (names.length === 0) return 'no service'
-  return names.map(name => line(name, views.get(name))).join(', ')
+  return names.map(name => line(site, name, views.get(name))).join(', ')
 }
 
-function line(name: string, view: View | undefined): string {
+function line(site: Site, name: string, view: View | undefined): string {
   if (view === undefined) return `${name} is not there`
   const { service, tasks, image } = view
   const [runs, wanted] = [countOf(tasks), replicasOf(service.Spec)]
   const count = wanted === null ? `${runs} running` : `${runs} of ${wanted} running`
-  const state = service.UpdateStatus?.State ?? 'completed'
+  const state = isHalted(site, service) ? 'its update stopped' : (service.UpdateStatus?.State ?? 'completed')
   return `${name} ${shortName(image)} (${count}${state === 'completed' || state === 'rollback_completed' ? '' : `, ${state}`})`
 }
 
-function inFlight({ service }: View): { what: string; since: string | null }[] {
-  const { State: state, StartedAt: since } = service.UpdateStatus ?? {}
-  if (state === undefined || !MOVING.has(state)) return []
-  return [{ what: updateOf(service.Spec.Name, state), since: since ?? null }]
+function inFlight(site: Site, view: View): { what: string; since: string | null }[] {
+  if (!goesOn(site, view)) return []
+  const { State: state = '', StartedAt: since } = view.service.UpdateStatus ?? {}
+  return [{ what: updateOf(view.service.Spec.Name, state), since: since ?? null }]
 }
 
 /** What an update under way is called in observations, and by those who take it over. */
@@ -79,12 +80,15 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
   const swarm = await lookAtSwarm(site, act.signal)
   const views = await lookAtServices(site, swarm, act.signal)
   if (act.purpose === 'release') refuseUnsettled(site, swarm, views)
-  const services = await Promise.all([...views.values()].map(view => pinned(site, view, act)))
+  const services = await Promise.all(
+    [...views.values()].filter(v => !isJob(v.service.Spec)).map(view => pinned(site, view, act)),
+  )
   return { identity: observed.identity, services }
 }
 
 function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, View>): void {
   const names = namesOf(site, views)
+  refuseJobs(site, [...views.values()])
   const wrong = names.flatMap(name => {
     const view = views.get(name)
     if (view === undefined) return [`${name} is not there`]
@@ -104,8 +108,22 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
   })
 }
 
+/** Nothing that could be gone back to: a job runs to its end, and running it again is another matter. */
+function refuseJobs(site: Site, views: readonly View[]): void {
+  const jobs = views.filter(v => isJob(v.service.Spec)).map(v => v.service.Spec.Name)
+  if (jobs.length === 0) return
+  const list = jobs.join(', ')
+  throw new BackoutError({
+    code: 'service_is_job',
+    what: `${site.component} has services that are jobs, which are no state that could be gone back to: ${list}`,
+    next: site.config.stack === undefined ? `take them out of \`services\`` : `set \`except: [${list}]\``,
+    exit: 'blocked',
+  })
+}
+
 async function pinned(site: Site, { service, image }: View, act: CaptureAct): Promise<PinnedService> {
-  const spec = bare(service.Spec)
+  // Of a stopped update the release is what it was to bring, not what stopped it.
+  const spec = bare(isHalted(site, service) ? (service.PreviousSpec ?? service.Spec) : service.Spec)
   const { Name: name, TaskTemplate: template } = spec
   const container = template.ContainerSpec
   const nets = [...(template.Networks ?? []), ...(spec.Networks ?? [])].map(n => n.Target)

@@ -8,13 +8,13 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
+import { goesOn } from './halt.ts'
 import { lookAtServices, lookAtSwarm, type View } from './look.ts'
 import { updateOf } from './observe.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
-import { MOVING } from './settled.ts'
 import type { Site } from './site.ts'
-import { replicasOf, shortName } from './spec.ts'
-import { type BringArgs, bringStep, type Expect, stopStep, together, typicalMs } from './steps.ts'
+import { isJob, modeOf, replicasOf, shortName } from './spec.ts'
+import { type BringArgs, bringStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -47,6 +47,9 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   for (const way of changing) sayRung(site, question.rung, way, asked, say)
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const bring = asked.stop || asked.redeploy ? ways : changing
+  const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
+    .filter(view => goesOn(site, view))
+    .map(view => haltOf(site, view, say))
   const code = [...bring.map(way => bringOf(site, question, way, asked)), ...added.map(view => stopOf(site, view))]
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
@@ -57,9 +60,9 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     impact: impactOf(question.rung, bring, asked, added),
     needs: needsOf(question, asked),
     serves,
-    steps: [...stops, ...code],
-    phases: phasesOf(site, stops, code),
-    settles: settled([...changing.flatMap(way => way.view ?? []), ...added]),
+    steps: [...halts, ...stops, ...code],
+    phases: phasesOf(site, halts, stops, code),
+    settles: settled(site, [...changing.flatMap(way => way.view ?? []), ...added]),
   }
 }
 
@@ -93,7 +96,9 @@ function addedOf(
   { release }: Question<SwarmPin>,
   say: Say,
 ): View[] {
-  const added = [...views.values()].filter(v => !to.services.some(s => s.name === v.service.Spec.Name))
+  const others = [...views.values()].filter(v => !to.services.some(s => s.name === v.service.Spec.Name))
+  const [jobs, added] = [others.filter(v => isJob(v.service.Spec)), others.filter(v => !isJob(v.service.Spec))]
+  for (const { service } of jobs) sayJob(service.Spec.Name, say)
   const running = added.filter(v => replicasOf(v.service.Spec) !== 0)
   for (const { service } of running) {
     const { Name: name } = service.Spec
@@ -107,7 +112,12 @@ function addedOf(
   return config.added === 'stop' ? running : []
 }
 
-function sayRung(site: Site, rung: string, { view, goal, pinned }: Way, asked: Asked, say: Say): void {
+function sayJob(name: string, say: Say): void {
+  const what = `${name} is a job, which is no state that could be gone back to: it is left alone`
+  say('warning', 'service_is_job', what, `see whether it may go on: \`docker service ps ${name}\``)
+}
+
+function sayRung(site: Site, rung: string, { view, goal, spec, pinned }: Way, asked: Asked, say: Say): void {
   if (rung === 'recreate') {
     if (view === null) return
     const what = `${pinned.name} is removed and made again: it gets another id and another virtual address`
@@ -117,9 +127,14 @@ function sayRung(site: Site, rung: string, { view, goal, pinned }: Way, asked: A
     const remedy = 'the rung recreate makes it again'
     return say('blocker', 'service_gone', `There is no service ${pinned.name} any more`, remedy)
   }
+  const [now, then] = [modeOf(view.service.Spec), modeOf(spec)]
+  if (now !== then) {
+    const what = `${pinned.name} is ${now} now and was ${then}: Swarm changes no service from one to the other`
+    return say('blocker', 'mode_changed', what, 'the rung recreate removes it and makes it again')
+  }
   if (rung !== 'previous') return
   const previous = view.service.PreviousSpec
-  if (asked.stop || asked.redeploy) {
+  if (asked.stop || asked.redeploy || goesOn(site, view)) {
     const what = `${pinned.name} is stopped or forced first, and then Swarm's previous specification is another one`
     return say('blocker', 'previous_is_other', what, 'the rung update does it')
   }
@@ -161,17 +176,33 @@ function stopOf(site: Site, view: View): Step {
   return stopStep(site, { do: 'stop', service: view.service.Spec.Name, expect: expectOf(site, view) })
 }
 
-function phasesOf(site: Site, stops: readonly Step[], code: readonly Step[]): Proposal['phases'] {
-  const [stop, bring] = [together(site, stops), together(site, code)]
-  return { ...(stop === null ? {} : { stop }), ...(bring === null ? {} : { code: bring }) }
+/** Stops an update that leads elsewhere, before anything else. */
+function haltOf(site: Site, view: View, say: Say): Step {
+  const { Name: name } = view.service.Spec
+  const what = `The update of ${name} is stopped where it is. Until it is brought to the release, Swarm makes no new task for one that dies`
+  say('note', 'update_stopped', what, '')
+  return haltStep(site, { do: 'halt', service: name, expect: expectOf(site, view) })
 }
 
-/** Updates under way that these steps take the place of. */
-function settled(views: readonly View[]): string[] {
-  return views.flatMap(({ service }) => {
-    const state = service.UpdateStatus?.State ?? ''
-    return MOVING.has(state) ? [updateOf(service.Spec.Name, state)] : []
-  })
+function phasesOf(
+  site: Site,
+  halts: readonly Step[],
+  stops: readonly Step[],
+  code: readonly Step[],
+): Proposal['phases'] {
+  const [preflight, stop, bring] = [together(site, halts), together(site, stops), together(site, code)]
+  return {
+    ...(preflight === null ? {} : { preflight }),
+    ...(stop === null ? {} : { stop }),
+    ...(bring === null ? {} : { code: bring }),
+  }
+}
+
+/** Updates under way that these steps stop, or that lead to the release by themselves. */
+function settled(site: Site, views: readonly View[]): string[] {
+  return views
+    .filter(view => goesOn(site, view))
+    .map(({ service }) => updateOf(service.Spec.Name, service.UpdateStatus?.State ?? ''))
 }
 
 function needsOf({ dependents, rung }: Question<SwarmPin>, asked: Asked): Proposal['needs'] {

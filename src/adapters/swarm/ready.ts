@@ -2,6 +2,7 @@ import type { Finding, Readiness } from '../../core/contract.ts'
 import { type Say, saySwarm } from './check.ts'
 import { lookAtServices, lookAtSwarm } from './look.ts'
 import type { Site } from './site.ts'
+import { isJob } from './spec.ts'
 
 /** Whether the engine is a manager, whether the others answer, and which images nobody could get again. */
 export async function ready(site: Site, signal: AbortSignal): Promise<Readiness> {
@@ -10,7 +11,12 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
   const say: Say = (level, code, what, remedy) => void findings.push({ level, code, component, what, remedy })
   const swarm = await lookAtSwarm(site, signal)
   saySwarm(swarm, say)
-  for (const [name, { image }] of await lookAtServices(site, swarm, signal)) {
+  for (const [name, { image, service }] of await lookAtServices(site, swarm, signal)) {
+    if (isJob(service.Spec)) {
+      const what = `${component}: ${name} is a job, which is no state that could be gone back to`
+      say('warning', 'service_is_job', what, 'leave it out: `except`')
+      continue
+    }
     if (image.digest !== null) continue
     const what = `${component}: ${name} runs ${image.ref}, which has no digest: once it is pruned there is no way back to it`
     say('note', 'image_without_digest', what, 'deploy images from a registry')

@@ -28,7 +28,9 @@ export function settledOf(view: View, swarm: Swarm, image: Image, limitMs: numbe
       why: `Swarm paused the update${message === '' ? '' : `: ${redact(message)}`}${errorsOf(view)}`,
     }
   }
-  if (wrong === null && !MOVING.has(state)) return proven(view, image)
+  // An update waits for what was on a node that went; nothing more comes of waiting with it.
+  const lost = silentOf(view, image).length > 0
+  if (wrong === null && (lost || !MOVING.has(state))) return proven(view, image)
   const since = Date.parse(service.UpdateStatus?.StartedAt ?? service.UpdatedAt)
   // Both times are the manager's: the clock of this machine says nothing here.
   const spent = Date.parse(swarm.info.SystemTime) - since
@@ -45,7 +47,8 @@ function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string |
   )
   const replicas = replicasOf(service.Spec) ?? Math.max(wanted.length, eligible(service.Spec, swarm))
   if (well.length < replicas) return `${well.length} of ${replicas} tasks run ${shortName(image)}`
-  const old = living.filter(t => !well.includes(t))
+  // What is on a node that does not answer nobody can wait for.
+  const old = living.filter(t => !well.includes(t) && !t.silent)
   if (old.length === 0) return null
   return `${old.length} old task${old.length > 1 ? 's are' : ' is'} still there (${old.map(({ task }) => task.Status.State).join(', ')})`
 }
@@ -71,9 +74,14 @@ export function fits(task: Task, runs: string | null, image: Image): 'yes' | 'no
   return 'unknown'
 }
 
+/** Tasks that may run another image, where nobody can ask them. */
+function silentOf({ tasks }: View, image: Image): TaskView[] {
+  return tasks.filter(t => t.silent && t.task.Status.State === 'running' && fits(t.task, null, image) !== 'yes')
+}
+
 function proven(view: View, image: Image): Settled {
   const living = view.tasks.filter(({ task }) => alive(task))
-  const silent = view.tasks.filter(t => t.silent && t.task.Status.State === 'running')
+  const silent = silentOf(view, image)
   if (silent.length > 0) {
     const why = `${silent.length} task${silent.length > 1 ? 's' : ''} on nodes that do not answer`
     return { is: 'unproven', why }

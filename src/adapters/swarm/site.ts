@@ -1,8 +1,8 @@
 import type { OpenContext } from '../../core/contract.ts'
 import type { SwarmConfig } from './config.ts'
 import { type Engine, openEngine } from './engine.ts'
-import { textOf } from './spec.ts'
-import type { Spec } from './types.ts'
+import { textOf, WROTE } from './spec.ts'
+import type { Service, Spec } from './types.ts'
 
 /** One component and what is the same for all that is asked of it. */
 export interface Site {
@@ -17,4 +17,9 @@ export interface Site {
 export function openSite(config: SwarmConfig, ctx: OpenContext): Site {
   const shape = (spec: Spec) => ctx.vault.mac(textOf(spec, ''))
   return { component: ctx.component, config, engine: openEngine(config, ctx), vault: ctx.vault, shape }
+}
+
+/** Whether a service still is as Backout wrote it last, in this run or an earlier one. */
+export function stands(site: Site, { Spec: spec }: Service): boolean {
+  return spec.Labels?.[WROTE] === site.shape(spec)
 }

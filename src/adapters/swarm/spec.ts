@@ -11,6 +11,8 @@ export const STEP = `${OWN}step`
 export const WROTE = `${OWN}wrote`
 /** The image that a rollback left, for commands that only it has. */
 export const LEFT = `${OWN}left`
+/** Its update was stopped where it was. */
+export const HALTED = `${OWN}halted`
 
 const DIGEST = /@(sha256:[0-9a-f]{64})$/
 const ID = /^sha256:[0-9a-f]{64}$/
@@ -54,6 +56,17 @@ export function textOf(spec: Spec, image: string): Uint8Array {
 
 export function replicasOf(spec: Spec): number | null {
   return spec.Mode.Replicated === undefined ? null : (spec.Mode.Replicated.Replicas ?? 1)
+}
+
+/** "replicated", "global", "replicated job", "global job". */
+export function modeOf({ Mode: mode }: Spec): string {
+  if (isJob({ Mode: mode })) return mode.ReplicatedJob === undefined ? 'global job' : 'replicated job'
+  return mode.Replicated === undefined ? 'global' : 'replicated'
+}
+
+/** It runs to its end, once: nothing that could be gone back to. */
+export function isJob({ Mode: mode }: Pick<Spec, 'Mode'>): boolean {
+  return mode.ReplicatedJob !== undefined || mode.GlobalJob !== undefined
 }
 
 /** How ids of the pin are called today: what was made again under the same name, and secrets that were rotated. */

@@ -36,19 +36,22 @@ const stopArgs = z.object({
   service: z.string(),
   expect,
 })
-const args = z.union([bringArgs, stopArgs])
+const haltArgs = z.object({ do: z.literal('halt'), service: z.string(), expect })
+const args = z.union([bringArgs, stopArgs, haltArgs])
 export type BringArgs = z.infer<typeof bringArgs>
 export type StopArgs = z.infer<typeof stopArgs>
+export type HaltArgs = z.infer<typeof haltArgs>
+type Args = z.infer<typeof args>
 
-export function argsOf(step: Step): BringArgs | StopArgs {
+export function argsOf(step: Step): Args {
   return args.parse(step.args)
 }
 
 /** Milliseconds on top of the limit of an update for asking and writing. */
 const WAY_MS = 30_000
-const TYPICAL = { previous: 20_000, update: 20_000, recreate: 25_000, stop: 12_000 }
+const TYPICAL = { previous: 20_000, update: 20_000, recreate: 25_000, stop: 12_000, halt: 3_000 }
 
-export function typicalMs(what: BringArgs['do'] | 'stop'): number {
+export function typicalMs(what: Args['do']): number {
   return TYPICAL[what]
 }
 
@@ -60,7 +63,11 @@ export function stopStep(site: Site, own: StopArgs): Step {
   return { ...frame(site, own), title: `stop ${own.service}`, args: own }
 }
 
-function frame({ component, config }: Site, own: BringArgs | StopArgs) {
+export function haltStep(site: Site, own: HaltArgs): Step {
+  return { ...frame(site, own), title: `stop the update of ${own.service}`, args: own }
+}
+
+function frame({ component, config }: Site, own: Args) {
   return {
     id: `${component}/${own.do}/${own.service}`,
     component,

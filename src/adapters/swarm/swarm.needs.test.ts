@@ -7,6 +7,7 @@ import type { Need } from '../../core/contract.ts'
 import { captured, codes, open, proposed, run, shopOn } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages()
+const signal = new AbortController().signal
 const need = (what: Need['what']): Need => ({ of: 'web', what, by: 'db' })
 
 // They wait side by side: on a busy machine each takes as long as all of them.
@@ -65,6 +66,17 @@ describe.skipIf(why !== null)(
       expect([after.length, after.filter(id => before.includes(id))]).toEqual([2, []])
     })
 
+    it.concurrent('says ahead where Swarm would not change the mode of a service, and makes it again', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('moded')
+      await engine.docker('service', 'rm', name)
+      await engine.create(name, 'shop:v2', '--mode', 'global')
+      expect(codes(await proposed(target, pin))).toContain('blocker mode_changed')
+      expect(await run(target, await proposed(target, pin, 'recreate'))).toEqual(['done'])
+      expect([await engine.versions(name), (await proposed(target, pin)).steps]).toEqual(['v1', []])
+    })
+
     it.concurrent('C11: runs a command in the image that is left, with its variables and secrets, also after it was left', async ({
       expect,
     }) => {
@@ -98,8 +110,25 @@ describe.skipIf(why !== null)(
         ...['web', 'api', 'db'].map(part => engine.update(`st_${part}`, '--image', 'shop:v2')),
         engine.create('st_new', 'shop:v2', ...label),
       ])
+      const job = ['--mode', 'replicated-job', '--detach', '--network', 'shop-net']
+      await engine.docker(
+        'service',
+        'create',
+        '--no-resolve-image',
+        ...job,
+        ...label,
+        '--name',
+        'st_job',
+        'shop:v2',
+        'true',
+      )
+      await expect(captured(target)).rejects.toMatchObject({
+        code: 'service_is_job',
+        next: expect.stringContaining('except: [st_job]'),
+      })
+      expect((await target.ready?.(signal))?.findings.map(f => f.code)).toContain('service_is_job')
       const proposal = await proposed(target, pin)
-      expect(codes(proposal)).toContain('warning service_added')
+      expect(codes(proposal)).toEqual(expect.arrayContaining(['warning service_added', 'warning service_is_job']))
       expect(await run(target, proposal)).toEqual(['done', 'done', 'done'])
       const said = await Promise.all(['web', 'api', 'db', 'new'].map(part => engine.versions(`st_${part}`)))
       expect(said).toEqual(['v1', 'v1', 'v2', ''])

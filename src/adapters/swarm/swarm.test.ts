@@ -71,17 +71,42 @@ describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? ''
     expect(await engine.versions(name)).toBe('v1')
   })
 
-  it.concurrent('C2: sees an update under way, captures nothing meanwhile, and takes its place', async ({ expect }) => {
-    const { name, target, pin } = await shop('moving', ['--replicas', '2'])
-    await engine.update(name, '--detach', '--image', 'shop:v2', '--update-parallelism', '1', '--update-delay', '10m')
+  it.concurrent('C2: stops an update under way where it is, before anything else, and takes its place', async ({
+    expect,
+  }) => {
+    const { name, target, pin } = await shop('moving', ['--replicas', '3'])
+    await engine.update(name, '--detach', '--image', 'shop:v2', '--update-parallelism', '1', '--update-delay', '3s')
     await expect.poll(() => engine.versions(name), { timeout: 30_000 }).toBe('v1 v2')
     const observed = await target.observe(signal)
     expect(observed.inFlight.map(op => op.what)).toEqual(['an update of moving'])
     await expect(captured(target)).rejects.toMatchObject({ code: 'service_unsettled' })
+    expect(codes(await proposed(target, pin, 'previous'))).toContain('blocker previous_is_other')
     const proposal = await proposed(target, pin)
-    expect(proposal.settles).toEqual(['an update of moving'])
-    expect(await run(target, proposal)).toEqual(['done'])
+    expect([proposal.settles, proposal.phases.preflight]).toEqual([
+      ['an update of moving'],
+      { step: 'web/halt/moving' },
+    ])
+    const [halt] = ordered(proposal)
+    if (halt === undefined) throw new Error('no step')
+    expect((await target.verify(halt, stepAct(halt, 'halt'))).is).toBe('not-done')
+    await target.apply(halt, stepAct(halt, 'halt'))
+    const tasks = () => engine.docker('ps', '-q', '--filter', `label=com.docker.swarm.service.name=${name}`)
+    const before = await tasks()
+    expect(await engine.versions(name)).toBe('v1 v2')
+    // Longer than the update waited between two tasks.
+    await new Promise(resolve => setTimeout(resolve, 3_500))
+    expect([await tasks(), (await target.verify(halt, stepAct(halt, 'halt'))).is]).toEqual([before, 'done'])
+    const halted = await target.observe(signal)
+    expect([halted.inFlight, halted.summary]).toEqual([[], expect.stringContaining('its update stopped')])
+    await expect(captured(target)).rejects.toMatchObject({ code: 'service_unsettled' })
+    const departure = { ...stepAct(), purpose: 'departure' as const, release: 'departure' }
+    const left = await target.capture(halted, departure)
+    expect(left.services.map(s => s.mac)).not.toEqual(pin.services.map(s => s.mac))
+    expect(await run(target, { ...proposal, phases: { code: proposal.phases.code ?? { seq: [] } } })).toEqual(['done'])
     expect([await engine.versions(name), (await target.observe(signal)).inFlight]).toEqual(['v1', []])
+    // Back to where the run began: to what the update was to bring.
+    expect(await run(target, await proposed(target, left))).toEqual(['done'])
+    expect([await engine.versions(name), (await tasks()).split('\n').length]).toEqual(['v2', 3])
   })
 
   it.concurrent('takes an update back that Swarm paused because the new tasks died', async ({ expect }) => {
@@ -154,9 +179,21 @@ describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? ''
     const { docker } = engine
     await docker('tag', 'shop:v3', 'shop:gone')
     for (const kind of ['config', 'secret']) await docker(kind, 'create', `gone-${kind}`, '/etc/hostname')
-    const more = ['--config', 'gone-config', '--secret', 'gone-secret']
+    const network = ['network', 'create', '-d', 'bridge', '--scope', 'swarm', '--config-from', 'gone-cfg', 'gone-net']
+    await docker('network', 'create', '--config-only', '--subnet', '10.78.0.0/24', 'gone-cfg')
+    await docker(...network)
+    const more = ['--config', 'gone-config', '--secret', 'gone-secret', '--network', 'gone-net']
     const { name, target, pin } = await shop('gone', more)
-    await engine.update(name, '--image', 'shop:v2', '--config-rm', 'gone-config', '--secret-rm', 'gone-secret')
+    const less = ['--config-rm', 'gone-config', '--secret-rm', 'gone-secret', '--network-rm', 'gone-net']
+    await engine.update(name, '--image', 'shop:v2', ...less)
+    await expect.poll(() => docker('network', 'rm', 'gone-net').catch(() => ''), { timeout: 30_000 }).toBe('gone-net')
+    const without = await proposed(target, pin)
+    expect(without.findings.find(f => f.code === 'network_gone')).toMatchObject({
+      level: 'blocker',
+      what: 'The network gone-net of gone is gone',
+      remedy: expect.stringContaining('docker network create'),
+    })
+    await docker(...network)
     await docker('config', 'rm', 'gone-config')
     await docker('secret', 'rm', 'gone-secret')
     const proposal = await proposed(target, pin)

@@ -3,7 +3,13 @@ export interface Spec {
   Name: string
   Labels?: Record<string, string>
   TaskTemplate: TaskTemplate
-  Mode: { Replicated?: { Replicas?: number }; Global?: object; [other: string]: unknown }
+  Mode: {
+    Replicated?: { Replicas?: number }
+    Global?: object
+    ReplicatedJob?: object
+    GlobalJob?: object
+    [other: string]: unknown
+  }
   UpdateConfig?: { FailureAction?: string; [other: string]: unknown }
   Networks?: { Target: string; [other: string]: unknown }[]
   [other: string]: unknown

@@ -1,8 +1,8 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
+import { haltVerdict } from './halt.ts'
 import { alive, lookAt, lookAtSwarm, type View } from './look.ts'
 import { settledOf } from './settled.ts'
 import type { Site } from './site.ts'
-import { WROTE } from './spec.ts'
 import { argsOf, type BringArgs } from './steps.ts'
 import type { Service, Spec } from './types.ts'
 
@@ -17,11 +17,6 @@ export function stoppedSpec(spec: Spec): Spec {
     ...spec,
     TaskTemplate: { ...template, Placement: { ...template.Placement, Constraints: [...others, NOWHERE] } },
   }
-}
-
-/** Whether a service still is as Backout wrote it last, in this run or an earlier one. */
-export function stands(site: Site, { Spec: spec }: Service): boolean {
-  return spec.Labels?.[WROTE] === site.shape(spec)
 }
 
 /** Whether the service has the specification of the step, be it with Backout's own settings for the time of the update. */
@@ -63,6 +58,7 @@ export async function verify(site: Site, step: Step, act: StepAct): Promise<Verd
   const swarm = await lookAtSwarm(site, act.signal)
   const view = await lookAt(site, swarm, args.service, act.signal)
   if (args.do === 'stop') return stopVerdict(view)
+  if (args.do === 'halt') return haltVerdict(site, view)
   if (view === null) return { is: 'not-done', why: 'there is no such service' }
   if (!atWork(site, view.service, args)) return { is: 'not-done', why: otherwise(view) }
   const settled = settledOf(view, swarm, args.goal.image, site.config.limits.update)

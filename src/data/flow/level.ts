@@ -14,12 +14,21 @@ import type { DatabaseSettings, Level } from './settings.ts'
 import type { Site } from './site.ts'
 import { shownValue } from './values.ts'
 
+/** A migration under way. */
+export interface Running {
+  readonly tool: string
+  /** The server's own number of the session. */
+  readonly session: string
+}
+
 /** What the database says of itself. */
 export interface Live {
   readonly tool: Bookkeeping | null
   readonly level: Level
   /** What the tool is doing right now, by the lock that it holds. For people. */
   readonly running: readonly string[]
+  /** Those of them that a session of the server does, which holds the tool's lock. */
+  readonly sessions: readonly Running[]
   /** The same, and what the tool began and did not end: it may have died over it. */
   readonly unfinished: readonly string[]
   /** The only migrations that the tool can undo; null: any that has a way back. */
@@ -36,15 +45,23 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
   const { dialect } = site.engine
   const halfDone: string[] = []
   const running: string[] = []
+  const sessions: Running[] = []
   for (const kept of found) {
     halfDone.push(...(await halfDoneOf(db, dialect, kept)))
-    running.push(...(await runningOf(db, dialect, kept, whole)))
+    const { tool } = kept
+    if (await isLocked(db, dialect, tool, whole)) {
+      running.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
+    }
+    const session = await sessionHolder(db, dialect, kept)
+    if (session === null) continue
+    sessions.push({ tool: tool.tool, session })
+    running.push(`${tool.tool} is migrating right now (session ${session} holds its lock)`)
   }
-  const state = { running, unfinished: [...halfDone, ...running], schema }
+  const state = { running, sessions, unfinished: [...halfDone, ...running], schema }
   const [first, ...more] = found
   if (migrations.applied !== undefined) {
     const level = { tool: 'custom', applied: await firstColumn(db, migrations.applied) }
-    return { tool: null, level, running: [], unfinished: [], undoable: null, schema }
+    return { tool: null, level, running: [], sessions: [], unfinished: [], undoable: null, schema }
   }
   if (first === undefined) return { ...state, tool: null, level: { tool: null, applied: [] }, undoable: null }
   const applied = await appliedOf(db, dialect, first)
@@ -90,15 +107,6 @@ async function halfDoneOf(db: Reader, dialect: Dialect, kept: Recognised): Promi
   const { tool } = kept
   const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
   return dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
-}
-
-async function runningOf(db: Reader, dialect: Dialect, kept: Recognised, schema: SchemaShape): Promise<string[]> {
-  const { tool } = kept
-  const out: string[] = []
-  if (await isLocked(db, dialect, tool, schema)) out.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
-  const holder = await sessionHolder(db, dialect, kept)
-  if (holder !== null) out.push(`${tool.tool} is migrating right now (session ${holder} holds its lock)`)
-  return out
 }
 
 async function isLocked(db: Reader, dialect: Dialect, tool: Bookkeeping, schema: SchemaShape): Promise<boolean> {

@@ -9,7 +9,9 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
   const noun = nounOf(site)
   const read = await readOrTell(site, signal, async db => {
     const live = await readLive(site, db)
-    return { live, rows: await db.rowCounts(live.schema), bytes: await db.bytes() }
+    // A migration under way may lock the tables that it changes: then nothing is asked of tables.
+    const rows = live.running.length > 0 ? {} : await db.rowCounts(live.schema)
+    return { live, rows, bytes: await db.bytes() }
   })
   if (isState(read)) {
     const summary = read === 'missing' ? `there is no ${noun}` : `the ${noun} is no readable database`
@@ -22,7 +24,7 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
     identity,
     state: { [noun]: 'ok', level: toJson(live.level), schema: schemaHash(live.schema) },
     detail: { bytes, rows },
-    summary: [`${shownLevel(live.level)}, ${Object.keys(rows).length} tables`, ...halfDone].join('; '),
+    summary: [`${shownLevel(live.level)}, ${Object.keys(live.schema.tables).length} tables`, ...halfDone].join('; '),
     inFlight: live.running.map(what => ({ what, since: null })),
   }
 }

@@ -26,6 +26,7 @@ import { ready } from './ready.ts'
 import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
 import { type DatabasePin, type DatabaseSettings, RUNGS, type RungId } from './settings.ts'
 import type { Base, Site } from './site.ts'
+import { endMigration, stopVerdict } from './stop-migration.ts'
 
 const RUNG_WORDS: Record<RungId, { tier: 'leave' | 'release' | 'restore'; title: string }> = {
   leave: { tier: 'leave', title: 'leave the schema as it is' },
@@ -45,6 +46,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
   'restore/load': { apply: applyLoad, verify: loadVerdict },
   'restore/carry': carryVerb,
   'restore/swap': { apply: applySwap, verify: swapVerdict },
+  'stop-migration': { apply: endMigration, verify: stopVerdict },
 }
 
 /** Any database, as a target: the rungs, proofs and losses are the same for all that have an engine. */

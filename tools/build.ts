@@ -13,7 +13,8 @@ const START =
 
 await rm(join(root, 'dist'), { recursive: true, force: true })
 const bundle = await rolldown({
-  input: join(root, 'src/main.ts'),
+  // The thread is a file of its own, found beside what starts it.
+  input: { main: join(root, 'src/main.ts'), 'digest-worker': join(root, 'src/adapters/sqlite/digest-worker.ts') },
   platform: 'node',
   // They look for files beside themselves (WebAssembly, protocol buffers, native code that need not be there).
   external: ['libpg-query', 'dockerode'],
@@ -24,7 +25,7 @@ await bundle.write({
   dir: join(root, 'dist'),
   format: 'esm',
   minify: true,
-  entryFileNames: 'main.js',
+  entryFileNames: '[name].js',
   chunkFileNames: '[name]-[hash].js',
   codeSplitting: {
     groups: [

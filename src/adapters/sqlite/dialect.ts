@@ -1,7 +1,8 @@
 import type { Dialect } from '../../data/engine.ts'
 import type { ColumnShape, SchemaDifference, TableShape } from '../../data/schema.ts'
+import { affinityOf } from './affinity.ts'
 import { quoted } from './database.ts'
-import { hasRowId, orderOf } from './fingerprint.ts'
+import { hasRowId, orderOf } from './digests.ts'
 
 const FIXED = /^(-?[\d.]+(e[+-]?\d+)?|0x[\da-f]+|'(?:[^']|'')*'|x'[\da-f]*'|true|false)$/i
 const NUMBER = /^'?\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*'?$/i
@@ -102,12 +103,4 @@ function asTime(c: string): string {
   return `CASE WHEN typeof(${c}) = 'text' AND ${c} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' THEN ${iso(c)}
     WHEN typeof(${c}) IN ('integer', 'real') AND ${c} BETWEEN 1e8 AND 1e11 THEN ${iso(c, `'unixepoch'`)}
     WHEN typeof(${c}) IN ('integer', 'real') AND ${c} BETWEEN 1e11 AND 1e14 THEN ${iso(`${c} / 1000.0`, `'unixepoch'`)} END`
-}
-
-/** As SQLite reads a declared type. */
-function affinityOf(type: string): string {
-  if (type.includes('INT')) return 'INTEGER'
-  if (/CHAR|CLOB|TEXT/.test(type)) return 'TEXT'
-  if (type === '' || type.includes('BLOB')) return 'BLOB'
-  return /REAL|FLOA|DOUB/.test(type) ? 'REAL' : 'NUMERIC'
 }

@@ -13,6 +13,7 @@ import type {
   Staged,
   StagedColumn,
 } from '../../data/engine.ts'
+import { numbered } from '../../data/numbered.ts'
 import { bondsOf } from './bonds.ts'
 import { bucketing, dirtyOf, rowHash, rowsIn, type Side, type Sums, sumsOf, totalOf } from './buckets.ts'
 import { postgresDialect } from './dialect.ts'
@@ -142,10 +143,15 @@ class PostgresMerger implements Merger {
     return this.#session.run(sql, values)
   }
 
-  async work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string> {
+  async work(
+    name: string,
+    select: string,
+    indexes: readonly (readonly string[])[],
+    order?: readonly string[],
+  ): Promise<string> {
     const table = `pg_temp.${quote(name)}`
     await this.query(`DROP TABLE IF EXISTS ${table}`)
-    await this.query(`CREATE TEMP TABLE ${quote(name)} AS ${select}`)
+    await this.query(`CREATE TEMP TABLE ${quote(name)} AS ${numbered(select, order)}`)
     for (const columns of indexes) await this.query(`CREATE INDEX ON ${table} (${columns.map(quote).join(', ')})`)
     await this.query(`ANALYZE ${table}`)
     return table
@@ -223,6 +229,11 @@ class PostgresMerger implements Merger {
     if (key.length > 0) await this.query(`CREATE INDEX ON pg_temp.${quote(table)} (${key.join(', ')})`)
     await this.query(`ANALYZE pg_temp.${quote(table)}`)
     this.#tables.set(`${image} ${name}`, `pg_temp.${quote(table)}`)
+  }
+
+  /** Each image is read in one snapshot. */
+  async unmoved(): Promise<boolean> {
+    return true
   }
 
   /** Sums over all of ours but for what was touched, and over all of base but for the same, which was staged. */

@@ -13,7 +13,7 @@ export const sqliteDialect: Dialect = {
   quote: quoted,
   parameter: () => '?',
   table: quoted,
-  differs: (a, b) => `(${a} COLLATE BINARY IS NOT ${b} OR typeof(${a}) <> typeof(${b}))`,
+  differs,
   text: exactText,
   value: fromText,
   convert,
@@ -23,6 +23,8 @@ export const sqliteDialect: Dialect = {
     `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
   remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
   overriding: '',
+  // A limit, though it is none, keeps the query from being dissolved in the one around it.
+  once: query => `SELECT * FROM (${query} LIMIT -1) WHERE 1 = 1`,
   fixedDefault,
   iso: column => asTime(column),
   quiet: { on: [], off: [], triggersFire: false },
@@ -31,6 +33,18 @@ export const sqliteDialect: Dialect = {
   rowNumber,
   misfit,
   toil,
+}
+
+/**
+ * Values that are equal and not the same are a whole number and a float. In a column for numbers a float that is whole becomes
+ * a whole number, all but the lowest one of 64 bits; in one for texts or floats there is no such pair.
+ */
+function differs(a: string, b: string, type?: string): string {
+  const unequal = `${a} COLLATE BINARY IS NOT ${b}`
+  const affinity = type === undefined || type === 'ANY' ? 'BLOB' : affinityOf(type)
+  if (affinity === 'TEXT' || affinity === 'REAL') return `(${unequal})`
+  const lowest = affinity === 'BLOB' ? '' : `${a} < -9223372036854775807 AND `
+  return `(${unequal} OR (${lowest}typeof(${a}) <> typeof(${b})))`
 }
 
 /** A literal that tells its type. quote() cuts a text at a NUL character, so that such ones go as hex. */

@@ -16,7 +16,12 @@ const START =
 export async function bundle(dir: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
   const made = await rolldown({
-    input: { main: join(root, 'src/main.ts'), ...more },
+    input: {
+      main: join(root, 'src/main.ts'),
+      // The thread is a file of its own, found beside what starts it.
+      'digest-worker': join(root, 'src/adapters/sqlite/digest-worker.ts'),
+      ...more,
+    },
     platform: 'node',
     // They look for files beside themselves (WebAssembly, protocol buffers, native code that need not be there).
     external: ['libpg-query', 'dockerode'],

@@ -218,9 +218,17 @@ export interface Merger extends AsyncDisposable {
   untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
   /**
    * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
-   * named several times in one statement and be written to. `indexes`: lists of its columns.
+   * named several times in one statement and be written to. `indexes`: lists of its columns. `order`: columns of the query
+   * in whose order rows get the numbers from 1 on, as `n`.
    */
-  work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string>
+  work(
+    name: string,
+    select: string,
+    indexes: readonly (readonly string[])[],
+    order?: readonly string[],
+  ): Promise<string>
+  /** Nobody has written to an image since this was opened: what was found by comparing them still holds. Left out: nobody can tell. */
+  unmoved?(): Promise<boolean>
   /** The SQL name of a table in one of the images; the columns have the names of that image. */
   table(image: ImageName, name: string): string
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
@@ -291,8 +299,11 @@ export interface Dialect {
   parameter(n: number): string
   /** A table's name of `SchemaShape` as SQL. */
   table(name: string): string
-  /** True where two values are not the same to the last bit: NULL equals NULL; type, letter case, scale and sign of zero count. */
-  differs(a: string, b: string): string
+  /**
+   * True where two values are not the same to the last bit: NULL equals NULL; type, letter case, scale and sign of zero
+   * count. `type`: both are as columns of this type keep them.
+   */
+  differs(a: string, b: string, type?: string): string
   /** The exact text of a value, for people and for files; NULL stays NULL. `type`: as in `ColumnShape`. */
   text(value: string, type: string): string
   /** A value of the column from its exact text in `text`, which is said once: it may be a placeholder. The other way round of `text`. */
@@ -313,6 +324,8 @@ export interface Dialect {
   update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
   /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */
   remove(table: string, of: readonly string[], keys: string): string
+  /** A query of which every column is computed once, however often it is named outside. Left out: the system sees to that. */
+  once?(query: string): string
   /** Stands in an INSERT between columns and query, so that numbers of one's own are taken. */
   readonly overriding: string
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */

@@ -1,12 +1,14 @@
 import { rmSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
+import { keptImage } from '../../src/adapters/sqlite/image.ts'
+import { openMerging } from '../../src/adapters/sqlite/merging.ts'
 import { archiveIn } from '../../src/data/carry/archive.ts'
 import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import type { Job, Merger } from '../../src/data/engine.ts'
-import { JOB, type Merge, played, rows, type Story } from '../support/merge.ts'
+import { JOB, type Merge, played, rows, type Story, write } from '../support/merge.ts'
 
 const made: string[] = []
 afterEach(() => {
@@ -45,7 +47,7 @@ async function lookingAtKeys(merger: Merger): Promise<Merger> {
     stage: table => merger.stage(table),
     bonds: () => merger.bonds(),
     untouched: (table, types, touched) => merger.untouched(table, types, touched),
-    work: (name, select, indexes) => merger.work(name, select, indexes),
+    work: (...args) => merger.work(...args),
     table: (image, name) => merger.table(image, name),
     query: (sql, values) => merger.query(sql, values),
     each: (sql, values, row) => merger.each(sql, values, row),
@@ -356,6 +358,24 @@ describe('what is carried', () => {
       { id: 3, total: 30 },
     ])
   })
+})
+
+it('the proof finds what was written into the kept database after it was compared', async () => {
+  const merge = play({ base: SHOP, writes: `INSERT INTO orders VALUES (3, 1, 30)` })
+  const images = { ...merge.source.images, theirs: keptImage(merge.theirs, 1000) }
+  const source = {
+    ...merge.source,
+    images,
+    merging: (job: Job) => openMerging(merge.ours, 1000, images, job),
+  }
+  const late = (sql: string) => ({
+    ...JOB,
+    progress: ({ text }: { text: string }) => void (text.startsWith('carrying') && write(merge.theirs, sql)),
+  })
+  const { proof } = await applyCarry(source, NOTHING_SAID, late(`INSERT OR IGNORE INTO orders VALUES (4, 1, 40)`))
+  expect(proof.problems).toEqual(['orders: 1 rows are neither carried nor listed'])
+  expect((await applyCarry(source, NOTHING_SAID, JOB)).proof.problems).toEqual([])
+  expect(rows(merge.ours, 'SELECT id FROM orders')).toEqual([{ id: 1 }, { id: 2 }, { id: 3 }, { id: 4 }])
 })
 
 it('the proof fails where something else touched what it was not to touch, and where a carried row is not as it is to be', async () => {

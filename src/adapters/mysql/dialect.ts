@@ -12,7 +12,7 @@ export const dialect: Dialect = {
   quote: quoted,
   parameter: () => '?',
   table: name => tableSql(name),
-  differs: (a, b) => `NOT (${sameBytes(a, b)})`,
+  differs: (a, b, type) => `NOT (${same(a, b, type)})`,
   text,
   value,
   convert,
@@ -34,6 +34,15 @@ export const dialect: Dialect = {
   longestName: LONGEST,
   alike: (a: ColumnShape, b: ColumnShape) => kindOf(a.type) === kindOf(b.type) && isBytes(a.type) === isBytes(b.type),
   misfit,
+}
+
+/** Numbers without a float, and times: equal ones of one type are the same. */
+const EXACT = /^(((tiny|small|medium|big)?int|decimal)\b|(date|datetime|timestamp|time)(\(\d\))?$)/
+const TEXT = /^((var)?char\b|(tiny|medium|long)?text\b)/
+
+function same(a: string, b: string, type = ''): string {
+  if (EXACT.test(type)) return `${a} <=> ${b}`
+  return TEXT.test(type) ? `CAST(${a} AS BINARY) <=> CAST(${b} AS BINARY)` : sameBytes(a, b)
 }
 
 /**

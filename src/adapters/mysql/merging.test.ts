@@ -188,6 +188,15 @@ describe.skipIf(why !== null)(
         const sql = `SELECT COUNT(*) AS n FROM ${dialect.table(name)} WHERE ${unlike.join(' OR ')}`
         const [row] = await engine.reading(job.signal, db => db.query(sql))
         expect([name, Number(row?.['n'])]).toEqual([name, 0])
+        // What a type makes cheaper says the same of every pair of values.
+        const otherwise = Object.entries(columns).map(([c, { type }]) => {
+          const [a, b] = [`a.${dialect.quote(c)}`, `b.${dialect.quote(c)}`]
+          return `(${dialect.differs(a, b)}) <> (${dialect.differs(a, b, type)})`
+        })
+        const table = dialect.table(name)
+        const pairs = `SELECT COUNT(*) AS n FROM ${table} AS a JOIN ${table} AS b WHERE ${otherwise.join(' OR ')}`
+        const [found] = await engine.reading(job.signal, db => db.query(pairs))
+        expect([name, Number(found?.['n'])]).toEqual([name, 0])
       }
     })
 

@@ -1,5 +1,6 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { Bonds, Image, ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import { numbered } from '../../data/numbered.ts'
 import { bondsOf } from './bonds.ts'
 import { copyTable } from './copy.ts'
 import { dialect } from './dialect.ts'
@@ -91,11 +92,18 @@ export class MysqlMerger implements Merger {
   }
 
   /** A table of a database beside, for a temporary one could be named only once in a statement. */
-  async work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string> {
+  async work(
+    name: string,
+    select: string,
+    indexes: readonly (readonly string[])[],
+    order?: readonly string[],
+  ): Promise<string> {
     await this.#make()
     const table = `${quoted(this.#rows)}.${quoted(name)}`
     await this.#db.run(`DROP TABLE IF EXISTS ${table}`)
-    await this.#db.run(`CREATE TABLE ${table} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin AS ${select}`)
+    await this.#db.run(
+      `CREATE TABLE ${table} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin AS ${numbered(select, order)}`,
+    )
     const long = await this.#longColumns(name)
     for (const columns of indexes) {
       const parts = columns.map(c => `${quoted(c)}${long.has(c) ? '(180)' : ''}`)

@@ -1,5 +1,6 @@
+import type { Row } from '../../data/engine.ts'
 import { quote } from './names.ts'
-import type { Session } from './session.ts'
+import { type Session, textOf } from './session.ts'
 import { type Column, hashed, isWhole, seedOf } from './values.ts'
 
 /** The rows of one table of one image, as they are compared. */
@@ -13,7 +14,7 @@ export interface Side {
 }
 
 /** In how many parts a table is compared, at the most. */
-const BUCKETS = 32_768
+const BUCKETS = 65_536
 /** More ranges than these are not looked up one by one. */
 const MOST_RANGES = 1_000
 const FEW = 0.1
@@ -25,20 +26,43 @@ export interface Bucketing {
   readonly range: ((bucket: bigint) => readonly [from: bigint, to: bigint]) | null
 }
 
-/** Sums of one side: bucket -> rows and the sum of their hashes. */
-export type Sums = ReadonlyMap<string, { readonly rows: number; readonly sum: string }>
+/** Rows and the sum of their hashes. */
+export interface Total {
+  readonly rows: number
+  readonly sum: bigint
+}
+
+/** Sums of one side. */
+export interface Sums extends Total {
+  /** Of each bucket: "NUMBER ROWS SUM". Nothing is made of them but of the few that differ. */
+  readonly lines: readonly string[]
+}
 
 const at = (column: Column) => `x.${quote(column.name)}`
 
 /**
  * The hash of a whole row, as SQL over the row `x`. Each column has a seed of its own, so that values that changed columns
- * show; a row without a key is hashed as one text.
+ * show, and the key is the seed of them all; a row without a key is hashed as one text.
  */
-export function rowHash({ key, columns }: Pick<Side, 'key' | 'columns'>): string {
+function rowHash({ key, columns }: Pick<Side, 'key' | 'columns'>): string {
   if (key.length === 0) return `hashtextextended(ROW(${columns.map(at).join(', ')})::text COLLATE "C", 0)`
-  const seed = seedIn(key)
-  const parts = columns.map((c, i) => `coalesce(${hashed(c, `(${seed}) # ${i + 1}`, at(c))}, ${-i - 1})`)
-  return parts.length === 0 ? seed : parts.map(p => `(${p})`).join(' # ')
+  const parts = columns.map((c, i) => `(coalesce(${quickHash(c, i + 1)}, ${-i - 1}))`)
+  return `hashint8extended(${parts.join(' # ')}, ${seedIn(key)})`
+}
+
+/** As exact as the hashes of a fingerprint, which are kept and can become no faster: these are compared at once. */
+function quickHash(column: Column, seed: number): string {
+  const value = at(column)
+  const text = `hashtextextended(${value}::text COLLATE "C", ${seed})`
+  if (column.builtin && column.type === 'numeric') {
+    // NaN and the infinities have no scale, and one hash.
+    return `hash_numeric_extended(${value}, ${seed}) # coalesce(scale(${value})::int8, ${text})`
+  }
+  if (column.builtin && (column.type === 'timestamptz' || column.type === 'timestamp')) {
+    const since = `interval_hash_extended(${value} - ${column.type} '2000-01-01', ${seed})`
+    return `CASE WHEN isfinite(${value}) THEN ${since} ELSE ${text} END`
+  }
+  return hashed(column, String(seed), value)
 }
 
 function seedIn(key: readonly Column[]): string {
@@ -73,7 +97,7 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
   let shift = 0n
   while ((high >> shift) - (low >> shift) >= BigInt(BUCKETS)) shift++
   return {
-    of: ({ key }) => `${key.map(at).join()}::int8 >> ${shift}`,
+    of: ({ key }) => `${key.map(at).join()} >> ${shift}`,
     range: bucket => [bucket << shift, (bucket + 1n) << shift],
   }
 }
@@ -83,46 +107,58 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
  * buckets fit into a few megabytes.
  */
 const IN_MEMORY = `SELECT set_config('enable_sort', 'off', true), set_config('work_mem',
-  greatest(16384, pg_size_bytes(current_setting('work_mem')) / 1024)::text, true)`
+  greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, true)`
 
 export async function sumsOf(side: Side, { of }: Bucketing): Promise<Sums> {
   await side.session.query(IN_MEMORY)
   const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x GROUP BY 1`
-  const sql = `SELECT bucket::text, n, sum::text FROM (${grouped}) AS s`
-  const { rows } = await side.session.arrays(sql)
+  // One text for all of them: so many rows of an answer would take longer to be read than the table.
+  const list = `string_agg(bucket || ' ' || n || ' ' || sum, ',') AS list`
+  const [row] = await side.session.query(`SELECT sum(n) AS n, sum(sum) AS sum, ${list} FROM (${grouped}) AS s`)
   await side.session.query(`SELECT set_config('enable_sort', 'on', true)`)
-  return new Map(rows.map(([bucket, n, sum]) => [String(bucket), { rows: Number(n), sum: String(sum) }]))
+  return { ...totalOf(row), lines: textOf(row, 'list')?.split(',') ?? [] }
+}
+
+/** Of a whole side, but for what the condition leaves out. */
+export async function totalIn(side: Side, where = ''): Promise<Total> {
+  const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x ${where}`
+  const [row] = await side.session.query(sql)
+  return totalOf(row)
+}
+
+function totalOf(row: Row | undefined): Total {
+  return { rows: Number(textOf(row, 'n') ?? 0), sum: BigInt(textOf(row, 'sum') ?? 0) }
 }
 
 /** Buckets that are not the same on both sides. */
-export function dirtyOf(a: Sums, b: Sums): string[] {
-  const names = new Set([...a.keys(), ...b.keys()])
-  return [...names].filter(name => {
-    const [x, y] = [a.get(name), b.get(name)]
-    return x?.rows !== y?.rows || x?.sum !== y?.sum
+export interface Dirty {
+  readonly buckets: readonly string[]
+  /** Which share of the rows they have, on the side that has more. */
+  readonly share: number
+}
+
+export function dirtyOf(a: Sums, b: Sums): Dirty {
+  const [inA, inB] = [new Set(a.lines), new Set(b.lines)]
+  const only = [a.lines.filter(line => !inB.has(line)), b.lines.filter(line => !inA.has(line))].map(side =>
+    side.map(line => line.split(' ') as [bucket: string, rows: string, sum: string]),
+  )
+  const shares = only.map((side, i) => {
+    const all = [a, b][i]?.rows ?? 0
+    return all === 0 ? 0 : side.reduce((sum, [, rows]) => sum + Number(rows), 0) / all
   })
+  return { buckets: [...new Set(only.flat().map(([bucket]) => bucket))], share: Math.max(...shares) }
 }
 
-/** How many rows there are, and the sum of all of their hashes. */
-export function totalOf(sums: Sums): { rows: number; sum: bigint } {
-  let [rows, sum] = [0, 0n]
-  for (const bucket of sums.values()) {
-    rows += bucket.rows
-    sum += BigInt(bucket.sum)
-  }
-  return { rows, sum }
-}
-
-/** The rows of those buckets, as a FROM clause with the row as `x`. `part`: which share of the rows they have. */
-export function rowsIn(side: Side, { of, range }: Bucketing, dirty: readonly string[], part: number): string {
-  const ranges = range === null || part > FEW ? null : joinedRanges(dirty, range)
+/** The rows of those buckets, as a FROM clause with the row as `x`. */
+export function rowsIn(side: Side, { of, range }: Bucketing, { buckets, share }: Dirty): string {
+  const ranges = range === null || share > FEW ? null : joinedRanges(buckets, range)
   if (ranges !== null && ranges.length <= MOST_RANGES) {
     const key = side.key.map(c => quote(c.name)).join()
     const [from, to] = [0, 1].map(i => `ARRAY[${ranges.map(r => r[i]?.toString()).join(', ')}]::numeric[]`)
     return `unnest(${from}, ${to}) AS r(low, high) CROSS JOIN LATERAL (SELECT * FROM ${side.table}
       WHERE ${key} >= ${clamped('low')} AND ${key}::numeric < r.high AND ${key} <= ${clamped('high')}) AS x`
   }
-  return `${side.table} AS x JOIN unnest(ARRAY[${dirty.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${of(side)}`
+  return `${side.table} AS x JOIN unnest(ARRAY[${buckets.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${of(side)}`
 }
 
 /** The last range may end beyond what a key can be. */

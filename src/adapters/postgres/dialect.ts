@@ -16,6 +16,9 @@ function value(text: string, type: string): string {
   return `(SELECT CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END FROM (SELECT CAST(${text} AS text) AS t) AS v)`
 }
 
+/** Types of which equal values are the same to the last bit. */
+const EXACT = /^(smallint|integer|bigint|boolean|uuid|date|timestamp(\(\d\))? with(out)? time zone)$/
+
 const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`
 const FIXED = new RegExp(String.raw`^${LITERAL}(?:::[\w ."]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?$`, 'i')
 
@@ -43,7 +46,10 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     parameter: n => `$${n}`,
     table: name => sqlName(name),
     // By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal.
-    differs: (a, b) => `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
+    differs: (a, b, type) =>
+      type !== undefined && EXACT.test(type)
+        ? `(${a} IS DISTINCT FROM ${b})`
+        : `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
     text: value => `(${value})::text`,
     value,
     convert,

@@ -100,6 +100,50 @@ describe.skipIf(missing !== null)(
       })
     })
 
+    it('sees every difference of values that a comparison overlooks, and takes no value for changed that is not', async () => {
+      const pairs: [type: string, one: string, other: string][] = [
+        ['numeric', '1.0', '1.00'],
+        ['numeric', 'NaN', 'Infinity'],
+        ['numeric', 'Infinity', '-Infinity'],
+        ['numeric', '0', 'NaN'],
+        ['numeric', '123456789012345678901234567890', '123456789012345678901234567891'],
+        ['timestamptz', 'infinity', '-infinity'],
+        ['timestamptz', '4713-01-01 00:00:00+00 BC', '4713-01-01 00:00:00.000001+00 BC'],
+        ['timestamptz', '294276-12-31 23:59:59.999999+00', '294276-12-31 23:59:59.999998+00'],
+        ['timestamptz', '2000-01-01 00:00:00+00', '2000-01-01 00:00:00.000001+00'],
+        ['timestamptz', '2000-01-31 00:00:00+00', '2000-02-01 00:00:00+00'],
+        ['timestamp', 'infinity', '2000-01-01'],
+        ['timestamp', '1999-12-31 23:59:59.999999', '2000-01-01'],
+        ['float8', '0', '-0'],
+        ['boolean', 'true', 'false'],
+        ['text', 'a', 'A'],
+      ]
+      const columns = pairs.map(([type], i) => `c${i} ${type}`).join(', ')
+      const quick = plain('quick', ['id'], ['id', ...pairs.map((_, i) => `c${i}`)])
+      const fill = (side: number) => {
+        const rows = pairs.flatMap((_, i) =>
+          // The row that differs in one column, a row that has nothing but NULLs, and one that both sides have.
+          [i * 1000, i * 1000 + 100, i * 1000 + 200].map((id, kind) => {
+            const cells = pairs.map((pair, j) =>
+              kind === 1 || (kind === 0 && i !== j) ? 'NULL' : `'${pair[kind === 0 && side === 1 ? 2 : 1]}'`,
+            )
+            return `(${[id, ...cells].join(', ')})`
+          }),
+        )
+        return [`CREATE TABLE quick (id int PRIMARY KEY, ${columns})`, `INSERT INTO quick VALUES ${rows.join(', ')}`]
+      }
+      await server.sql(fill(0), `base${n}`)
+      await server.sql(fill(1), `theirs${n}`)
+      await server.sql(fill(0), `ours${n}`)
+      await withMerger(async merger => {
+        await merger.stage(quick)
+        for (const image of ['base', 'theirs'] as const) {
+          const found = await merger.query(`SELECT id FROM ${merger.table(image, 'quick')} ORDER BY id`)
+          expect(found.map(row => row['id'])).toEqual(pairs.map((_, i) => i * 1000))
+        }
+      })
+    })
+
     it('takes enum words that ours knows, and refuses the others as rows that do not fit', async () => {
       await withMerger(async merger => {
         await merger.stage(ORDERS)

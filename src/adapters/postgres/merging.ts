@@ -1,30 +1,15 @@
-import { pipeline } from 'node:stream/promises'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { BackoutError } from '../../core/errors.ts'
-import type {
-  Bonds,
-  Image,
-  ImageName,
-  Images,
-  Job,
-  Merger,
-  Refusal,
-  Row,
-  Staged,
-  StagedColumn,
-} from '../../data/engine.ts'
+import type { Bonds, Dialect, Image, ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import { numbered } from '../../data/numbered.ts'
 import { bondsOf } from './bonds.ts'
-import { bucketing, dirtyOf, rowHash, rowsIn, type Side, type Sums, sumsOf, totalOf } from './buckets.ts'
+import { keepNumbers } from './carried-numbers.ts'
 import { postgresDialect } from './dialect.ts'
 import { explained, sqlState } from './errors.ts'
-import { columnsOf } from './fingerprint.ts'
 import { sourceOf } from './image.ts'
-import { quote, sqlName } from './names.ts'
+import { quote } from './names.ts'
 import type { Source } from './reader.ts'
-import { issued, setTo } from './sequences.ts'
-import { eachRow, one, openSession, type Session, textOf } from './session.ts'
-import { type CopiedColumn, copiedColumns, StagedTypes } from './staged-types.ts'
-import { type Column } from './values.ts'
+import { one, eachRow, openSession, type Session } from './session.ts'
+import { type Sessions, Stage } from './stage.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
@@ -36,18 +21,6 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
   P0001: 'check',
   '23502': 'not-null',
   '42804': 'type',
-}
-
-type Beside = Exclude<ImageName, 'ours'>
-
-/** Opened once for each image, in one snapshot. */
-type Sessions = Readonly<Record<Beside, Session | null>>
-
-interface Known {
-  readonly staged: Staged
-  readonly base: Side
-  /** Of all rows of base. */
-  readonly all: { readonly rows: number; readonly sum: bigint }
 }
 
 const LOCK = `SELECT pg_try_advisory_lock(hashtext('backout merge'))`
@@ -102,10 +75,8 @@ class PostgresMerger implements Merger {
   readonly #home: string
   readonly #job: Job
   readonly #close: () => Promise<void>
-  readonly #types: StagedTypes
-  readonly #dialect
-  readonly #tables = new Map<string, string>()
-  readonly #known = new Map<string, Known>()
+  readonly #dialect: Dialect
+  readonly #stage: Stage
   #inTransaction = false
 
   constructor(session: Session, images: Sessions, home: string, quiet: boolean, job: Job, close: () => Promise<void>) {
@@ -115,8 +86,8 @@ class PostgresMerger implements Merger {
     this.#home = home
     this.#job = job
     this.#close = close
-    this.#types = new StagedTypes(session)
     this.#dialect = postgresDialect(() => quiet)
+    this.#stage = new Stage(session, images, home, this.#dialect, job)
   }
 
   bonds(): Promise<Record<string, Bonds>> {
@@ -124,10 +95,7 @@ class PostgresMerger implements Merger {
   }
 
   table(image: ImageName, name: string): string {
-    if (image === 'ours') return sqlName(name, this.#home)
-    const staged = this.#tables.get(`${image} ${name}`)
-    if (staged === undefined) throw new Error(`${name} of ${image} was not staged`)
-    return staged
+    return this.#stage.table(image, name)
   }
 
   query(sql: string, values?: readonly unknown[]): Promise<Row[]> {
@@ -142,108 +110,31 @@ class PostgresMerger implements Merger {
     return this.#session.run(sql, values)
   }
 
-  async work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string> {
+  async work(
+    name: string,
+    select: string,
+    indexes: readonly (readonly string[])[],
+    order?: readonly string[],
+  ): Promise<string> {
     const table = `pg_temp.${quote(name)}`
     await this.query(`DROP TABLE IF EXISTS ${table}`)
-    await this.query(`CREATE TEMP TABLE ${quote(name)} AS ${select}`)
+    await this.query(`CREATE TEMP TABLE ${quote(name)} AS ${numbered(select, order)}`)
     for (const columns of indexes) await this.query(`CREATE INDEX ON ${table} (${columns.map(quote).join(', ')})`)
     await this.query(`ANALYZE ${table}`)
     return table
   }
 
-  async stage(staged: Staged): Promise<void> {
-    const sides = await this.#sidesOf(staged)
-    const by = await bucketing(Object.values(sides))
-    // Two servers, or two processes of one: both are asked at the same time.
-    const [base, theirs] = by === null ? [null, null] : await both(sumsOf(sides.base, by), sumsOf(sides.theirs, by))
-    const dirty = base === null || theirs === null ? null : dirtyOf(base, theirs)
-    for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
-      const sums = image === 'base' ? base : theirs
-      const rows =
-        dirty === null || by === null || sums === null
-          ? `${side.table} AS x`
-          : rowsIn(side, by, dirty, shareOf(sums, dirty))
-      await this.#copy(image, staged, side, rows)
-    }
-    const all = base === null ? await totalIn(sides.base) : totalOf(base)
-    this.#known.set(staged.names.ours, { staged, base: sides.base, all })
+  stage(staged: Staged): Promise<void> {
+    return this.#stage.stage(staged)
   }
 
-  async #sidesOf(staged: Staged): Promise<{ base: Side; theirs: Side } & Partial<Record<'migrated', Side>>> {
-    const side = async (image: Beside): Promise<Side | null> => {
-      const session = this.#images[image]
-      const name = staged.names[image]
-      return session === null || name === null ? null : this.#sideOf(session, sqlName(name, this.#home), staged, image)
-    }
-    const [base, theirs, migrated] = [await side('base'), await side('theirs'), await side('migrated')]
-    if (base === null || theirs === null) throw new Error(`${staged.names.ours} is not in every image`)
-    return { base, theirs, ...(migrated === null ? {} : { migrated }) }
+  /** Each image is read in one snapshot. */
+  async unmoved(): Promise<boolean> {
+    return true
   }
 
-  async #sideOf(session: Session, table: string, staged: Staged, image: ImageName): Promise<Side> {
-    const known = (await columnsOf(session, [table])).get(table)
-    const find = (name: string): Column => {
-      const column = known?.get(name)
-      if (column === undefined) throw new Error(`${table} has no column ${name}`)
-      return column
-    }
-    const present = staged.columns.filter(c => c[image] !== null)
-    const key = staged.key.map(k =>
-      find(
-        nameIn(
-          staged.columns.find(c => c.ours === k),
-          image,
-        ),
-      ),
-    )
-    return { session, table, key, columns: present.map(c => find(nameIn(c, image))) }
-  }
-
-  async #copy(image: Beside, staged: Staged, side: Side, rows: string): Promise<void> {
-    const name = staged.names[image] ?? ''
-    const table = `backout_${image}_${this.#tables.size}`
-    const types = await copiedColumns(side.session, side.table)
-    const ours = await copiedColumns(this.#session, sqlName(staged.names.ours, this.#home))
-    const columns: string[] = []
-    for (const column of side.columns) {
-      const type = types.get(column.name) as CopiedColumn
-      const mine = staged.columns.find(c => c[image] === column.name)?.ours
-      columns.push(`${quote(column.name)} ${await this.#types.typeFor(type, ours.get(mine ?? ''))}`)
-    }
-    await this.query(`CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`)
-    const list = side.columns.map(c => quote(c.name))
-    this.#job.progress({ text: `copying what differs of ${name} in ${image}` })
-    await copyRows(
-      side.session,
-      `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${rows}) TO STDOUT`,
-      this.#session,
-      `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN`,
-    )
-    const key = side.key.map(c => quote(c.name))
-    if (key.length > 0) await this.query(`CREATE INDEX ON pg_temp.${quote(table)} (${key.join(', ')})`)
-    await this.query(`ANALYZE pg_temp.${quote(table)}`)
-    this.#tables.set(`${image} ${name}`, `pg_temp.${quote(table)}`)
-  }
-
-  /** Sums over all of ours but for what was touched, and over all of base but for the same, which was staged. */
-  async untouched(table: Staged, _types: readonly string[], touched: string): Promise<number> {
-    const known = this.#known.get(table.names.ours)
-    if (known === undefined) throw new Error(`${table.names.ours} was not staged`)
-    const ours = await this.#sideOf(this.#session, this.table('ours', table.names.ours), known.staged, 'ours')
-    const copied = await this.#sideOf(this.#session, this.table('base', table.names.base), known.staged, 'base')
-    const left = await totalIn(ours, `WHERE NOT ${this.#among(ours, touched)}`)
-    const gone = await totalIn(copied, `WHERE ${this.#among(copied, touched)}`)
-    return left.rows === known.all.rows - gone.rows && left.sum === known.all.sum - gone.sum ? 0 : 1
-  }
-
-  #among(side: Side, touched: string): string {
-    const at = (c: Column) => `x.${quote(c.name)}`
-    const keys =
-      side.key.length > 0
-        ? side.key.map(at)
-        : [this.#dialect.key(side.columns.map(c => this.#dialect.text(at(c), c.type)))]
-    const names = keys.map((_, i) => `k${i}`)
-    return `EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
+  untouched(table: Staged, _types: readonly string[], touched: string): Promise<number> {
+    return this.#stage.untouched(table, touched)
   }
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
@@ -280,102 +171,13 @@ class PostgresMerger implements Merger {
     return REFUSALS[state] ?? (state.startsWith('22') ? 'type' : null)
   }
 
-  /** Behind every number of ours and theirs, and behind every number that a row has. */
   async sequences(): Promise<void> {
-    const theirs = this.#images.theirs === null ? [] : (await issued(this.#images.theirs)).sequences
-    for (const mine of (await issued(this.#session)).sequences) {
-      const numbers = [
-        mine,
-        ...theirs.filter(s => s.name === mine.name),
-        ...(await this.#counterparts(mine.name, theirs)),
-      ]
-      const called = numbers.filter(n => n.called).map(n => n.last)
-      const highest = await this.#highest(mine.name, mine.up)
-      if (highest !== null) called.push(highest)
-      const last = called.reduce<bigint | null>((a, b) => (a === null || (mine.up ? b > a : b < a) ? b : a), null)
-      if (last === null || (mine.called && mine.last === last)) continue
-      this.#job.guard()
-      await setTo(this.#session, mine.name, { last, called: true })
-    }
-  }
-
-  /** The sequence of the same column, where the release gave table, column or sequence another name. */
-  async #counterparts<S extends { name: string }>(sequence: string, theirs: readonly S[]): Promise<S[]> {
-    const session = this.#images.theirs
-    const owner = await this.#owner(sequence)
-    const known =
-      owner === null
-        ? undefined
-        : [...this.#known.values()].find(k => this.table('ours', k.staged.names.ours) === owner.table)
-    const column = known?.staged.columns.find(c => c.ours === owner?.column)
-    if (session === null || known === undefined || column === undefined) return []
-    const table = sqlName(known.staged.names.theirs, this.#home)
-    const [row] = await session.query('SELECT pg_get_serial_sequence($1, $2) AS name', [table, column.theirs])
-    const found = textOf(row, 'name')
-    const [same] =
-      found === null
-        ? []
-        : await session.query(
-            `SELECT format('%I.%I', n.nspname, c.relname) AS name
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::regclass`,
-            [found],
-          )
-    return theirs.filter(s => s.name === textOf(same, 'name'))
-  }
-
-  async #owner(sequence: string): Promise<{ table: string; column: string } | null> {
-    const [row] = await this.query(
-      `SELECT n.nspname AS schema, c.relname AS name, a.attname AS col FROM pg_depend d JOIN pg_class c ON c.oid = d.refobjid
-       JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
-       WHERE d.classid = 'pg_class'::regclass AND d.objid = $1::regclass AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass`,
-      [sequence],
-    )
-    if (row === undefined) return null
-    return { table: `${quote(String(row['schema']))}.${quote(String(row['name']))}`, column: String(row['col']) }
-  }
-
-  async #highest(sequence: string, up: boolean): Promise<bigint | null> {
-    const owner = await this.#owner(sequence)
-    if (owner === null) return null
-    const sql = `SELECT ${up ? 'max' : 'min'}(${quote(owner.column)})::text AS n FROM ${owner.table}`
-    const highest = textOf((await this.query(sql))[0], 'n')
-    return highest === null || !/^-?\d+$/.test(highest) ? null : BigInt(highest)
+    const both = { ours: this.#session, theirs: this.#images.theirs, home: this.#home, staged: this.#stage.staged }
+    await keepNumbers(both, () => this.#job.guard())
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close()
-  }
-}
-
-function nameIn(column: StagedColumn | undefined, image: ImageName): string {
-  const name = column?.[image]
-  if (name == null) throw new Error(`a column has no name in ${image}`)
-  return name
-}
-
-function shareOf(sums: Sums, dirty: readonly string[]): number {
-  const all = totalOf(sums).rows
-  return all === 0 ? 0 : dirty.reduce((n, bucket) => n + (sums.get(bucket)?.rows ?? 0), 0) / all
-}
-
-async function totalIn(side: Side, where = ''): Promise<{ rows: number; sum: bigint }> {
-  const sql = `SELECT count(*) AS n, coalesce(sum(${rowHash(side)}), 0)::text AS sum FROM ${side.table} AS x ${where}`
-  const [row] = await side.session.query(sql)
-  return { rows: Number(row?.['n']), sum: BigInt(textOf(row, 'sum') ?? 0) }
-}
-
-/** Waits for both before it tells of one that failed. */
-async function both<T>(a: Promise<T>, b: Promise<T>): Promise<[T, T]> {
-  await Promise.allSettled([a, b])
-  return [await a, await b]
-}
-
-async function copyRows(from: Session, out: string, to: Session, in_: string): Promise<void> {
-  try {
-    await pipeline(from.client.query(copyTo(out)), to.client.query(copyFrom(in_)))
-  } catch (error) {
-    from.signal.throwIfAborted()
-    throw explained(from.name, error)
   }
 }
 

@@ -40,23 +40,52 @@ export interface Access {
   readonly base?: string
 }
 
+/** How another connection sees what one of this process sees. */
+export interface Again {
+  readonly how: { readonly file: string; readonly frozen: boolean }
+  /** What is opened by now is of the same instant: nobody wrote since. */
+  still(): boolean
+}
+
 /**
  * Runs `work` in one read transaction, so that everything it reads is of the same instant.
  * Throws `database_busy`, `database_missing`, `database_damaged`, `database_failed`.
  */
-export async function reading<T>(access: Access, work: (db: DatabaseSync) => T | Promise<T>): Promise<T> {
+export async function reading<T>(access: Access, work: (db: DatabaseSync, again: Again) => T | Promise<T>): Promise<T> {
   return patiently(access, async () => {
-    const db = openToRead(access.file)
+    const { file } = access
+    const db = openToRead(file)
+    // A connection that reads nothing sees every commit of others.
+    const watch = new DatabaseSync(file, { readOnly: true, timeout: 0 })
     try {
+      const version = versionOf(watch)
       if (access.base !== undefined) db.prepare('ATTACH ? AS base').run(access.base)
-      db.exec('BEGIN')
-      // A transaction begins with what it reads first.
-      db.prepare('SELECT count(*) FROM sqlite_schema').get()
-      return await work(db)
+      begin(db)
+      return await work(db, { how: { file, frozen: false }, still: () => versionOf(watch) === version })
     } finally {
+      watch.close()
       db.close()
     }
   })
+}
+
+/** A transaction begins with what it reads first. */
+function begin(db: DatabaseSync): void {
+  db.exec('BEGIN')
+  db.prepare('SELECT count(*) FROM sqlite_schema').get()
+}
+
+/** Another number after every commit of another connection. */
+function versionOf(db: DatabaseSync): number {
+  return count(db, 'PRAGMA data_version')
+}
+
+/** Another connection to what is read already, in a transaction of its own. */
+export function openAgain({ file, frozen }: Again['how']): DatabaseSync {
+  if (frozen) return openFrozen(file)
+  const db = openToRead(file)
+  begin(db)
+  return db
 }
 
 /** Tries again while another process holds a lock. Blocks nothing else meanwhile. */

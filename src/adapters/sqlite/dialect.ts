@@ -1,7 +1,8 @@
 import type { Dialect } from '../../data/engine.ts'
 import type { ColumnShape, SchemaDifference, TableShape } from '../../data/schema.ts'
+import { affinityOf } from './affinity.ts'
 import { quoted } from './database.ts'
-import { hasRowId, orderOf } from './fingerprint.ts'
+import { hasRowId, orderOf } from './digests.ts'
 
 const FIXED = /^(-?[\d.]+(e[+-]?\d+)?|0x[\da-f]+|'(?:[^']|'')*'|x'[\da-f]*'|true|false)$/i
 const NUMBER = /^'?\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*'?$/i
@@ -12,7 +13,7 @@ export const sqliteDialect: Dialect = {
   quote: quoted,
   parameter: () => '?',
   table: quoted,
-  differs: (a, b) => `(${a} COLLATE BINARY IS NOT ${b} OR typeof(${a}) <> typeof(${b}))`,
+  differs,
   text: exactText,
   value: fromText,
   convert,
@@ -22,6 +23,8 @@ export const sqliteDialect: Dialect = {
     `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
   remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
   overriding: '',
+  // A limit, though it is none, keeps the query from being dissolved in the one around it.
+  once: query => `SELECT * FROM (${query} LIMIT -1) WHERE 1 = 1`,
   fixedDefault,
   iso: column => asTime(column),
   quiet: { on: [], off: [], triggersFire: false },
@@ -30,6 +33,18 @@ export const sqliteDialect: Dialect = {
   rowNumber,
   misfit,
   toil,
+}
+
+/**
+ * Values that are equal and not the same are a whole number and a float. In a column for numbers a float that is whole becomes
+ * a whole number, all but the lowest one of 64 bits; in one for texts or floats there is no such pair.
+ */
+function differs(a: string, b: string, type?: string): string {
+  const unequal = `${a} COLLATE BINARY IS NOT ${b}`
+  const affinity = type === undefined || type === 'ANY' ? 'BLOB' : affinityOf(type)
+  if (affinity === 'TEXT' || affinity === 'REAL') return `(${unequal})`
+  const lowest = affinity === 'BLOB' ? '' : `${a} < -9223372036854775807 AND `
+  return `(${unequal} OR (${lowest}typeof(${a}) <> typeof(${b})))`
 }
 
 /** A literal that tells its type. quote() cuts a text at a NUL character, so that such ones go as hex. */
@@ -102,12 +117,4 @@ function asTime(c: string): string {
   return `CASE WHEN typeof(${c}) = 'text' AND ${c} GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*' THEN ${iso(c)}
     WHEN typeof(${c}) IN ('integer', 'real') AND ${c} BETWEEN 1e8 AND 1e11 THEN ${iso(c, `'unixepoch'`)}
     WHEN typeof(${c}) IN ('integer', 'real') AND ${c} BETWEEN 1e11 AND 1e14 THEN ${iso(`${c} / 1000.0`, `'unixepoch'`)} END`
-}
-
-/** As SQLite reads a declared type. */
-function affinityOf(type: string): string {
-  if (type.includes('INT')) return 'INTEGER'
-  if (/CHAR|CLOB|TEXT/.test(type)) return 'TEXT'
-  if (type === '' || type.includes('BLOB')) return 'BLOB'
-  return /REAL|FLOA|DOUB/.test(type) ? 'REAL' : 'NUMERIC'
 }

@@ -23,7 +23,7 @@ export async function dump<T>(
   job: Job,
   work: (db: Reader) => Promise<T>,
 ): Promise<{ dumped: Dumped; read: T }> {
-  return reading({ ...source, signal: job.signal }, async db => {
+  return reading({ ...source, signal: job.signal }, async (db, again) => {
     job.progress({ text: `copying ${source.file}` })
     await copy(db, join(dir, COPY), job)
     const version = String(all(db, 'SELECT sqlite_version() AS v')[0]?.['v'])
@@ -35,7 +35,7 @@ export async function dump<T>(
       leaves: ['databases that are attached to it'],
       facts: { journal, mode },
     }
-    return { dumped, read: await work(readerOf(db, job.signal)) }
+    return { dumped, read: await work(readerOf(db, job.signal, again)) }
   })
 }
 

@@ -133,6 +133,38 @@ describe('SQLite as an engine', () => {
     expect(row).toEqual({ differs: 0, type: value === 'NULL' ? 'null' : 'text' })
   })
 
+  it.each(['', 'ANY', 'BLOB', 'TEXT', 'INTEGER', 'REAL', 'NUMERIC', 'VARCHAR(9) COLLATE NOCASE'])(
+    'tells what columns of type %s keep apart, to the type and the bit',
+    async type => {
+      const values = [
+        'NULL',
+        '1',
+        '1.0',
+        `'1'`,
+        `x'31'`,
+        `'a'`,
+        `'A'`,
+        '0.1',
+        '0.10000000000000002',
+        '9007199254740993',
+      ]
+      const ends = [
+        '9223372036854775807',
+        '-9223372036854775808',
+        '-9.223372036854775808e18',
+        '9.223372036854775807e18',
+      ]
+      sql(`CREATE TABLE t (v ${type}); INSERT INTO t VALUES ${[...values, ...ends].map(v => `(${v})`).join(', ')}`)
+      const typed = type.replace(/ .*/, '')
+      const differs = engine.dialect.differs('a.v', 'b.v', typed)
+      const apart = `typeof(a.v) || quote(a.v) <> typeof(b.v) || quote(b.v)`
+      const found = await engine.reading(signal, db =>
+        db.query(`SELECT a.v AS a, b.v AS b FROM t AS a JOIN t AS b WHERE ${differs} <> (${apart})`),
+      )
+      expect(found).toEqual([])
+    },
+  )
+
   it.each([
     ['0', 'NUMERIC', '0', false],
     [`'0'`, 'INTEGER', '0', false],

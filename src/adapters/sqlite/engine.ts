@@ -20,7 +20,7 @@ export function sqliteEngine(where: Where): Engine {
     name: where.path,
     identity: async () => `sqlite:${fileAt(where)}`,
     reading: async (signal, work) =>
-      reading({ file: fileThere(where), busyMs, signal }, db => work(readerOf(db, signal))),
+      reading({ file: fileThere(where), busyMs, signal }, (db, again) => work(readerOf(db, signal, again))),
     holders: () => holders(fileAt(where)),
     toolEnv: () => ({ BACKOUT_DATABASE: fileAt(where) }),
     dump: async (dir, job, work) => dump({ file: fileThere(where), busyMs }, dir, job, work),
@@ -103,9 +103,9 @@ async function stampOf(file: string): Promise<string> {
 
 function both<T>(where: Where, image: Image, signal: AbortSignal, work: (db: Both) => Promise<T>): Promise<T> {
   const access = { file: fileThere(where), busyMs: where.busyMs, signal, base: uriOf(image) }
-  return reading(access, db => {
+  return reading(access, (db, again) => {
     const table = (side: 'now' | 'base', name: string) => `${side === 'now' ? 'main' : 'base'}.${quoted(name)}`
-    return work({ ...readerOf(db, signal), table })
+    return work({ ...readerOf(db, signal, again), table })
   })
 }
 

@@ -24,7 +24,7 @@ export function keptImage(file: string, busyMs: number): FileImage {
   return {
     name: file,
     uri: `file:${encodeURI(file)}?mode=ro`,
-    reading: (signal, work) => reading({ file, busyMs, signal }, db => work(readerOf(db, signal))),
+    reading: (signal, work) => reading({ file, busyMs, signal }, (db, again) => work(readerOf(db, signal, again))),
     [Symbol.asyncDispose]: async () => {},
   }
 }
@@ -42,7 +42,7 @@ async function readFrozen<T>(file: string, signal: AbortSignal, work: (db: Reade
   try {
     const db = openFrozen(file)
     try {
-      return await work(readerOf(db, signal))
+      return await work(readerOf(db, signal, { how: { file, frozen: true }, still: () => true }))
     } finally {
       db.close()
     }

@@ -1,6 +1,7 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import type { Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import { affinityOf } from './affinity.ts'
 import { bondsOf } from './bonds.ts'
 import { all, count, explained, patiently, quoted } from './database.ts'
 import { sqliteDialect } from './dialect.ts'
@@ -18,6 +19,8 @@ const REFUSALS: Readonly<Record<number, Refusal>> = {
   3091: 'type',
   20: 'type',
 }
+
+const IMAGES = ['theirs', 'base', 'migrated']
 
 /** Memory that each of the files may take for pages. KiB. */
 const CACHE = 8_000
@@ -50,11 +53,13 @@ class SqliteMerger implements Merger {
   readonly #db: DatabaseSync
   readonly #access: Access
   readonly #job: Job
+  readonly #opened: string
 
   constructor(db: DatabaseSync, access: Access, job: Job) {
     this.#db = db
     this.#access = access
     this.#job = job
+    this.#opened = this.#versions()
   }
 
   /** Everything is readable where it lies. */
@@ -84,12 +89,20 @@ class SqliteMerger implements Merger {
     return Number(done.changes)
   }
 
-  async work(name: string, select: string, indexes: readonly (readonly string[])[]): Promise<string> {
+  /** `n` is the row id where rows are numbered by it, so that it needs no index of its own. */
+  async work(
+    name: string,
+    select: string,
+    indexes: readonly (readonly string[])[],
+    order?: readonly string[],
+  ): Promise<string> {
     const table = `temp.${quoted(name)}`
     return this.#explained(async () => {
       await this.run(`DROP TABLE IF EXISTS ${table}`)
-      await this.run(`CREATE TABLE ${table} AS ${select}`)
+      if (order === undefined) await this.run(`CREATE TABLE ${table} AS ${select}`)
+      else await this.#number(table, select, order)
       for (const [i, columns] of indexes.entries()) {
+        if (order !== undefined && columns.join() === 'n') continue
         await this.run(
           `CREATE INDEX temp.${quoted(`${name}_${i}`)} ON ${quoted(name)} (${columns.map(quoted).join(', ')})`,
         )
@@ -98,16 +111,36 @@ class SqliteMerger implements Merger {
     })
   }
 
-  untouched({ names, key, columns }: Staged, types: readonly string[], touched: string): Promise<number> {
+  async unmoved(): Promise<boolean> {
+    return this.#versions() === this.#opened
+  }
+
+  /** Another text after anybody wrote to an image. */
+  #versions(): string {
+    const names = all(this.#db, 'PRAGMA database_list').map(row => String(row['name']))
+    const images = names.filter(name => IMAGES.includes(name))
+    return images.map(name => `${name} ${count(this.#db, `PRAGMA ${name}.data_version`)}`).join()
+  }
+
+  /** Columns keep the affinity that they come with: an index is of use only where both sides have the same. */
+  async #number(table: string, select: string, order: readonly string[]): Promise<void> {
+    const columns = this.#db.prepare(select).columns()
+    const typed = columns.map(c => `${quoted(c.name)} ${c.type === null ? '' : affinityOf(c.type.toUpperCase())}`)
+    await this.run(`CREATE TABLE ${table} (n INTEGER PRIMARY KEY, ${typed.join(', ')})`)
+    const names = columns.map(c => quoted(c.name)).join(', ')
+    await this.run(`INSERT INTO ${table} (${names}) ${select} ORDER BY ${order.join(', ')}`)
+  }
+
+  untouched(staged: Staged, types: readonly string[], touched: string): Promise<number> {
+    const { names, key, columns } = staged
     const [ours, base] = [this.table('ours', names.ours), this.table('base', names.base)]
-    return this.#explained(async () =>
-      count(
-        this.#db,
-        key.length === 0
-          ? unlikeCounted(ours, base, columns, types, touched)
-          : unlike(ours, base, key, columns, touched),
-      ),
-    )
+    return this.#explained(async () => {
+      if (key.length === 0) return count(this.#db, unlikeCounted(ours, base, columns, types, touched))
+      const pair = pairOf(ours, base, key, columns)
+      const [row] = all(this.#db, unlike(pair, columns, types, touched))
+      const [there, both, differ] = ['there', 'both', 'differ'].map(name => Number(row?.[name]))
+      return there === both ? (differ ?? 0) : (differ ?? 0) + count(this.#db, lost(pair, touched))
+    })
   }
 
   /**
@@ -189,19 +222,35 @@ class SqliteMerger implements Merger {
   }
 }
 
-function unlike(
-  ours: string,
-  base: string,
-  key: readonly string[],
-  columns: Staged['columns'],
-  touched: string,
-): string {
-  const [o, b] = ['o', 'b'].map(alias => key.map(k => `${alias}.${quoted(k)}`)) as [string[], string[]]
-  const on = o.map((x, i) => `${x} = ${b[i]}`).join(' AND ')
-  const differs = columns.map(c => sqliteDialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`)).join(' OR ')
-  const out = (side: readonly string[]) => `(${side.join(', ')}) NOT IN (${touched})`
-  return `SELECT (SELECT count(*) FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE (${b[0]} IS NULL OR ${differs}) AND ${out(o)})
-    + (SELECT count(*) FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on} WHERE ${o[0]} IS NULL AND ${out(b)})`
+/** A table in ours and in base, joined by their keys: as SQL, `o` and `b`. */
+interface Pair {
+  readonly ours: string
+  readonly base: string
+  readonly on: string
+  readonly keys: { readonly o: readonly string[]; readonly b: readonly string[] }
+}
+
+function pairOf(ours: string, base: string, key: readonly string[], columns: Staged['columns']): Pair {
+  const inBase = key.map(k => columns.find(c => c.ours === k)?.base ?? k)
+  const keys = { o: key.map(k => `o.${quoted(k)}`), b: inBase.map(k => `b.${quoted(k)}`) }
+  return { ours, base, keys, on: keys.o.map((x, i) => `${x} = ${keys.b[i]}`).join(' AND ') }
+}
+
+const out = (key: readonly string[], touched: string) => `(${key.join(', ')}) NOT IN (${touched})`
+
+/** How many rows base has, how many of them ours has too, and how many rows of ours are not as in base. */
+function unlike({ ours, base, keys, on }: Pair, columns: Staged['columns'], types: readonly string[], touched: string) {
+  const differs = columns
+    .map((c, i) => sqliteDialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
+    .join(' OR ')
+  return `SELECT (SELECT count(*) FROM ${base}) AS there, count(${keys.b[0]}) AS both,
+    coalesce(sum(CASE WHEN (${keys.b[0]} IS NULL OR ${differs}) AND ${out(keys.o, touched)} THEN 1 ELSE 0 END), 0) AS differ
+    FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on}`
+}
+
+/** Counts the rows that base has and ours has not. */
+function lost({ ours, base, keys, on }: Pair, touched: string): string {
+  return `SELECT count(*) FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on} WHERE ${keys.o[0]} IS NULL AND ${out(keys.b, touched)}`
 }
 
 function unlikeCounted(

@@ -1,14 +1,14 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import type { Reader, Row } from '../../data/engine.ts'
-import { count } from './database.ts'
+import { type Again, count } from './database.ts'
 import { fingerprint, rowCounts } from './fingerprint.ts'
 import { readSchema } from './schema.ts'
 
 const ROWS_AT_ONCE = 1_000
 
-/** Reads one open database. Whoever opened it says of which instant. */
-export function readerOf(db: DatabaseSync, signal: AbortSignal): Reader {
+/** Reads one open database. Whoever opened it says of which instant, and how others see the same. */
+export function readerOf(db: DatabaseSync, signal: AbortSignal, again: Again | null = null): Reader {
   return {
     query: async (sql, values = []) =>
       prepared(db, sql)
@@ -16,7 +16,7 @@ export function readerOf(db: DatabaseSync, signal: AbortSignal): Reader {
         .map(plain),
     each: (sql, values, row) => each(db, sql, values, row, signal),
     schema: async () => readSchema(db),
-    fingerprint: (schema, part) => fingerprint(db, schema, signal, part),
+    fingerprint: (schema, part) => fingerprint(db, schema, signal, part, again),
     rowCounts: async schema => rowCounts(db, schema),
     bytes: async () => count(db, 'SELECT page_count * page_size FROM pragma_page_count, pragma_page_size'),
     renames: async () => [],

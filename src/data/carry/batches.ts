@@ -104,15 +104,17 @@ function updateSql({ dialect }: Ground, piece: Piece, where: string, columns: re
 
 function asBefore({ dialect }: Pick<Ground, 'dialect'>, piece: Piece, columns: readonly number[]): string[] {
   return columns.map(i => {
-    const name = piece.table.columns[i]?.ours ?? ''
-    const same = `NOT ${dialect.differs(piece.column('o', name), piece.column('b', name))}`
+    const { ours: name = '', type } = piece.table.columns[i] ?? {}
+    const same = `NOT ${dialect.differs(piece.column('o', name), piece.column('b', name), type)}`
     return `(substr(w.mask, ${i + 1}, 1) <> 'w' OR ${same})`
   })
 }
 
 function deleteSql({ dialect }: Ground, piece: Piece, where: string): string {
   const keys = piece.keyOf('w', 'work')
-  const differs = piece.table.columns.map(c => dialect.differs(piece.column('q', c.ours), piece.column('b', c.base)))
+  const differs = piece.table.columns.map(c =>
+    dialect.differs(piece.column('q', c.ours), piece.column('b', c.base), c.type),
+  )
   const rows = `SELECT DISTINCT ${keys.join(', ')} FROM ${piece.work} AS w
     JOIN ${piece.image('ours')} AS q ON ${piece.same(piece.keyOf('q', 'ours'), keys)}
     LEFT JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), keys)}

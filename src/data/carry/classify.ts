@@ -13,8 +13,9 @@ const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
   const select = piece.keyed ? keyedSelect(ground, piece, mode) : countedSelect(ground, piece)
-  const indexes = piece.keyed ? [['n'], piece.workKey] : [['n'], ['id']]
-  piece.work = await ground.merger.work(name, select, indexes)
+  piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
+  const [row] = await ground.merger.query(`SELECT count(*) AS n FROM ${piece.work}`)
+  piece.changed = Number(row?.['n'])
 }
 
 /** Cells of one column as they are compared. */
@@ -47,7 +48,7 @@ function cellsOf(ground: Ground, piece: Piece): Cell[] {
 /** A value of the new schema is not what base has. */
 function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
   const { value, fits } = piece.converted(cell.column, raw, type)
-  const differs = ground.dialect.differs(value, cell.base)
+  const differs = ground.dialect.differs(value, cell.base, cell.column.type === type ? type : undefined)
   if (fits === null) return differs
   const texts = ground.dialect.text(raw, type)
   const other = ground.dialect.differs(texts, ground.dialect.text(cell.base, cell.column.type))
@@ -58,7 +59,7 @@ function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type:
 function edited(ground: Ground, piece: Piece, cell: Cell): string {
   if (cell.migrated === null) return unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType)
   const { theirType, migratedType } = cell.column
-  if (migratedType === theirType) return ground.dialect.differs(cell.theirs, cell.migrated)
+  if (migratedType === theirType) return ground.dialect.differs(cell.theirs, cell.migrated, theirType)
   return ground.dialect.differs(
     ground.dialect.text(cell.theirs, theirType),
     ground.dialect.text(cell.migrated, migratedType ?? theirType),
@@ -80,7 +81,8 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
   const { dialect } = ground
   const fits = cell.fits ?? '1 = 1'
   const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
-  const equal = `NOT ${dialect.differs(cell.ours, cell.value)}`
+  const { type, theirType } = cell.column
+  const equal = `NOT ${dialect.differs(cell.ours, cell.value, type === theirType ? type : undefined)}`
   const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
   const anew = rewritten(ground, piece, cell)
   const misfit = `NOT (${fits})${cell.column.required ? ` OR ${cell.value} IS NULL` : ''}`
@@ -92,18 +94,36 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
     WHEN (${fits}) AND ${equal} THEN 'd'
     WHEN NOT (${fits}) THEN 'm'
     ${anew === null ? '' : `WHEN ${anew} THEN 'r'`}
-    WHEN ${dialect.differs(cell.ours, cell.base)} THEN 'c'
+    WHEN ${dialect.differs(cell.ours, cell.base, type)} THEN 'c'
     ${noNull} ELSE 'w' END END`
 }
 
 function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
   const keys = piece.workKey.join(', ')
-  const rows = `SELECT * FROM (${changes(ground, piece)}) AS changed UNION ALL SELECT * FROM (${deletes(ground, piece)}) AS deleted`
-  return `SELECT row_number() OVER (ORDER BY ${keys}) AS n, ${keys}, act, op, mask,
+  const rows = once(ground, bothKinds(changes(ground, piece), deletes(ground, piece)))
+  return `SELECT ${keys}, act, op, mask,
     ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql()} AS done, ${STATE} FROM (${rows}) AS d`
 }
 
-function changes(ground: Ground, piece: Piece): string {
+/**
+ * What becomes of the rows of the work table when they are compared again, from the images, as `n`, `mask` and `done`: those
+ * that are still found to have been changed. Of a piece with a key.
+ */
+export function recheck(ground: Ground, piece: Piece): string {
+  const rows = bothKinds(changes(ground, piece, true), deletes(ground, piece, true))
+  return once(ground, `SELECT n, mask, ${doneSql()} AS done FROM (${once(ground, rows)}) AS d`)
+}
+
+function bothKinds(changed: string, deleted: string): string {
+  return `SELECT * FROM (${changed}) AS changed UNION ALL SELECT * FROM (${deleted}) AS deleted`
+}
+
+function once({ dialect }: Ground, query: string): string {
+  return dialect.once?.(query) ?? query
+}
+
+/** `again`: of the rows of the work table only, with their numbers. */
+function changes(ground: Ground, piece: Piece, again = false): string {
   const cells = cellsOf(ground, piece)
   const m = ground.migrated && piece.table.migrated !== null
   const [o, b, mk] = [
@@ -120,12 +140,15 @@ function changes(ground: Ground, piece: Piece): string {
   const theirOwn = m ? `(${added} OR ${changed})` : '1 = 1'
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
-  const keys = piece.keyOf('t', 'theirs').map((k, i) => `${k} AS k${i}`)
+  const theirKey = piece.keyOf('t', 'theirs')
+  const keys = again ? ['w.n AS n'] : theirKey.map((k, i) => `${k} AS k${i}`)
+  const theirs = `${piece.image('theirs')} AS t`
+  const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
   const mask = joined(cells.map(cell => letter(ground, piece, cell, whole)))
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
-    FROM ${piece.image('theirs')} AS t LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
+    FROM ${again ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
     LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${dirty}`
 }
 
@@ -137,19 +160,22 @@ function onKey(piece: Piece, alias: string, image: 'base' | 'ours' | 'migrated')
   return piece.same(piece.keyOf(alias, image), piece.keyOf('t', 'theirs'))
 }
 
-function deletes(ground: Ground, piece: Piece): string {
+function deletes(ground: Ground, piece: Piece, again = false): string {
   const base = piece.keyOf('b', 'base')
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
     `${piece.image(image)} AS ${alias} ON ${piece.same(piece.keyOf(alias, image), base)}`
   const gone = m && !ground.ownWork ? `WHEN ${piece.keyOf('m', 'migrated')[0]} IS NULL THEN 'a' ` : ''
   const letters = cellsOf(ground, piece).map(
-    cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base)} THEN 'c' ELSE '.' END`,
+    cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
-  return `SELECT ${base.map((k, i) => `${k} AS k${i}`).join(', ')}, ${DELETE} AS act,
+  const keys = again ? ['w.n AS n'] : base.map((k, i) => `${k} AS k${i}`)
+  const before = `${piece.image('base')} AS b`
+  const among = `${piece.work} AS w JOIN ${before} ON ${piece.same(base, piece.keyOf('w', 'work'))}`
+  return `SELECT ${keys.join(', ')}, ${DELETE} AS act,
     CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(letters)} END AS mask, 1 AS sure
-    FROM ${piece.image('base')} AS b LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
+    FROM ${again ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
     LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
@@ -176,8 +202,8 @@ function kindSql({ table }: Piece, mode: Mode): string {
 }
 
 function doneSql(): string {
-  const left = ['w', 'c', 'm', 'r', 'n', 'a', 'x'].map(has).join(' OR ')
-  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND NOT (${left}) THEN 1 ELSE 0 END`
+  // Any other letter says that something is left.
+  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND replace(replace(mask, '.', ''), 'd', '') = '' THEN 1 ELSE 0 END`
 }
 
 /**
@@ -240,7 +266,7 @@ function countedSelect(ground: Ground, piece: Piece): string {
   const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
     WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
     WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
-  return `SELECT row_number() OVER (ORDER BY id) AS n, id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
+  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
     ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
     FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
 }

@@ -31,6 +31,8 @@ export class Piece {
   readonly key: readonly string[]
   /** SQL name of the work table, once it was made. */
   work = ''
+  /** How many rows theirs changed. What a deletion takes with it comes behind them in the work table. */
+  changed = 0
 
   constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
     this.#ground = ground

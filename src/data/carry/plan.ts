@@ -80,8 +80,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
     pieces.push(piece)
   }
   const whole: Whole = { ground, pieces, bonds }
-  const totals: [string, number][] = []
-  for (const piece of pieces) totals.push([piece.table.ours, await rowsOf(ground, piece)])
+  const totals = pieces.map(piece => [piece.table.ours, piece.changed])
   await said(whole, source, options)
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
@@ -124,11 +123,6 @@ async function said({ ground, pieces, bonds }: Whole, source: CarrySource, optio
     }
   }
   await cascade({ ground, pieces, bonds })
-}
-
-async function rowsOf({ merger }: Ground, piece: Piece): Promise<number> {
-  const [row] = await merger.query(`SELECT count(*) AS n FROM ${piece.work}`)
-  return Number(row?.['n'])
 }
 
 /** Counts what is in the work table, by what becomes of it. */

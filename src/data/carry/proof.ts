@@ -1,5 +1,5 @@
 import type { Job } from '../engine.ts'
-import { classify } from './classify.ts'
+import { classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
@@ -36,14 +36,14 @@ export async function measureUntouched(laid: Laid): Promise<Untouched> {
  * is in ours, or listed, or in quarantine; and what they did not touch is as it was.
  */
 export async function prove(laid: Laid, before: Untouched, job: Job): Promise<CarryProof> {
-  const { ground, options } = laid
+  const { ground } = laid
+  // Which rows users changed is for the images to say: as long as nobody wrote there, the same ones.
+  const unmoved = (await ground.merger.unmoved?.()) ?? false
   const problems: string[] = []
   const sums = { carried: 0, listed: 0, quarantined: 0, changedSince: 0 }
   for (const piece of laid.pieces) {
     job.progress({ text: `proving ${piece.table.ours}` })
-    const again = new Piece(ground, piece.table, piece.key)
-    await classify(ground, again, 'backout_proof', options.mode)
-    const found = await compare(laid, piece, again)
+    const found = await (piece.keyed && unmoved ? comparedAgain(laid, piece) : comparedWhole(laid, piece))
     sums.carried += found.carried
     sums.listed += found.listed
     sums.quarantined += found.quarantined
@@ -65,6 +65,7 @@ export async function prove(laid: Laid, before: Untouched, job: Job): Promise<Ca
 }
 
 interface Found {
+  readonly rows: number
   readonly carried: number
   readonly listed: number
   readonly quarantined: number
@@ -75,9 +76,24 @@ interface Found {
   readonly unlike: number
 }
 
-/** `p`: as it is found now. `w`: what was done. */
-async function compare({ ground, options }: Laid, piece: Piece, again: Piece): Promise<Found> {
+/** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
+async function comparedAgain(laid: Laid, piece: Piece): Promise<Found> {
+  const rows = `(${recheck(laid.ground, piece)}) AS p JOIN ${piece.work} AS w ON w.n = p.n`
+  const found = await compare(laid, `${rows} WHERE w.n <= ${piece.changed}`)
+  return { ...found, lacking: found.lacking + Math.abs(piece.changed - found.rows) }
+}
+
+/** Everything compared again, so that rows show that were changed since. */
+async function comparedWhole(laid: Laid, piece: Piece): Promise<Found> {
+  const { ground, options } = laid
+  const again = new Piece(ground, piece.table, piece.key)
+  await classify(ground, again, 'backout_proof', options.mode)
   const on = piece.same(again.keyOf('p', 'work'), piece.keyOf('w', 'work'))
+  return compare(laid, `${again.work} AS p LEFT JOIN ${piece.work} AS w ON ${on}`)
+}
+
+/** `p`: as it is found now. `w`: what was done. */
+async function compare({ ground, options }: Laid, from: string): Promise<Found> {
   const sum = (condition: string, name: string) =>
     `coalesce(sum(CASE WHEN ${condition} THEN 1 ELSE 0 END), 0) AS ${name}`
   const said = 'w.done = 1 AND w.cell = 0'
@@ -86,6 +102,7 @@ async function compare({ ground, options }: Laid, piece: Piece, again: Piece): P
   // Told, and not to be carried.
   const reported = options.mode === 'report' ? 1 : 0
   const list = [
+    'count(*) AS found',
     sum('p.done = 1', 'carried'),
     sum('p.done = 0 AND w.held = 0 AND (w.kind > 0 OR w.cell > 0)', 'listed'),
     sum('p.done = 0 AND w.held > 0', 'quarantined'),
@@ -93,11 +110,10 @@ async function compare({ ground, options }: Laid, piece: Piece, again: Piece): P
     sum(`p.done = 0 AND (w.n IS NULL OR (w.done = 0 AND w.held = 0 AND w.kind = 0 AND ${reported} = 0))`, 'lacking'),
     sum(`(p.done = 0 AND ${said} AND w.carried = 0 AND w.take < 3) OR ${rest}`, 'unlike_it'),
   ]
-  const [row] = await ground.merger.query(
-    `SELECT ${list.join(', ')} FROM ${again.work} AS p LEFT JOIN ${piece.work} AS w ON ${on}`,
-  )
+  const [row] = await ground.merger.query(`SELECT ${list.join(', ')} FROM ${from}`)
   const of = (name: string) => Number(row?.[name])
   return {
+    rows: of('found'),
     carried: of('carried'),
     listed: of('listed'),
     quarantined: of('quarantined'),

@@ -1,5 +1,14 @@
-/** Everything that is hard to carry from one place to another without a change. Statements for an empty database. */
-export const ZOO: readonly string[] = [
+import type { Mariadb } from '../../../test/support/mariadb.ts'
+
+/** Everything that is hard to carry from one place to another without a change: statements for an empty database. */
+export async function zooFor(server: Mariadb): Promise<readonly string[]> {
+  const [row] = await server.sql('SELECT VERSION() AS version')
+  const [major = 0, minor = 0] = String(row?.['version']).split('.').map(Number)
+  // Before 10.7 there is no type for it.
+  return major * 100 + minor >= 1007 ? ZOO : ZOO.map(sql => sql.replace('u uuid', 'u char(36)'))
+}
+
+const ZOO: readonly string[] = [
   `SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, time_zone = '+00:00'`,
   `CREATE TABLE numbers (
      id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,

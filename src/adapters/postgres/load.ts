@@ -9,9 +9,9 @@ import { saidByTool } from './errors.ts'
 import { DUMP_FILE, DUMP_FOLDER, damaged, type Facts, factsOf, ROLES_FILE } from './facts.ts'
 import { besideName, besideOf, dropDatabase, type Note, noteOn } from './image.ts'
 import { type Place, type Places, shownPlace } from './place.ts'
-import { commentSql, createSql, dressSql, propertiesOf } from './properties.ts'
+import { commentSql, createSql, dressSql, makingSql, propertiesOf } from './properties.ts'
 import type { Source } from './reader.ts'
-import { type Limits, one, openSession, type Session } from './session.ts'
+import { APPLICATION, type Limits, one, openSession, type Session } from './session.ts'
 import { unpacked } from './streams.ts'
 import { findTool, runTool } from './tools.ts'
 
@@ -53,6 +53,7 @@ export async function load(
   const source = sourceAt(loading, spot, facts.home)
   const image = besideOf(source, spot.maintenance)
   await using admin = await openSession(spot.place, spot.maintenance, loading.limits, job.signal)
+  await endMaking(admin, spot.name)
   await removeOwn(admin, spot, loading.limits, job)
   await needRoles(admin, backup, facts, use)
   const properties = (use === 'swap' ? await propertiesOf(admin, loading.places.database) : null) ?? facts.properties
@@ -91,6 +92,18 @@ export async function foundCopy(
   await using admin = await openSession(spot.place, spot.maintenance, loading.limits, signal)
   const note = await noteOn(admin, spot.name)
   return note?.whole === true ? besideOf(sourceAt(loading, spot, note.home), spot.maintenance) : null
+}
+
+/** A process that died while the server was making it for it: that goes on, and would collide with what comes now. */
+async function endMaking(admin: Session, name: string): Promise<void> {
+  const making = `FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND pid <> pg_backend_pid()
+    AND starts_with(query, $2)`
+  const values = [APPLICATION, makingSql(name)]
+  for (let tries = 0; tries < 100; tries++) {
+    await admin.query(`SELECT pg_terminate_backend(pid) ${making}`, values)
+    if ((await one(admin, `SELECT count(*) ${making}`, values)) === '0') return
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
 }
 
 /** A process that died right after making it left it empty and without a note; anything else without one is not ours. */

@@ -1,5 +1,14 @@
-/** A database with one of everything that is easily lost, changed or mixed up on the way through a dump. */
-export const ZOO = String.raw`
+import type { PostgresServer } from '../../../../test/support/postgres.ts'
+
+/** Fills a database with one of everything that is easily lost, changed or mixed up on the way through a dump. */
+export async function fillZoo(server: PostgresServer, database: string): Promise<void> {
+  const [row] = await server.sql(`SELECT current_setting('server_version_num')::int AS version`)
+  // Version 13 has no ranges of several parts, and no infinite number.
+  const early = ZOO.replace('int4multirange', 'text').replace(`(0, 0, 0, 'Infinity'`, '(0, 0, 0, 1e1000')
+  await server.sql(Number(row?.['version']) < 140_000 ? early : ZOO, database)
+}
+
+const ZOO = String.raw`
 CREATE EXTENSION citext;
 CREATE EXTENSION hstore;
 CREATE SCHEMA sales;

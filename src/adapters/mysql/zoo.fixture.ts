@@ -14,7 +14,7 @@ const ZOO: readonly string[] = [
      id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
      tiny tinyint, big bigint, huge bigint unsigned, dec65 decimal(65,30), price decimal(12,2) NOT NULL DEFAULT 0.00,
      f float, d double, fu float(7,3), b1 bit(1), b64 bit(64), flag tinyint(1) DEFAULT 1, y year
-   ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+   ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci`,
   `INSERT INTO numbers (id, tiny, big, huge, dec65, price, f, d, fu, b1, b64, y) VALUES
      (0, -128, -9223372036854775808, 0, -99999999999999999999999999999999999.999999999999999999999999999999, 1.00, 16777217, 1.7976931348623157e308, 1.001, b'0', b'0', 1901),
      (1, 127, 9223372036854775807, 18446744073709551615, 0.000000000000000000000000000001, 1.10, 0.1, 5e-324, -9999.999, b'1', ~0, 2155),
@@ -23,7 +23,7 @@ const ZOO: readonly string[] = [
      (18446744073709551614, 5, 9007199254740993, 1, 2, 3, 3.4028234e38, 2.2250738585072014e-308, 1.5, b'0', 255, 2026)`,
   `CREATE TABLE texts (
      code varchar(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL, part int NOT NULL,
-     ci varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci, l1 varchar(50) CHARACTER SET latin1, ucs text CHARACTER SET ucs2,
+     ci varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci, l1 varchar(50) CHARACTER SET latin1, ucs text CHARACTER SET ucs2 COLLATE ucs2_general_ci,
      bin varbinary(300), fixed binary(8), ch char(10), e enum('a','B','it''s','') NOT NULL DEFAULT 'a', s set('x','y','z'),
      j json, lt longtext, bl blob, mb mediumblob,
      PRIMARY KEY (code, part), UNIQUE KEY by_ci (ci), KEY by_prefix (lt(20)), FULLTEXT KEY words (lt), CHECK (part >= 0)

@@ -13,7 +13,7 @@ import { commentSql, createSql, dressSql, makingSql, propertiesOf } from './prop
 import type { Source } from './reader.ts'
 import { APPLICATION, type Limits, one, openSession, type Session } from './session.ts'
 import { unpacked } from './streams.ts'
-import { findTool, runTool } from './tools.ts'
+import { findTool, runTool, type Tool } from './tools.ts'
 
 export interface Loading {
   readonly settings: PostgresSettings
@@ -156,7 +156,9 @@ async function restoreInto(
   const from = join(backup.dir, facts.format === 'file' ? DUMP_FILE : DUMP_FOLDER)
   const there = await stat(from).catch(() => null)
   if (there === null) throw damaged(backup.id, `${from} is not there`)
-  const args = ['--no-password', '--exit-on-error', `--dbname=${name}`]
+  const args = ['--no-password', `--dbname=${name}`]
+  const mayComplain = complainsOfTimeout(tool, major)
+  if (!mayComplain) args.push('--exit-on-error')
   if (use === 'scratch')
     args.push('--no-owner', '--no-privileges', '--no-tablespaces', '--no-publications', '--no-subscriptions')
   if (facts.format === 'folder') args.push(`--jobs=${settings.dump.jobs}`, from)
@@ -168,11 +170,24 @@ async function restoreInto(
   job.progress({ text: `loading ${backup.id}` })
   try {
     const result = await runTool(tool, stdin === undefined ? run : { ...run, stdin }, job.signal)
-    if (result.code !== 0) throw refused(backup.id, shownPlace(place, name), result.stderr)
+    if (result.code !== 0 && !(mayComplain && onlyOfTimeout(result.stderr)))
+      throw refused(backup.id, shownPlace(place, name), result.stderr)
   } catch (error) {
     job.signal.throwIfAborted()
     throw error instanceof BackoutError ? error : damaged(backup.id, messageOf(error), error)
   }
+}
+
+/** From 17 on pg_restore sets what older servers do not know, and takes their answer for an error. */
+function complainsOfTimeout(tool: Tool, server: number): boolean {
+  return tool.major >= 17 && server < 17
+}
+
+/** Whether all that pg_restore counted as errors is that one. */
+function onlyOfTimeout(stderr: string): boolean {
+  const counted = Number(/errors ignored on restore: (\d+)\s*$/.exec(stderr)?.[1])
+  const known = [...stderr.matchAll(/unrecognized configuration parameter "transaction_timeout"/g)].length
+  return counted > 0 && counted === known
 }
 
 function refused(id: string, name: string, stderr: string): BackoutError {

@@ -104,7 +104,9 @@ async function tellCompared(site: Site, id: string, after: Live, act: StepAct): 
     () => null,
   )
   if (facts === null) return
-  const now = await site.engine.reading(act.signal, db => db.fingerprint(after.schema))
+  const now = await site.engine.reading(act.signal, db =>
+    db.fingerprint(after.schema, undefined, facts.fingerprint.method),
+  )
   if (now.method !== facts.fingerprint.method) return
   const differences = compareFingerprints(facts.fingerprint, now).map(d => d.text)
   const text = differences.length === 0 ? 'schema and data are as at the release' : differences.join('; ')

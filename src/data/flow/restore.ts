@@ -12,7 +12,12 @@ import { readLive } from './level.ts'
 import { everything, measureSince } from './since.ts'
 import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
 
-const restoreArgs = z.object({ backup: z.string(), schema: z.string(), data: z.string() })
+const restoreArgs = z.object({
+  backup: z.string(),
+  schema: z.string(),
+  data: z.string(),
+  method: z.string().optional(),
+})
 
 /** The same for both steps of one restore, and another one for every run. */
 export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
@@ -101,7 +106,7 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
   const args = restoreArgs.parse(step.args)
   const live = await readOrTell(site, act.signal, async db => {
     const { schema } = await readLive(site, db)
-    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema)) }
+    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema, undefined, args.method)) }
   })
   if (isState(live)) return { is: 'not-done', why: `the ${nounOf(site)} is ${live}` }
   const schemaBack = live.schema === args.schema

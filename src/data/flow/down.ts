@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { amount } from '../../core/impact-text.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact } from '../../core/secret.ts'
 import { between } from '../bookkeeping.ts'
@@ -192,7 +193,7 @@ async function tellLost(
     const where = backup === null ? '' : `; it is in the backup ${backup}${file === undefined ? '' : `, file ${file}`}`
     await act.tell({
       kind: 'lost',
-      text: `${loss.count} ${loss.unit} of ${loss.what} went with ${args.migration}${where}`,
+      text: `${amount(loss.count, loss.unit)} of ${loss.what} went with ${args.migration}${where}`,
       data: { what: loss.what, count: loss.count, unit: loss.unit, backup, file: file ?? null },
     })
   }

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { systemClock } from '../../core/clock.ts'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { amount } from '../../core/impact-text.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { schemaHash } from '../schema.ts'
@@ -76,7 +77,7 @@ export async function applySwap(site: Site, step: Step, act: StepAct): Promise<v
   await site.engine.swap(markOf(act), jobOf(act))
   await tellKept(site, act)
   for (const { what, count, unit } of loss) {
-    const text = `${count} ${unit} of ${what} went with the restore of ${args.backup}`
+    const text = `${amount(count, unit)} of ${what} went with the restore of ${args.backup}`
     await act.tell({ kind: 'lost', text, data: { what, count, unit } })
   }
 }

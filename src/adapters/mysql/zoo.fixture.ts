@@ -8,6 +8,9 @@ export async function zooFor(server: Mariadb): Promise<readonly string[]> {
   return major * 100 + minor >= 1007 ? ZOO : ZOO.map(sql => sql.replace('u uuid', 'u char(36)'))
 }
 
+/** A character of each of Unicode's planes. */
+const PLANES = Array.from({ length: 17 }, (_, p) => `(${p}, '${String.fromCodePoint(p * 0x10000 + 0x101)}')`).join(', ')
+
 const ZOO: readonly string[] = [
   `SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, time_zone = '+00:00'`,
   `CREATE TABLE numbers (
@@ -47,6 +50,8 @@ const ZOO: readonly string[] = [
   `INSERT INTO made_up (a, g, p, u, ip) VALUES
      (1, ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))', 4326), POINT(1e-7, -0.1), '123e4567-e89b-12d3-a456-426655440000', '::ffff:1.2.3.4'),
      (2, NULL, NULL, NULL, NULL)`,
+  `CREATE TABLE planes (plane int NOT NULL PRIMARY KEY, t varchar(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin) ENGINE=InnoDB`,
+  `INSERT INTO planes VALUES ${PLANES}`,
   `CREATE TABLE keyless (a int, b varchar(20), c float) ENGINE=InnoDB`,
   `INSERT INTO keyless VALUES (1, 'x', 1.5), (1, 'x', 1.5), (2, 'y', NULL), (NULL, NULL, NULL)`,
   `CREATE TABLE by_unique (a int NOT NULL, b int NOT NULL, note text, UNIQUE KEY ab (a, b)) ENGINE=InnoDB`,
@@ -111,6 +116,7 @@ export const CHANGES: readonly (readonly [table: string, sql: string])[] = [
   ['made_up', "UPDATE made_up SET u = '123e4567-e89b-12d3-a456-426655440001' WHERE id = 1"],
   ['made_up', "UPDATE made_up SET ip = '::ffff:1.2.3.5' WHERE id = 1"],
   ['made_up', 'UPDATE made_up SET a = 3 WHERE id = 2'],
+  ['planes', `UPDATE planes SET t = '${String.fromCodePoint(0xb0102)}' WHERE plane = 11`],
   ['keyless', 'UPDATE keyless SET a = 3 WHERE a = 2'],
   ['keyless', 'DELETE FROM keyless WHERE a = 1 LIMIT 1'],
   [

@@ -28,6 +28,7 @@ describe.skipIf(missing !== null)(`A4: the schema of PostgreSQL${missing === nul
         'child',
         'event',
         'parent',
+        'planes',
         'sales."Order.Items"',
         'scratchpad',
         'wide',

@@ -11,6 +11,9 @@ export async function fillZoo(server: PostgresServer, database: string, major?: 
   await server.sql((major ?? Number(row?.['major'])) < 14 ? early : ZOO, database)
 }
 
+/** A character of each of Unicode's planes. */
+const PLANES = Array.from({ length: 17 }, (_, p) => `(${p}, '${String.fromCodePoint(p * 0x10000 + 0x101)}')`).join(', ')
+
 const ZOO = String.raw`
 CREATE EXTENSION citext;
 CREATE EXTENSION hstore;
@@ -97,6 +100,8 @@ CREATE SEQUENCE order_no AS int START 5 INCREMENT -5 MINVALUE -1000 MAXVALUE 100
 SELECT nextval('order_no');
 CREATE UNLOGGED TABLE scratchpad (t text);
 INSERT INTO scratchpad VALUES ('x');
+CREATE TABLE planes (plane int PRIMARY KEY, t text);
+INSERT INTO planes VALUES ${PLANES};
 CREATE TABLE wide (${Array.from({ length: 1600 }, (_, i) => `c${i} smallint`).join(', ')});
 INSERT INTO wide (c0, c799, c1599) VALUES (1, 2, 3), (NULL, 5, 6);
 SELECT lo_from_bytea(4711, decode(repeat('00ff', 5000), 'hex'));

@@ -100,14 +100,14 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
 
   it('C14: in the middle of carrying forward: told, and taken up to the same end', async () => {
     const [one, whole] = [await played(server, STORY), await played(server, STORY)]
-    let killed: Promise<void> | null = null
+    const ends: Promise<void>[] = []
     const progress = ({ text, done }: { text: string; done?: number }) => {
-      if (text === 'carrying rows' && (done ?? 0) > 100) killed ??= server.kill()
+      if (text === 'carrying rows' && (done ?? 0) > 100 && ends.length === 0) ends.push(server.kill())
     }
     await expect(applyCarry(one.source, NOTHING_SAID, { ...job, progress }, { batch: 20 })).rejects.toMatchObject({
       code: 'database_unreachable',
     })
-    await killed
+    await Promise.all(ends)
     await server.start()
     const again = await applyCarry(one.source, NOTHING_SAID, job, { batch: 20 })
     expect(again.proof).toMatchObject({ ok: true, problems: [] })

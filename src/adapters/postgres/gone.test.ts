@@ -71,14 +71,14 @@ describe.skipIf(missing !== null)(`PostgreSQL that goes away${missing === null ?
 
   it('C14: in the middle of carrying forward: told, and taken up to the same end', async () => {
     const [one, whole] = [await played(server, STORY), await played(server, STORY)]
-    let crash: Promise<void> | null = null
+    const ends: Promise<void>[] = []
     const progress = ({ text, done }: { text: string; done?: number }) => {
-      if (text === 'carrying rows' && (done ?? 0) > 100) crash ??= server.crash()
+      if (text === 'carrying rows' && (done ?? 0) > 100 && ends.length === 0) ends.push(server.crash())
     }
     await expect(applyCarry(one.source, NOTHING_SAID, { ...job, progress }, { batch: 20 })).rejects.toMatchObject({
       code: 'database_unreachable',
     })
-    await crash
+    await Promise.all(ends)
     await server.start()
     const between = (await dumpOf(server, one.ours))['orders']?.length ?? 0
     expect(between).toBeGreaterThan(300)

@@ -131,10 +131,21 @@ export async function tellEnd(session: Session, engine: Engine, run: RunInfo): P
   const report = await finish(session, engine, run)
   const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
   out.line(`\n${headline(run, output)} (${took})`)
+  for (const text of await waiting(engine, run)) out.line(`Waits for your word: ${text}`)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   out.line(`Report: ${report}`)
   out.data({ type: 'result', run: run.id, state: run.state, ...output, error: run.error, report })
   return exitOf(run, output)
+}
+
+/** What the run could not do without somebody's word, and left behind. */
+async function waiting(engine: Engine, run: RunInfo): Promise<string[]> {
+  const texts = new Set<string>()
+  for await (const { type, data } of engine.events(run.id)) {
+    const fact = type === 'fact' ? (data as { text?: string; data?: { waits?: boolean } }) : null
+    if (fact?.data?.waits === true && fact.text !== undefined) texts.add(fact.text)
+  }
+  return [...texts]
 }
 
 function headline(run: RunInfo, output: RunOutput | null): string {

@@ -137,7 +137,8 @@ export interface Reader {
   /** Everything that binds an application, objects of Backout's own (`backout…`) left out. */
   schema(): Promise<SchemaShape>
   /** Exact, in the server where it can be. `part`: of these tables, these columns only. `schema` may leave tables out. */
-  fingerprint(schema: SchemaShape, part?: FingerprintPart): Promise<Fingerprint>
+  /** `method`: made in the way of an earlier one, where this server knows it; look at that of the answer. */
+  fingerprint(schema: SchemaShape, part?: FingerprintPart, method?: string): Promise<Fingerprint>
   /** About how many rows each table has. Cheap. */
   rowCounts(schema: SchemaShape): Promise<Record<string, number>>
   /** Size of the database on disk. Bytes. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { hashOf } from '../core/json.ts'
+import { plainView } from './view-text.ts'
 
 /** What a schema is, in words that every database shares. Names are as the database shows them. */
 const columnShape = z.object({
@@ -55,8 +56,12 @@ export function schemaHash({ tables, views, triggers, others }: SchemaShape): st
     name,
     { ...table, columns: withoutIds(table) },
   ])
-  const known = { tables: Object.fromEntries(plain), views, triggers }
+  const known = { tables: Object.fromEntries(plain), views: plainViews(views), triggers }
   return hashOf(Object.keys(others).length === 0 ? known : { ...known, others })
+}
+
+function plainViews(views: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(views).map(([name, text]) => [name, plainView(text)]))
 }
 
 function withoutIds({ columns }: TableShape): Record<string, ColumnShape> {
@@ -72,7 +77,7 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
     else if (b === undefined) out.push(difference('table', 'gone', [name], '', false))
     else out.push(...compareTables(name, a, b))
   }
-  out.push(...compareTexts('view', base.views, now.views, true))
+  out.push(...compareTexts('view', plainViews(base.views), plainViews(now.views), true))
   out.push(...compareTexts('trigger', base.triggers, now.triggers, false))
   out.push(...compareTexts('other', base.others, now.others, true))
   return out

@@ -64,7 +64,7 @@ it('C14: brings back in a step of its own what the restore took, tells what it c
   expect(told.slice(-3).map(fact => fact.text.replace(/ in \/.*/, ''))).toEqual([
     '3 rows written since the release were carried into db; proven by comparing again',
     '2 rows of coupons have no place in the old schema: archived',
-    '1 values of orders.discount have no place in the old schema: archived',
+    '1 value of orders.discount has no place in the old schema: archived',
   ])
   shop.sql('DELETE FROM orders WHERE id = 4')
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })

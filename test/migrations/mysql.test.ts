@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { createConnection } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mysql } from '../../src/adapters/mysql/index.ts'
 import { memoryBackups, memoryVault } from '../conformance/stores.ts'
@@ -59,10 +59,10 @@ describe.skipIf(skipped !== null)(`migration tools on MariaDB${skipped === null 
       const before = await target.observe(signal)
       expect(before.state).toMatchObject({ level: { tool: name, applied } })
       expect(before.inFlight).toEqual([])
-      const holder = server.sql(`SELECT GET_LOCK('${lock}', 1)`, 'SELECT SLEEP(1)')
-      await sleep(200)
+      const holder = await createConnection({ socketPath: server.socket, user: 'root' })
+      await holder.query(`SELECT GET_LOCK('${lock}', 1)`)
       const seen = await target.observe(signal)
-      await holder
+      await holder.end()
       const said = `^${name} is migrating right now \\(session \\d+ holds its lock\\)$`
       expect(seen.inFlight.map(op => op.what)).toEqual([expect.stringMatching(said)])
     },

@@ -4,14 +4,22 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 
-const FOLDERS = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin']
+/** The server that is installed, wherever its package puts what. */
+export const INSTALLED: readonly string[] = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin']
 const NEEDED = ['mariadbd', 'mariadb-install-db', 'mariadb', 'mariadb-dump']
 
-function find(tool: string): string | undefined {
-  return FOLDERS.map(folder => join(folder, tool)).find(path => existsSync(path))
+/** Folder `bin` of another one that all tests are to run on, from BACKOUT_TEST_MARIADB; null: the installed one. */
+export const OTHER = process.env['BACKOUT_TEST_MARIADB'] || null
+// Backout finds the client programs there, as it does in production.
+if (OTHER !== null) process.env['PATH'] = [OTHER, process.env['PATH']].join(delimiter)
+
+const FOLDERS = OTHER === null ? INSTALLED : [OTHER]
+
+function find(tool: string, folders = FOLDERS): string | undefined {
+  return folders.map(folder => join(folder, tool)).find(path => existsSync(path))
 }
 
 /**
@@ -39,8 +47,14 @@ export interface Mariadb {
   dispose(): Promise<void>
 }
 
-/** A real MariaDB on loopback, with files of its own; root has no password. `options`: more for its command line. */
-export async function mariadb(options: readonly string[] = []): Promise<Mariadb> {
+/**
+ * A real MariaDB on loopback, with files of its own; root has no password. `options`: more for its command line.
+ * `folders`: where its programs are.
+ */
+export async function mariadb(options: readonly string[] = [], folders = FOLDERS): Promise<Mariadb> {
+  const program = (name: string) => find(name, folders) ?? name
+  // Where it is not installed it finds its messages and plugins beside its programs.
+  const base = folders === INSTALLED ? [] : [`--basedir=${dirname(folders[0] ?? '/')}`]
   const dir = await mkdtemp(join(tmpdir(), 'backout-mariadb-'))
   const [data, socket] = [join(dir, 'data'), join(dir, 's')]
   const user = `--user=${userInfo().username}`
@@ -48,16 +62,18 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
   const scratch = `--tmpdir=${dir}`
   const make = [
     '--no-defaults',
+    ...base,
     user,
     scratch,
     `--datadir=${data}`,
     '--auth-root-authentication-method=normal',
     '--skip-test-db',
   ]
-  execFileSync(find('mariadb-install-db') ?? '', make, { stdio: ['ignore', 'ignore', 'pipe'] })
+  execFileSync(program('mariadb-install-db'), make, { stdio: ['ignore', 'ignore', 'pipe'] })
   const port = await freePort()
   const args = [
     '--no-defaults',
+    ...base,
     user,
     scratch,
     `--datadir=${data}`,
@@ -96,7 +112,7 @@ export async function mariadb(options: readonly string[] = []): Promise<Mariadb>
     kill: () => stop('SIGKILL'),
     async start() {
       if (daemon !== null && daemon.exitCode === null && daemon.signalCode === null) await once(daemon, 'exit')
-      daemon = spawn(find('mariadbd') ?? '', args, { stdio: 'ignore' })
+      daemon = spawn(program('mariadbd'), args, { stdio: 'ignore' })
       await answers(server, daemon, join(dir, 'log'))
     },
     async dispose() {

@@ -12,12 +12,17 @@ import { SUPERVISOR } from '../../src/exec/supervisor.ts'
 const DEBIAN = '/usr/lib/postgresql'
 
 /** Folder of the newest PostgreSQL that Debian's packages brought; null: there is none. */
-const BIN = existsSync(DEBIAN)
+export const INSTALLED = existsSync(DEBIAN)
   ? (readdirSync(DEBIAN)
       .sort((a, b) => Number(b) - Number(a))
       .map(version => join(DEBIAN, version, 'bin'))
       .find(bin => existsSync(join(bin, 'initdb'))) ?? null)
   : null
+
+/** Folder of another one that all tests are to run on, from BACKOUT_TEST_POSTGRES; null: the installed one. */
+export const OTHER = process.env['BACKOUT_TEST_POSTGRES'] || null
+
+const BIN = OTHER ?? INSTALLED
 
 /**
  * Why tests on PostgreSQL cannot run on this machine, or null. Give it to `describe.skipIf`, and the reason into the name.
@@ -50,14 +55,14 @@ export interface PostgresServer {
 
 /**
  * A PostgreSQL of its own on loopback, as user postgres where this runs as root. Passwords are asked for over TCP.
- * `primary`: follows that server, as a replica.
+ * `primary`: follows that server, as a replica. `bin`: folder of its programs.
  */
 export async function postgresServer(
   settings: readonly string[] = [],
   primary: PostgresServer | null = null,
+  bin = BIN,
 ): Promise<PostgresServer> {
-  if (BIN === null) throw new Error('PostgreSQL is not installed')
-  const bin = BIN
+  if (bin === null) throw new Error('PostgreSQL is not installed')
   const dir = await mkdtemp(join(tmpdir(), 'pg-'))
   const owner = unprivileged()
   if (owner !== null) {

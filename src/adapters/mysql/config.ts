@@ -43,10 +43,9 @@ const dump = z
   })
   .describe('How backups are made.')
 
-/** Settings of a MySQL or MariaDB database, without those that all databases share. */
-export const mysqlFields = {
-  ...server,
-  database: z.string().min(1).max(64).describe('The database.'),
+const database = z.string().min(1).max(64).describe('The database.')
+
+const more = {
   identity: z
     .string()
     .min(1)
@@ -65,7 +64,20 @@ export const mysqlFields = {
   busyLimit: duration().default(5_000).describe('How long to wait for a lock that another session holds.'),
 }
 
-export const mysqlSettings = z.object(mysqlFields)
+/** Settings of a MySQL or MariaDB database, without those that all databases share, as they are written. */
+export const mysqlFields = {
+  url: text()
+    .optional()
+    .describe('mysql://USER:PASSWORD@HOST:PORT/DATABASE, in place of `host` and `port`; the other fields win over it.'),
+  ...server,
+  user: server.user.optional(),
+  database: database.optional(),
+  ...more,
+}
+export type MysqlGiven = z.output<z.ZodObject<typeof mysqlFields>>
+
+/** The same, whole. */
+export const mysqlSettings = z.object({ ...server, database, ...more })
 export type MysqlSettings = z.output<typeof mysqlSettings>
 export type ServerSettings = Pick<MysqlSettings, 'host' | 'port' | 'socket' | 'user' | 'password' | 'ssl'>
 

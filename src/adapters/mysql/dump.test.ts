@@ -17,7 +17,7 @@ import { DUMP, dump } from './dump.ts'
 import { explained } from './errors.ts'
 import { fitted, load } from './image.ts'
 import { connect } from './session.ts'
-import { ZOO } from './zoo.fixture.ts'
+import { zooFor } from './zoo.fixture.ts'
 
 const why = noMariadb()
 const PASSWORD = 'p4ss"w\\ord \'$x'
@@ -56,7 +56,7 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
     await server.sql(
       'CREATE DATABASE zoo CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci',
       'USE zoo',
-      ...ZOO,
+      ...(await zooFor(server)),
       "CREATE USER app IDENTIFIED BY 'p4ss\"w\\\\ord \\'$x'",
       'GRANT ALL ON *.* TO app',
     )
@@ -158,10 +158,10 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
     await expect(dumping('zoo', { tools })).rejects.toMatchObject({ code: 'tool_missing' })
     const says = (line: string) =>
       writeFile(join(tools, 'mariadb-dump'), `#!/bin/sh\necho '${line}'\n`, { mode: 0o755 })
-    await says('mariadb-dump  Ver 10.19 Distrib 10.6.1-MariaDB, for Linux (x86_64)')
+    await says('mariadb-dump  Ver 10.19 Distrib 10.4.1-MariaDB, for Linux (x86_64)')
     await expect(dumping('zoo', { tools })).rejects.toMatchObject({
       code: 'tool_too_old',
-      next: expect.stringContaining('10.11'),
+      next: expect.stringMatching(/^install mariadb-dump 1\d\.\d+ or newer/),
     })
     await says('mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)')
     await expect(dumping('zoo', { tools })).rejects.toMatchObject({ code: 'tool_missing' })

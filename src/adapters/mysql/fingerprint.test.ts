@@ -9,7 +9,7 @@ import { shownName } from './names.ts'
 import { extents, readSchema } from './schema.ts'
 import { connect, type Session } from './session.ts'
 import { inSnapshot } from './snapshot.ts'
-import { CHANGES, ZOO } from './zoo.fixture.ts'
+import { CHANGES, zooFor } from './zoo.fixture.ts'
 
 const why = noMariadb()
 
@@ -28,8 +28,9 @@ describe.skipIf(why !== null)(`MariaDB's schema and fingerprint${why === null ? 
 
   beforeAll(async () => {
     server = await mariadb()
-    await server.sql('CREATE DATABASE zoo', 'USE zoo', ...ZOO)
-    await server.sql('CREATE DATABASE zoo2', 'USE zoo2', ...ZOO)
+    const zoo = await zooFor(server)
+    await server.sql('CREATE DATABASE zoo', 'USE zoo', ...zoo)
+    await server.sql('CREATE DATABASE zoo2', 'USE zoo2', ...zoo)
   })
   afterAll(async () => server?.dispose())
 
@@ -97,7 +98,7 @@ describe.skipIf(why !== null)(`MariaDB's schema and fingerprint${why === null ? 
   })
 
   it('of servers whose checksums take no seed notice every change too', async () => {
-    await server.sql('CREATE DATABASE zoo3', 'USE zoo3', ...ZOO)
+    await server.sql('CREATE DATABASE zoo3', 'USE zoo3', ...(await zooFor(server)))
     const settings = mysqlSettings.parse({ socket: server.socket, user: 'root', database: 'zoo3' })
     const access = { server: settings, baseDir: '/', connectLimit: 5_000, busyLimit: 5_000, own: new Set<number>() }
     await using db = await connect(access, 'zoo3', AbortSignal.timeout(60_000))

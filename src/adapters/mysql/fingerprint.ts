@@ -1,7 +1,7 @@
 import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
-import { formulaOf, isFoldedByXor } from './formula.ts'
+import { type Formula, formulaOf, isFoldedByXor } from './formula.ts'
 import { quoted, tableSql, text } from './names.ts'
 import type { Extent } from './schema.ts'
 import type { Session } from './session.ts'
@@ -36,7 +36,9 @@ export async function fingerprint(
   lanes: Lanes,
   schema: SchemaShape,
   part: FingerprintPart = { tables: Object.keys(schema.tables) },
+  method?: string,
 ): Promise<Fingerprint> {
+  const formula = formulaOf(lanes.sessions[0].flavour, method)
   const { tables } = part
   const pieces: Piece[] = []
   for (const table of tables) {
@@ -47,11 +49,13 @@ export async function fingerprint(
   const queue = pieces.values()
   await Promise.all(
     lanes.sessions.map(async session => {
-      for (const piece of queue) await addPiece(session, lanes.database, schema, piece, found.get(piece.table))
+      for (const piece of queue) {
+        await addPiece(session, lanes.database, { schema, piece, formula }, found.get(piece.table))
+      }
     }),
   )
   return {
-    method: formulaOf(lanes.sessions[0].flavour).method,
+    method: formula.method,
     tables: Object.fromEntries([...found].map(([table, { rows, sums }]) => [table, digests(rows, sums)])),
   }
 }
@@ -132,13 +136,12 @@ async function rangesOf(
 async function addPiece(
   session: Session,
   database: string,
-  schema: Pick<SchemaShape, 'tables'>,
-  piece: Piece,
+  { schema, piece, formula }: { schema: Pick<SchemaShape, 'tables'>; piece: Piece; formula: Formula },
   found: { rows: number; sums: Map<string, bigint> } | undefined,
 ): Promise<void> {
   const shape = schema.tables[piece.table]
   if (found === undefined || shape === undefined) return
-  const hash = formulaOf(session.flavour).hashes(shape, piece.short)
+  const hash = formula.hashes(shape, piece.short)
   const xor = isFoldedByXor(shape)
   const fold = xor ? 'BIT_XOR' : 'SUM'
   const parts = ['COUNT(*) AS n', ...piece.columns.map((c, i) => `${fold}(${hash(c)}) AS c${i}`)]

@@ -15,8 +15,10 @@ export interface Formula {
   hashes(shape: TableShape, short?: boolean): (column: string) => string
 }
 
-export function formulaOf({ mariadb, number }: Flavour): Formula {
-  return mariadb && number >= 100_800 ? SEEDED : mariadb ? MIRRORED_MARIADB : MIRRORED_MYSQL
+/** `method`: the one that is asked for, where this server knows it. */
+export function formulaOf({ mariadb, number }: Flavour, method?: string): Formula {
+  if (!mariadb) return MIRRORED_MYSQL
+  return number >= 100_800 && method !== MIRRORED_MARIADB.method ? SEEDED : MIRRORED_MARIADB
 }
 
 /**

@@ -4,6 +4,7 @@ import { type DatabasePin, databasePin, databaseSettings } from '../../data/flow
 import { databaseTarget } from '../../data/flow/target.ts'
 import { mysqlFields } from './config.ts'
 import { mysqlEngine } from './engine.ts'
+import { complete } from './url.ts'
 
 const mysqlConfig = z.strictObject({ ...mysqlFields, ...databaseSettings })
 
@@ -13,5 +14,5 @@ export const mysql: Adapter<z.output<typeof mysqlConfig>, DatabasePin> = {
   config: mysqlConfig,
   pin: databasePin,
   pinVersion: 1,
-  open: async (config, ctx) => databaseTarget(mysqlEngine(config, ctx.baseDir), config, ctx),
+  open: async (config, ctx) => databaseTarget(mysqlEngine(complete(config), ctx.baseDir), config, ctx),
 }

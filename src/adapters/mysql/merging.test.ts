@@ -12,7 +12,7 @@ import { mysqlSettings } from './config.ts'
 import { mysqlEngine } from './engine.ts'
 import { imageOf } from './image.ts'
 import { type Access, WRITE_MODE } from './session.ts'
-import { ZOO } from './zoo.fixture.ts'
+import { zooFor } from './zoo.fixture.ts'
 
 const why = noMariadb()
 const job: Job = { signal: new AbortController().signal, guard() {}, progress() {} }
@@ -161,7 +161,7 @@ describe.skipIf(why !== null)(
     )
 
     it('brings every text of the zoo back to the value that it is of', async () => {
-      await make(server, 'zoo', ...ZOO)
+      await make(server, 'zoo', ...(await zooFor(server)))
       const engine = mysqlEngine(mysqlSettings.parse({ socket: server.socket, user: 'root', database: 'zoo' }), '/')
       const { dialect } = engine
       const read = (of: Pick<Image, 'reading'>) =>
@@ -201,7 +201,7 @@ describe.skipIf(why !== null)(
     })
 
     it('tells values that differ in what a comparison overlooks', async () => {
-      await make(server, 'zoo', ...ZOO)
+      await make(server, 'zoo', ...(await zooFor(server)))
       const engine = mysqlEngine(mysqlSettings.parse({ socket: server.socket, user: 'root', database: 'zoo' }), '/')
       const differing = (a: string, b: string) =>
         engine.reading(job.signal, async db =>

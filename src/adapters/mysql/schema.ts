@@ -87,12 +87,15 @@ function columnShape(row: Row, mariadb: boolean): ColumnShape {
 }
 
 /** MariaDB tells a default as SQL, and NULL as text; MySQL tells the bare value, and marks what is an expression. */
-function defaultOf(value: unknown, type: string, extra: string, mariadb: boolean): string | null {
+export function defaultOf(value: unknown, type: string, extra: string, mariadb: boolean): string | null {
   if (value === null || value === undefined) return null
   const told = text(value)
   if (mariadb) return told.toUpperCase() === 'NULL' ? null : told
   if (extra.includes('default_generated')) return /^current_timestamp/i.test(told) ? told : `(${told})`
   const bare = /^(tinyint|smallint|mediumint|int|bigint|decimal|float|double|year|bit)/.test(type)
+  // Of bytes it tells the digits.
+  const bytes = /^(var)?binary/.test(type) && /^0x[\da-f]*$/i.test(told)
+  if (bytes) return told.length === 2 ? "''" : told
   return bare ? told : `'${told.replaceAll("'", "''")}'`
 }
 

@@ -81,7 +81,7 @@ export function readerOn(lanes: Lanes): Reader {
     query: (sql, values) => first.query(sql, values),
     each: (sql, values, row) => first.each(sql, values, row),
     schema: () => readSchema(first, database),
-    fingerprint: (schema, part): Promise<Fingerprint> => fingerprint(lanes, schema, part),
+    fingerprint: (schema, part, method): Promise<Fingerprint> => fingerprint(lanes, schema, part, method),
     rowCounts: schema => rowCounts(first, schema, database),
     bytes: async () => {
       const sql = `SELECT SUM(DATA_LENGTH + INDEX_LENGTH) AS n FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?`

@@ -77,8 +77,10 @@ async function prepare(db: Session, at: Swap): Promise<void> {
     programs: await readDefinitions(db, at.staged),
     asleep: await eventsToWake(db, at.staged),
   }
-  await db.run(`CREATE TABLE ${quoted(at.kept)}.${NOTES} (notes longtext NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4`)
-  await db.run(`INSERT INTO ${quoted(at.kept)}.${NOTES} VALUES (${literal(JSON.stringify(notes))})`)
+  await db.run(
+    `CREATE TABLE ${quoted(at.kept)}.${NOTES} (id int NOT NULL PRIMARY KEY, notes longtext NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4`,
+  )
+  await db.run(`INSERT INTO ${quoted(at.kept)}.${NOTES} VALUES (1, ${literal(JSON.stringify(notes))})`)
   await db.run(`CREATE TABLE ${quoted(at.kept)}.${PREPARED} (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB`)
 }
 

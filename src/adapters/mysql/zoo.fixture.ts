@@ -1,11 +1,23 @@
-/** Everything that is hard to carry from one place to another without a change. Statements for an empty database. */
-export const ZOO: readonly string[] = [
+import type { Mariadb } from '../../../test/support/mariadb.ts'
+
+/** Everything that is hard to carry from one place to another without a change: statements for an empty database. */
+export async function zooFor(server: Mariadb): Promise<readonly string[]> {
+  const [row] = await server.sql('SELECT VERSION() AS version')
+  const [major = 0, minor = 0] = String(row?.['version']).split('.').map(Number)
+  // Before 10.7 there is no type for it.
+  return major * 100 + minor >= 1007 ? ZOO : ZOO.map(sql => sql.replace('u uuid', 'u char(36)'))
+}
+
+/** A character of each of Unicode's planes. */
+const PLANES = Array.from({ length: 17 }, (_, p) => `(${p}, '${String.fromCodePoint(p * 0x10000 + 0x101)}')`).join(', ')
+
+const ZOO: readonly string[] = [
   `SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, time_zone = '+00:00'`,
   `CREATE TABLE numbers (
      id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,
      tiny tinyint, big bigint, huge bigint unsigned, dec65 decimal(65,30), price decimal(12,2) NOT NULL DEFAULT 0.00,
      f float, d double, fu float(7,3), b1 bit(1), b64 bit(64), flag tinyint(1) DEFAULT 1, y year
-   ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`,
+   ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci`,
   `INSERT INTO numbers (id, tiny, big, huge, dec65, price, f, d, fu, b1, b64, y) VALUES
      (0, -128, -9223372036854775808, 0, -99999999999999999999999999999999999.999999999999999999999999999999, 1.00, 16777217, 1.7976931348623157e308, 1.001, b'0', b'0', 1901),
      (1, 127, 9223372036854775807, 18446744073709551615, 0.000000000000000000000000000001, 1.10, 0.1, 5e-324, -9999.999, b'1', ~0, 2155),
@@ -14,7 +26,7 @@ export const ZOO: readonly string[] = [
      (18446744073709551614, 5, 9007199254740993, 1, 2, 3, 3.4028234e38, 2.2250738585072014e-308, 1.5, b'0', 255, 2026)`,
   `CREATE TABLE texts (
      code varchar(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL, part int NOT NULL,
-     ci varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci, l1 varchar(50) CHARACTER SET latin1, ucs text CHARACTER SET ucs2,
+     ci varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci, l1 varchar(50) CHARACTER SET latin1, ucs text CHARACTER SET ucs2 COLLATE ucs2_general_ci,
      bin varbinary(300), fixed binary(8), ch char(10), e enum('a','B','it''s','') NOT NULL DEFAULT 'a', s set('x','y','z'),
      j json, lt longtext, bl blob, mb mediumblob,
      PRIMARY KEY (code, part), UNIQUE KEY by_ci (ci), KEY by_prefix (lt(20)), FULLTEXT KEY words (lt), CHECK (part >= 0)
@@ -38,6 +50,8 @@ export const ZOO: readonly string[] = [
   `INSERT INTO made_up (a, g, p, u, ip) VALUES
      (1, ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))', 4326), POINT(1e-7, -0.1), '123e4567-e89b-12d3-a456-426655440000', '::ffff:1.2.3.4'),
      (2, NULL, NULL, NULL, NULL)`,
+  `CREATE TABLE planes (plane int NOT NULL PRIMARY KEY, t varchar(5) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin) ENGINE=InnoDB`,
+  `INSERT INTO planes VALUES ${PLANES}`,
   `CREATE TABLE keyless (a int, b varchar(20), c float) ENGINE=InnoDB`,
   `INSERT INTO keyless VALUES (1, 'x', 1.5), (1, 'x', 1.5), (2, 'y', NULL), (NULL, NULL, NULL)`,
   `CREATE TABLE by_unique (a int NOT NULL, b int NOT NULL, note text, UNIQUE KEY ab (a, b)) ENGINE=InnoDB`,
@@ -102,6 +116,7 @@ export const CHANGES: readonly (readonly [table: string, sql: string])[] = [
   ['made_up', "UPDATE made_up SET u = '123e4567-e89b-12d3-a456-426655440001' WHERE id = 1"],
   ['made_up', "UPDATE made_up SET ip = '::ffff:1.2.3.5' WHERE id = 1"],
   ['made_up', 'UPDATE made_up SET a = 3 WHERE id = 2'],
+  ['planes', `UPDATE planes SET t = '${String.fromCodePoint(0xb0102)}' WHERE plane = 11`],
   ['keyless', 'UPDATE keyless SET a = 3 WHERE a = 2'],
   ['keyless', 'DELETE FROM keyless WHERE a = 1 LIMIT 1'],
   [

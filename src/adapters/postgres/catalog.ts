@@ -130,7 +130,8 @@ const FOREIGN = `SELECT 'foreign table', n.nspname, c.relname, '', concat(s.srvn
 
 /** Columns of pg_collation have other names in other versions. */
 const COLLATIONS = `SELECT 'collation', n.nspname, c.collname, '', concat_ws(' ', c.collprovider, c.collisdeterministic,
-    c.collcollate, c.collctype, to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale')
+    CASE WHEN c.collprovider = 'c' THEN c.collcollate || ' ' || c.collctype
+      ELSE coalesce(to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale', c.collcollate) END)
   FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
   WHERE ${OURS} AND NOT ${fromExtension('pg_collation', 'c.oid')}`
 

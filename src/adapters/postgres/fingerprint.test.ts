@@ -3,7 +3,7 @@ import { noPostgres, type PostgresServer, postgresServer } from '../../../test/s
 import { compareFingerprints } from '../../data/diff.ts'
 import type { Fingerprint } from '../../data/fingerprint.ts'
 import { engineOf, look, never, type Seen } from './test/support.ts'
-import { ZOO } from './test/zoo.ts'
+import { fillZoo } from './test/zoo.ts'
 
 const missing = noPostgres()
 let server: PostgresServer
@@ -13,7 +13,7 @@ beforeAll(async () => {
   if (missing !== null) return
   server = await postgresServer()
   await server.sql('CREATE DATABASE zoo')
-  await server.sql(ZOO, 'zoo')
+  await fillZoo(server, 'zoo')
   zoo = await look(engineOf(server, 'zoo'))
 })
 afterAll(() => server?.dispose())

@@ -9,11 +9,11 @@ import { saidByTool } from './errors.ts'
 import { DUMP_FILE, DUMP_FOLDER, damaged, type Facts, factsOf, ROLES_FILE } from './facts.ts'
 import { besideName, besideOf, dropDatabase, type Note, noteOn } from './image.ts'
 import { type Place, type Places, shownPlace } from './place.ts'
-import { commentSql, createSql, dressSql, propertiesOf } from './properties.ts'
+import { commentSql, createSql, dressSql, makingSql, propertiesOf } from './properties.ts'
 import type { Source } from './reader.ts'
-import { type Limits, one, openSession, type Session } from './session.ts'
+import { APPLICATION, type Limits, one, openSession, type Session } from './session.ts'
 import { unpacked } from './streams.ts'
-import { findTool, runTool } from './tools.ts'
+import { findTool, runTool, type Tool } from './tools.ts'
 
 export interface Loading {
   readonly settings: PostgresSettings
@@ -53,6 +53,7 @@ export async function load(
   const source = sourceAt(loading, spot, facts.home)
   const image = besideOf(source, spot.maintenance)
   await using admin = await openSession(spot.place, spot.maintenance, loading.limits, job.signal)
+  await endMaking(admin, spot.name)
   await removeOwn(admin, spot, loading.limits, job)
   await needRoles(admin, backup, facts, use)
   const properties = (use === 'swap' ? await propertiesOf(admin, loading.places.database) : null) ?? facts.properties
@@ -91,6 +92,18 @@ export async function foundCopy(
   await using admin = await openSession(spot.place, spot.maintenance, loading.limits, signal)
   const note = await noteOn(admin, spot.name)
   return note?.whole === true ? besideOf(sourceAt(loading, spot, note.home), spot.maintenance) : null
+}
+
+/** A process that died while the server was making it for it: that goes on, and would collide with what comes now. */
+async function endMaking(admin: Session, name: string): Promise<void> {
+  const making = `FROM pg_stat_activity WHERE application_name = $1 AND state = 'active' AND pid <> pg_backend_pid()
+    AND starts_with(query, $2)`
+  const values = [APPLICATION, makingSql(name)]
+  for (let tries = 0; tries < 100; tries++) {
+    await admin.query(`SELECT pg_terminate_backend(pid) ${making}`, values)
+    if ((await one(admin, `SELECT count(*) ${making}`, values)) === '0') return
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
 }
 
 /** A process that died right after making it left it empty and without a note; anything else without one is not ours. */
@@ -143,7 +156,9 @@ async function restoreInto(
   const from = join(backup.dir, facts.format === 'file' ? DUMP_FILE : DUMP_FOLDER)
   const there = await stat(from).catch(() => null)
   if (there === null) throw damaged(backup.id, `${from} is not there`)
-  const args = ['--no-password', '--exit-on-error', `--dbname=${name}`]
+  const args = ['--no-password', `--dbname=${name}`]
+  const mayComplain = complainsOfTimeout(tool, major)
+  if (!mayComplain) args.push('--exit-on-error')
   if (use === 'scratch')
     args.push('--no-owner', '--no-privileges', '--no-tablespaces', '--no-publications', '--no-subscriptions')
   if (facts.format === 'folder') args.push(`--jobs=${settings.dump.jobs}`, from)
@@ -155,11 +170,24 @@ async function restoreInto(
   job.progress({ text: `loading ${backup.id}` })
   try {
     const result = await runTool(tool, stdin === undefined ? run : { ...run, stdin }, job.signal)
-    if (result.code !== 0) throw refused(backup.id, shownPlace(place, name), result.stderr)
+    if (result.code !== 0 && !(mayComplain && onlyOfTimeout(result.stderr)))
+      throw refused(backup.id, shownPlace(place, name), result.stderr)
   } catch (error) {
     job.signal.throwIfAborted()
     throw error instanceof BackoutError ? error : damaged(backup.id, messageOf(error), error)
   }
+}
+
+/** From 17 on pg_restore sets what older servers do not know, and takes their answer for an error. */
+function complainsOfTimeout(tool: Tool, server: number): boolean {
+  return tool.major >= 17 && server < 17
+}
+
+/** Whether all that pg_restore counted as errors is that one. */
+function onlyOfTimeout(stderr: string): boolean {
+  const counted = Number(/errors ignored on restore: (\d+)\s*$/.exec(stderr)?.[1])
+  const known = [...stderr.matchAll(/unrecognized configuration parameter "transaction_timeout"/g)].length
+  return counted > 0 && counted === known
 }
 
 function refused(id: string, name: string, stderr: string): BackoutError {

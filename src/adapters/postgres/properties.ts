@@ -39,6 +39,11 @@ export async function propertiesOf(session: Session, database: string): Promise<
   return row === undefined ? null : propertiesShape.parse(JSON.parse(textOf(row, 'properties') ?? 'null'))
 }
 
+/** How making this database begins, and no other statement. */
+export function makingSql(name: string): string {
+  return `CREATE DATABASE ${quote(name)}`
+}
+
 /** A new, empty database with these properties. `own`: belongs to whoever makes it, in the place where all do. */
 export function createSql(name: string, of: Properties, own: boolean): string {
   const provider = {
@@ -47,7 +52,7 @@ export function createSql(name: string, of: Properties, own: boolean): string {
   }
   const [words, locale] = provider[of.provider as 'i' | 'b'] ?? ['', null]
   return [
-    `CREATE DATABASE ${quote(name)} TEMPLATE template0 ENCODING ${literal(of.encoding)}`,
+    `${makingSql(name)} TEMPLATE template0 ENCODING ${literal(of.encoding)}`,
     `LC_COLLATE ${literal(of.collate)} LC_CTYPE ${literal(of.ctype)}`,
     ...(locale == null ? [] : [`${words} ${literal(locale)}`]),
     ...(own ? [] : [`OWNER ${quote(of.owner)} CONNECTION LIMIT ${of.limit}`]),

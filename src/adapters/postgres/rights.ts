@@ -41,12 +41,15 @@ const LARGE_OBJECTS = `SELECT count(*) FROM pg_largeobject_metadata m WHERE NOT 
     AND NOT EXISTS (SELECT FROM aclexplode(m.lomacl) a WHERE a.privilege_type = 'SELECT'
       AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))`
 
+/** The schema that every database begins with belongs to the first superuser before version 15; no dump says so. */
+const AS_MADE = `(n.nspname = 'public' AND n.nspowner = 10)`
+
 /** Roles that a restored object is given to. `may`: what being allowed to do so is called. */
 const owners = (may: string) => `SELECT DISTINCT format('%I', r.rolname) FROM (
     SELECT c.relowner AS r ${RELATIONS}
     UNION SELECT p.proowner FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ${OURS}
     UNION SELECT t.typowner FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE ${OURS}
-    UNION SELECT n.nspowner FROM pg_namespace n WHERE ${OURS}
+    UNION SELECT n.nspowner FROM pg_namespace n WHERE ${OURS} AND NOT ${AS_MADE}
     UNION SELECT datdba FROM pg_database WHERE datname = current_database()
   ) AS every(r) JOIN pg_roles r ON r.oid = every.r WHERE r.rolname !~ '^pg_' AND NOT pg_has_role(r.oid, '${may}')`
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPostgres, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
 import { compareSchemas } from '../../data/schema.ts'
 import { engineOf, look, never, type Seen } from './test/support.ts'
-import { ZOO } from './test/zoo.ts'
+import { fillZoo } from './test/zoo.ts'
 
 const missing = noPostgres()
 let server: PostgresServer
@@ -12,7 +12,7 @@ beforeAll(async () => {
   if (missing !== null) return
   server = await postgresServer()
   await server.sql('CREATE DATABASE zoo')
-  await server.sql(ZOO, 'zoo')
+  await fillZoo(server, 'zoo')
   zoo = await look(engineOf(server, 'zoo'))
 })
 afterAll(() => server?.dispose())
@@ -28,6 +28,7 @@ describe.skipIf(missing !== null)(`A4: the schema of PostgreSQL${missing === nul
         'child',
         'event',
         'parent',
+        'planes',
         'sales."Order.Items"',
         'scratchpad',
         'wide',

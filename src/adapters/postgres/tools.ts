@@ -20,18 +20,23 @@ type ToolName = 'pg_dump' | 'pg_dumpall' | 'pg_restore'
 const HERE = ['/usr/lib/postgresql', '/usr/local/opt', '/opt/homebrew/opt', '/usr']
 
 /**
- * The tool of a version that can work with the server: from the folder of the settings, else the one of PATH, else the
- * one that packages put elsewhere. `major`: the server's version. Throws `tool_missing`, `tool_too_old`.
+ * The tool that can work with the server and is nearest to its version, for a newer one writes what an older server does
+ * not know: from the folder of the settings, else the one of PATH, or those that packages put elsewhere. `major`: the
+ * server's version. Throws `tool_missing`, `tool_too_old`.
  */
 export async function findTool(name: ToolName, folder: string | undefined, major: number): Promise<Tool> {
   const candidates = folder === undefined ? [name, ...(await installed(name))] : [join(folder, name)]
-  let newest: Tool | null = null
+  const tools: Tool[] = []
   for (const path of candidates) {
     const tool = await asked(path)
-    if (tool !== null && tool.major >= major) return tool
-    if (tool !== null && tool.major > (newest?.major ?? 0)) newest = tool
+    if (tool?.major === major) return tool
+    if (tool !== null) tools.push(tool)
   }
-  throw newest === null ? missing(name, folder) : tooOld(newest, major)
+  const byVersion = tools.toSorted((a, b) => a.major - b.major)
+  const nearest = byVersion.find(tool => tool.major > major)
+  if (nearest !== undefined) return nearest
+  const newest = byVersion.at(-1)
+  throw newest === undefined ? missing(name, folder) : tooOld(newest, major)
 }
 
 async function asked(path: string): Promise<Tool | null> {

@@ -1,11 +1,8 @@
-import { access, constants } from 'node:fs/promises'
 import { basename, extname, join } from 'node:path'
-import type { Observation } from '../../core/contract.ts'
-import { BOOKKEEPING } from '../../data/bookkeeping.ts'
 import { toolOf } from '../../data/migration-files.ts'
 import { type Candidate, COMMENTED, type Finds, nameFrom, type Paragraph, type Seen } from './found.ts'
 import { isAside, type Site, startOf } from './site.ts'
-import { tryOut } from './trial.ts'
+import { migrated } from './migrated.ts'
 
 const ENDING = /\.(db|db3|sqlite|sqlite3|s3db)$/i
 const HEADER = 'SQLite format 3\0'
@@ -44,62 +41,11 @@ function isForDevelopment(path: string): boolean {
 
 async function candidateOf(site: Site, path: string, only: boolean, runIn: string | null): Promise<Candidate> {
   const id = only ? 'db' : nameFrom(`db-${basename(path, extname(path))}`, 'db')
-  const observed = await tryOut({ id, adapter: 'sqlite', settings: { path } }, site.dir)
-  const tool = typeof observed === 'string' ? null : toolIn(observed)
-  const down = await downOf(site, tool)
-  const migrations =
-    tool === null ? null : { tool, ...(down.sure ? { down: down.line } : {}), ...inside(down.sure, runIn) }
   const about = [
     `The database ${path}. A capture backs it up and proves the backup by restoring it; what would be lost is counted before anything is undone.`,
   ]
-  const hint = [
-    ...(tool === null
-      ? []
-      : [
-          `migrations.down undoes ONE migration, $BACKOUT_MIGRATION${runIn === null ? '' : ', from the release that has its script'}.`,
-        ]),
-    ...(tool !== null && !down.sure ? [`migrations: { down: ${JSON.stringify(down.line)} }`] : []),
-    'writers: none        # if no other component writes to it',
-  ]
-  const settings = { path, ...(migrations === null ? {} : { migrations }) }
-  const what = `SQLite database ${path}${tool === null ? '' : `, migrated by ${tool}`}`
-  return { id, adapter: 'sqlite', what, about, settings, hints: hint, layer: 'data', held: null }
-}
-
-function toolIn({ state }: Observation): string | null {
-  const level = (state as { level?: { tool?: string | null } } | null)?.level
-  return level?.tool ?? null
-}
-
-/** Packages by which a project says that it has the tool. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  knex: 'knex',
-  sequelize: 'sequelize-cli',
-  dbmate: 'dbmate',
-  'node-pg-migrate': 'node-pg-migrate',
-}
-
-/** Files of the project that are the tool. */
-const COMMANDS: Readonly<Record<string, string>> = { rails: 'bin/rails' }
-
-/** The command is only taken where the project has the tool and nothing in the command is left to fill in. */
-async function downOf(site: Site, tool: string | null): Promise<{ line: string; sure: boolean }> {
-  const line = BOOKKEEPING.find(b => b.tool === tool)?.down ?? null
-  if (tool === null || line === null) return { line: './undo-one-migration', sure: false }
-  const [own, file] = [PACKAGES[tool], COMMANDS[tool]]
-  const installed = own !== undefined && site.packages.has(own)
-  return { line, sure: installed || (file !== undefined && (await isExecutable(join(site.dir, file)))) }
-}
-
-async function isExecutable(path: string): Promise<boolean> {
-  return access(path, constants.X_OK).then(
-    () => true,
-    () => false,
-  )
-}
-
-function inside(sure: boolean, runIn: string | null): { runIn?: string } {
-  return sure && runIn !== null ? { runIn } : {}
+  const wish = { id, adapter: 'sqlite', what: `SQLite database ${path}`, about, settings: { path } }
+  return migrated(site, wish, runIn)
 }
 
 const SERVERS: readonly { kind: string; title: string; packages: readonly string[] }[] = [
@@ -121,15 +67,16 @@ const MIGRATORS = [
   'umzug',
 ]
 
-/** Databases and migrations that show in package.json and in folders only. */
-export async function otherDatabases(site: Site, kinds: readonly string[], sqlite: boolean): Promise<Finds> {
-  const servers = SERVERS.flatMap(({ kind, title, packages }) => {
+/** Databases and migrations that show in package.json and in folders only. `found`: adapters of the databases that are known. */
+export async function otherDatabases(site: Site, kinds: readonly string[], found: readonly string[]): Promise<Finds> {
+  const known = found.length > 0
+  const servers = SERVERS.filter(({ kind }) => !found.includes(kind)).flatMap(({ kind, title, packages }) => {
     const by = packages.filter(name => site.packages.has(name))
     return by.length === 0 ? [] : [{ kind, title, by }]
   })
   const tools = MIGRATORS.filter(name => site.packages.has(name))
   const folders = site.folders.filter(path => /(^|\/)(migrations?|migrate)$/.test(path) && !isAside(path))
-  const known = await Promise.all(folders.slice(0, 5).map(path => migrationsIn(site, path)))
+  const migrations = await Promise.all(folders.slice(0, 5).map(path => migrationsIn(site, path)))
   const seen: Seen[] = [
     ...servers.map(s => ({ what: `${s.title} (${s.by.join(', ')} in package.json)`, then: COMMENTED })),
     ...(tools.length === 0
@@ -137,10 +84,10 @@ export async function otherDatabases(site: Site, kinds: readonly string[], sqlit
       : [
           {
             what: `migration tool in package.json: ${tools.join(', ')}`,
-            then: sqlite ? 'see the database' : 'no database found that it migrates',
+            then: known ? 'see the database' : 'no database found that it migrates',
           },
         ]),
-    ...known.map(what => ({ what, then: sqlite ? 'see the database' : 'no database found that they migrate' })),
+    ...migrations.map(what => ({ what, then: known ? 'see the database' : 'no database found that they migrate' })),
   ]
   return { seen, candidates: [], paragraphs: servers.map(s => serverParagraph(s, kinds)) }
 }

@@ -9,9 +9,14 @@ export async function files(site: Site): Promise<Finds> {
   return joined([envFiles(site), flags, await gitConfigs(site, taken)])
 }
 
-function envFiles(site: Site): Finds {
+/** Those of what runs, not of who develops it. */
+export function envFilesOf(site: Site): string[] {
   const all = site.files.filter(path => /(^|\/)\.env(\.[A-Za-z0-9_-]+)?$|\.env$/.test(path) && !isAside(path))
-  const live = all.filter(path => !/\.(local|development|dev|ci|dist|defaults?|schema|vault)$/.test(path)).slice(0, 5)
+  return all.filter(path => !/\.(local|development|dev|ci|dist|defaults?|schema|vault)$/.test(path)).slice(0, 5)
+}
+
+function envFiles(site: Site): Finds {
+  const live = envFilesOf(site)
   const candidates = live.map((path): Candidate => {
     const id = live.length === 1 ? 'env' : nameFrom(`env-${path.replaceAll(/(^|\/)\.env\.?|\.env$/g, '-')}`, 'env')
     return {

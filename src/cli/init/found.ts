@@ -14,6 +14,8 @@ export interface Candidate {
   /** Comment above it. */
   readonly about: readonly string[]
   readonly settings: Readonly<Record<string, unknown>>
+  /** Values of the placeholders in `settings`, for a trial; they are written nowhere. */
+  readonly secrets?: Readonly<Record<string, string>>
   /** Commented-out lines of YAML below its settings. */
   readonly hints: readonly string[]
   /** The place in the environment: what stands further right depends on what stands left. */

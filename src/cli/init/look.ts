@@ -6,6 +6,7 @@ import { type Candidate, COMMENTED, type Finds, join, nameFrom, type Seen } from
 import { workloads } from './kubernetes.ts'
 import { others } from './others.ts'
 import { projects } from './projects.ts'
+import { databaseServers } from './servers.ts'
 import { type Machine, openSite, type Site } from './site.ts'
 import { traffic } from './traffic.ts'
 import { tryOut } from './trial.ts'
@@ -22,14 +23,15 @@ export async function survey(dir: string, machine?: Machine): Promise<Survey> {
   const units = await unitsFor(site)
   const app = await tried(site, join([await apps(site, units), await workloads(site)]))
   const runIn = app.candidates.find(c => c.held === null)?.id ?? null
-  const data = await tried(site, join([await databases(site, runIn), await files(site)]))
-  const sqlite = data.candidates.some(c => c.adapter === 'sqlite')
+  const stores = join([await databases(site, runIn), await databaseServers(site, runIn)])
+  const data = await tried(site, join([stores, await files(site)]))
+  const found = stores.candidates.map(c => c.adapter)
   const front = await tried(site, await traffic(site))
   const served = app.candidates.some(c => c.held === null && c.settings['service'] !== undefined)
   const running = await runningProjects(site)
   const taken = running.candidates.map(c => c.what)
   const left = await others(site, served ? [] : units, KINDS, taken)
-  const rest = join([await otherDatabases(site, KINDS, sqlite), left])
+  const rest = join([await otherDatabases(site, KINDS, found), left])
   const all = join([data, app, running, front, rest])
   return { ...all, seen: [...gitSeen(site), ...all.seen], site, environment: nameOf(site) }
 }

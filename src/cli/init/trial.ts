@@ -5,11 +5,14 @@ import { join } from 'node:path'
 import { adapterOf } from '../../adapters/registry.ts'
 import type { BackupStore, Observation, Vault } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { Secret } from '../../core/secret.ts'
 
 interface Wish {
   readonly id: string
   readonly adapter: string
   readonly settings: Readonly<Record<string, unknown>>
+  /** Values of the placeholders in them. */
+  readonly secrets?: Readonly<Record<string, string>>
 }
 
 const LIMIT_MS = 20_000
@@ -19,7 +22,7 @@ export async function tryOut(wish: Wish, baseDir: string): Promise<Observation |
   const stateDir = await mkdtemp(join(tmpdir(), 'backout-init-'))
   try {
     const adapter = await adapterOf(wish.adapter)
-    const settings = adapter.config.safeParse(wish.settings)
+    const settings = adapter.config.safeParse(revealed(wish))
     if (!settings.success) return settings.error.issues.map(issue => issue.message).join('; ')
     await using target = await adapter.open(settings.data, {
       environment: 'init',
@@ -35,6 +38,12 @@ export async function tryOut(wish: Wish, baseDir: string): Promise<Observation |
   } finally {
     await rm(stateDir, { recursive: true, force: true })
   }
+}
+
+function revealed({ settings, secrets = {} }: Wish): Record<string, unknown> {
+  const read = (value: unknown) =>
+    typeof value === 'string' && secrets[value] !== undefined ? new Secret(value, secrets[value]) : value
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, read(value)]))
 }
 
 /** Observing hashes, and keeps nothing. */

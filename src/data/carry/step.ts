@@ -1,5 +1,6 @@
 import { iso, systemClock } from '../../core/clock.ts'
 import type { StepAct, Verdict } from '../../core/contract.ts'
+import { amount } from '../../core/impact-text.ts'
 import type { Job } from '../engine.ts'
 import { notProven } from './errors.ts'
 import { type ApplyOptions, applyCarry, type CarryOutcome, planCarry } from './index.ts'
@@ -89,27 +90,28 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
   const facts: Parameters<StepAct['tell']>[0][] = [
     {
       kind: 'note',
-      text: `${carried} rows written since the release were carried into ${component}; proven by comparing again`,
+      text: `${amount(carried, 'rows')} written since the release ${carried === 1 ? 'was' : 'were'} carried into ${component}; proven by comparing again`,
       data: { carried, proven: proof.ok },
     },
   ]
   if (conflicts > 0) {
-    const text = `${conflicts} rows of ${component} could not be carried and wait for a word: backout data status ${component}`
-    facts.push({ kind: 'lost', text, data: { conflicts } })
+    const text = `${amount(conflicts, 'rows')} of ${component} could not be carried: backout data status ${component}`
+    facts.push({ kind: 'lost', text, data: { conflicts, waits: true } })
   }
   if (ambiguous > 0) {
-    const text = `${ambiguous} rows of ${component} changed between the backup and the end of migrating, by the migration or by users; they are listed and wait for a word: backout data status ${component}`
-    facts.push({ kind: 'kept', text, data: { ambiguous } })
+    const text = `${amount(ambiguous, 'rows')} of ${component} changed between the backup and the end of migrating, by the migration or by users: backout data status ${component}`
+    facts.push({ kind: 'kept', text, data: { ambiguous, waits: true } })
   }
   if (proof.quarantined > 0) {
-    const text = `${proof.quarantined} rows of ${component} stay in quarantine until somebody releases them: backout data release`
-    facts.push({ kind: 'kept', text, data: { quarantined: proof.quarantined } })
+    const text = `${amount(proof.quarantined, 'rows')} of ${component} in quarantine until somebody says otherwise: backout data release`
+    facts.push({ kind: 'kept', text, data: { quarantined: proof.quarantined, waits: true } })
   }
   for (const { table, column, count } of plan.archived.filter(a => a.count > 0)) {
-    const what = column === null ? `${count} rows of ${table}` : `${count} values of ${table}.${column}`
+    const what =
+      column === null ? `${amount(count, 'rows')} of ${table}` : `${amount(count, 'values')} of ${table}.${column}`
     facts.push({
       kind: 'kept',
-      text: `${what} have no place in the old schema: archived in ${dir}`,
+      text: `${what} ${count === 1 ? 'has' : 'have'} no place in the old schema: archived in ${dir}`,
       data: { table, column, count },
     })
   }

@@ -129,7 +129,9 @@ export async function differencesOf(site: Site, backup: Backup, image: Image, si
   if (facts === null) return ['the backup does not say what it holds']
   return image.reading(signal, async db => {
     const { schema } = await readLive(site, db)
-    const data = await db.fingerprint(schema)
+    const data = await db.fingerprint(schema, undefined, facts.fingerprint.method)
+    if (data.method !== facts.fingerprint.method)
+      return [`the two servers have no fingerprint in common (${facts.fingerprint.method}, ${data.method})`]
     const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
     return [...compareSchemas(facts.schema, schema).map(d => d.text), ...differing]
   })

@@ -124,7 +124,11 @@ async function sameDigests(
   const here = wanted.map(c => (by === 'now' ? c : oldName(facts, rename.now.table, c)))
   if (here.some(c => shape.columns[c] === undefined)) return false
   const part = { tables: [table], columns: { [table]: here } }
-  const found = await db.fingerprint({ tables: { [table]: shape }, views: {}, triggers: {}, others: {} }, part)
+  const found = await db.fingerprint(
+    { tables: { [table]: shape }, views: {}, triggers: {}, others: {} },
+    part,
+    facts.fingerprint.method,
+  )
   const now = found.tables[table]
   if (now === undefined || found.method !== facts.fingerprint.method) return false
   return now.rows === then.rows && wanted.every((c, i) => then.columns[c] === now.columns[here[i] ?? ''])

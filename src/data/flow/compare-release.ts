@@ -22,7 +22,7 @@ export async function compareWith(site: Site, question: Ask): Promise<Compared> 
     const { schema } = await readLive(site, now)
     const shape = compareSchemas(to.schema, schema).map(d => d.text)
     question.progress({ text: 'taking the fingerprint' })
-    const data = await now.fingerprint(schema)
+    const data = await now.fingerprint(schema, undefined, to.fingerprint.method)
     if (data.method !== to.fingerprint.method) {
       notes.push(
         `the data cannot be compared: its fingerprint was made by ${to.fingerprint.method}, not by ${data.method}`,

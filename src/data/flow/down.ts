@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { amount } from '../../core/impact-text.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact } from '../../core/secret.ts'
 import { between } from '../bookkeeping.ts'
@@ -104,7 +105,9 @@ async function tellCompared(site: Site, id: string, after: Live, act: StepAct): 
     () => null,
   )
   if (facts === null) return
-  const now = await site.engine.reading(act.signal, db => db.fingerprint(after.schema))
+  const now = await site.engine.reading(act.signal, db =>
+    db.fingerprint(after.schema, undefined, facts.fingerprint.method),
+  )
   if (now.method !== facts.fingerprint.method) return
   const differences = compareFingerprints(facts.fingerprint, now).map(d => d.text)
   const text = differences.length === 0 ? 'schema and data are as at the release' : differences.join('; ')
@@ -190,7 +193,7 @@ async function tellLost(
     const where = backup === null ? '' : `; it is in the backup ${backup}${file === undefined ? '' : `, file ${file}`}`
     await act.tell({
       kind: 'lost',
-      text: `${loss.count} ${loss.unit} of ${loss.what} went with ${args.migration}${where}`,
+      text: `${amount(loss.count, loss.unit)} of ${loss.what} went with ${args.migration}${where}`,
       data: { what: loss.what, count: loss.count, unit: loss.unit, backup, file: file ?? null },
     })
   }

@@ -47,7 +47,7 @@ function asReleased({ site, question }: Look): Promise<boolean | State> {
   return readOrTell(site, signal, async db => {
     const { schema } = await readLive(site, db)
     if (compareSchemas(to.schema, schema).length > 0) return false
-    const data = await db.fingerprint(schema)
+    const data = await db.fingerprint(schema, undefined, to.fingerprint.method)
     if (to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0) return true
     return to.backup !== null && isCarried(site, to.backup, fingerprintHash(data))
   })
@@ -59,7 +59,12 @@ function restoreSteps({ site, question }: Look, backup: Backup): readonly [Step,
   const { component } = site.ctx
   const common = {
     component,
-    args: { backup: backup.id, schema: schemaHash(to.schema), data: fingerprintHash(to.fingerprint) },
+    args: {
+      backup: backup.id,
+      schema: schemaHash(to.schema),
+      data: fingerprintHash(to.fingerprint),
+      method: to.fingerprint.method,
+    },
     limitMs: site.settings.limit,
     retries: 1,
   }

@@ -121,7 +121,11 @@ async function byDigest(
   const columns = column === null ? Object.keys(known.columns) : [...key, column]
   const table = pair.now.table
   const part = { tables: [table], columns: { [table]: columns }, rows: known.rows }
-  const found = await db.fingerprint({ tables: { [table]: here }, views: {}, triggers: {}, others: {} }, part)
+  const found = await db.fingerprint(
+    { tables: { [table]: here }, views: {}, triggers: {}, others: {} },
+    part,
+    data.method,
+  )
   const first = found.tables[table]
   if (first === undefined || found.method !== data.method || first.rows !== known.rows) return gone
   if (key.some(k => first.columns[k] !== known.columns[k])) return gone

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { systemClock } from '../../core/clock.ts'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
+import { amount } from '../../core/impact-text.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { schemaHash } from '../schema.ts'
@@ -12,7 +13,12 @@ import { readLive } from './level.ts'
 import { everything, measureSince } from './since.ts'
 import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
 
-const restoreArgs = z.object({ backup: z.string(), schema: z.string(), data: z.string() })
+const restoreArgs = z.object({
+  backup: z.string(),
+  schema: z.string(),
+  data: z.string(),
+  method: z.string().optional(),
+})
 
 /** The same for both steps of one restore, and another one for every run. */
 export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
@@ -71,7 +77,7 @@ export async function applySwap(site: Site, step: Step, act: StepAct): Promise<v
   await site.engine.swap(markOf(act), jobOf(act))
   await tellKept(site, act)
   for (const { what, count, unit } of loss) {
-    const text = `${count} ${unit} of ${what} went with the restore of ${args.backup}`
+    const text = `${amount(count, unit)} of ${what} went with the restore of ${args.backup}`
     await act.tell({ kind: 'lost', text, data: { what, count, unit } })
   }
 }
@@ -101,7 +107,7 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
   const args = restoreArgs.parse(step.args)
   const live = await readOrTell(site, act.signal, async db => {
     const { schema } = await readLive(site, db)
-    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema)) }
+    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema, undefined, args.method)) }
   })
   if (isState(live)) return { is: 'not-done', why: `the ${nounOf(site)} is ${live}` }
   const schemaBack = live.schema === args.schema

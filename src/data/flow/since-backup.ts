@@ -27,7 +27,7 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
     const { renames } = await renamesOver(site, { now, base: null, both: null }, then, schema, signal)
     const columns = renames.filter(r => r.now.column !== null)
     const loss = await lostByGoingDown(site, now, { base: to.schema, live: schema, declared: [], renames: columns })
-    const data = await now.fingerprint(schema)
+    const data = await now.fingerprint(schema, undefined, to.fingerprint.method)
     const returning: Record<string, number> = {}
     for (const d of differencesOf(to.fingerprint, data)) {
       if (d.rowsThen === null || d.rowsNow === null) continue

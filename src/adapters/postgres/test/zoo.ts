@@ -1,5 +1,20 @@
-/** A database with one of everything that is easily lost, changed or mixed up on the way through a dump. */
-export const ZOO = String.raw`
+import type { PostgresServer } from '../../../../test/support/postgres.ts'
+
+/**
+ * Fills a database with one of everything that is easily lost, changed or mixed up on the way through a dump.
+ * `major`: the version that has to know all of it; left out, the server's own.
+ */
+export async function fillZoo(server: PostgresServer, database: string, major?: number): Promise<void> {
+  const [row] = await server.sql(`SELECT current_setting('server_version_num')::int / 10000 AS major`)
+  // Version 13 has no ranges of several parts, and no infinite number.
+  const early = ZOO.replace('int4multirange', 'text').replace(`(0, 0, 0, 'Infinity'`, '(0, 0, 0, 1e1000')
+  await server.sql((major ?? Number(row?.['major'])) < 14 ? early : ZOO, database)
+}
+
+/** A character of each of Unicode's planes. */
+const PLANES = Array.from({ length: 17 }, (_, p) => `(${p}, '${String.fromCodePoint(p * 0x10000 + 0x101)}')`).join(', ')
+
+const ZOO = String.raw`
 CREATE EXTENSION citext;
 CREATE EXTENSION hstore;
 CREATE SCHEMA sales;
@@ -85,6 +100,8 @@ CREATE SEQUENCE order_no AS int START 5 INCREMENT -5 MINVALUE -1000 MAXVALUE 100
 SELECT nextval('order_no');
 CREATE UNLOGGED TABLE scratchpad (t text);
 INSERT INTO scratchpad VALUES ('x');
+CREATE TABLE planes (plane int PRIMARY KEY, t text);
+INSERT INTO planes VALUES ${PLANES};
 CREATE TABLE wide (${Array.from({ length: 1600 }, (_, i) => `c${i} smallint`).join(', ')});
 INSERT INTO wide (c0, c799, c1599) VALUES (1, 2, 3), (NULL, 5, 6);
 SELECT lo_from_bytea(4711, decode(repeat('00ff', 5000), 'hex'));

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { stepAct } from '../../../../test/conformance/walk.ts'
-import type { OpenContext, Question, StepAct, Target } from '../../../core/contract.ts'
+import type { OpenContext, StepAct, Target } from '../../../core/contract.ts'
 import type { DatabasePin } from '../../../data/flow/settings.ts'
 import { type SqliteConfig, sqliteConfig } from '../config.ts'
 import { sqlite } from '../index.ts'
@@ -114,25 +114,4 @@ export function down(how = ''): string[] {
   return [process.execPath, 'migrator.cjs', how]
 }
 
-export const APP = [{ id: 'shop', serves: ['stopped', 'drained', 'exec-from'] as const }]
-
-export function ask(
-  target: Awaited<ReturnType<Target<DatabasePin>['observe']>>,
-  to: DatabasePin,
-  rung: string,
-  more: Partial<Question<DatabasePin>> = {},
-): Question<DatabasePin> {
-  return {
-    from: target,
-    to,
-    release: 'v1',
-    rung,
-    needs: [],
-    dependents: APP,
-    dependencies: [],
-    upgradedAt: null,
-    mode: 'full',
-    signal: new AbortController().signal,
-    ...more,
-  }
-}
+export { APP, ask } from '../../../../test/support/ask.ts'

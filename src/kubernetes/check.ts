@@ -8,6 +8,7 @@ import { imagesSeen } from './images.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
+import { serverFinding } from './server.ts'
 import { rolloutOf } from './status.ts'
 import { differingPaths, referencesOf, refsOf, withImages } from './template.ts'
 
@@ -30,7 +31,8 @@ export async function check(it: Case): Promise<Finding[]> {
   checkOthers(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
-  await Promise.all([rights(it, say), quotas(it, say), imagesSeen(it, say)])
+  const server = serverFinding(it.site, it.question.signal).then(found => found && findings.push(found))
+  await Promise.all([rights(it, say), quotas(it, say), imagesSeen(it, say), server])
   // What ended first says nothing: the same world must have the same plan.
   return findings.toSorted((a, b) => (a.code + a.what < b.code + b.what ? -1 : 1))
 }

@@ -216,11 +216,12 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   )
   const status = pod.status?.containerStatuses?.[0]
   const code = status?.state?.terminated?.exitCode
-  const log = await site.client.text(`${corePath(site.namespace, 'pods', pod.metadata.name)}/log`, signal)
+  const log = await site.client.log(`${corePath(site.namespace, 'pods', pod.metadata.name)}/log`, signal)
   if (code === undefined) throw vanished(name, troubleOf(pod)?.message)
   // Read: the next attempt of the step begins one of its own.
   await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
-  return { code, stdout: log, stderr: '' }
+  // What counts is how it ended.
+  return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away by the node' : '' }
 }
 
 function vanished(name: string, cause?: string): BackoutError {

@@ -1,5 +1,5 @@
-import { canonical } from '../core/json.ts'
 import { BackoutError } from '../core/errors.ts'
+import { canonical } from '../core/json.ts'
 import {
   ALL_KINDS,
   type Autoscaler,
@@ -10,15 +10,16 @@ import {
   idOf,
   type Kind,
   ownedBy,
-  parseId,
   type Pod,
+  parseId,
   type ReplicaSet,
-  selectorText,
   type Service,
+  selectorText,
   type Template,
   type Workload,
   workloadPath,
 } from './api/objects.ts'
+import { listIn } from './api/served.ts'
 import { keeperOf, ownTemplate } from './rollout.ts'
 import { eachOf, type Site } from './site.ts'
 import { bare, referencesOf } from './template.ts'
@@ -68,13 +69,20 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
     site.client.get(`/api/v1/namespaces/${site.namespace}`, signal).catch(unlessForbidden),
     workloads(site, signal),
     list<Service>(site, corePath(site.namespace, 'services'), signal),
-    list<Autoscaler>(site, `/apis/autoscaling/v2/namespaces/${site.namespace}/horizontalpodautoscalers`, signal),
+    listIn(site.client, 'autoscaling', [site.namespace, 'horizontalpodautoscalers'], signal),
   ])
   const seen = objects.length > FEW ? await together(site, objects, signal) : await oneByOne(site, objects, signal)
   const ids = new Set(seen.flatMap(s => (s.object === null ? [] : referencesOf(s.object.spec.template).map(r => r.id))))
   const configs = await readConfigs(site, [...ids], signal)
   const identity = `kubernetes:${cluster}/${site.namespace}`
-  return { identity, namespaceThere: there !== null, objects: seen, configs, services, autoscalers }
+  return {
+    identity,
+    namespaceThere: there !== null,
+    objects: seen,
+    configs,
+    services,
+    autoscalers: autoscalers.items as Autoscaler[],
+  }
 }
 
 /** A user who may not read the namespace itself may still work in it. */
@@ -120,7 +128,7 @@ function named(kind: Kind, name: string, object: Workload | null): Named {
   return { id: idOf(kind, name), kind, name, object }
 }
 
-async function list<T extends Service | Workload | Autoscaler | Pod | ReplicaSet | ControllerRevision>(
+async function list<T extends Service | Workload | Pod | ReplicaSet | ControllerRevision>(
   { client }: Site,
   path: string,
   signal: AbortSignal,

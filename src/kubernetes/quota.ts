@@ -1,6 +1,7 @@
 import { corePath, type KubeObject, type PodSpec } from './api/objects.ts'
-import type { Goal } from './goals.ts'
+import { listIn } from './api/served.ts'
 import type { Case, Say } from './case.ts'
+import type { Goal } from './goals.ts'
 import { containersOf } from './template.ts'
 
 interface Quota extends KubeObject {
@@ -19,9 +20,7 @@ export async function quotas(it: Case, say: Say): Promise<void> {
   if (changing.length === 0) return
   const [list, budgets] = await Promise.all([
     site.client.list(corePath(site.namespace, 'resourcequotas'), question.signal).catch(() => null),
-    site.client
-      .list(`/apis/policy/v1/namespaces/${site.namespace}/poddisruptionbudgets`, question.signal)
-      .catch(() => null),
+    listIn(site.client, 'policy', [site.namespace, 'poddisruptionbudgets'], question.signal).catch(() => null),
   ])
   // A quota that may not be read is found out by the rollout.
   for (const goal of changing) {

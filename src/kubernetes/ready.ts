@@ -2,6 +2,7 @@ import type { Finding, Readiness } from '../core/contract.ts'
 import { lifting, ownersOf, suspendedBy } from './gitops.ts'
 import { look } from './look.ts'
 import { groupOfResource, missing, type Right, told } from './rights.ts'
+import { serverFinding } from './server.ts'
 import type { Site } from './site.ts'
 
 /** What capturing and going back will need, asked ahead. */
@@ -18,6 +19,8 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
       remedy: 'give it by a Role and RoleBinding, as docs/adapters/kubernetes.md shows',
     }),
   )
+  const tooOld = await serverFinding(site, signal)
+  if (tooOld !== null) findings.push(tooOld)
   for (const owner of await ownersOf(site, world, signal)) {
     const by = suspendedBy(owner)
     if (by === null) continue

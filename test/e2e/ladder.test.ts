@@ -2,10 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Plan } from '../../src/core/plan.ts'
+import type { Report } from '../../src/report/model.ts'
+import { type CommandLine, commandLine } from '../support/command-line.ts'
 import {
   IMAGES,
   type Kube,
-  onlyStandIn,
   put,
   rolledOut,
   running,
@@ -13,22 +15,21 @@ import {
   startKube,
   workload,
 } from '../support/kubernetes/component.ts'
-import type { Plan } from '../../src/core/plan.ts'
-import type { Report } from '../../src/report/model.ts'
-import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { noKubectl } from '../support/kubernetes/kubectl.ts'
+import type { Wire } from '../support/kubernetes/real/wire.ts'
 import type { Course } from '../support/lifetime/deployments.ts'
 import { LifeTime } from '../support/lifetime/server.ts'
 import { Shop } from '../support/lifetime/shop.ts'
 import { type Releases, releases } from '../support/releases.ts'
 
-const skipped = noKubectl() ?? onlyStandIn
+const skipped = noKubectl()
 const BAD: Course = { ends: 'finished_with_errors', partly: 0, says: 'Compilation failed' }
 const APPS = ['applications', 'together', 'solution']
 const WEB = ['adopt', 'template', 'image', 'manifest']
 
 describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? ''}`, () => {
   let kube: Kube
+  let wire: Wire
   let space: Space
   let shop: Shop
   let edge: Releases
@@ -37,8 +38,10 @@ describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? '
 
   beforeAll(async () => {
     kube = await startKube()
+    wire = await kube.wire()
   })
   afterAll(async () => {
+    await wire.close()
     await kube[Symbol.asyncDispose]()
   })
 
@@ -87,7 +90,7 @@ describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? '
       limits: { poll: '20ms', deployment: '30s', settle: '1s' },
     }
     const web = {
-      kubeconfig: kube.kubeconfig,
+      kubeconfig: wire.kubeconfig,
       namespace: space.name,
       objects: ['deployment/shop'],
       limits: { settle: '100ms' },
@@ -114,8 +117,7 @@ describe.skipIf(skipped !== null)(`C12: one ladder over platforms ${skipped ?? '
 
   /** The next so many writes to the Deployment are answered with an error. */
   function refuseWrites(times: number): void {
-    const { trouble } = kube.standIn ?? expect.fail()
-    trouble.fail(({ verb, resource }) => verb === 'patch' && resource === 'deployments', 500, times)
+    wire.trouble.fail(({ verb, resource }) => verb === 'patch' && resource === 'deployments', 500, times)
   }
 
   it('plans the gentlest rung of each platform, with what comes after it, from the bottom up', async () => {

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, MERGE_PATCH } from '../support/kubernetes/client.ts'
 import { deployment, IMAGES, job, NEVER_READY, type Options } from '../support/kubernetes/manifests.ts'
-import { isReal, makePlace, type Place } from '../support/kubernetes/place.ts'
+import { makePlace, type Place } from '../support/kubernetes/place.ts'
+import { noPush } from '../support/kubernetes/real/index.ts'
 import { at, type ContainerStatus, type Obj, type Pod } from '../support/kubernetes/types.ts'
 
 describe('pods of a cluster', () => {
@@ -9,7 +11,7 @@ describe('pods of a cluster', () => {
   let client: Client
   let api: string
   beforeAll(async () => {
-    place = await makePlace({ backoffMs: 100 })
+    place = await makePlace({ backoffMs: 2_000 })
     client = place.client
     api = `/api/v1/namespaces/${place.namespace}`
   })
@@ -145,10 +147,10 @@ describe('pods of a cluster', () => {
 
   it('refuses to evict what a disruption budget protects', async () => {
     await deploy('guarded', IMAGES.old)
-    const budgets = `/apis/policy/v1/namespaces/${place.namespace}/poddisruptionbudgets`
+    const budgets = `/apis/${place.policy}/namespaces/${place.namespace}/poddisruptionbudgets`
     const spec = { minAvailable: 1, selector: { matchLabels: { app: 'guarded' } } }
     await client.must('POST', budgets, {
-      apiVersion: 'policy/v1',
+      apiVersion: place.policy,
       kind: 'PodDisruptionBudget',
       metadata: { name: 'one' },
       spec,
@@ -156,32 +158,49 @@ describe('pods of a cluster', () => {
     const running = await pod('guarded', one => container(one)?.ready === true)
     await client.until(`${budgets}/one`, one => at(one.status, 'currentHealthy') === 1)
     const { name } = running.metadata
-    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name } }
+    const eviction = { apiVersion: place.policy, kind: 'Eviction', metadata: { name } }
     const { code, body } = await client.ask('POST', `${api}/pods/${name}/eviction`, eviction)
     expect([code, body.reason]).toEqual([429, 'TooManyRequests'])
+    expect(body.message).toBe("Cannot evict pod as it would violate the pod's disruption budget.")
+    expect(body.details?.['causes']).toMatchObject([
+      { reason: 'DisruptionBudget', message: 'The disruption budget one needs 1 healthy pods and has 1 currently' },
+    ])
+    await client.must('PATCH', `${budgets}/one`, { spec: { minAvailable: 0 } }, MERGE_PATCH)
+    await client.until(`${budgets}/one`, one => at(one.status, 'disruptionsAllowed') === 1)
+    const other = { ...eviction, deleteOptions: { preconditions: { uid: randomUUID() } } }
+    const another = await client.ask('POST', `${api}/pods/${name}/eviction`, other)
+    expect([another.code, another.body.reason]).toEqual([409, 'Conflict'])
+    expect(await client.ask('POST', `${api}/pods/${name}/eviction`, eviction)).toMatchObject({
+      code: 201,
+      body: { kind: 'Status', status: 'Success' },
+    })
+    const wrong = { ...eviction, apiVersion: 'policy/v9' }
+    const unknown = await client.ask('POST', `${api}/pods/${name}/eviction`, wrong)
+    expect([unknown.code, unknown.body.message]).toEqual([
+      400,
+      expect.stringContaining('no kind "Eviction" is registered'),
+    ])
   })
 
-  it.skipIf(isReal)('runs what the node has where a tag was moved, unless it is told to pull always', async () => {
-    const { registry } =
-      place.standIn ??
-      (() => {
-        throw new Error('no stand-in')
-      })()
-    const first = registry.push('shop/web:1')
-    await deploy('moved', 'shop/web:1', { replicas: 1, pod: { nodeName: 'node-1' } })
-    await pod('moved', one => container(one)?.ready === true)
-    const second = registry.push('shop/web:1', { log: ['another build'] })
-    expect(second).not.toBe(first)
-    await deploy('moved-again', 'shop/web:1', { pod: { nodeName: 'node-1' } })
-    const cached = await pod('moved-again', one => container(one)?.ready === true)
-    await deploy('moved-pulled', 'shop/web:1', {
-      pod: { nodeName: 'node-1' },
-      container: { imagePullPolicy: 'Always' },
-    })
-    const pulled = await pod('moved-pulled', one => container(one)?.ready === true)
-    expect(container(cached)?.imageID).toBe(`docker.io/shop/web@${first}`)
-    expect(container(pulled)?.imageID).toBe(`docker.io/shop/web@${second}`)
-  })
+  it.skipIf(noPush !== null)(
+    `runs what the node has where a tag was moved, unless it is told to pull always ${noPush ?? ''}`,
+    async () => {
+      const image = `shop/${place.namespace}:1`
+      const [node] = (await client.ask('GET', '/api/v1/nodes')).body.items ?? []
+      const there = { pod: { nodeName: node?.metadata.name } }
+      const first = await place.push(image)
+      await deploy('moved', image, { replicas: 1, ...there })
+      await pod('moved', one => container(one)?.ready === true)
+      const second = await place.push(image, { log: ['another build'] })
+      expect(second).not.toBe(first)
+      await deploy('moved-again', image, there)
+      const cached = await pod('moved-again', one => container(one)?.ready === true)
+      await deploy('moved-pulled', image, { ...there, container: { imagePullPolicy: 'Always' } })
+      const pulled = await pod('moved-pulled', one => container(one)?.ready === true)
+      expect(container(cached)?.imageID).toBe(`docker.io/shop/${place.namespace}@${first}`)
+      expect(container(pulled)?.imageID).toBe(`docker.io/shop/${place.namespace}@${second}`)
+    },
+  )
 
   it("keeps replicas within an autoscaler's bounds", async () => {
     await deploy('scaled', IMAGES.old)
@@ -190,9 +209,9 @@ describe('pods of a cluster', () => {
       minReplicas: 2,
       maxReplicas: 3,
     }
-    const scalers = `/apis/autoscaling/v2/namespaces/${place.namespace}/horizontalpodautoscalers`
+    const scalers = `/apis/${place.autoscaling}/namespaces/${place.namespace}/horizontalpodautoscalers`
     await client.must('POST', scalers, {
-      apiVersion: 'autoscaling/v2',
+      apiVersion: place.autoscaling,
       kind: 'HorizontalPodAutoscaler',
       metadata: { name: 'scaled' },
       spec,

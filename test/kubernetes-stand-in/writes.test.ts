@@ -210,9 +210,12 @@ describe('writes to a cluster', () => {
   // apiserver, endpoints/handlers: fieldValidation; what is not asked to be strict is dropped, with a warning.
   it('keeps no field that the kind does not have, and refuses values of another type', async () => {
     const made = deployment('typed', IMAGES.old, { spec: { progressDeadline: 5 } })
-    const strict = await client.ask('POST', `${deployments}?fieldValidation=Strict`, made)
-    expect([strict.code, strict.body.reason]).toEqual([400, 'BadRequest'])
-    expect(strict.body.message).toContain('strict decoding error: unknown field "spec.progressDeadline"')
+    // Older servers do not know the parameter.
+    if (place.minor >= 25) {
+      const strict = await client.ask('POST', `${deployments}?fieldValidation=Strict`, made)
+      expect([strict.code, strict.body.reason]).toEqual([400, 'BadRequest'])
+      expect(strict.body.message).toContain('strict decoding error: unknown field "spec.progressDeadline"')
+    }
     const kept = await client.must('POST', deployments, made)
     expect(at(kept.spec, 'progressDeadline')).toBeUndefined()
     const text = await client.ask('POST', deployments, deployment('untyped', IMAGES.old, { spec: { replicas: '2' } }))

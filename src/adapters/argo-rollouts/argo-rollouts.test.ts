@@ -1,24 +1,27 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import {
   applied,
   captured,
   codes,
   IMAGES,
   type Kube,
+  noArgo,
   proposed,
   running,
   signal,
 } from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import { type Argo, argoIn, startArgo } from './argo-rollouts.fixture.ts'
 import { argoRollouts } from './index.ts'
 
 const STEPPED = { canary: { steps: [{ setWeight: 50 }, { pause: {} }] } }
 const NEVER_READY = { readinessProbe: { tcpSocket: { port: 9 }, periodSeconds: 1 } }
 
-describe.skipIf(noKubectl() !== null)(`C5: Rollouts of Argo ${noKubectl() ?? ''}`, () => {
+const without = noKubectl() ?? noArgo
+
+describe.skipIf(without !== null)(`C5: Rollouts of Argo ${without ?? ''}`, () => {
   let kube: Kube
   let argo: Argo
   beforeAll(async () => void (kube = await startArgo()))

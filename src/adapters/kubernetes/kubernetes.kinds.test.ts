@@ -1,28 +1,28 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
-import type { ExecAct, Fact, Target } from '../../core/contract.ts'
-import { kubernetes } from './index.ts'
 import {
   applied,
   captured,
   codes,
   IMAGES,
   type Kube,
-  onlyStandIn,
+  notOwn,
   pods,
   proposed,
   put,
   rolledOut,
   running,
+  type Space,
   service,
   signal,
-  type Space,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { ExecAct, Fact, Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
+import { kubernetes } from './index.ts'
 
 const QUICK = { limits: { settle: '100ms' } }
 
@@ -104,29 +104,6 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       expect(spec).toMatchObject({ updateStrategy: { type: 'RollingUpdate' } })
     })
 
-    it('says ahead that a PodDisruptionBudget lets no pod go where pods have to be evicted', async () => {
-      const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
-      const made = (image: string) =>
-        workload('StatefulSet', 'shop', { image, spec: { updateStrategy: { type: 'OnDelete' } } })
-      const budget = {
-        apiVersion: 'policy/v1',
-        kind: 'PodDisruptionBudget',
-        metadata: { name: 'all' },
-        spec: { minAvailable: 2, selector: { matchLabels: { app: 'shop' } } },
-      }
-      await put(space, budget, made(IMAGES.good))
-      await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(2)
-      const pin = await captured(target)
-      await put(space, made(IMAGES.bad))
-      await expect
-        .poll(async () => codes(await proposed(target, pin)), { timeout: 60_000 })
-        .toEqual(['disruption_budget', 'pods_deleted'])
-      const [roll] = (await proposed(target, pin)).steps
-      if (roll === undefined) throw new Error('a step is missing')
-      await target.apply(roll, stepAct(roll))
-      expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
-    })
-
     it.each(['StatefulSet', 'DaemonSet'])(
       'replaces the pods of a %s that replaces none by itself, one by one',
       async kind => {
@@ -135,12 +112,12 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
         const made = (image: string) =>
           workload(kind, 'shop', { image, spec: { updateStrategy: { type: 'OnDelete' } } })
         await put(space, service('shop', { app: 'shop' }), made(IMAGES.good))
-        await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBeGreaterThan(0)
-        await expect.poll(async () => (await target.observe(signal)).inFlight, { timeout: 60_000 }).toEqual([])
+        const settled = async () => expect.poll(() => captured(target), { timeout: 120_000 }).toBeTruthy()
+        await settled()
         const pin = await captured(target)
         await put(space, made(IMAGES.bad))
         await space.kubectl('delete', 'pods', '-l', 'app=shop')
-        await expect.poll(async () => (await target.observe(signal)).inFlight, { timeout: 60_000 }).toEqual([])
+        await settled()
         const proposal = await proposed(target, pin)
         expect(codes(proposal)).toEqual(['pods_deleted'])
         await applied(target, proposal)
@@ -215,7 +192,7 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       await first
     })
 
-    describe.skipIf(onlyStandIn !== null)(`with what a cluster of its own is needed for ${onlyStandIn ?? ''}`, () => {
+    describe.skipIf(notOwn !== null)(`with what a cluster of its own is needed for ${notOwn ?? ''}`, () => {
       const crd = (group: string, version: string, kind: string) => ({
         apiVersion: 'apiextensions.k8s.io/v1',
         kind: 'CustomResourceDefinition',
@@ -300,25 +277,23 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
         expect((await now()).spec).toEqual('syncPolicy' in spec ? spec : { ...spec, suspend: false })
         expect((await target.observe(signal)).summary).not.toContain('suspended')
       })
+    })
 
-      it('sees that a quota leaves no room', async () => {
-        const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
-        const spec = { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }
-        await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, spec }))
-        await rolledOut(space, 'deployment/shop')
-        const pin = await captured(target)
-        await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
-        await rolledOut(space, 'deployment/shop')
-        await space.kubectl.apply({
-          apiVersion: 'v1',
-          kind: 'ResourceQuota',
-          metadata: { name: 'few' },
-          spec: { hard: { pods: '2' } },
-        })
-        await expect
-          .poll(async () => codes(await proposed(target, pin)), { timeout: 30_000 })
-          .toEqual(['QUOTA_EXCEEDED'])
+    it('sees that a quota leaves no room', async () => {
+      const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+      const spec = { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }
+      await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, spec }))
+      await rolledOut(space, 'deployment/shop')
+      const pin = await captured(target)
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await rolledOut(space, 'deployment/shop')
+      await space.kubectl.apply({
+        apiVersion: 'v1',
+        kind: 'ResourceQuota',
+        metadata: { name: 'few' },
+        spec: { hard: { pods: '2' } },
       })
+      await expect.poll(async () => codes(await proposed(target, pin)), { timeout: 30_000 }).toEqual(['QUOTA_EXCEEDED'])
     })
   })
 })

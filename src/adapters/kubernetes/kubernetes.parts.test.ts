@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
-import type { Fact, Target } from '../../core/contract.ts'
 import {
   applied,
   captured,
@@ -9,19 +7,20 @@ import {
   configMap,
   IMAGES,
   type Kube,
-  onlyStandIn,
   pods,
   proposed,
   put,
   rolledOut,
   running,
+  type Space,
   secret,
   service,
   signal,
-  type Space,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Fact, Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
 
 const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
@@ -45,7 +44,7 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
 
   it('replicas, the selector of the Service and the bounds of the autoscaler', async () => {
     const scaler = (max: number) => ({
-      apiVersion: 'autoscaling/v2',
+      apiVersion: kube.autoscaling,
       kind: 'HorizontalPodAutoscaler',
       metadata: { name: 'worker' },
       spec: {
@@ -229,19 +228,17 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     expect(readiness?.well.join()).toMatch(/kubernetes:[0-9a-f-]{36}\/.*rights that going back needs/)
   })
 
-  describe.skipIf(onlyStandIn !== null)(`that the stand-in makes ${onlyStandIn ?? ''}`, () => {
-    it('blocks a pin of another cluster, whatever its context is called', async () => {
-      await using other = await startKube()
-      const twin = await other.namespace()
-      for (const one of [space, twin]) {
-        await one.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good }))
-        await rolledOut(one, 'deployment/shop')
-      }
-      const pin = await captured(target)
-      await using wrong = await space.open(SHOP, { kubeconfig: other.kubeconfig })
-      const proposal = await proposed(wrong, pin)
-      expect(codes(proposal)).toEqual(['OTHER_IDENTITY'])
-      expect(proposal.findings[0]?.what).toContain(other.standIn?.url)
-    })
+  it('blocks a pin of another cluster, whatever its context is called', async () => {
+    await using other = await startKube({}, { another: true })
+    const twin = await other.namespace()
+    for (const one of [space, twin]) {
+      await one.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good }))
+      await rolledOut(one, 'deployment/shop')
+    }
+    const pin = await captured(target)
+    await using wrong = await space.open(SHOP, { kubeconfig: other.kubeconfig })
+    const proposal = await proposed(wrong, pin)
+    expect(codes(proposal)).toEqual(['OTHER_IDENTITY'])
+    expect(proposal.findings[0]?.what).toContain(other.standIn?.url)
   })
 })

@@ -65,11 +65,11 @@ export class Client {
     }
   }
 
-  /** Text of a pod's log. */
-  async text(path: string, signal: AbortSignal): Promise<string> {
+  /** Text of a pod's log; null where its node has thrown the container away, which it says with success. */
+  async log(path: string, signal: AbortSignal): Promise<string | null> {
     const answer = await this.#read({ method: 'GET', path, signal })
     if (answer.refusal !== null) throw errorOf({ method: 'GET', path }, answer.refusal, this.session.context)
-    return answer.body
+    return /^unable to retrieve container logs for \S+:\/\/\S+$/.test(answer.body.trim()) ? null : answer.body
   }
 
   async post<T extends KubeObject = KubeObject>(path: string, body: unknown, signal: AbortSignal): Promise<T> {

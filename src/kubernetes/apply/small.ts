@@ -11,15 +11,16 @@ import {
   type Workload,
   workloadPath,
 } from '../api/objects.ts'
+import { pathIn, versionIn } from '../api/served.ts'
 import { configPath, lookAt } from '../look.ts'
 import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended } from '../status.ts'
 import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
+import { HALTED } from '../template.ts'
 import { STOPPED } from './desired.ts'
 import { abort, isAborted } from './rollout.ts'
 import { untilNoPods } from './wait.ts'
-import { HALTED } from '../template.ts'
 import { change, lastWriter, moved } from './write.ts'
 
 /** Keeps a controller from replacing further pods; putting the template back lets it go on. */
@@ -172,8 +173,9 @@ export async function isPointed(site: Site, { service, selector }: ServiceArgs, 
   return { is: 'not-done', why: 'its selector is another one' }
 }
 
-function scalerPath({ namespace }: Site, name: string): string {
-  return `/apis/autoscaling/v2/namespaces/${namespace}/horizontalpodautoscalers/${name}`
+async function scalerPath({ client, namespace }: Site, name: string, signal: AbortSignal): Promise<string> {
+  const version = (await versionIn(client, 'autoscaling', signal)) ?? 'v2'
+  return pathIn('autoscaling', version, namespace, 'horizontalpodautoscalers', name)
 }
 
 export async function bound(site: Site, { autoscaler, bounds, expect }: ScaleArgs, act: StepAct): Promise<void> {
@@ -185,11 +187,12 @@ export async function bound(site: Site, { autoscaler, bounds, expect }: ScaleArg
       { op: 'replace', path: '/spec/maxReplicas', value: bounds.max },
     ]
   }
-  await change<Autoscaler>(site, { path: scalerPath(site, autoscaler), name: `autoscaler ${autoscaler}`, decide }, act)
+  const path = await scalerPath(site, autoscaler, act.signal)
+  await change<Autoscaler>(site, { path, name: `autoscaler ${autoscaler}`, decide }, act)
 }
 
 export async function isBound(site: Site, { autoscaler, bounds }: ScaleArgs, act: StepAct): Promise<Verdict> {
-  const now = await site.client.get<Autoscaler>(scalerPath(site, autoscaler), act.signal)
+  const now = await site.client.get<Autoscaler>(await scalerPath(site, autoscaler, act.signal), act.signal)
   if (now === null) return { is: 'not-done', why: `the autoscaler ${autoscaler} is not there` }
   if (sameJson(boundsOf(now), bounds)) return { is: 'done', why: 'its bounds are those of the release' }
   return { is: 'not-done', why: 'its bounds are others' }

@@ -1,17 +1,17 @@
-import type { StepAct } from '../../core/contract.ts'
 import { systemClock } from '../../core/clock.ts'
+import type { StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { redact } from '../../core/secret.ts'
 import { corePath, type Pod, selectorText, type Workload, workloadPath } from '../api/objects.ts'
 import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
+import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { alive, ended, ready, rolloutOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
 import { provenBy } from './proof.ts'
-import { replacePods } from './replace.ts'
-import { promotable } from '../rollout.ts'
+import { Replacing } from './replace.ts'
 import { promote } from './rollout.ts'
 import { gone, lastWriter } from './write.ts'
 
@@ -22,12 +22,20 @@ export async function untilRolledOut(site: Site, seen: Seen, args: RollArgs, act
   const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${seen.name}`)}`
   const label = `?labelSelector=${encodeURIComponent(selectorText(object.spec.selector))}`
   const paths = [`${workloadPath(site.namespace, seen.kind)}${field}`, `${corePath(site.namespace, 'pods')}${label}`]
-  const patience = new Patience(site, args, act)
+  const replacing = new Replacing(site, args, act)
+  const patience = new Patience(site, args, act, replacing)
   const following = { client: site.client, signal: act.signal, awayMs: site.config.limits.away }
   await until(following, paths, async ([live], pods) => {
     const now = live as Workload | undefined
     if (now === undefined) throw gone(seen.id, site.namespace)
-    return (await arrived(site, { ...seen, object: { ...now, kind: seen.kind } }, args, act, patience, pods as Pod[]))
+    return (await arrived(
+      site,
+      { ...seen, object: { ...now, kind: seen.kind } },
+      args,
+      act,
+      { patience, replacing },
+      pods as Pod[],
+    ))
       ? true
       : null
   })
@@ -38,7 +46,7 @@ async function arrived(
   seen: Seen & { object: Workload },
   args: RollArgs,
   act: StepAct,
-  patience: Patience,
+  { patience, replacing }: { patience: Patience; replacing: Replacing },
   near: readonly Pod[],
 ): Promise<boolean> {
   const { object } = seen
@@ -57,13 +65,13 @@ async function arrived(
   patience.unsettle()
   const troubles = pods.map(troubleOf).filter(trouble => trouble !== null)
   const { updated, wanted, available } = rollout
-  const said = troubles[0] === undefined ? '' : `; ${troubles[0].pod}: ${troubles[0].reason}`
+  const said = troubles[0] === undefined ? '' : `; ${toldOf(troubles[0])}`
   act.progress({
     text: `${updated} of ${wanted} pods replaced, ${available} available${said}`,
     done: Math.min(updated, available),
     total: wanted,
   })
-  if (args.replace !== 'none') await replacePods(site, seen, args, act)
+  await replacing.next(seen)
   if (rollout.failed !== null) throw await stuck(site, seen.id, rollout.failed, troubles, act)
   await patience.with({ ...seen, pods }, troubles)
   return false
@@ -74,15 +82,17 @@ class Patience {
   readonly #site: Site
   readonly #args: RollArgs
   readonly #act: StepAct
+  readonly #replacing: Replacing
   readonly #began = systemClock.mono()
   #since: number | null = null
   /** Which pods run, started how often, since when. */
   #settling: { starts: string; since: number } | null = null
 
-  constructor(site: Site, args: RollArgs, act: StepAct) {
+  constructor(site: Site, args: RollArgs, act: StepAct, replacing: Replacing) {
     this.#site = site
     this.#args = args
     this.#act = act
+    this.#replacing = replacing
   }
 
   /** True once pods whose readiness says nothing have stayed up for a while. */
@@ -132,7 +142,8 @@ class Patience {
     const limitMs = this.#site.config.limits.rollout
     if (systemClock.mono() - this.#began < limitMs) return
     const silent = pods.filter(pod => alive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
-    const why = `not all of its pods were there within ${limitMs / 1000} s (not ready: ${silent.join(', ') || 'none'})`
+    const held = this.#replacing.refused ?? `not ready: ${silent.join(', ') || 'none'}`
+    const why = `not all of its pods were there within ${limitMs / 1000} s (${held})`
     throw await stuck(this.#site, id, why, troubles, this.#act)
   }
 }
@@ -154,7 +165,7 @@ async function stuck(
   act: StepAct,
 ): Promise<BackoutError> {
   const [worst] = troubles
-  const about = worst === undefined ? [] : [`${worst.pod}: ${worst.reason} ${worst.message}`.trim()]
+  const about = worst === undefined ? [] : [toldOf(worst)]
   const log = worst?.crashed == null ? [] : await lastWords(site, worst.pod, worst.crashed, act.signal)
   const error = new BackoutError({
     code: 'rollout_stuck',
@@ -167,16 +178,22 @@ async function stuck(
   return error
 }
 
+/** With what the scheduler or the kubelet says of it. */
+function toldOf({ pod, reason, message }: Trouble): string {
+  return redact(`${pod}: ${reason} ${message}`.trim())
+}
+
 const LOG_LINES = 10
 
-/** What a container that died said last. */
+/** What a container that died said last: of the one before, if it was started anew, or else of the one that is there. */
 async function lastWords(site: Site, pod: string, container: string, signal: AbortSignal): Promise<string[]> {
   const path = `${corePath(site.namespace, 'pods', pod)}/log?container=${container}&tailLines=${LOG_LINES}`
-  const log = await site.client
-    .text(`${path}&previous=true`, signal)
-    .catch(() => site.client.text(path, signal))
-    .catch(() => '')
-  return log.trimEnd().split('\n').filter(Boolean)
+  for (const which of ['&previous=true', '']) {
+    const log = await site.client.log(`${path}${which}`, signal).catch(() => null)
+    const lines = (log ?? '').trimEnd().split('\n').filter(Boolean)
+    if (lines.length > 0) return lines
+  }
+  return []
 }
 
 function putBack(id: string, by: string | null): BackoutError {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { Agent, request } from 'node:https'
 import { type IncomingMessage } from 'node:http'
+import { Agent, request } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse } from 'yaml'
 import { type Fields, type Obj } from './types.ts'
@@ -39,8 +39,13 @@ interface Kubeconfig {
   users: { name: string; user: { token?: string; 'client-certificate-data'?: string; 'client-key-data'?: string } }[]
 }
 
-/** A client for the current context of a kubeconfig that holds its credentials itself. */
-export async function connect(path: string): Promise<Client> {
+export interface Sender {
+  send(method: string, path: string, body: string | Buffer, type: string): Promise<IncomingMessage>
+  close(): void
+}
+
+/** Sends requests to the current context of a kubeconfig that holds its credentials itself. */
+export async function senderTo(path: string): Promise<Sender> {
   const config = parse(await readFile(path, 'utf8')) as Kubeconfig
   const context = config.contexts.find(one => one.name === config['current-context'])?.context
   const cluster = config.clusters.find(one => one.name === context?.cluster)?.cluster
@@ -54,9 +59,13 @@ export async function connect(path: string): Promise<Client> {
     cert: pem(user['client-certificate-data'])['pem'] as string,
     key: pem(user['client-key-data'])['pem'] as string,
   })
-  const send = sender(cluster.server, agent, user.token)
+  return { send: sendTo(cluster.server, agent, user.token), close: () => agent.destroy() }
+}
+
+export async function connect(path: string): Promise<Client> {
+  const sender = await senderTo(path)
   const ask: Client['ask'] = async (method, url, body, type = 'application/json') => {
-    const response = await send(method, url, body === undefined ? '' : JSON.stringify(body), type)
+    const response = await sender.send(method, url, body === undefined ? '' : JSON.stringify(body), type)
     return { code: response.statusCode ?? 0, body: await jsonOf(response) }
   }
   const must: Client['must'] = async (method, url, body, type) => {
@@ -67,8 +76,8 @@ export async function connect(path: string): Promise<Client> {
   return {
     ask,
     must,
-    watch: async url => streamOf(await send('GET', url, '', 'application/json')),
-    async until(url, wanted, ms = 60_000) {
+    watch: async url => streamOf(await sender.send('GET', url, '', 'application/json')),
+    async until(url, wanted, ms = 120_000) {
       const end = Date.now() + ms
       for (;;) {
         const { code, body } = await ask('GET', url)
@@ -78,18 +87,16 @@ export async function connect(path: string): Promise<Client> {
         await sleep(10)
       }
     },
-    close: () => agent.destroy(),
+    close: () => sender.close(),
   }
 }
 
-type Send = (method: string, path: string, body: string, type: string) => Promise<IncomingMessage>
-
-function sender(server: string, agent: Agent, token: string | undefined): Send {
+function sendTo(server: string, agent: Agent, token: string | undefined): Sender['send'] {
   return (method, path, body, type) =>
     new Promise((resolve, reject) => {
       const headers = {
         'user-agent': 'backout-tests/1',
-        ...(body === '' ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
+        ...(body.length === 0 ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
       }
       request(new URL(path, server), { method, agent, headers }, resolve).on('error', reject).end(body)

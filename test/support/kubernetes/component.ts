@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto'
+import { kubernetes } from '../../../src/adapters/kubernetes/index.ts'
+import type { Proposal, Question, Step, Target } from '../../../src/core/contract.ts'
+import type { Json } from '../../../src/core/json.ts'
+import type { KubernetesPin } from '../../../src/kubernetes/pin.ts'
 import { ordered, stepAct } from '../../conformance/walk.ts'
+import { definition } from './definitions.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
-import type { Proposal, Question, Target } from '../../../src/core/contract.ts'
-import type { Json } from '../../../src/core/json.ts'
-import { kubernetes } from '../../../src/adapters/kubernetes/index.ts'
-import type { KubernetesPin } from '../../../src/kubernetes/pin.ts'
-
-/** A real cluster to run the same tests against; without it, a stand-in is started. */
-const REAL = process.env['BACKOUT_TEST_KUBECONFIG']
+import { type Names, namesOf, notOwn, type Powers, powersOver, REAL } from './real/index.ts'
 
 /** Images that are small and anywhere to be had. A real cluster without a way out names its own. */
 export const IMAGES = {
@@ -20,10 +19,9 @@ export const IMAGES = {
   missing: process.env['BACKOUT_TEST_IMAGE_MISSING'] ?? 'registry.k8s.io/pause:0.0.0-never-made',
 }
 
-/** Why a test of trouble that only the stand-in makes is skipped; null where it is not. */
-export const onlyStandIn = REAL === undefined ? null : '(only the stand-in can be told to)'
+export { noArgo, noPush, notOwn, onlyStandIn } from './real/index.ts'
 
-export interface Kube extends AsyncDisposable {
+export interface Kube extends AsyncDisposable, Powers, Names {
   readonly kubeconfig: string
   /** null: a real cluster. */
   readonly standIn: Cluster | null
@@ -37,12 +35,18 @@ export interface Space {
   open(settings: Record<string, unknown>, more?: { kubeconfig?: string }): Promise<Target<KubernetesPin>>
 }
 
-export async function startKube(options: ClusterOptions = {}): Promise<Kube> {
-  const standIn = REAL === undefined ? await startCluster(options) : null
+/** The real cluster, or a stand-in; a stand-in beside the real one where another cluster is wanted. */
+export async function startKube(options: ClusterOptions = {}, o: { another?: boolean } = {}): Promise<Kube> {
+  const standIn = REAL === null || o.another === true ? await startCluster(options) : null
   const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
   const made: string[] = []
   const admin = kubectl(kubeconfig, 'default')
+  // They stay: another test may be at them.
+  if (standIn === null && notOwn === null)
+    for (const name of options.definitions ?? []) await admin.apply(definition(name))
   return {
+    ...powersOver(standIn),
+    ...(await namesOf(kubeconfig)),
     kubeconfig,
     standIn,
     async namespace() {
@@ -187,5 +191,30 @@ export async function applied(target: Target<KubernetesPin>, proposal: Proposal,
 }
 
 export async function rolledOut(space: Space, object: string): Promise<void> {
-  await space.kubectl('rollout', 'status', object, '--timeout=120s')
+  await space.kubectl('rollout', 'status', object, '--timeout=300s')
+}
+
+export function setImage({ kubectl }: Space, image: string): Promise<string> {
+  return kubectl('set', 'image', 'deployment/shop', `app=${image}`)
+}
+
+/** The Deployment `shop`: good, captured, then bad. */
+export async function released(
+  space: Space,
+  target: Target<KubernetesPin>,
+  more: Partial<Made> = {},
+): Promise<KubernetesPin> {
+  await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, ...more }))
+  await rolledOut(space, 'deployment/shop')
+  const pin = await captured(target)
+  await setImage(space, IMAGES.bad)
+  await rolledOut(space, 'deployment/shop')
+  return pin
+}
+
+/** The step that puts an object back. */
+export function rollStep(proposal: Proposal): Step {
+  const step = ordered(proposal).find(s => s.id.startsWith('shop/roll/'))
+  if (step === undefined) throw new Error('nothing is rolled back')
+  return step
 }

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { type Client, connect } from './client.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
+import { type Names, namesOf, type Powers, powersOver, REAL } from './real/index.ts'
 
 /** A namespace of a cluster that the tests may do anything in. */
-export interface Place {
+export interface Place extends Powers, Names {
   /** The stand-in; null: a real cluster, named by BACKOUT_TEST_KUBECONFIG. */
   readonly standIn: Cluster | null
   readonly kubeconfig: string
@@ -14,20 +15,20 @@ export interface Place {
   dispose(): Promise<void>
 }
 
-const REAL = process.env['BACKOUT_TEST_KUBECONFIG'] ?? ''
-
-export const isReal = REAL !== ''
+export const isReal = REAL !== null
 
 /** A stand-in, or a new namespace of the real cluster that BACKOUT_TEST_KUBECONFIG names, unless a stand-in is wanted. */
 export async function makePlace(options: ClusterOptions = {}, o: { standIn?: boolean } = {}): Promise<Place> {
   const namespace = `backout-test-${randomBytes(4).toString('hex')}`
   const standIn = isReal && o.standIn !== true ? null : await startCluster(options)
-  const kubeconfig = standIn?.kubeconfig ?? REAL
+  const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
   const client = await connect(kubeconfig)
   const made = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
   await client.must('POST', '/api/v1/namespaces', made)
   await client.until(`/api/v1/namespaces/${namespace}/serviceaccounts/default`, () => true)
   return {
+    ...powersOver(standIn),
+    ...(await namesOf(kubeconfig)),
     standIn,
     kubeconfig,
     namespace,

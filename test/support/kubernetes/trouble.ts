@@ -1,5 +1,5 @@
-import { ApiError, conflict, qualified } from './status.ts'
 import { type Resource } from './resources.ts'
+import { ApiError, conflict, qualified } from './status.ts'
 import { type Obj } from './types.ts'
 
 /** What is asked for, in the words of Kubernetes' authorization. */
@@ -15,13 +15,16 @@ export interface Access {
 /** A right that is taken away. What is left out stands for everything. */
 export type Denial = Partial<Access>
 
+type Named = Pick<Resource, 'group' | 'plural'>
+
 interface WriteConflict {
   readonly plural: string
   readonly name: string
   times: number
 }
 
-type Meddler = (object: Obj) => void
+/** What another writer does; a client has its answer once that is done. */
+type Meddler = (object: Obj) => unknown
 
 /** The bad luck that a test asks for. Everything here happens to real clusters too. */
 export class Trouble {
@@ -30,7 +33,15 @@ export class Trouble {
   #meddlers: { plural: string; name: string; meddle: Meddler }[] = []
   #failures: { match: (access: Access) => boolean; error: ApiError; times: number }[] = []
   #lost: { match: (access: Access) => boolean; times: number }[] = []
+  /** Every token, however new. */
   tokenExpired = false
+  /** Let in besides the cluster's own one, until they are taken out of here. */
+  readonly tokens = new Set<string>()
+
+  letsIn(authorization: string | undefined, own: string): boolean {
+    const token = authorization?.replace(/^Bearer /, '') ?? ''
+    return !this.tokenExpired && (token === own || this.tokens.has(token))
+  }
 
   /** 403, and a SelfSubjectAccessReview that says so. */
   deny(...denials: Denial[]): void {
@@ -67,16 +78,16 @@ export class Trouble {
     this.#lost.push({ match, times })
   }
 
-  beforeWrite(resource: Resource, name: string): void {
+  beforeWrite(resource: Named, name: string): void {
     if (take(this.#conflicts, entry => entry.plural === resource.plural && entry.name === name))
       throw conflict(resource, name)
   }
 
-  onRead(resource: Resource, object: Obj): void {
-    const at = this.#meddlers.findIndex(one => one.plural === resource.plural && one.name === object.metadata.name)
+  async onRead(resource: Named, name: string, object: () => Obj): Promise<void> {
+    const at = this.#meddlers.findIndex(one => one.plural === resource.plural && one.name === name)
     if (at < 0) return
     const [meddler] = this.#meddlers.splice(at, 1)
-    meddler?.meddle(object)
+    await meddler?.meddle(object())
   }
 
   onRequest(access: Access): void {

@@ -3,7 +3,7 @@ import { type Resource } from '../resources.ts'
 import { selects } from '../selectors.ts'
 import { ApiError } from '../status.ts'
 import { type Change } from '../store.ts'
-import { at, type LabelSelector, type Obj, type Pod, same } from '../types.ts'
+import { at, type Fields, type LabelSelector, type Obj, type Pod, same } from '../types.ts'
 import { type Controller, controllerOf, keyOfObject } from './manager.ts'
 import { writeStatus } from './owned.ts'
 import { isActive, isReady } from './pods.ts'
@@ -89,20 +89,32 @@ function desiredHealthy(budget: Obj, expected: number): number {
   return portion((at(budget.spec, 'minAvailable') ?? 0) as number | string, expected, Math.ceil)
 }
 
-/** Throws 429 where a budget does not let this pod be evicted (registry/core/pod/storage/eviction.go). */
-export function checkEviction(api: Api, pod: Pod): void {
-  const budgets = api.store.list(api.resources.key('policy/poddisruptionbudgets'), pod.metadata.namespace)
-  const budget = budgets.find(one =>
-    selects(at(one.spec, 'selector') as LabelSelector | undefined, pod.metadata.labels),
-  )
-  if (budget === undefined || !isReady(pod) || Number(at(budget.status, 'disruptionsAllowed') ?? 0) > 0) return
-  const { name } = budget.metadata
-  const needs = `The disruption budget ${name} needs ${textOf(budget, 'desiredHealthy')} healthy pods and has ${textOf(budget, 'currentHealthy')} currently`
+/**
+ * Throws 429 where a budget does not let this pod be evicted, and counts it against the budget where it does
+ * (registry/core/pod/storage/eviction.go).
+ */
+export function admitEviction(api: Api, pod: Pod): void {
+  if (pod.status.phase !== 'Running' || pod.metadata.deletionTimestamp !== undefined) return
+  const kind = api.resources.key('policy/poddisruptionbudgets')
+  const budgets = api.store
+    .list(kind, pod.metadata.namespace)
+    .filter(one => selects(at(one.spec, 'selector') as LabelSelector | undefined, pod.metadata.labels))
+  const [budget, second] = budgets
+  if (budget === undefined) return
+  if (second !== undefined) {
+    const why = 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.'
+    throw new ApiError(500, 'InternalError', why)
+  }
+  const [healthy, desired, allowed] = ['currentHealthy', 'desiredHealthy', 'disruptionsAllowed'].map(field =>
+    Number(at(budget.status, field) ?? 0),
+  ) as [number, number, number]
+  if (!isReady(pod) && healthy >= desired && desired > 0) return
+  if (allowed > 0) {
+    const status = { ...(budget.status as Fields), disruptionsAllowed: allowed - 1 }
+    return void api.update(kind, { ...structuredClone(budget), status }, { manager: 'kube-apiserver' }, 'status')
+  }
+  const needs = `The disruption budget ${budget.metadata.name} needs ${desired} healthy pods and has ${healthy} currently`
   throw new ApiError(429, 'TooManyRequests', "Cannot evict pod as it would violate the pod's disruption budget.", {
     causes: [{ reason: 'DisruptionBudget', message: needs }],
   })
-}
-
-function textOf(budget: Obj, field: string): string {
-  return String(Number(at(budget.status, field) ?? 0))
 }

@@ -1,6 +1,7 @@
 import { type Api, type PatchType } from '../api.ts'
-import { checkEviction } from '../controllers/disruption.ts'
+import { admitEviction } from '../controllers/disruption.ts'
 import { type DeleteOptions } from '../deletion.ts'
+import { apiVersionOf } from '../resources.ts'
 import { fieldSelector, labelSelector } from '../selectors.ts'
 import { badRequest, methodNotAllowed, unsupportedMedia } from '../status.ts'
 import { type Trouble } from '../trouble.ts'
@@ -42,7 +43,8 @@ export class Verbs {
       throw methodNotAllowed(resource, asked.method.toLowerCase())
     }
     if (asked.method === 'GET') return ok(this.#get(target, name))
-    if (asked.method === 'POST' && target.subresource === 'eviction') return ok(this.#evict(asked, target, name))
+    if (asked.method === 'POST' && target.subresource === 'eviction')
+      return { code: 201, body: this.#evict(asked, target, name) }
     this.#trouble.beforeWrite(resource, name)
     if (asked.method === 'PUT') return ok(fields(this.#update(asked, target, name)))
     if (asked.method === 'PATCH') return this.#patch(asked, target, name)
@@ -53,8 +55,6 @@ export class Verbs {
   #get(target: Target, name: string): Fields {
     const object = this.#api.get(target.resource, target.namespace, name)
     const answer = target.subresource === 'scale' ? getScale(object) : object
-    // Answered is what was read; whoever writes in between does so before the client has it.
-    queueMicrotask(() => this.#trouble.onRead(target.resource, object))
     return fields(answer)
   }
 
@@ -126,8 +126,17 @@ export class Verbs {
   }
 
   #evict(asked: Asked, target: Target, name: string): Fields {
-    checkEviction(this.#api, this.#api.get(target.resource, target.namespace, name) as Pod)
-    const options = (objectOf(asked) as unknown as { deleteOptions?: DeleteOptions }).deleteOptions ?? {}
+    const { apiVersion, kind, deleteOptions: options = {} } = objectOf(asked) as Obj & { deleteOptions?: DeleteOptions }
+    if (
+      kind !== 'Eviction' ||
+      !this.#api.resources.all().some(one => apiVersionOf(one) === apiVersion && one.group === 'policy')
+    ) {
+      throw badRequest(`no kind "${kind ?? ''}" is registered for version "${apiVersion ?? ''}" in scheme`)
+    }
+    const pod = this.#api.get(target.resource, target.namespace, name) as Pod
+    if (options.preconditions?.uid === undefined || options.preconditions.uid === pod.metadata.uid) {
+      admitEviction(this.#api, pod)
+    }
     this.#api.delete(target.resource, target.namespace, name, options)
     return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
   }

@@ -17,6 +17,8 @@ export interface ContainerContext {
   readonly tell: (type: 'Normal' | 'Warning', reason: string, message: string) => void
 }
 
+const NEXT_ROUND_MS = 40
+
 /** One container on a node: pulled, started, probed, restarted with back-off (pkg/kubelet/kuberuntime). */
 export class ContainerWorker {
   readonly spec: Container
@@ -184,10 +186,15 @@ export class ContainerWorker {
     const wait = this.#c.backoffMs * 2 ** Math.min(this.#restarts - 1, 5)
     const seconds = 10 * 2 ** Math.min(this.#restarts - 1, 5)
     const where = `pod=${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`
-    this.#lastState = { terminated }
-    this.#wait('CrashLoopBackOff', `back-off ${seconds}s restarting failed container=${this.spec.name} ${where}`)
-    this.#c.tell('Warning', 'BackOff', `Back-off restarting failed container ${this.spec.name} in pod ${where}`)
-    clock.after(wait, again)
+    const backOff = (): void => {
+      if (this.#stopped) return
+      this.#lastState = { terminated }
+      this.#wait('CrashLoopBackOff', `back-off ${seconds}s restarting failed container=${this.spec.name} ${where}`)
+      this.#c.tell('Warning', 'BackOff', `Back-off restarting failed container ${this.spec.name} in pod ${where}`)
+    }
+    // Its end is seen first: a kubelet decides about the next start in its next round.
+    clock.after(NEXT_ROUND_MS, backOff)
+    clock.after(Math.max(wait, 2 * NEXT_ROUND_MS), again)
   }
 
   #wait(reason: string, message: string): void {

@@ -24,6 +24,13 @@ export function serveLogs(
   ) {
     throw badRequest(`previous terminated container "${container.spec.name}" in pod "${pod.metadata.name}" not found`)
   }
+  // Of each container one that is dead is kept: where it ended again, the one before is gone.
+  const gone = previous && container.running === null && container.status().lastState.terminated !== undefined
+  const { containerID } = container.status().lastState.terminated ?? {}
+  if (gone && container.state.terminated !== undefined) {
+    response.writeHead(200, { 'content-type': 'text/plain' })
+    return void response.end(`unable to retrieve container logs for ${containerID}`)
+  }
   let lines = previous ? (container.previous ?? []) : container.lines
   const tail = query.get('tailLines')
   if (tail !== null) lines = Number(tail) === 0 ? [] : lines.slice(-Number(tail))

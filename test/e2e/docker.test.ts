@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execFile } from 'node:child_process'
@@ -48,9 +48,18 @@ describe.skipIf(why !== null)(
       const file = 'services:\n  worker:\n    image: shop:${TAG}\n    network_mode: none\n    stop_signal: KILL\n'
       await writeFile(join(folder, 'shop/compose.yaml'), file)
       await Promise.all([up('v1'), engine.create('web', 'shop:v1', '--replicas', '2')])
+      const stack = ['--label', 'com.docker.stack.namespace=front']
+      await engine.docker('service', 'create', '-d', '--replicas', '0', ...stack, '--name', 'front_api', 'shop:v1')
+      await writeFile(join(folder, 'stack.yml'), 'services: { api: { image: "shop:v1" } }\n')
       const init = await line.backout(['init'], { DOCKER_HOST: engine.host })
-      const found = 'Docker Compose: shop/compose.yaml -> component shop'
-      expect([init.code, init.stdout]).toEqual([0, expect.stringContaining(found)])
+      const found = [
+        'Docker Compose: shop/compose.yaml -> component shop',
+        'Docker Swarm: the stack front, by stack.yml -> component front',
+      ]
+      expect([init.code, init.stdout]).toEqual([0, expect.stringContaining(found[0] ?? '')])
+      expect(init.stdout).toContain(found[1])
+      const written = await readFile(join(folder, 'backout.yaml'), 'utf8')
+      expect(written).toContain(`engine: ${engine.host}\n      stack: front`)
 
       const calls = ['env', `DOCKER_HOST=${engine.host}`]
       await writeFile(

@@ -55,7 +55,8 @@ export function haltVerdict(site: Site, view: View | null): Verdict {
   return { is: 'done', why: `its update is stopped where it was: ${shares(view.tasks)}` }
 }
 
-function isStopper({ Spec: { ContainerSpec: container } }: Task): boolean {
+/** A task that was made to stop an update, and never ran. */
+export function isStopper({ Spec: { ContainerSpec: container } }: Task): boolean {
   return (container['Command'] as readonly string[] | undefined)?.[0] === NO_PROGRAM
 }
 

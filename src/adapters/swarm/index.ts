@@ -6,6 +6,7 @@ import { capture, observe } from './observe.ts'
 import { pin, type SwarmPin } from './pin.ts'
 import { propose } from './propose.ts'
 import { ready } from './ready.ts'
+import { remembered } from './remembered.ts'
 import { openSite, type Site } from './site.ts'
 import { verify } from './verify.ts'
 
@@ -33,6 +34,7 @@ function targetOf(site: Site): Target<SwarmPin> {
     verify: (step, act) => verify(site, step, act),
     exec: (side, argv, act) => exec(site, side, argv, act),
     ready: signal => ready(site, signal),
+    remembered: signal => remembered(site, signal),
     [Symbol.asyncDispose]: () => site.engine[Symbol.asyncDispose](),
   }
 }

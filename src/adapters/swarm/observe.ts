@@ -4,11 +4,11 @@ import type { Json } from '../../core/json.ts'
 import { orNull } from './engine.ts'
 import { goesOn, isHalted } from './halt.ts'
 import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
-import type { PinnedService, SwarmPin } from './pin.ts'
+import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { countOf, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { bare, identityOf, isJob, replicasOf, shortName, variable } from './spec.ts'
-import type { Config, Network } from './types.ts'
+import type { Config, Network, Spec } from './types.ts'
 
 export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
   const swarm = await lookAtSwarm(site, signal)
@@ -124,6 +124,16 @@ function refuseJobs(site: Site, views: readonly View[]): void {
 async function pinned(site: Site, { service, image }: View, act: CaptureAct): Promise<PinnedService> {
   // Of a stopped update the release is what it was to bring, not what stopped it.
   const spec = bare(isHalted(site, service) ? (service.PreviousSpec ?? service.Spec) : service.Spec)
+  return pinOf(site, spec, image, act)
+}
+
+/** The content goes into the vault. */
+export async function pinOf(
+  site: Site,
+  spec: Spec,
+  image: Image,
+  act: Pick<CaptureAct, 'vault' | 'signal'>,
+): Promise<PinnedService> {
   const { Name: name, TaskTemplate: template } = spec
   const container = template.ContainerSpec
   const nets = [...(template.Networks ?? []), ...(spec.Networks ?? [])].map(n => n.Target)

@@ -31,6 +31,11 @@ export function pinsItself(ref: string): boolean {
   return DIGEST.test(ref) || ID.test(ref)
 }
 
+/** "v1" of "registry:5000/shop:v1@sha256:…"; empty where there is none. */
+export function tagOf(ref: string): string {
+  return /:([^/:]+)$/.exec(ref.replace(DIGEST, ''))?.[1] ?? ''
+}
+
 /** "shop:v1" of "registry:5000/shop:v1@sha256:…". */
 export function shortName({ ref, id }: Pick<Image, 'ref' | 'id'>): string {
   if (ID.test(ref)) return `image ${(id ?? ref).slice(7, 19)}`

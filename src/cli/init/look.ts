@@ -8,6 +8,7 @@ import { others } from './others.ts'
 import { projects } from './projects.ts'
 import { databaseServers } from './servers.ts'
 import { type Machine, openSite, type Site } from './site.ts'
+import { stacks } from './swarm.ts'
 import { traffic } from './traffic.ts'
 import { tryOut } from './trial.ts'
 
@@ -29,10 +30,11 @@ export async function survey(dir: string, machine?: Machine): Promise<Survey> {
   const front = await tried(site, await traffic(site))
   const served = app.candidates.some(c => c.held === null && c.settings['service'] !== undefined)
   const running = await runningProjects(site)
-  const taken = running.candidates.map(c => c.what)
+  const swarm = await tried(site, await stacks(site))
+  const taken = [...running.candidates.map(c => c.what), ...swarm.candidates.map(c => c.what)]
   const left = await others(site, served ? [] : units, KINDS, taken)
   const rest = join([await otherDatabases(site, KINDS, found), left])
-  const all = join([data, app, running, front, rest])
+  const all = join([data, app, running, swarm, front, rest])
   return { ...all, seen: [...gitSeen(site), ...all.seen], site, environment: nameOf(site) }
 }
 

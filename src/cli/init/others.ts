@@ -32,7 +32,8 @@ interface Compose {
 }
 
 async function compose(site: Site, kinds: readonly string[], taken: readonly string[]): Promise<Finds> {
-  const folders = new Set(taken.map(what => dirname(what.replace(/^Docker Compose: /, ''))))
+  const named = taken.map(what => what.replace(/^Docker (Compose: |Swarm: the stack \S+, by )/, ''))
+  const folders = new Set(named.map(path => dirname(path)))
   const all = site.files.filter(path => /(^|\/)(docker-)?compose[^/]*\.ya?ml$/.test(path) && !isAside(path))
   const paths = all.filter(path => !folders.has(dirname(path)))
   if (paths.length === 0) return NOTHING_FOUND

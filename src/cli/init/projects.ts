@@ -3,7 +3,9 @@ import { type Candidate, type Finds, nameFrom, NOTHING_FOUND } from './found.ts'
 import { isAside, readYaml, type Site } from './site.ts'
 
 const DEFAULT = /(^|\/)(compose\.ya?ml|docker-compose\.ya?ml)$/
-const DATABASE = /(^|\/)(postgres|postgis|mysql|mariadb|percona|mongo|redis|valkey|rabbitmq|elasticsearch|opensearch)\b/
+/** Images of databases: they have components of their own. */
+export const DATABASE =
+  /(^|\/)(postgres|postgis|mysql|mariadb|percona|mongo|redis|valkey|rabbitmq|elasticsearch|opensearch)\b/
 
 interface Compose {
   services?: Record<string, { image?: string } | null> | null

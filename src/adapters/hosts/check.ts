@@ -1,5 +1,6 @@
 import type { Finding, Observation, Question } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { clocksIn, skewFinding } from './clocks.ts'
 import type { Fleet, Host } from './fleet.ts'
 import { readSums, type SumsView } from './look.ts'
 import { eachHost, type HostState, statesOf, versionsRunning, versionsSeen } from './observe.ts'
@@ -61,7 +62,8 @@ export async function check(
     if (result.plan !== null) plans.push(result.plan)
   }
   sayFleet(fleet, question, states, say)
-  return { plans, findings }
+  const skew = skewFinding(fleet, clocksIn(question.from))
+  return { plans, findings: skew === null ? findings : [...findings, skew] }
 }
 
 function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, stopping: boolean, say: Say): void {

@@ -1,7 +1,7 @@
 import { mkdir, readlink, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { stepAct } from '../../../test/conformance/walk.ts'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, openHosts, proposed, stepOf } from '../../../test/support/hosts.ts'
 import { type Releases, releases } from '../../../test/support/releases.ts'
 import type { Target } from '../../core/contract.ts'
@@ -40,6 +40,22 @@ describe('C7: hosts that are not as they should be', () => {
       code: 'release_unclear',
       message: expect.stringContaining('releases/latest'),
     })
+  })
+
+  it('captures no release whose folder is not there, and goes back from a link that leads nowhere', async () => {
+    const good = await captured(target)
+    await shop.link('local', 'current', 'releases/v1.3.1')
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'release_gone',
+      message: expect.stringContaining('v1.3.1'),
+    })
+    const proposal = await proposed(target, good)
+    expect(codes(proposal)).toEqual([])
+    for (const step of ordered(proposal)) await target.apply(step, stepAct(step))
+    expect([await readlink(shop.path('local', 'current')), shop.running('local')]).toEqual([
+      'releases/v1.2.9',
+      'v1.2.9',
+    ])
   })
 
   it('takes a question about deployments that nobody could answer for one that is under way', async () => {

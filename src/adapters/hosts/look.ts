@@ -1,5 +1,7 @@
+import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Command } from '../../exec/local.ts'
+import { skewOf } from './clocks.ts'
 import type { Fleet, Host, Unit } from './fleet.ts'
 import type { Sums } from './pin.ts'
 import { lookScript, releasesScript, type SumsQuestion, sumsScript } from './scripts.ts'
@@ -31,6 +33,8 @@ export interface HostView {
   readonly from: { from: string; to: string } | null
   /** Of the release that the link leads to, without its files being read; null where nobody asked, or it is gone. */
   readonly sums: Sums | null
+  /** How wrong its clock is, in seconds; null where nobody asked, or it is right. */
+  readonly skew: number | null
 }
 
 const STATES: Readonly<Record<number, UnitState>> = { 0: 'running', 3: 'stopped', 5: 'busy' }
@@ -45,7 +49,10 @@ export async function look(
 ): Promise<HostView> {
   try {
     const script = lookScript(fleet, host, units, sums)
-    return parseLook(host, units, await ask(host, script, fleet.config.limits.status, signal))
+    const asked = systemClock.now()
+    const found = await ask(host, script, fleet.config.limits.status, signal)
+    const clock = found.find(([word]) => word === 'clock')?.[1]
+    return { ...parseLook(host, units, found), skew: skewOf(clock, asked, systemClock.now()) }
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof BackoutError ? error.code : 'host_unreachable'
@@ -63,6 +70,7 @@ const NOTHING_SEEN: Omit<HostView, 'host' | 'silent'> = {
   inFlight: null,
   from: null,
   sums: null,
+  skew: null,
 }
 
 /** The facts of a script, as "word rest". Throws where it did not come to its end: half a truth is none. */
@@ -129,6 +137,7 @@ export function parseLook(host: Host, units: readonly Unit[], found: [string, st
     inFlight: one('inflight') === undefined ? null : one('inflight') || 'a deployment',
     from: from?.length === 2 ? { from: from[0] ?? '', to: from[1] ?? '' } : null,
     sums: sumsIn(found),
+    skew: null,
   }
 }
 

@@ -77,8 +77,9 @@ function stateOf(fleet: Fleet, view: HostView): Json {
 function detailOf(fleet: Fleet, views: readonly HostView[], here: string | null): Json {
   const silent = views.filter(v => v.silent !== null).map(v => [v.host, `${v.silent?.code}: ${v.silent?.why}`])
   const sums = views.map(v => [v.host, v.sums && { ...v.sums }])
+  const clocks = Object.fromEntries(views.flatMap(v => (v.skew === null ? [] : [[v.host, v.skew]])))
   const flying = Object.fromEntries(views.flatMap(v => (v.inFlight === null ? [] : [[v.host, v.inFlight]])))
-  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums), flying, here }
+  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums), flying, here, clocks }
   if (fleet.config.strategy === 'symlink') return detail
   return { ...detail, slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
 }
@@ -189,6 +190,14 @@ async function pinHost(
     act.purpose === 'departure' && known !== null
       ? { sums: known, bad: [] }
       : await readSums(fleet, host, { dir, how: 'any', quick: act.purpose === 'departure' }, act.signal)
+  if (read.sums === null && act.purpose === 'release') {
+    throw new BackoutError({
+      code: 'release_gone',
+      what: `${host.name}: the link leads to ${state.release}, and there is no such folder`,
+      next: 'put the release back, or the link on one that is there, then capture again',
+      exit: 'blocked',
+    })
+  }
   if (read.sums === null) return null
   if (read.bad.length > 0 && act.purpose === 'release') {
     throw new BackoutError({

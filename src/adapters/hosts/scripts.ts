@@ -78,6 +78,7 @@ set -f
     ...(config.strategy === 'blue-green' ? SLOTS.map(slot => `say "slot ${slot} $(slotrelease ${slot})"`) : []),
     ...(config.strategy === 'blue-green' ? ['live=$release', 'release=$(slotrelease "$live")'] : []),
     ...flightLines(fleet, host),
+    sums ? 'say "clock $(date +%s)"' : '',
     sums
       ? `[ -z "$release" ] || sums "$root/${config.strategy === 'symlink' ? '$folder$release' : '$live'}" any quick`
       : '',

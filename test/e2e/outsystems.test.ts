@@ -110,6 +110,36 @@ describe('C15: from a bad release to a verified rollback', () => {
   })
 })
 
+describe('C15: maintenance mode that a run left', () => {
+  it('is told by status, report and doctor, and ended by the next run', async () => {
+    await configured('stop', '      maintenance: { reason: a rollback }\n')
+    const file = join(folder, 'backout.yaml')
+    const text = (await readFile(file, 'utf8')).replace('{ onFailure: stop }', '{ onFailure: stop, verify: [healthy] }')
+    const gate =
+      'probes: { well: { kind: command, run: "test -e well" } }\ngates: { healthy: { probes: [well], attempts: 1 } }\n'
+    await writeFile(file, text + gate)
+    const held = () => shop.lifetime.environment('Production').maintenance
+    const run = await backout('run', '--yes')
+    expect([run.code, held(), shop.versions]).toEqual([9, true, ['1', '1', '1']])
+    const status = (await backout('status')).stdout.replaceAll(/\s+/g, ' ')
+    expect(status).toContain('still in force: LifeTime took it that maintenance mode is on')
+    expect(status).toContain('the next `backout run` or `backout revert` ends it')
+    const { left } = await json<Report>('report')
+    expect(left.map(l => [l.what, l.is])).toContainEqual(['apps/let-go/applications', 'not begun'])
+    expect((await backout('doctor')).stdout).toContain('is in maintenance mode')
+    await writeFile(join(folder, 'well'), '')
+    const plan = await json<Plan>('plan')
+    expect([Object.keys(plan.steps), plan.findings.map(f => f.code)]).toEqual([
+      ['apps/let-go/applications'],
+      expect.arrayContaining(['maintenance_held']) as string[],
+    ])
+    const again = await backout('run', '--yes')
+    expect([again.code, again.stderr, held()]).toEqual([0, '', false])
+    expect((await backout('status')).stdout).not.toContain('still in force')
+    expect((await backout('run', '--yes')).stdout).toContain('Nothing to do')
+  })
+})
+
 describe('C12: the ladder', () => {
   const rungs = async () => {
     const plan = await json<Plan>('plan')

@@ -50,7 +50,7 @@ async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = step.args as unknown as Args
   try {
     if (args.do === 'settle') return await verifySettle(site, args, act)
-    if (args.do === 'maintenance') return verifyMaintenance(args.on, act)
+    if (args.do === 'maintenance') return verifyMaintenance(site, args.on, act)
     return await verifyDeploy(site, args, act)
   } catch (error) {
     if (act.signal.aborted) throw act.signal.reason

@@ -1,6 +1,7 @@
 import type { Observation } from '../../core/contract.ts'
 import { hashOf } from '../../core/json.ts'
 import type { DeploymentAnswer, StatusAnswer } from './answers.ts'
+import { isHeld } from './maintenance.ts'
 import type { Applications, Detail, Flight } from './pin.ts'
 import { running, shown } from './running.ts'
 import type { Site } from './site.ts'
@@ -11,7 +12,8 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
   const { identity, target, deployments } = await site.places(signal)
   const applications = await running(site, signal)
   const flights = (await deployments.alive(signal)).map(flightOf)
-  const detail: Detail = { applications, flights }
+  const held = await isHeld(site)
+  const detail: Detail = { applications, flights, held }
   return {
     identity,
     state: Object.fromEntries(
@@ -21,7 +23,7 @@ export async function observe(site: Site, signal: AbortSignal): Promise<Observat
       }),
     ),
     detail,
-    summary: `${target.Name}: ${summaryOf(applications)}`,
+    summary: `${target.Name}: ${summaryOf(applications)}${held ? ' (in maintenance mode, by Backout)' : ''}`,
     inFlight: flights.map(({ what, since }) => ({ what, since })),
   }
 }

@@ -33,7 +33,12 @@ const flight = z.strictObject({
 export type Flight = z.infer<typeof flight>
 
 /** What `observe` leaves for `capture` and `propose`. */
-export const detail = z.strictObject({ applications, flights: z.array(flight) })
+export const detail = z.strictObject({
+  applications,
+  flights: z.array(flight),
+  /** Backout told LifeTime to hold maintenance mode, and has not told it otherwise since. */
+  held: z.boolean(),
+})
 export type Detail = z.infer<typeof detail>
 
 const solution = z.strictObject({ backup: z.string(), file: z.string(), bytes: z.number(), sha256: z.string() })

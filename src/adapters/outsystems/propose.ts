@@ -16,6 +16,8 @@ interface Case {
   readonly now: Applications
   /** Deployments of others that may change what is cared for. */
   readonly flights: readonly Flight[]
+  /** Maintenance mode, left by an earlier run. */
+  readonly held: boolean
   /** What is not as it was captured, or may not be once those have ended. */
   readonly back: readonly Difference[]
 }
@@ -28,11 +30,22 @@ export async function propose(site: Site, question: Question<Pin>): Promise<Prop
     const remedy = 'go back to a release captured in this one, or correct `url` and `environment`'
     return { ...NOTHING, findings: [{ level: 'blocker', code: 'other_identity', component, what, remedy }] }
   }
-  const { applications: now, flights } = detail.parse(from.detail)
+  const { applications: now, flights, held } = detail.parse(from.detail)
   const changed = await differences(site, now, to.applications, signal)
   const back = withFlying(changed, now, to.applications, flights)
-  if (back.length === 0) return NOTHING
-  return proposal({ site, question, now, back, flights })
+  if (back.length === 0) return held ? letGo(site, question.rung as RungId) : NOTHING
+  return proposal({ site, question, now, back, flights, held })
+}
+
+/** All is as captured, and a run that ended early left the environment in maintenance mode. */
+function letGo({ config, component }: Site, rung: RungId): Proposal {
+  const step = new Steps(config, component, rung).maintenance('let-go')
+  return { ...NOTHING, findings: [leftHeld(component)], steps: [step], phases: { return: { step: step.id } } }
+}
+
+function leftHeld(component: string): Finding {
+  const what = 'Backout holds the environment in maintenance mode, by a run that ended early or goes on'
+  return findingOf(component)('warning', 'maintenance_held', what, 'none: the plan ends it')
 }
 
 /** Whatever a deployment that is going on deploys has to be looked at again once it has ended. */
@@ -56,16 +69,24 @@ async function proposal(c: Case): Promise<Proposal> {
   const { work, findings } = rung === 'solution' ? await bySolution(c, steps) : await byDeployments(c, steps, rung)
   const settle = settled.map(flight => steps.settle(flight))
   const held = site.config.maintenance !== undefined
+  // Deployments do not start in it, and without the setting no step would leave it.
+  const left = c.held && !held ? [steps.maintenance('let-go')] : []
   const emergency = question.mode === 'emergency' && rung !== 'solution' && site.config.checkAhead
   const phases: Partial<Record<Phase, Step[]>> = {
-    preflight: [...settle, ...(held ? [steps.maintenance('hold')] : [])],
+    preflight: [...settle, ...left, ...(held ? [steps.maintenance('hold')] : [])],
     code: [...work, ...(held ? [steps.maintenance('hold-again')] : [])],
     return: held ? [steps.maintenance('let-go')] : [],
   }
   return {
     ...NOTHING,
     change: { from: summaryOf(back.map(d => d.now)), to: summaryOf(back.map(d => d.to)) },
-    findings: [...findings, ...(await offline(c)), ...remarks(c, rung), ...waiting(c)],
+    findings: [
+      ...findings,
+      ...(await offline(c)),
+      ...remarks(c, rung),
+      ...waiting(c),
+      ...(c.held ? [leftHeld(site.component)] : []),
+    ],
     impact: impactOf(c),
     settles: settled.map(f => f.what),
     omits: emergency ? ["LifeTime's check for conflicts ahead of the start"] : [],

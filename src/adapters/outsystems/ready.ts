@@ -2,6 +2,7 @@ import type { Finding, Readiness } from '../../core/contract.ts'
 import { reveal } from '../../core/secret.ts'
 import { parsed } from '../../exec/pointer.ts'
 import { findingOf } from './ahead.ts'
+import { HELD_NEXT, isHeld } from './maintenance.ts'
 import { notThere, running } from './running.ts'
 import type { Site } from './site.ts'
 
@@ -41,6 +42,10 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
   if (!site.config.package) {
     const what = 'No solution package is kept with captures: there is no last way back'
     findings.push(finding('note', 'no_package', what, 'set `package: true`'))
+  }
+  if (await isHeld(site)) {
+    const what = `${target.Name} is in maintenance mode, by a run of Backout that goes on or ended early`
+    findings.push(finding('warning', 'maintenance_held', what, HELD_NEXT))
   }
   return { well, findings }
 }

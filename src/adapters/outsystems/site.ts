@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { OpenContext } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { type EnvironmentAnswer, environment } from './answers.ts'
@@ -20,6 +21,8 @@ export class Site {
   readonly component: string
   readonly backups: OpenContext['backups']
   readonly lifetime: LifeTime
+  /** Is there while Backout has LifeTime hold maintenance mode: its API cannot be asked for it. */
+  readonly heldMark: string
   #places: Promise<Places> | null = null
 
   constructor(config: Config, ctx: OpenContext) {
@@ -27,6 +30,7 @@ export class Site {
     this.component = ctx.component
     this.backups = ctx.backups
     this.lifetime = new LifeTime(config, ctx.baseDir)
+    this.heldMark = join(ctx.stateDir, 'maintenance')
   }
 
   /** Asked for once it was answered, and again where it was not. */

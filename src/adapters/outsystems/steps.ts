@@ -55,7 +55,7 @@ export class Steps {
     const title = `${on ? 'put the environment into' : 'take the environment out of'} maintenance mode`
     const { request } = this.#config.limits
     const step = this.#step(`${id}/${this.#rung}`, title, { do: 'maintenance', on }, request * 2, 1000)
-    return { ...step, retries: 2, onUnknown: 'repeat' }
+    return { ...step, ...(on ? { lasts: true } : {}), retries: 2, onUnknown: 'repeat' }
   }
 
   #deploying(): number {

@@ -1,3 +1,7 @@
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { OpenContext, Proposal, Question, Step, Target } from '../../../src/core/contract.ts'
 import { config } from '../../../src/adapters/outsystems/config.ts'
 import { outsystems } from '../../../src/adapters/outsystems/index.ts'
@@ -10,6 +14,7 @@ const signal = new AbortController().signal
 /** A shop of three applications: Shop uses Orders, both use Core. `1` is the good release, `2` the bad one. */
 export class Shop implements AsyncDisposable {
   readonly lifetime: LifeTime
+  readonly #state = mkdtempSync(join(tmpdir(), 'backout-lifetime-'))
 
   private constructor(lifetime: LifeTime) {
     this.lifetime = lifetime
@@ -62,7 +67,7 @@ export class Shop implements AsyncDisposable {
       environment: 'test',
       component: 'apps',
       baseDir: '/',
-      stateDir: '/nowhere',
+      stateDir: this.#state,
       backups,
       vault,
     }
@@ -87,8 +92,9 @@ export class Shop implements AsyncDisposable {
     return ordered(proposal)
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.lifetime[Symbol.asyncDispose]()
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lifetime[Symbol.asyncDispose]()
+    await rm(this.#state, { recursive: true, force: true })
   }
 }
 

@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { mysqlSettings } from '../../src/adapters/mysql/config.ts'
 import { dialect } from '../../src/adapters/mysql/dialect.ts'
 import { mysqlEngine } from '../../src/adapters/mysql/engine.ts'
@@ -93,7 +93,6 @@ export const ACTIONS = {
 export type Action = keyof typeof ACTIONS
 
 export async function act(access: Access, action: Action, dir: string): Promise<void> {
-  await mkdir(dirname(dir), { recursive: true })
   await mkdir(dir, { recursive: true })
   await ACTIONS[action](subjectOf(access), dir)
 }

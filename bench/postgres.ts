@@ -1,192 +1,137 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { engineOf, imageAt } from '../src/adapters/postgres/test/support.ts'
+import { played } from '../src/adapters/postgres/test/merge.ts'
 import type { Backup } from '../src/core/contract.ts'
-import { toJson } from '../src/core/json.ts'
-import type { Engine, Job, Staged } from '../src/data/engine.ts'
-import { runLocal } from '../src/exec/local.ts'
 import { noPostgres, PASSWORD, type PostgresServer, postgresServer } from '../test/support/postgres.ts'
-import { inFolder, interleave, median, ratio, timed } from './support/measure.ts'
-import { ms, notHere, type Row, times } from './support/row.ts'
+import { CARRIED, carried, notCarried } from './support/carrying.ts'
+import {
+  against,
+  dumped,
+  findDifferences,
+  memory,
+  printing,
+  prove,
+  ROUNDS,
+  ROWS,
+  told,
+  tool,
+} from './support/databases.ts'
+import { inFolder, interleave, timed } from './support/measure.ts'
+import { notHere, type Row } from './support/row.ts'
+import { type Access, subjectOf } from './support/subjects.ts'
 
-const ROUNDS = Number(process.env['BACKOUT_BENCH_ROUNDS'] ?? 5)
-const ROWS = Number(process.env['BACKOUT_BENCH_ROWS'] ?? 1_000_000)
-const WHAT = 'fingerprint of a PostgreSQL table of 1,000,000 rows of 200 bytes, 8 columns'
+const WHAT = `fingerprint of a PostgreSQL table of ${told(ROWS)} rows of 200 bytes, 8 columns`
 
-const TABLE = `CREATE TABLE t AS SELECT i::int AS id, i * 7::bigint AS big, (i % 1000)::numeric(10, 2) AS amount, i % 2 = 0 AS ok,
+const VALUES = (
+  from: number,
+  to: number,
+) => `SELECT i::int AS id, i * 7::bigint AS big, (i % 1000)::numeric(10, 2) AS amount, i % 2 = 0 AS ok,
     timestamptz '2020-01-01Z' + i * interval '1 s' AS at, md5(i::text) AS code, i / 7.0::float8 AS share,
     'customer number ' || i || ' with some padding text to make the row about two hundred bytes' AS name
-  FROM generate_series(1, ${ROWS}) i`
-
-const job: Job = { signal: new AbortController().signal, guard: () => {}, progress: () => {} }
-
-const STAGED: Staged = {
-  names: { ours: 't', theirs: 't', base: 't', migrated: null },
-  key: ['id'],
-  columns: ['id', 'big', 'amount', 'ok', 'at', 'code', 'share', 'name'].map(c => ({
-    ours: c,
-    theirs: c,
-    base: c,
-    migrated: null,
-  })),
-}
+  FROM generate_series(${from}, ${to}) i`
+const TABLE = (rows: number) => [`CREATE TABLE t AS ${VALUES(1, rows)}`, 'ALTER TABLE t ADD PRIMARY KEY (id)']
 
 /** PostgreSQL beside its own tools, on one server, in one run. */
 export async function bench(): Promise<Row[]> {
   const missing = noPostgres()
-  if (missing !== null) return [notHere(WHAT, null, missing)]
+  if (missing !== null) return [notHere(WHAT, null, missing), notCarried('PostgreSQL', missing)]
   const server = await postgresServer(['max_wal_size=4GB'])
   try {
     await server.sql('CREATE DATABASE bench')
-    await server.sql([TABLE, 'ALTER TABLE t ADD PRIMARY KEY (id)', 'VACUUM ANALYZE t'], 'bench')
-    return await inFolder(async dir => [
-      ...(await reads(server)),
-      ...(await copies(server, dir)),
-      ...(await merges(server)),
-    ])
+    await server.sql([...TABLE(ROWS), 'VACUUM ANALYZE t'], 'bench')
+    await server.sql(['CREATE DATABASE other TEMPLATE bench', 'CREATE DATABASE live TEMPLATE bench'])
+    const change = (table: string) => `UPDATE ${table} SET amount = amount + 1 WHERE id % ${ROWS / 1000} = 0`
+    await server.sql([change('t'), 'VACUUM ANALYZE t'], 'other')
+    await server.sql(['CREATE TABLE u AS SELECT * FROM t', change('u'), 'VACUUM ANALYZE u'], 'live')
+    return await inFolder(dir => measured(server, dir))
   } finally {
     await server.dispose()
   }
 }
 
-async function reads(server: PostgresServer): Promise<Row[]> {
-  const engine = engineOf(server, 'bench')
+async function measured(server: PostgresServer, dir: string): Promise<Row[]> {
+  const writes = [`INSERT INTO t ${VALUES(CARRIED + 1, CARRIED * 2)}`]
+  const merge = await played(server, { base: TABLE(CARRIED), release: [], writes, after: [], told: true })
+  const access: Access = { kind: 'postgres', settings: server.settings(''), merge: merge.names }
+  const restore = () =>
+    server.sql(
+      [`DELETE FROM t WHERE id > ${CARRIED}`, 'DROP TABLE IF EXISTS backout_carried', 'VACUUM ANALYZE t'],
+      merge.ours,
+    )
+  try {
+    return [
+      ...(await reads(server, access)),
+      ...(await copies(server, access, dir)),
+      await differences(server, access),
+      await carried('PostgreSQL', await subjectOf(access).source(dir), dir, restore),
+      await memory('PostgreSQL', access, ['fingerprint', 'dump', 'proof', 'diff', 'carry'], dir),
+    ]
+  } finally {
+    await merge.dispose()
+  }
+}
+
+async function reads(server: PostgresServer, access: Access): Promise<Row[]> {
   const client = await server.connect('bench')
-  const schema = await engine.reading(job.signal, db => db.schema())
+  const nowhere = ['-Fc', '-Z0', '--no-sync', '--file=/dev/null', 'bench']
+  const print = await printing(subjectOf(access).engine)
   const took = await interleave(ROUNDS, {
-    print: () => timed(() => engine.reading(job.signal, db => db.fingerprint(schema))),
-    dump: () => timed(() => tool(server, 'pg_dump', ['-Fc', '-Z0', '--no-sync', '--file=/dev/null', 'bench'])),
+    print: () => timed(print),
+    dump: () => timed(() => run(server, 'pg_dump', nowhere)),
     count: () => timed(() => client.query('SELECT count(*) FROM t')),
   })
   await client.end()
+  const third = { text: 'at most 1/3', most: 1 / 3 }
   return [
-    row(WHAT, took.print, 'pg_dump -Fc -Z0 to nowhere', took.dump, 1 / 3, 'at most 1/3'),
-    row(WHAT, took.print, 'SELECT count(*)', took.count, 9, 'at most 9x'),
+    against(WHAT, took.print, 'pg_dump -Fc -Z0 to nowhere', took.dump, third),
+    against(WHAT, took.print, 'SELECT count(*)', took.count, { text: 'at most 9x', most: 9 }),
   ]
 }
 
-async function copies(server: PostgresServer, dir: string): Promise<Row[]> {
-  const engine = engineOf(server, 'bench')
-  const schema = await engine.reading(job.signal, db => db.schema())
+async function copies(server: PostgresServer, access: Access, dir: string): Promise<Row[]> {
+  const { engine } = subjectOf(access)
   let backup: Backup | null = null
-  const own = join(dir, 'own')
-  const plain = join(dir, 'plain.dump')
+  const [own, plain] = [join(dir, 'own'), join(dir, 'plain.dump')]
   const ours = async () => {
     await rm(own, { recursive: true, force: true })
     await mkdir(own)
     backup = await dumped(engine, own)
   }
-  const theirs = () => tool(server, 'pg_dump', ['-Fc', '-Z0', `--file=${plain}`, 'bench'])
+  const theirs = () => run(server, 'pg_dump', ['-Fc', '-Z0', `--file=${plain}`, 'bench'])
   const dumps = await interleave(ROUNDS, { ours: () => timed(ours), theirs: () => timed(theirs) })
-  const proofs = await interleave(Math.min(ROUNDS, 3), {
-    ours: () =>
-      timed(async () => {
-        if (backup === null) throw new Error('nothing was dumped')
-        const beside = await engine.beside(backup, 'scratch', 'bench', job)
-        await beside.reading(job.signal, db => db.fingerprint(schema))
-        await beside.drop()
-      }),
-    theirs: () =>
-      timed(async () => {
-        await theirs()
-        await server.sql('CREATE DATABASE restored')
-        await tool(server, 'pg_restore', ['--dbname=restored', plain])
-        await server.sql('DROP DATABASE restored')
-      }),
+  const restored = async () => {
+    await theirs()
+    await server.sql('CREATE DATABASE restored')
+    await run(server, 'pg_restore', ['--dbname=restored', plain])
+    await server.sql('DROP DATABASE restored')
+  }
+  const proofs = await interleave(ROUNDS, {
+    ours: () => timed(async () => prove(engine, backup as Backup)),
+    theirs: () => timed(restored),
   })
+  const whole = 'dump of that table, packed by zstd, with its roles and what it covers'
+  const proof = { text: 'at most 1.1x', most: 1.1 }
   return [
-    row(
-      'dump of that table, packed by zstd, with its roles and what it covers',
-      dumps.ours,
-      'pg_dump -Fc -Z0 to a file, not packed',
-      dumps.theirs,
-      null,
-    ),
-    row(
-      'proof: restore beside and fingerprint',
-      proofs.ours,
-      'pg_dump and pg_restore',
-      proofs.theirs,
-      1.1,
-      'at most 1.1x',
-    ),
+    against(whole, dumps.ours, 'pg_dump -Fc -Z0 to a file, not packed', dumps.theirs),
+    against('proof: restore beside and fingerprint', proofs.ours, 'pg_dump and pg_restore', proofs.theirs, proof),
   ]
 }
 
-async function dumped(engine: Engine, dir: string): Promise<Backup> {
-  const { dumped } = await engine.dump(dir, job, async () => null)
-  const about = {
-    component: 'db',
-    reason: 'capture',
-    release: null,
-    idem: null,
-    createdAt: '',
-    bytes: 0,
-    files: [],
-    proof: null,
-  } as const
-  return { ...about, id: 'bench', dir, facts: toJson({ dump: dumped }) }
-}
-
-async function merges(server: PostgresServer): Promise<Row[]> {
-  await server.sql(['CREATE DATABASE other TEMPLATE bench', 'CREATE DATABASE live TEMPLATE bench'])
-  await server.sql([`UPDATE t SET amount = amount + 1 WHERE id % ${ROWS / 1000} = 0`, 'VACUUM ANALYZE t'], 'other')
-  await server.sql(
-    [
-      'CREATE TABLE u AS SELECT * FROM t',
-      `UPDATE u SET amount = amount + 1 WHERE id % ${ROWS / 1000} = 0`,
-      'VACUUM ANALYZE u',
-    ],
-    'live',
-  )
-  const images = { base: imageAt(server, 'bench'), theirs: imageAt(server, 'other'), migrated: null }
-  const engine = engineOf(server, 'live')
+async function differences(server: PostgresServer, access: Access): Promise<Row> {
+  const { live, images } = subjectOf(access)
   const client = await server.connect('live')
-  const took = await interleave(Math.min(ROUNDS, 3), {
-    ours: () =>
-      timed(async () => {
-        await using merger = await engine.merging(images, job)
-        await merger.stage(STAGED)
-        const [t, b] = [merger.table('theirs', 't'), merger.table('base', 't')]
-        const found = await merger.query(
-          `SELECT count(*)::int AS n FROM ${t} t JOIN ${b} b USING (id) WHERE ${engine.dialect.differs('t.amount', 'b.amount')}`,
-        )
-        if (found[0]?.['n'] !== 1000) throw new Error(`found ${String(found[0]?.['n'])} rows`)
-      }),
-    theirs: () =>
-      timed(() =>
-        client.query(
-          '(SELECT * FROM t EXCEPT ALL SELECT * FROM u) UNION ALL (SELECT * FROM u EXCEPT ALL SELECT * FROM t)',
-        ),
-      ),
+  const both = '(SELECT * FROM t EXCEPT ALL SELECT * FROM u) UNION ALL (SELECT * FROM u EXCEPT ALL SELECT * FROM t)'
+  const took = await interleave(ROUNDS, {
+    ours: () => timed(() => findDifferences(live, images)),
+    theirs: () => timed(() => client.query(both)),
   })
   await client.end()
-  return [
-    row(
-      '1,000 scattered rows of it that differ, found between two databases',
-      took.ours,
-      'EXCEPT ALL both ways, in one database',
-      took.theirs,
-      1 / 3,
-      'at most 1/3',
-    ),
-  ]
+  const what = '1,000 scattered rows of it that differ, found between two databases'
+  const third = { text: 'at most 1/3', most: 1 / 3 }
+  return against(what, took.ours, 'EXCEPT ALL both ways, in one database', took.theirs, third)
 }
 
-function row(what: string, ours: number[], name: string, theirs: number[], most: number | null, goal = ''): Row {
-  const share = ratio(ours, theirs)
-  return {
-    what,
-    backout: ms(median(ours)),
-    compared: `${name}: ${ms(median(theirs))}`,
-    ratio: times(share),
-    goal: most === null ? null : { text: goal, met: share <= most },
-  }
-}
-
-async function tool(server: PostgresServer, name: string, args: readonly string[]): Promise<void> {
+function run(server: PostgresServer, name: string, args: readonly string[]): Promise<void> {
   const env = { PGHOST: server.host, PGPORT: String(server.port), PGUSER: 'postgres', PGPASSWORD: PASSWORD }
-  const argv = [join(String(server.settings('bench')['tools']), name), ...args]
-  const { code, stderr } = await runLocal({ argv, env, limitMs: 600_000 })
-  if (code !== 0) throw new Error(stderr)
+  return tool([join(String(server.settings('bench')['tools']), name), ...args], { env })
 }

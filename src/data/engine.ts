@@ -198,7 +198,7 @@ export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
 
 /**
  * One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts.
- * A backslash in a literal is a backslash, `substr` and `CONCAT` are known, and a name in quotes is a name.
+ * A backslash in a literal is a backslash, `substr` and `replace` are known, and a name in quotes is a name.
  */
 export interface Merger extends AsyncDisposable {
   /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
@@ -321,6 +321,8 @@ export interface Dialect {
    */
   key(texts: readonly string[]): string
   readonly keyType: string
+  /** Up to 40 texts put together, none of them NULL. */
+  joined(texts: readonly string[]): string
   /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */
   update(table: string, sets: readonly (readonly [column: string, value: string])[], from: string, on: string): string
   /** Removes the rows of a table, seen as `o`, for which the expressions `of` are together in the query `keys`. No NULLs. */

@@ -130,7 +130,8 @@ export class MysqlMerger implements Merger {
 
   async untouched({ names, key, columns }: Staged, types: readonly string[], touched: string): Promise<number> {
     const [o, b] = [this.table('ours', names.ours), this.table('base', names.base)]
-    const sql = key.length === 0 ? unlikeCounted(o, b, columns, types, touched) : unlike(o, b, key, columns, touched)
+    const sql =
+      key.length === 0 ? unlikeCounted(o, b, columns, types, touched) : unlike(o, b, { key, columns, types, touched })
     const [row] = await this.#db.query(sql)
     return Number(row?.['n'] ?? 0)
   }
@@ -199,11 +200,20 @@ function ours(image: Image | null): MysqlImage | null {
 
 type Columns = Staged['columns']
 
-function unlike(ours: string, base: string, key: readonly string[], columns: Columns, touched: string): string {
+interface Compared {
+  readonly key: readonly string[]
+  readonly columns: Columns
+  readonly types: readonly string[]
+  readonly touched: string
+}
+
+function unlike(ours: string, base: string, { key, columns, types, touched }: Compared): string {
   const inBase = key.map(k => columns.find(c => c.ours === k)?.base ?? k)
   const [o, b] = [key.map(k => `o.${quoted(k)}`), inBase.map(k => `b.${quoted(k)}`)]
   const on = o.map((x, i) => `${x} = ${b[i]}`).join(' AND ')
-  const differs = columns.map(c => dialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`)).join(' OR ')
+  const differs = columns
+    .map((c, i) => dialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
+    .join(' OR ')
   const out = (side: readonly string[]) => `(${side.join(', ')}) NOT IN (${touched})`
   return `SELECT (SELECT COUNT(*) FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE (${b[0]} IS NULL OR ${differs}) AND ${out(o)})
     + (SELECT COUNT(*) FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on} WHERE ${o[0]} IS NULL AND ${out(b)}) AS n`

@@ -18,6 +18,8 @@ const BUCKETS = 65_536
 /** More ranges than these are not looked up one by one. */
 const MOST_RANGES = 1_000
 const FEW = 0.1
+/** Of which each may have many rows. */
+const FEW_RANGES = 20
 
 /** How rows are put into buckets, as SQL over the row `x`. */
 export interface Bucketing {
@@ -151,8 +153,8 @@ export function dirtyOf(a: Sums, b: Sums): Dirty {
 
 /** The rows of those buckets, as a FROM clause with the row as `x`. */
 export function rowsIn(side: Side, { of, range }: Bucketing, { buckets, share }: Dirty): string {
-  const ranges = range === null || share > FEW ? null : joinedRanges(buckets, range)
-  if (ranges !== null && ranges.length <= MOST_RANGES) {
+  const ranges = range === null ? null : joinedRanges(buckets, range)
+  if (ranges !== null && ranges.length <= (share > FEW ? FEW_RANGES : MOST_RANGES)) {
     const key = side.key.map(c => quote(c.name)).join()
     const [from, to] = [0, 1].map(i => `ARRAY[${ranges.map(r => r[i]?.toString()).join(', ')}]::numeric[]`)
     return `unnest(${from}, ${to}) AS r(low, high) CROSS JOIN LATERAL (SELECT * FROM ${side.table}

@@ -16,8 +16,19 @@ function value(text: string, type: string): string {
   return `(SELECT CASE WHEN ${plain} IS NOT DISTINCT FROM ${tried} THEN ${tried} ELSE ${misfit} END FROM (SELECT CAST(${text} AS text) AS t) AS v)`
 }
 
-/** Types of which equal values are the same to the last bit. */
-const EXACT = /^(smallint|integer|bigint|boolean|uuid|date|timestamp(\(\d\))? with(out)? time zone)$/
+/** Types of which equal values are the same to the last bit: those that round to so many digits all have them. */
+const EXACT =
+  /^(smallint|integer|bigint|boolean|uuid|bytea|date|numeric\(\d+,\d+\)|time(stamp)?(\(\d\))? with(out)? time zone)$/
+const FLOAT = /^(real|double precision)$/
+
+/** By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal. */
+function differs(a: string, b: string, type = ''): string {
+  const unequal = `${a} IS DISTINCT FROM ${b}`
+  const texts = `(${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C"`
+  if (EXACT.test(type)) return `(${unequal})`
+  if (type === 'numeric') return `(${unequal} OR scale(${a}) IS DISTINCT FROM scale(${b}))`
+  return FLOAT.test(type) ? `(${unequal} OR (${a} = 0 AND ${texts}))` : `(${texts})`
+}
 
 const LITERAL = String.raw`(?:E?'(?:[^']|'')*'|-?\d+(?:\.\d+)?|true|false|NULL|ARRAY\[\]|\('?-?\d+(?:\.\d+)?'?\))`
 const FIXED = new RegExp(String.raw`^${LITERAL}(?:::[\w ."]+(?:\(\d+(?:,\s*\d+)?\))?(?:\[\])*)?$`, 'i')
@@ -45,18 +56,19 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     quote,
     parameter: n => `$${n}`,
     table: name => sqlName(name),
-    // By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal.
-    differs: (a, b, type) =>
-      type !== undefined && EXACT.test(type)
-        ? `(${a} IS DISTINCT FROM ${b})`
-        : `((${a})::text COLLATE "C" IS DISTINCT FROM (${b})::text COLLATE "C")`,
+    differs,
+    // Not dissolved in the query around it.
+    once: query => `SELECT * FROM (${query}) AS once OFFSET 0`,
     text: value => `(${value})::text`,
     value,
     convert,
     key: texts => {
       const whole = texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || ')
-      return `encode(sha256(convert_to(${whole}, getdatabaseencoding())), 'hex')`
+      const hash = `encode(sha256(convert_to(whole.t, getdatabaseencoding())), 'hex')`
+      // A short one stands for itself: rows come in the order of their keys then. No hash has a colon or a dash.
+      return `(SELECT CASE WHEN length(whole.t) <= 64 THEN whole.t ELSE ${hash} END FROM (SELECT ${whole} AS t) AS whole)`
     },
+    joined: texts => `(${texts.join(' || ')})`,
     keyType: 'text COLLATE "C"',
     update: (table, sets, from, on) =>
       `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,

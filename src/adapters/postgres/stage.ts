@@ -109,12 +109,13 @@ export class Stage {
     }
     await this.#session.query(`CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`)
     const list = side.columns.map(c => quote(c.name))
+    const format = side.columns.every(isPlain) ? ' (FORMAT binary)' : ''
     this.#job.progress({ text: `copying what differs of ${name} in ${image}` })
     await copyRows(
       side.session,
-      `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${rows}) TO STDOUT`,
+      `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${rows}) TO STDOUT${format}`,
       this.#session,
-      `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN`,
+      `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN${format}`,
     )
     const key = side.key.map(c => quote(c.name))
     if (key.length > 0) await this.#session.query(`CREATE INDEX ON pg_temp.${quote(table)} (${key.join(', ')})`)
@@ -144,6 +145,26 @@ export class Stage {
     const names = keys.map((_, i) => `k${i}`)
     return `EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
   }
+}
+
+/** Types that are sent in the same bytes by every server, and name no object of a database in them. */
+const PLAIN = [
+  'int2',
+  'int4',
+  'int8',
+  'bool',
+  'float4',
+  'float8',
+  'numeric',
+  'text',
+  'varchar',
+  'bytea',
+  'uuid',
+  'date',
+]
+
+function isPlain({ builtin, type }: Column): boolean {
+  return builtin && (PLAIN.includes(type) || type === 'timestamp' || type === 'timestamptz')
 }
 
 function nameIn(column: StagedColumn | undefined, image: ImageName): string {

@@ -19,6 +19,7 @@ export const sqliteDialect: Dialect = {
   convert,
   key: texts => texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || '),
   keyType: 'TEXT',
+  joined: texts => `(${texts.join(' || ')})`,
   update: (table, sets, from, on) =>
     `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,
   remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,

@@ -1,4 +1,4 @@
-import { conflict, mark, type Whole, wholeRow } from './checks.ts'
+import { conflict, markWhere, type Whole, wholeRow } from './checks.ts'
 import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'
@@ -29,9 +29,9 @@ export async function carryAll(
   options: { hash: string; batch: number; after: (rows: number) => void },
 ): Promise<number> {
   const [span] = await ground.merger.query(
-    `SELECT min(w.n) AS low, max(w.n) AS high FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 0 AND w.act = ${act}`,
+    `SELECT count(*) AS n, min(w.n) AS low, max(w.n) AS high FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 0 AND w.act = ${act}`,
   )
-  if (span === undefined || span['low'] === null) return 0
+  if (span === undefined || Number(span['n']) === 0) return 0
   const columns = act === UPDATE ? await writtenColumns(ground, piece) : []
   let carried = 0
   for (let from = Number(span['low']) - 1; from < Number(span['high']); from += options.batch) {
@@ -54,7 +54,7 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
   const error = await ground.merger.savepoint(async () => write(ground, piece, part, columns, expected))
   if (error === null) {
     await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
-    await mark(ground, piece, { done: 1, applied: 1 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`)
+    await markWhere(ground, piece, { done: 1, applied: 1 }, ready(part))
     return expected
   }
   const kind = ground.merger.refusal(error)
@@ -63,7 +63,7 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
     // What it refers to may be refused in turn because of it: it waits, and is tried again.
     const waits = kind === 'foreign-key' && !ground.merger.quiet
     const sets = waits ? { wait: 1, refused: 1 } : { ...conflict(kind), refused: 1 }
-    await mark(ground, piece, sets, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${ready(part)}`)
+    await markWhere(ground, piece, sets, ready(part))
     return 0
   }
   const middle = Math.floor((part.from + part.to) / 2)

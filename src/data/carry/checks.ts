@@ -36,6 +36,17 @@ export function mark(
   return ground.merger.run(ground.dialect.update(piece.work, list, `(${select}) AS x`, 'o.n = x.n'))
 }
 
+/** Sets columns of the rows `w` of a work table for which a condition on nothing else is true. */
+export function markWhere(
+  { merger }: Ground,
+  piece: Piece,
+  sets: Readonly<Record<string, number>>,
+  where: string,
+): Promise<number> {
+  const list = Object.entries(sets).map(([name, value]) => `${name} = ${value}`)
+  return merger.run(`UPDATE ${piece.work} AS w SET ${list.join(', ')} WHERE ${where}`)
+}
+
 export function conflict(kind: Kind): { kind: number } {
   return { kind: codeOf(kind) }
 }

@@ -105,13 +105,27 @@ function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
     ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql()} AS done, ${STATE} FROM (${rows}) AS d`
 }
 
+/** What the work table says of a row: `known` by its number, `said` to be done. */
+const SAID = { n: 'known', done: 'said', held: 'held', kind: 'kind', cell: 'cell', carried: 'carried', take: 'take' }
+
+const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}.${column} AS ${name}`)
+
 /**
- * What becomes of the rows of the work table when they are compared again, from the images, as `n`, `mask` and `done`: those
- * that are still found to have been changed. Of a piece with a key.
+ * What becomes of the rows of the work table when they are compared again, from the images, as `mask` and `done`, with what is
+ * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key.
  */
 export function recheck(ground: Ground, piece: Piece): string {
   const rows = bothKinds(changes(ground, piece, true), deletes(ground, piece, true))
-  return once(ground, `SELECT n, mask, ${doneSql()} AS done FROM (${once(ground, rows)}) AS d`)
+  const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
+  const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql()} AS done FROM (${once(ground, rows)}) AS d`
+  return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
+}
+
+/** The same of everything that is found to have been changed, beside what a work table says of it. */
+export function besideSaid(piece: Piece, again: Piece): string {
+  const on = piece.same(again.keyOf('p', 'work'), piece.keyOf('w', 'work'))
+  return `SELECT ${saidOf('w').join(', ')}, p.mask AS mask, p.done AS done
+    FROM ${again.work} AS p LEFT JOIN ${piece.work} AS w ON ${on}`
 }
 
 function bothKinds(changed: string, deleted: string): string {
@@ -141,10 +155,13 @@ function changes(ground: Ground, piece: Piece, again = false): string {
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
-  const keys = again ? ['w.n AS n'] : theirKey.map((k, i) => `${k} AS k${i}`)
+  const keys = again ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
-  const mask = joined(cells.map(cell => letter(ground, piece, cell, whole)))
+  const mask = joined(
+    ground.dialect,
+    cells.map(cell => letter(ground, piece, cell, whole)),
+  )
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
@@ -170,11 +187,11 @@ function deletes(ground: Ground, piece: Piece, again = false): string {
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
-  const keys = again ? ['w.n AS n'] : base.map((k, i) => `${k} AS k${i}`)
+  const keys = again ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
   const before = `${piece.image('base')} AS b`
   const among = `${piece.work} AS w JOIN ${before} ON ${piece.same(base, piece.keyOf('w', 'work'))}`
   return `SELECT ${keys.join(', ')}, ${DELETE} AS act,
-    CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(letters)} END AS mask, 1 AS sure
+    CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(ground.dialect, letters)} END AS mask, 1 AS sure
     FROM ${again ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
     LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }

@@ -1,5 +1,5 @@
 import { Moved, thrown } from './batches.ts'
-import { mark } from './checks.ts'
+import { markWhere } from './checks.ts'
 import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
@@ -37,12 +37,7 @@ export async function exchange(laid: Laid, piece: Piece): Promise<number> {
     if (refused !== null) throw merger.refusal(refused) === null ? thrown(refused) : new Stuck()
     if (came !== gone) throw new Moved(`${piece.table.ours}: ${gone} rows left and ${came} came back`)
     await writeLedger(ground, piece, plan.hash, `${waiting} AND ${CARRIED_WHOLE}`)
-    await mark(
-      ground,
-      piece,
-      { done: 1, applied: 1, wait: 0 },
-      `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${waiting}`,
-    )
+    await markWhere(ground, piece, { done: 1, applied: 1, wait: 0 }, waiting)
     return came
   }
   try {

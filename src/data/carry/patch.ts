@@ -1,5 +1,5 @@
 import { thrown } from './batches.ts'
-import { mark } from './checks.ts'
+import { markWhere } from './checks.ts'
 import { writeLedger } from './ledger.ts'
 import { type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
@@ -22,7 +22,7 @@ export async function nullThenPatch(laid: Laid): Promise<number> {
       if (columns.length > 0) await ground.merger.run(patchSql(laid, piece, columns))
       await writeLedger(ground, piece, laid.plan.hash, WAITS)
       const done = { done: 1, applied: 1, wait: 0, refused: 0 }
-      rows += await mark(ground, piece, done, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${WAITS}`)
+      rows += await markWhere(ground, piece, done, WAITS)
     }
   }
   const refused = await ground.merger.transaction(async () => ground.merger.savepoint(work))

@@ -158,9 +158,12 @@ export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
-/** Texts of any number put together: functions take a limited number of arguments. */
-export function joined(texts: readonly string[]): string {
-  if (texts.length <= 40) return `CONCAT(${texts.join(', ')})`
+/** Texts of any number put together, none of them NULL: no system takes any number of them at once. */
+export function joined(dialect: Dialect, texts: readonly string[]): string {
+  if (texts.length <= 40) return dialect.joined(texts)
   const groups = Array.from({ length: Math.ceil(texts.length / 40) }, (_, i) => texts.slice(i * 40, i * 40 + 40))
-  return joined(groups.map(joined))
+  return joined(
+    dialect,
+    groups.map(group => joined(dialect, group)),
+  )
 }

@@ -1,5 +1,5 @@
 import type { Job } from '../engine.ts'
-import { classify, recheck } from './classify.ts'
+import { besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
@@ -78,8 +78,7 @@ interface Found {
 
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
 async function comparedAgain(laid: Laid, piece: Piece): Promise<Found> {
-  const rows = `(${recheck(laid.ground, piece)}) AS p JOIN ${piece.work} AS w ON w.n = p.n`
-  const found = await compare(laid, `${rows} WHERE w.n <= ${piece.changed}`)
+  const found = await compare(laid, recheck(laid.ground, piece))
   return { ...found, lacking: found.lacking + Math.abs(piece.changed - found.rows) }
 }
 
@@ -88,33 +87,32 @@ async function comparedWhole(laid: Laid, piece: Piece): Promise<Found> {
   const { ground, options } = laid
   const again = new Piece(ground, piece.table, piece.key)
   await classify(ground, again, 'backout_proof', options.mode)
-  const on = piece.same(again.keyOf('p', 'work'), piece.keyOf('w', 'work'))
-  return compare(laid, `${again.work} AS p LEFT JOIN ${piece.work} AS w ON ${on}`)
+  return compare(laid, besideSaid(piece, again))
 }
 
-/** `p`: as it is found now. `w`: what was done. */
-async function compare({ ground, options }: Laid, from: string): Promise<Found> {
+/** Counts rows as they are found now, with what is said of them. */
+async function compare({ ground, options }: Laid, rows: string): Promise<Found> {
   const sum = (condition: string, name: string) =>
     `coalesce(sum(CASE WHEN ${condition} THEN 1 ELSE 0 END), 0) AS ${name}`
-  const said = 'w.done = 1 AND w.cell = 0'
+  const said = 'said = 1 AND cell = 0'
   // A row of which some cells are conflicts: the others are to be written.
-  const rest = "(w.done = 1 AND w.cell > 0 AND p.mask LIKE '%w%')"
+  const rest = "(said = 1 AND cell > 0 AND mask LIKE '%w%')"
   // Told, and not to be carried.
   const reported = options.mode === 'report' ? 1 : 0
   const list = [
-    'count(*) AS found',
-    sum('p.done = 1', 'carried'),
-    sum('p.done = 0 AND w.held = 0 AND (w.kind > 0 OR w.cell > 0)', 'listed'),
-    sum('p.done = 0 AND w.held > 0', 'quarantined'),
-    sum(`p.done = 0 AND ${said} AND w.carried = 1`, 'changed_since'),
-    sum(`p.done = 0 AND (w.n IS NULL OR (w.done = 0 AND w.held = 0 AND w.kind = 0 AND ${reported} = 0))`, 'lacking'),
-    sum(`(p.done = 0 AND ${said} AND w.carried = 0 AND w.take < 3) OR ${rest}`, 'unlike_it'),
+    'count(*) AS found_now',
+    sum('done = 1', 'carried_now'),
+    sum('done = 0 AND held = 0 AND (kind > 0 OR cell > 0)', 'listed'),
+    sum('done = 0 AND held > 0', 'quarantined'),
+    sum(`done = 0 AND ${said} AND carried = 1`, 'changed_since'),
+    sum(`done = 0 AND (known IS NULL OR (said = 0 AND held = 0 AND kind = 0 AND ${reported} = 0))`, 'lacking'),
+    sum(`(done = 0 AND ${said} AND carried = 0 AND take < 3) OR ${rest}`, 'unlike_it'),
   ]
-  const [row] = await ground.merger.query(`SELECT ${list.join(', ')} FROM ${from}`)
+  const [row] = await ground.merger.query(`SELECT ${list.join(', ')} FROM (${rows}) AS found`)
   const of = (name: string) => Number(row?.[name])
   return {
-    rows: of('found'),
-    carried: of('carried'),
+    rows: of('found_now'),
+    carried: of('carried_now'),
     listed: of('listed'),
     quarantined: of('quarantined'),
     changedSince: of('changed_since'),

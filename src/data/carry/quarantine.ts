@@ -1,5 +1,5 @@
 import type { TableShape } from '../schema.ts'
-import { mark } from './checks.ts'
+import { mark, markWhere } from './checks.ts'
 import type { Release, Suspicion } from './options.ts'
 import { type Ground, literal, type Piece } from './piece.ts'
 import { DELETE } from './words.ts'
@@ -19,10 +19,14 @@ export async function hold(
   suspicion: Suspicion,
   releases: readonly Release[],
 ): Promise<void> {
-  const every = `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.done = 0`
-  await mark(ground, piece, { held: HELD.unreleased }, every)
+  await markWhere(ground, piece, { held: HELD.unreleased }, 'w.done = 0')
   const suspect = suspectRows(ground, piece, shape, suspicion)
-  await mark(ground, piece, { held: HELD.suspect }, suspect ?? every)
+  await mark(
+    ground,
+    piece,
+    { held: HELD.suspect },
+    suspect ?? `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.done = 0`,
+  )
   for (const { rows, table, where } of releases) {
     if (table !== null && table !== piece.table.theirs) continue
     const scope = rows === 'all' ? 'w.held > 0' : `w.held = ${HELD.unreleased}`

@@ -1,6 +1,6 @@
 import type { Job, Reference } from '../engine.ts'
 import { carryAll, count } from './batches.ts'
-import { conflict, foresee, mark, markDeletes, uniqueParts, type Whole } from './checks.ts'
+import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
 import { LEDGER } from './ledger.ts'
 import { nullThenPatch } from './patch.ts'
@@ -44,9 +44,9 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
     await lookAgain(laid)
   }
   for (const piece of laid.pieces) {
-    const waiting = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 1`
-    await mark(laid.ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
-    await mark(laid.ground, piece, conflict('unique'), waiting)
+    const waiting = `${pending()} AND w.wait = 1`
+    await markWhere(laid.ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
+    await markWhere(laid.ground, piece, conflict('unique'), waiting)
   }
   return carried - (await takeBackOrphans(laid))
 }
@@ -61,9 +61,9 @@ async function refusals({ ground, pieces }: Whole): Promise<number> {
 async function lookAgain({ ground, pieces, bonds }: Whole): Promise<void> {
   for (const piece of pieces) {
     const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
-    await mark(ground, piece, { kind: 0, refused: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${refused}`)
+    await markWhere(ground, piece, { kind: 0, refused: 0 }, refused)
     if ((await count(ground, piece, `${pending()} AND w.wait = 1`)) === 0) continue
-    await mark(ground, piece, { wait: 0, refused: 0 }, `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.wait = 1`)
+    await markWhere(ground, piece, { wait: 0, refused: 0 }, 'w.wait = 1')
     for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
       const parts = uniqueParts(piece, unique)
       if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)
@@ -112,8 +112,8 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
     await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
     const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE w.refused = 2`
     await merger.run(dialect.remove(merger.table('ours', LEDGER), [`o.${dialect.quote('key')}`], ids))
-    const gone = `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.refused = 2`
-    await mark(ground, piece, { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: 1 }, gone)
+    const sets = { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: 1 }
+    await markWhere(ground, piece, sets, 'w.refused = 2')
   })
   return found
 }

@@ -29,6 +29,7 @@ export interface Story {
 
 export interface Played {
   readonly source: CarrySource
+  readonly names: Names
   readonly renames: readonly Rename[]
   /** What one of the databases holds: base, migrated, theirs, ours. */
   readonly dump: (which: keyof Names, own?: boolean) => Promise<Dump>
@@ -37,7 +38,7 @@ export interface Played {
   dispose(): Promise<void>
 }
 
-type Names = Readonly<Record<'base' | 'migrated' | 'theirs' | 'ours', string>>
+export type Names = Readonly<Record<'base' | 'migrated' | 'theirs' | 'ours', string>>
 
 const NEVER = new AbortController().signal
 let made = 0
@@ -59,6 +60,7 @@ export async function played(server: Mariadb, story: Story): Promise<Played> {
   return {
     source: await sourceOf(server, dir, names, story.told, renames),
     renames,
+    names,
     dump: (which, own = false) => dumpOf(server, names[which], own),
     orphans: () => orphansIn(server, names.ours),
     async dispose() {
@@ -88,8 +90,8 @@ async function run(server: Mariadb, database: string, statements: readonly strin
   }
 }
 
-async function sourceOf(
-  server: Mariadb,
+export async function sourceOf(
+  server: Pick<Mariadb, 'socket'>,
   dir: string,
   names: Names,
   told: boolean,

@@ -11,7 +11,7 @@ import type { ListedRow } from '../../../data/carry/rows.ts'
 import type { CarrySource } from '../../../data/carry/source.ts'
 import type { Images } from '../../../data/engine.ts'
 import type { Rename } from '../../../data/renames.ts'
-import { engineOf, imageAt, never } from './support.ts'
+import { engineOf, imageAt, never, type Reached } from './support.ts'
 
 export interface Story {
   readonly base: readonly string[]
@@ -92,8 +92,8 @@ function works(client: Client, sql: string): Promise<boolean> {
   )
 }
 
-async function sourceOf(
-  server: PostgresServer,
+export async function sourceOf(
+  server: Reached,
   dir: string,
   [base, migrated, theirs, ours]: Played['names'],
   told: boolean,

@@ -15,7 +15,10 @@ export const never = new AbortController().signal
 
 export const job: Job = { signal: never, guard: () => {}, progress: () => {} }
 
-export function engineOf(server: PostgresServer, database: string, more: object = {}): Engine {
+/** All that is needed to reach a server. */
+export type Reached = Pick<PostgresServer, 'settings'>
+
+export function engineOf(server: Reached, database: string, more: object = {}): Engine {
   return postgresEngine(postgresConnectionShape.parse(server.settings(database, more)), '/')
 }
 
@@ -55,7 +58,7 @@ export async function openOn<T>(server: PostgresServer, work: (session: Session)
 }
 
 /** A database of the server, as it lies beside the live one. */
-export function imageAt(server: PostgresServer, database: string): Image {
+export function imageAt(server: Reached, database: string): Image {
   const { live } = placesOf(postgresConnectionShape.parse(server.settings(database)), '/')
   return imageOf({ place: live, database, limits: { lockMs: 5_000, statementMs: 0 }, parallel: 1, home: null })
 }

@@ -1,16 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { widthOf } from '../report/text.ts'
 
-export function bytes(n: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let value = n
-  let unit = 0
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
-}
+export { bytes } from '../core/impact-text.ts'
 
 /**
  * The text broken at spaces into lines of at most `width`; longer words stand alone. Blanks that a line begins with stay

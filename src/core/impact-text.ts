@@ -49,6 +49,18 @@ export function amount(count: number, unit: string): string {
   return `${count} ${count === 1 ? unit.replace(/s$/, '') : unit}`
 }
 
+/** "11.4 KiB". */
+export function bytes(n: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = n
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+}
+
 const SCALES = [
   ['d', 86_400_000, 'h', 3_600_000],
   ['h', 3_600_000, 'min', 60_000],

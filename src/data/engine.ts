@@ -45,10 +45,11 @@ export interface Engine extends AsyncDisposable {
   dump<T>(dir: string, job: Job, work: (db: Reader) => Promise<T>): Promise<{ dumped: Dumped; read: T }>
   /**
    * Loads a backup beside the database, under a name made of `mark`; one of an earlier try under that name is replaced.
-   * `scratch`: to look at, on the server given for that, where there is one; else to be swapped in.
+   * `scratch`: to look at, on the server given for that, where there is one; `merge`: to be merged from, where that is
+   * quickest; `swap`: to be swapped in.
    * Throws `backup_damaged` where the dump cannot be loaded.
    */
-  beside(backup: Backup, use: 'scratch' | 'swap', mark: string, job: Job): Promise<Beside>
+  beside(backup: Backup, use: 'scratch' | 'merge' | 'swap', mark: string, job: Job): Promise<Beside>
   /** The database that `beside` made under this mark and that is still there; null: there is none. */
   found(use: 'scratch' | 'swap', mark: string, signal: AbortSignal): Promise<Beside | null>
   /**

@@ -169,7 +169,7 @@ export class Releases {
       code: 'release_unknown',
       what: `The release ${name} was never captured`,
       cause: known.length > 0 ? `captured are: ${known.slice(0, 8).join(', ')}` : 'nothing was captured yet',
-      next: 'backout releases; or without --to, so that Backout offers what the components themselves remember',
+      next: 'backout releases; or name none, so that Backout offers what the components themselves remember',
       exit: 'blocked',
     })
   }

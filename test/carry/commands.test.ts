@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CarryPlan } from '../../src/data/carry/plan.ts'
 import type { KeptOutcome } from '../../src/data/carry/state.ts'
+import { takeLock } from '../../src/engine/sqlite/lock.ts'
 import { rows, write } from '../support/merge.ts'
 import { atTerminal } from '../support/terminal.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
@@ -91,6 +92,15 @@ describe('data that was written between the release and a restore', () => {
     expect(status.last.proof).toMatchObject({ ok: true, carried: 4, listed: 0 })
     expect(await said(['audit', 'verify'])).not.toBe('')
   }, 60_000)
+
+  it('is compared by one process at a time: what they read lies beside the database under one name', async () => {
+    const lock = takeLock(join(toy.folder, '.backout', 'locks'), 'shop-data', 'r1')
+    const refused = await toy.backout(['data', 'status'])
+    expect(refused).toMatchObject({ code: 8, stderr: expect.stringContaining(`process ${process.pid}`) })
+    lock.release()
+    await said(['data', 'status'], 5)
+    await said(['data', 'plan'])
+  })
 
   it('shows conflicts without what stands in them, settles them, and refuses another plan', async () => {
     write(file(), `UPDATE orders SET total = 99 WHERE id = 2; INSERT INTO users VALUES (7, 'bob@example.org')`)

@@ -25,10 +25,11 @@ export function mysqlEngine(settings: MysqlSettings, baseDir: string): Engine {
   })
   const live = accessTo(settings)
   const scratch = settings.scratch === undefined ? live : accessTo(settings.scratch)
-  const place = (use: 'scratch' | 'swap', mark: string) =>
+  const place = (use: 'scratch' | 'merge' | 'swap', mark: string) =>
     use === 'swap'
       ? { access: live, name: besideName(database, 'new', mark) }
-      : { access: scratch, name: besideName(database, 'try', mark) }
+      : // Databases of one server are merged where they lie; rows of another one would be copied by statements.
+        { access: use === 'merge' ? live : scratch, name: besideName(database, 'try', mark) }
   return {
     dialect,
     name: nameOf(settings, database),

@@ -98,6 +98,33 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     expect(await again.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'done' })
   })
 
+  it('C11: while a migration stands half done: only the restore is left', async () => {
+    await server.sql(
+      'CREATE DATABASE half',
+      'USE half',
+      'CREATE TABLE orders (id int PRIMARY KEY) ENGINE=InnoDB',
+      'CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)',
+      'INSERT INTO schema_migrations VALUES (7, false)',
+    )
+    const { backups, vault } = stepAct()
+    const ctx = { environment: 'test', component: 'half', baseDir: dir, stateDir: join(dir, 'state'), backups, vault }
+    const settings = { socket: server.socket, user: 'root', database: 'half', migrations: { down: 'migrate down 1' } }
+    await using target = await mysql.open(mysql.config.parse(settings), ctx)
+    const pin = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+    // What the server had done before the second statement failed stays: DDL commits by itself.
+    await server.sql(
+      'USE half',
+      'ALTER TABLE orders ADD a int',
+      'UPDATE schema_migrations SET version = 8, dirty = true',
+    )
+    const now = await target.observe(signal)
+    const blockers = async (rung: string) =>
+      (await target.propose(ask(now, pin, rung))).findings.filter(f => f.level === 'blocker').map(f => f.code)
+    expect(await blockers('leave')).toContain('migration_half_done')
+    expect(await blockers('migrate-down')).toContain('migration_half_done')
+    expect(await blockers('restore')).toEqual([])
+  })
+
   it('C14: in the middle of carrying forward: told, and taken up to the same end', async () => {
     const [one, whole] = [await played(server, STORY), await played(server, STORY)]
     const ends: Promise<void>[] = []

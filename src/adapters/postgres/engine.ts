@@ -37,7 +37,7 @@ export function postgresEngine(settings: PostgresSettings, baseDir: string): Eng
       asking(signal, async db => void (await db.query('SELECT pg_terminate_backend($1::int)', [session]))),
     toolEnv: () => ({ ...libpqEnv(live, database), DATABASE_URL: urlOf(live, database) }),
     dump: (dir, job, work) => dump(settings, dumpedFrom, source, dir, job, work),
-    beside: (backup, use, mark, job) => load(loading, backup, use, mark, job),
+    beside: (backup, use, mark, job) => load(loading, backup, use === 'swap' ? 'swap' : 'scratch', mark, job),
     found: (use, mark, signal) => foundCopy(loading, use, mark, signal),
     swap: (mark, job) => swap(loading, mark, job),
     kept: (mark, signal) => keptUnder(loading, mark, signal),

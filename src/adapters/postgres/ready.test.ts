@@ -92,6 +92,16 @@ describe.skipIf(missing !== null)(`PostgreSQL, asked ahead${missing === null ? '
     expect(lacks.filter(l => l.for !== 'comfort').map(l => l.remedy)).toEqual(['ALTER ROLE owner CREATEDB'])
   })
 
+  it('does not let anybody become a superuser', async () => {
+    await server.sql('CREATE DATABASE bare')
+    await server.sql('CREATE TABLE orders (id int PRIMARY KEY)', 'bare')
+    const { lacks } = await asked('bare')
+    expect(lacks.map(l => l.remedy).filter(r => r.includes('GRANT postgres'))).toEqual([])
+    expect(lacks.filter(l => l.for === 'restore').map(l => l.remedy)).toEqual([
+      expect.stringMatching(/^name a superuser in `user:`; or .*ALTER DATABASE bare OWNER TO "back-out"/),
+    ])
+  })
+
   it('asks the server for proofs too, where it is another', async () => {
     await shop('three')
     const other = await postgresServer()

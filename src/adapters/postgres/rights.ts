@@ -19,6 +19,8 @@ const rightsShape = z.object({
   hidden: z.array(z.string()),
   largeObjects: z.number(),
   owners: z.array(z.string()),
+  /** Those of all owners that are superusers: whoever may act as one is one. */
+  supers: z.array(z.string()),
   sessions: z.array(z.string()),
   extensions: z.array(z.string()),
 })
@@ -53,6 +55,8 @@ const owners = (may: string) => `SELECT DISTINCT format('%I', r.rolname) FROM (
     UNION SELECT datdba FROM pg_database WHERE datname = current_database()
   ) AS every(r) JOIN pg_roles r ON r.oid = every.r WHERE r.rolname !~ '^pg_' AND NOT pg_has_role(r.oid, '${may}')`
 
+const SUPERS = `SELECT format('%I', rolname) FROM pg_roles WHERE rolsuper`
+
 const SESSIONS = `SELECT DISTINCT format('%I', a.usename) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
   WHERE a.datname = current_database() AND NOT pg_has_role(r.oid, 'USAGE') AND NOT pg_has_role('pg_signal_backend', 'USAGE')`
 
@@ -71,7 +75,7 @@ export function rightsQuery(version: number): string {
     'quiet', ${quiet},
     'unreadable', ${list(UNREADABLE)}, 'unwritable', ${list(UNWRITABLE)}, 'hidden', ${list(HIDDEN)},
     'largeObjects', (${LARGE_OBJECTS}), 'owners', ${list(owners(version >= 160_000 ? 'SET' : 'MEMBER'))},
-    'sessions', ${list(SESSIONS)}, 'extensions', ${list(EXTENSIONS)}
+    'supers', ${list(SUPERS)}, 'sessions', ${list(SESSIONS)}, 'extensions', ${list(EXTENSIONS)}
   ) FROM pg_database d, pg_roles me WHERE d.datname = current_database() AND me.rolname = current_user`
 }
 
@@ -153,14 +157,21 @@ function reading({ role, version, unreadable, hidden, largeObjects }: Rights): L
 }
 
 function restoring(
-  { role, database, owner, owns, signals, owners, sessions, extensions }: Rights,
+  { role, database, owner, owns, signals, owners, supers, sessions, extensions }: Rights,
   provenElsewhere: boolean,
 ): Lack[] {
   const out: Lack[] = []
-  if (!owns) {
+  const safe = !supers.includes(owner)
+  if (!owns && safe) {
     out.push(lack('restore', `${role} does not own ${database}, so it may not rename it`, `GRANT ${owner} TO ${role}`))
   }
-  const others = owners.filter(name => owns || name !== owner)
+  const others = owners.filter(name => !supers.includes(name) && (owns || name !== owner))
+  const above = owners.filter(name => supers.includes(name))
+  if (above.length > 0) {
+    const what = `${role} may not own what ${above.join(', ')} owns in ${database}: to act for a superuser is to be one`
+    const remedy = `name a superuser in \`user:\`; or let another role own it: ALTER DATABASE ${database} OWNER TO ${role}, and the same for what is in it`
+    out.push(lack('restore', what, remedy))
+  }
   if (others.length > 0) {
     out.push(
       lack(

@@ -24,7 +24,7 @@ export function sqliteEngine(where: Where): Engine {
     holders: () => holders(fileAt(where)),
     toolEnv: () => ({ BACKOUT_DATABASE: fileAt(where) }),
     dump: async (dir, job, work) => dump({ file: fileThere(where), busyMs }, dir, job, work),
-    beside: (backup, use, mark, job) => beside(where, backup, { use, mark }, job),
+    beside: (backup, use, mark, job) => beside(where, backup, { use: use === 'swap' ? 'swap' : 'scratch', mark }, job),
     found: (use, mark) => found(where, use, mark),
     swap: (mark, job) =>
       swap({ file: fileAt(where), busyMs }, placeOf(where, 'swap', mark).file, kept(where, mark), job),

@@ -45,6 +45,9 @@ describe('what an SQLite database says before it is taken back', () => {
     expect(codes(await proposal('leave'), 'blocker')).toEqual(['schema_not_compatible'])
     expect(codes(await proposal('leave', { compatible: 'always' }), 'blocker')).toEqual([])
     expect(codes(await proposal('leave', { compatible: 'never' }), 'blocker')).toEqual(['schema_not_compatible'])
+    shop.sql('DROP INDEX one_note')
+    const never = await proposal('leave', { compatible: 'never' })
+    expect(never.findings.find(f => f.level === 'blocker')?.what).toMatch(/^`compatible: never` says/)
   })
 
   it('C11: names the migrations between, counts what undoing them loses, and asks the writers to stop', async () => {

@@ -10,7 +10,9 @@ import { eachRow, type ListedRow } from '../../data/carry/rows.ts'
 import { keepSaid, readOutcome, readSaid } from '../../data/carry/state.ts'
 import { carryForward, conflictsIn, type OpenedSource, rowsToCarry } from '../../data/carry/step.ts'
 import type { Job } from '../../data/engine.ts'
+import { takeLock } from '../../engine/sqlite/lock.ts'
 import { person } from '../../ledger/releases.ts'
+import { openRuns, ownerOf, runOpen, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { typed } from '../prompt.ts'
 import { conflictLines, outcomeLines, planLines, replayLines } from '../render/data.ts'
@@ -33,7 +35,7 @@ export function plan(globals: Globals, options: Which & Words & Shown, component
   return withSession(globals, async session => {
     const restored = await restoredBy(session, component, options.run)
     const job = looking(session)
-    await using source = await opened(restored, job)
+    await using source = await lookingAt(session, restored, job)
     const said = await saidWith(await readSaid(source.dir), options)
     await keepSaid(source.dir, said)
     const { made, rows } = await planned(source, said, job, Number(options.show))
@@ -71,7 +73,7 @@ export function apply(
   return withSession(globals, async session => {
     const restored = await restoredBy(session, component, options.run)
     return alone(session, restored.run.id, async job => {
-      await using source = await opened(restored, job)
+      await using source = await opened(session, restored, job)
       const said = await saidWith(await readSaid(source.dir), options)
       await keepSaid(source.dir, said)
       const confirm = async (made: CarryPlan) => {
@@ -100,7 +102,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
   return withSession(globals, async session => {
     const restored = await restoredBy(session, component, options.run)
     const job = looking(session)
-    await using source = await opened(restored, job)
+    await using source = await lookingAt(session, restored, job)
     const said = await readSaid(source.dir)
     const kept = await readOutcome(source.dir)
     const { made, rows } = await planned(source, said, job, Number(options.show))
@@ -143,7 +145,7 @@ export function release(
 ): Promise<number> {
   return withSession(globals, async session => {
     const restored = await restoredBy(session, component, options.run)
-    await using source = await opened(restored, looking(session))
+    await using source = await lookingAt(session, restored, looking(session))
     const said = await readSaid(source.dir)
     if (said.suspicion === null) throw nothingHeld(source.component)
     const word: Release = {
@@ -171,14 +173,37 @@ async function heldNow(source: OpenedSource, said: CarryOptions, session: Sessio
   return tables.reduce((sum, t) => sum + t.held, 0)
 }
 
-function opened(
-  { run, target, base }: Restored,
-  job: Parameters<Restored['target']['carrying']>[2],
-): Promise<OpenedSource> {
-  if (base !== null) return target.carrying(run.id, base, job)
-  throw new BackoutError({
+/** Not while the run itself compares: what it reads lies beside the database under one name, for whoever compares. */
+async function lookingAt(session: Session, restored: Restored, job: Job): Promise<OpenedSource> {
+  const engine = await session.environment.engine({ worker: false })
+  for (const run of await openRuns(engine, session)) {
+    if (run.state === 'running' && ownerOf(session) !== null && !(await watching(engine, run)))
+      throw runOpen(session, run)
+  }
+  return opened(session, restored, job)
+}
+
+/** One at a time, for the same reason. */
+async function opened({ environment }: Session, { run, target, base }: Restored, job: Job): Promise<OpenedSource> {
+  if (base === null) throw restoredNothing(run.id)
+  const lock = takeLock(`${environment.home}/locks`, `${environment.config.environment}-data`, run.id)
+  try {
+    const source = await target.carrying(run.id, base, job)
+    const close = async () => {
+      await source[Symbol.asyncDispose]()
+      lock.release()
+    }
+    return { ...source, [Symbol.asyncDispose]: close }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+function restoredNothing(run: string): BackoutError {
+  return new BackoutError({
     code: 'nothing_restored',
-    what: `The run ${run.id} restored nothing there`,
+    what: `The run ${run} restored nothing there`,
     next: 'name the run that did with --run',
     exit: 'usage',
   })

@@ -34,7 +34,7 @@ export class Targets implements AsyncDisposable {
       throw new BackoutError({
         code: 'component_unknown',
         what: `There is no component ${component} in ${config.file}`,
-        next: 'put it back, or make a new plan',
+        next: `name one that is there (${Object.keys(config.components).join(', ')}); where a plan needs it, put it back or plan anew`,
         exit: 'usage',
       })
     }

@@ -183,7 +183,7 @@ async function look({ engine }: Site, backup: Backup, mark: string, opened: Open
     return image
   }
   job.progress({ text: `loading ${backup.id} beside ${engine.name}` })
-  const image: Beside = await engine.beside(backup, 'scratch', mark, job)
+  const image: Beside = await engine.beside(backup, 'merge', mark, job)
   opened.push({ image, drop: () => image.drop() })
   return image
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
+import { bytes } from '../../core/impact-text.ts'
 import { makeBackup, prove, type Release, releaseShape } from './backup.ts'
 import { factsIn } from './facts.ts'
 import { readLive } from './level.ts'
@@ -14,7 +15,7 @@ export async function applyBackup(site: Site, step: Step, act: StepAct): Promise
   const found = await ownBackup(site, act)
   const backup = found !== null && found.proof?.ok !== false ? found : await makeOwn(site, act, args.release)
   if (args.prove && backup.proof === null && isReadable(site, backup)) await prove(site, backup, act)
-  const text = `Backed up ${site.engine.name} as ${backup.id} (${backup.bytes} bytes)`
+  const text = `Backed up ${site.engine.name} as ${backup.id} (${bytes(backup.bytes)})`
   await act.tell({ kind: 'kept', text, data: { backup: backup.id } })
 }
 

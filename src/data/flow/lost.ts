@@ -17,6 +17,8 @@ export interface Way {
   readonly live: SchemaShape
   readonly declared: readonly DeclaredLoss[]
   readonly renames: readonly Rename[]
+  /** When the base was read: what only the live schema has was written since. */
+  readonly at?: string
 }
 
 /** What destroying everything that the baseline does not know, by whatever name, would lose, counted now. */
@@ -26,7 +28,7 @@ export async function lostByGoingDown(site: Site, db: Reader, way: Way): Promise
   const out: Loss[] = []
   for (const item of atRisk(compareSchemas(way.base, way.live), way.renames)) {
     const { rows, since } = await countOf(db, dialect, way.live, item)
-    const loss = lossOf(item, rows, KEPT, since)
+    const loss = lossOf(item, rows, KEPT, way.at === undefined ? since : notBefore(since, way.at))
     if (loss !== null && !named.has(loss.what)) out.push(loss)
   }
   for (const d of way.declared) {
@@ -34,6 +36,11 @@ export async function lostByGoingDown(site: Site, db: Reader, way: Way): Promise
     if (loss !== null) out.push(loss)
   }
   return out
+}
+
+/** A row that is older may hold what was written into it later. */
+export function notBefore(since: string | null, at: string): string {
+  return since === null || since < at ? at : since
 }
 
 /** The same, and what does not fit any more where the schema is narrower again. */

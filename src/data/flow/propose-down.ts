@@ -79,7 +79,7 @@ function measured(
 ) {
   const declared = site.settings.loses.filter(l => gap.extra.includes(l.migration))
   const base = question.to.schema
-  const way = { base, live: live.schema, declared, renames: found.renames }
+  const way = { base, live: live.schema, declared, renames: found.renames, at: question.to.at }
   return site.engine.reading(question.signal, async db => {
     const misfits = await misfitsOf(site, db, base, live.schema)
     return {

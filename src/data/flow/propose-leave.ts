@@ -19,8 +19,14 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
   const { compatible } = site.settings
   if (compatible === 'never' || (compatible === 'additive' && bad.length > 0)) {
     const because = why(compatible === 'never' ? differences : bad) || `migrations ${extra.join(', ')}`
-    const what = `The old release cannot be left with this schema: ${because}`
-    const remedy = 'take the rung `migrate-down`, or set `compatible: always` where you know better'
+    const settled = compatible === 'never' && bad.length === 0
+    const what = settled
+      ? `\`compatible: never\` says that the old release is not left with another schema: ${because}`
+      : `The old release cannot be left with this schema: ${because}`
+    const other = settled
+      ? 'let `compatible` be additive, where that is enough'
+      : 'set `compatible: always` where you know better'
+    const remedy = `take the rung \`migrate-down\`, or ${other}`
     findings.push(say('blocker', 'schema_not_compatible', what, remedy))
   }
   const fine = compatible === 'always' ? differences : differences.filter(d => d.additive)

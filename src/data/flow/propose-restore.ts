@@ -8,7 +8,7 @@ import { compareSchemas, schemaHash } from '../schema.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
 import { readLive, shownLevel } from './level.ts'
 import { everything, type Since } from './since.ts'
-import { sinceBackup } from './since-backup.ts'
+import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 
@@ -107,9 +107,12 @@ function uncounted({ site, question }: Look, is: State): string {
 const CARRIED = 'brought back right after the restore as far as it fits; the rest is listed and kept'
 
 /** What is said of the same loss where it is carried forward: how much of it fits shows only then. */
+const MOST_NOW = 'at most: counted exactly right before the restore'
+
 function lossAfter({ loss }: Since, carried: boolean): readonly Loss[] {
   if (!carried) return loss
-  return loss.map(l => (/ \((added|changed)\)$/.test(l.what) ? { ...l, note: CARRIED } : l))
+  const noteOf = (l: Loss) => (l.note === AT_MOST ? `${MOST_NOW}; ${CARRIED}` : CARRIED)
+  return loss.map(l => (/ \((added|changed)\)$/.test(l.what) ? { ...l, note: noteOf(l) } : l))
 }
 
 function returning({ say }: Look, since: Since, carried: boolean): Finding[] {

@@ -35,6 +35,15 @@ function deployment({ spec, status = {} }: Workload, seen: boolean): Rollout {
   return { replaced, complete, failed, wanted, updated, available, paused, onDelete: false }
 }
 
+/**
+ * The condition by which its controller gave up, as a text. It stays as it was when another template is put there, until some
+ * pod gets further: what stood there before a write says nothing of what was written.
+ */
+export function stallOf({ status = {} }: Workload): string | null {
+  const stalled = status.conditions?.find(c => c.type === 'Progressing' && c.reason === 'ProgressDeadlineExceeded')
+  return stalled === undefined || status.abort === true ? null : JSON.stringify(stalled)
+}
+
 function statefulSet({ spec, status = {} }: Workload, seen: boolean): Rollout {
   const wanted = spec.replicas ?? 1
   const { updatedReplicas: updated = 0, replicas = 0, readyReplicas = 0 } = status

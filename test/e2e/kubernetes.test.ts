@@ -12,6 +12,7 @@ import {
   IMAGES,
   type Kube,
   noPush,
+  noStop,
   put,
   rolledOut,
   running,
@@ -49,12 +50,12 @@ describe.skipIf(noKubectl() !== null)(
     })
     afterEach(() => rm(folder, { recursive: true, force: true }))
 
-    async function configure(policy: object = {}, kubeconfig = kube.kubeconfig): Promise<void> {
+    async function configure(policy: object = {}, kubeconfig = kube.kubeconfig, limits: object = {}): Promise<void> {
       const settings = {
         kubeconfig,
         namespace: space.name,
         objects: ['deployment/shop'],
-        limits: { settle: '100ms' },
+        limits: { settle: '100ms', ...limits },
       }
       const config = { environment: 'production', components: { shop: { adapter: 'kubernetes', settings } }, policy }
       await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
@@ -179,6 +180,43 @@ describe.skipIf(noKubectl() !== null)(
         expect(await line.backout(['resume'])).toMatchObject({ code: 0 })
         expect(await running(space)).toEqual(BACK)
         expect(await revisions()).toEqual([2, 3])
+      })
+
+      describe.skipIf(noStop !== null)(`of the API server itself, which is stopped ${noStop ?? ''}`, () => {
+        const SLOW = { spec: { minReadySeconds: 5 } }
+
+        it('in the middle of a run, and started again: the run goes on', async () => {
+          await released(IMAGES.good, SLOW)
+          const going = line.backout(['run', '--yes'])
+          await expect.poll(asked, { timeout: 60_000 }).toBe(IMAGES.good)
+          await kube.goAway()
+          await new Promise(resolve => setTimeout(resolve, 2_000))
+          await kube.comeBack()
+          expect(await going).toMatchObject({ code: 0 })
+          expect(await running(space)).toEqual(BACK)
+          expect(await revisions()).toEqual([2, 3])
+        })
+
+        it('for too long: the run asks what became of it, and nothing is written twice', async () => {
+          await configure({}, kube.kubeconfig, { away: '500ms', api: '2s' })
+          await released(IMAGES.good, SLOW)
+          const going = line.backout(['run', '--yes'])
+          await expect.poll(asked, { timeout: 60_000 }).toBe(IMAGES.good)
+          await kube.goAway()
+          try {
+            const ended = await going
+            expect(ended.code).toBe(5)
+            expect(ended.stdout).toMatch(/The API server \S+ does not answer/)
+            expect(ended.stdout).toContain('nothing can tell whether it took effect')
+          } finally {
+            await kube.comeBack()
+          }
+          const word = ['resolve', 'shop/roll/deployment.shop', '--not-done']
+          expect(await line.backout(word)).toMatchObject({ code: 0 })
+          expect(await line.backout(['resume'])).toMatchObject({ code: 0 })
+          expect(await running(space)).toEqual(BACK)
+          expect(await revisions()).toEqual([2, 3])
+        })
       })
 
       it.skipIf(noPush !== null)(

@@ -62,7 +62,9 @@ describe.skipIf(WITHOUT !== null)(`a cluster, as kubectl sees it ${WITHOUT ?? ''
     const { stderr } = await kubectl.fails('rollout', 'status', 'deployment/stuck', '--timeout=90s')
     expect(stderr).toContain('deployment "stuck" exceeded its progress deadline')
     await kubectl('rollout', 'undo', 'deployment/stuck')
-    expect(await status('deployment/stuck')).toContain('successfully rolled out')
+    // The condition stays until some pod gets further, and kubectl believes it.
+    const told = () => status('deployment/stuck').catch(String)
+    await expect.poll(told, { timeout: 90_000 }).toContain('successfully rolled out')
   })
 
   // Kubernetes documentation, StatefulSets: "Forced rollback".

@@ -219,9 +219,11 @@ describe('writes to a cluster', () => {
     const kept = await client.must('POST', deployments, made)
     expect(at(kept.spec, 'progressDeadline')).toBeUndefined()
     const text = await client.ask('POST', deployments, deployment('untyped', IMAGES.old, { spec: { replicas: '2' } }))
-    expect([text.code, text.body.message]).toEqual([400, expect.stringContaining('cannot unmarshal string')])
+    // Older servers read it by another decoder.
+    const untyped = expect.stringMatching(/cannot unmarshal string|readUint32: unexpected character/) as string
+    expect([text.code, text.body.message]).toEqual([400, untyped])
     const patch = await client.ask('PATCH', `${deployments}/typed`, { spec: { replicas: '2' } }, MERGE_PATCH)
-    expect([patch.code, patch.body.message]).toEqual([422, expect.stringContaining('cannot unmarshal string')])
+    expect([patch.code, patch.body.message]).toEqual([422, untyped])
     const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'numbers' }, data: { a: 1 } }
     expect((await client.ask('POST', maps, map)).code).toBe(400)
   })

@@ -8,7 +8,7 @@ version=1.20.2
 tree=$folder/gopath/src/k8s.io/kubernetes
 mkdir -p "$folder/bin" "$folder/lists/partial" "$(dirname "$tree")"
 
-packages='golang-go etcd-server containerd runc containernetworking-plugins iptables iproute2 docker-registry busybox-static openssl dpkg-dev'
+packages='golang-go etcd-server containerd runc containernetworking-plugins iptables iproute2 docker-registry busybox-static openssl dpkg-dev golang-github-modern-go-reflect2-dev'
 # shellcheck disable=SC2086
 if ! dpkg-query -W $packages >/dev/null 2>&1; then
   # A service that Debian would start by itself is not wanted.
@@ -40,6 +40,11 @@ if [ ! -d "$tree" ]; then
   tar -xf kubernetes_*.orig.tar.gz
   mv "kubernetes-$version" "$tree"
 fi
+
+# The one that it brings reads maps by what Go 1.18 changed: the API server would die of the first custom resource.
+reads=$tree/vendor/github.com/modern-go/reflect2
+rm -f "$reads"/*.go "$reads"/*.s
+cp /usr/share/gocode/src/github.com/modern-go/reflect2/*.go /usr/share/gocode/src/github.com/modern-go/reflect2/*.s "$reads/"
 
 # By GOPATH, as this release was built: it brings all that it needs in vendor/.
 export GOPATH="$folder/gopath" GO111MODULE=off GOFLAGS='' CGO_ENABLED=0 GOCACHE="$folder/gocache" GOTMPDIR="$folder"

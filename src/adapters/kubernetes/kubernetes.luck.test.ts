@@ -89,6 +89,24 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     })
   })
 
+  it('goes back from a rollout that its controller has given up on, and does not take that for its own', async () => {
+    const spec = { progressDeadlineSeconds: 2 }
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, replicas: 1, spec }))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    await setImage(IMAGES.missing)
+    const { stderr } = await space.kubectl.fails('rollout', 'status', 'deployment/shop', '--timeout=120s')
+    expect(stderr).toContain('exceeded its progress deadline')
+    expect((await target.observe(signal)).inFlight).toMatchObject([
+      { what: expect.stringContaining('stuck') as string },
+    ])
+    expect(await applied(target, await proposed(target, pin))).toEqual([
+      'shop/halt/deployment.shop: done',
+      'shop/roll/deployment.shop: done',
+    ])
+    expect(await running(space)).toEqual([IMAGES.good])
+  })
+
   it('says why a rollback gets stuck, with the last words of what dies, and calls it not done', async () => {
     const command = ['sh', '-c', 'test "$MODE" = ok || { echo "no mode $MODE" >&2; exit 3; }; exec sleep 100000']
     const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }

@@ -6,8 +6,8 @@ import type { KubeObject } from './objects.ts'
 
 type Items = ReadonlyMap<string, KubeObject>
 
-/** The server ends a watch after this; a new one goes on from where it was. */
-const WATCH_S = 290
+/** The server ends a watch after this; a new one goes on from where it was. What it was cut off from shows by then. */
+const WATCH_S = 60
 const TICK_MS = 250
 const QUICK_MS = 200
 
@@ -80,21 +80,31 @@ class Follower {
 
   /** Until the signal aborts. Throws where the server was away for too long. */
   async run(signal: AbortSignal): Promise<void> {
-    let lastSeen = systemClock.mono()
-    for (let failures = 0; !signal.aborted; ) {
+    let awaySince: number | null = null
+    let failures = 0
+    const seen = () => {
+      awaySince = null
+      failures = 0
+    }
+    while (!signal.aborted) {
       try {
         if (this.#version === '') await this.#list(signal)
-        lastSeen = systemClock.mono()
-        failures = 0
-        await this.#watch(signal, () => (lastSeen = systemClock.mono()))
+        await this.#watch(signal, seen)
       } catch (error) {
         if (signal.aborted) return
-        const passing = error instanceof BackoutError && error.code === 'kubernetes_unreachable'
-        if (!passing || systemClock.mono() - lastSeen > this.#awayMs) throw error
+        awaySince ??= systemClock.mono()
+        if (!this.#passes(error) || systemClock.mono() - awaySince > this.#awayMs) throw error
         failures++
         await systemClock.sleep(Math.min(2_000, 100 * 2 ** failures), signal).catch(() => {})
       }
     }
+  }
+
+  /** An API server that just came back may not know for a moment what somebody may do who did the same before. */
+  #passes(error: unknown): boolean {
+    if (!(error instanceof BackoutError)) return false
+    const knowsNobody = ['kubernetes_forbidden', 'kubernetes_unauthorized'].includes(error.code)
+    return error.code === 'kubernetes_unreachable' || (this.#listed && knowsNobody)
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -106,10 +116,10 @@ class Follower {
     this.#changed()
   }
 
-  async #watch(signal: AbortSignal, alive: () => void): Promise<void> {
+  /** `seen`: it answers. */
+  async #watch(signal: AbortSignal, seen: () => void): Promise<void> {
     const began = systemClock.mono()
-    for await (const event of events(this.#client, this.#path, this.#version, signal)) {
-      alive()
+    for await (const event of events(this.#client, this.#path, this.#version, { signal, seen })) {
       if (event.type === 'ERROR') return this.#lost(event.object)
       this.#version = event.object.metadata.resourceVersion ?? this.#version
       if (event.type === 'BOOKMARK') continue
@@ -138,14 +148,20 @@ interface WatchEvent {
   readonly object: KubeObject
 }
 
-async function* events(client: Client, path: string, version: string, signal: AbortSignal): AsyncGenerator<WatchEvent> {
+async function* events(
+  client: Client,
+  path: string,
+  version: string,
+  { signal, seen }: { signal: AbortSignal; seen: () => void },
+): AsyncGenerator<WatchEvent> {
   const { request } = await import('undici')
   const { server, context } = client.session
   const query = `watch=1&allowWatchBookmarks=true&timeoutSeconds=${WATCH_S}&resourceVersion=${encodeURIComponent(version)}`
   const url = `${server}${path}${path.includes('?') ? '&' : '?'}${query}`
   const { headers, dispatcher, generation } = await client.session.credentials()
   try {
-    const answer = await request(url, { dispatcher, headers, signal, headersTimeout: 30_000, bodyTimeout: 0 })
+    const limits = { headersTimeout: 30_000, bodyTimeout: (WATCH_S + 10) * 1000 }
+    const answer = await request(url, { dispatcher, headers, signal, ...limits })
     if (answer.statusCode !== 200) {
       const refusal = refusalOf(answer.statusCode, await answer.body.text(), undefined)
       if (refusal.status === 410) {
@@ -159,6 +175,7 @@ async function* events(client: Client, path: string, version: string, signal: Ab
       if (refusal.status === 429 || refusal.status >= 500) throw unreachable(server, refusal.message)
       throw errorOf({ method: 'WATCH', path }, refusal, context)
     }
+    seen()
     yield* lines(answer.body)
   } catch (error) {
     signal.throwIfAborted()

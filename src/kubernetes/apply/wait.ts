@@ -7,7 +7,7 @@ import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
-import { alive, ended, ready, rolloutOf, type Trouble, troubleOf } from '../status.ts'
+import { alive, ended, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
 import { provenBy } from './proof.ts'
@@ -23,6 +23,7 @@ export async function untilRolledOut(site: Site, seen: Seen, args: RollArgs, act
   const label = `?labelSelector=${encodeURIComponent(selectorText(object.spec.selector))}`
   const paths = [`${workloadPath(site.namespace, seen.kind)}${field}`, `${corePath(site.namespace, 'pods')}${label}`]
   const replacing = new Replacing(site, args, act)
+  const before = stallOf(object)
   const patience = new Patience(site, args, act, replacing)
   const following = { client: site.client, signal: act.signal, awayMs: site.config.limits.away }
   await until(following, paths, async ([live], pods) => {
@@ -33,7 +34,7 @@ export async function untilRolledOut(site: Site, seen: Seen, args: RollArgs, act
       { ...seen, object: { ...now, kind: seen.kind } },
       args,
       act,
-      { patience, replacing },
+      { patience, replacing, before },
       pods as Pod[],
     ))
       ? true
@@ -46,7 +47,7 @@ async function arrived(
   seen: Seen & { object: Workload },
   args: RollArgs,
   act: StepAct,
-  { patience, replacing }: { patience: Patience; replacing: Replacing },
+  { patience, replacing, before }: { patience: Patience; replacing: Replacing; before: string | null },
   near: readonly Pod[],
 ): Promise<boolean> {
   const { object } = seen
@@ -72,7 +73,8 @@ async function arrived(
     total: wanted,
   })
   await replacing.next(seen)
-  if (rollout.failed !== null) throw await stuck(site, seen.id, rollout.failed, troubles, act)
+  const stale = before !== null && stallOf(object) === before
+  if (rollout.failed !== null && !stale) throw await stuck(site, seen.id, rollout.failed, troubles, act)
   await patience.with({ ...seen, pods }, troubles)
   return false
 }

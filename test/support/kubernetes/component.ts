@@ -19,7 +19,7 @@ export const IMAGES = {
   missing: process.env['BACKOUT_TEST_IMAGE_MISSING'] ?? 'registry.k8s.io/pause:0.0.0-never-made',
 }
 
-export { noArgo, noPush, notOwn, onlyStandIn } from './real/index.ts'
+export { noArgo, noPush, noStop, notOwn, onlyStandIn } from './real/index.ts'
 
 export interface Kube extends AsyncDisposable, Powers, Names {
   readonly kubeconfig: string

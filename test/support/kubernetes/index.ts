@@ -30,6 +30,8 @@ export interface ClusterOptions {
   readonly bookmarkMs?: number
   /** CustomResourceDefinitions that are there from the start. */
   readonly definitions?: readonly DefinedName[]
+  /** The minor version of Kubernetes 1 that it serves; 33, if not given. */
+  readonly minor?: number
   /** Namespaces that are there from the start, besides those that every cluster has. */
   readonly namespaces?: readonly string[]
 }
@@ -59,7 +61,7 @@ export interface Cluster {
 /** What a cluster runs, whether or not its API server can be reached. */
 function run(o: ClusterOptions, clock: Clock, registry: Registry) {
   const store = new Store()
-  const api = new Api(store, new Resources(), clock)
+  const api = new Api(store, new Resources(o.minor), clock)
   const manager = startControllers(api, o.backoffMs ?? 500)
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)

@@ -108,12 +108,22 @@ const BUILT_IN: Resource[] = [
   }),
 ]
 
+/** What older servers call otherwise, in the same form as far as tests use it: by 1.21 and 1.23 they had today's names. */
+function versionAt({ group, version }: Resource, minor: number): string {
+  if (group === 'policy' && minor < 21) return 'v1beta1'
+  return group === 'autoscaling' && minor < 23 ? 'v1' : version
+}
+
 /** The resources that are served now; a CustomResourceDefinition adds to them. */
 export class Resources {
   readonly #all = new Map<string, Resource>()
 
-  constructor() {
-    for (const resource of BUILT_IN) this.add(resource)
+  /** The minor version of Kubernetes 1 that is served. */
+  readonly minor: number
+
+  constructor(minor = 33) {
+    this.minor = minor
+    for (const resource of BUILT_IN) this.add({ ...resource, version: versionAt(resource, minor) })
   }
 
   add(resource: Resource): void {

@@ -12,6 +12,15 @@ export interface Access {
   readonly name?: string
 }
 
+/** Of a Role; without a namespace, of a ClusterRole. */
+export interface Rule {
+  readonly apiGroups: readonly string[]
+  readonly resources: readonly string[]
+  readonly verbs: readonly string[]
+  readonly resourceNames?: readonly string[]
+  readonly namespace?: string
+}
+
 /** A right that is taken away. What is left out stands for everything. */
 export type Denial = Partial<Access>
 
@@ -35,11 +44,11 @@ export class Trouble {
   #lost: { match: (access: Access) => boolean; times: number }[] = []
   /** Every token, however new. */
   tokenExpired = false
-  /** Let in besides the cluster's own one, until they are taken out of here. */
-  readonly tokens = new Set<string>()
+  /** Let in besides the cluster's own one, until they are taken out of here, and what each may do; null: everything. */
+  readonly tokens = new Map<string, readonly Rule[] | null>()
 
   letsIn(authorization: string | undefined, own: string): boolean {
-    const token = authorization?.replace(/^Bearer /, '') ?? ''
+    const token = bearer(authorization)
     return !this.tokenExpired && (token === own || this.tokens.has(token))
   }
 
@@ -52,7 +61,9 @@ export class Trouble {
     this.#denied = []
   }
 
-  denies(access: Access): boolean {
+  denies(access: Access, authorization?: string): boolean {
+    const rules = this.tokens.get(bearer(authorization)) ?? null
+    if (rules !== null && !rules.some(rule => allows(rule, access))) return true
     return this.#denied.some(denial =>
       Object.entries(denial).every(([key, value]) => access[key as keyof Access] === value || value === '*'),
     )
@@ -68,7 +79,7 @@ export class Trouble {
     this.#meddlers.push({ plural, name, meddle })
   }
 
-  /** Answers the next matching requests with an error: 429, 500, 503, 504. Nothing is done. */
+  /** Answers the next matching requests with an error: 403, 429, 500, 503, 504. Nothing is done. */
   fail(match: (access: Access) => boolean, code = 503, times = 1): void {
     this.#failures.push({ match, error: failure(code), times })
   }
@@ -100,6 +111,16 @@ export class Trouble {
   }
 }
 
+const bearer = (authorization = ''): string => authorization.replace(/^Bearer /, '')
+
+/** As the RBAC authorizer does it (rbac/v1 evaluation helpers). */
+function allows(rule: Rule, { group, resource, subresource, verb, namespace, name }: Access): boolean {
+  const full = subresource === undefined ? resource : `${resource}/${subresource}`
+  const named = rule.resourceNames === undefined || rule.resourceNames.includes(name ?? '')
+  const placed = rule.namespace === undefined || rule.namespace === namespace
+  return rule.apiGroups.includes(group) && rule.resources.includes(full) && rule.verbs.includes(verb) && named && placed
+}
+
 /** The first entry that fits and has times left, one time less. */
 function take<T extends { times: number }>(entries: T[], fits: (entry: T) => boolean): T | undefined {
   const found = entries.find(entry => entry.times > 0 && fits(entry))
@@ -108,6 +129,7 @@ function take<T extends { times: number }>(entries: T[], fits: (entry: T) => boo
 }
 
 const FAILURES: Record<number, readonly [string, string]> = {
+  403: ['Forbidden', 'forbidden: not yet known'],
   429: ['TooManyRequests', 'too many requests'],
   500: ['InternalError', 'Internal error occurred: etcdserver: leader changed'],
   503: ['ServiceUnavailable', 'the server is currently unable to handle the request'],

@@ -1,12 +1,15 @@
 import { type Access, type Trouble } from '../trouble.ts'
 import { at, type Fields, isFields, textOf } from '../types.ts'
+import { type Asked, decoded } from './request.ts'
 
 /** Answers the reviews of authorization.k8s.io and authentication.k8s.io; undefined for any other path. */
-export function review(path: readonly string[], body: unknown, trouble: Trouble, user: string): Fields | undefined {
+export function review(request: Asked, trouble: Trouble, user: string): Fields | undefined {
+  const { path, authorization } = request
+  const body = decoded(request)
   const asked = isFields(body) ? body : {}
   switch (path.slice(1).join('/')) {
     case 'authorization.k8s.io/v1/selfsubjectaccessreviews':
-      return accessReview(asked, trouble)
+      return accessReview(asked, trouble, authorization)
     case 'authorization.k8s.io/v1/selfsubjectrulesreviews':
       return {
         ...asked,
@@ -23,7 +26,7 @@ export function review(path: readonly string[], body: unknown, trouble: Trouble,
   }
 }
 
-function accessReview(asked: Fields, trouble: Trouble): Fields {
+function accessReview(asked: Fields, trouble: Trouble, authorization: string): Fields {
   const a = at(asked, 'spec', 'resourceAttributes')
   const text = (name: string): string => textOf(at(a, name))
   const optional = (name: 'subresource' | 'namespace' | 'name'): Partial<Access> =>
@@ -36,7 +39,7 @@ function accessReview(asked: Fields, trouble: Trouble): Fields {
     ...optional('namespace'),
     ...optional('name'),
   }
-  const allowed = !isFields(a) || !trouble.denies(access)
+  const allowed = !isFields(a) || !trouble.denies(access, authorization)
   return {
     ...asked,
     status: allowed ? { allowed, reason: 'RBAC: allowed by the cluster role of the tests' } : { allowed },

@@ -1,7 +1,7 @@
 import { apiVersionOf, type Resource, type Resources } from '../resources.ts'
 import { type Fields } from '../types.ts'
 
-export const VERSION = {
+const VERSION = {
   major: '1',
   minor: '33',
   gitVersion: 'v1.33.4',
@@ -11,6 +11,12 @@ export const VERSION = {
   goVersion: 'go1.24.5',
   compiler: 'gc',
   platform: 'linux/amd64',
+}
+
+export function versionOf(minor: number): Fields {
+  return String(minor) === VERSION.minor
+    ? { ...VERSION }
+    : { ...VERSION, minor: String(minor), gitVersion: `v1.${minor}.0` }
 }
 
 const VERBS = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch']

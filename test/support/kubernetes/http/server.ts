@@ -6,10 +6,10 @@ import { ApiError, noSuchPath, unauthorized } from '../status.ts'
 import { forbiddenBy, type Trouble } from '../trouble.ts'
 import { type Fields, type Obj } from '../types.ts'
 import { review } from './access.ts'
-import { discovery, VERSION } from './discovery.ts'
+import { discovery, versionOf } from './discovery.ts'
 import { type Lists } from './lists.ts'
 import { openapi } from './openapi.ts'
-import { type Asked, accessOf, decoded, readRequest, type Target, targetOf, watches } from './request.ts'
+import { type Asked, accessOf, readRequest, type Target, targetOf, watches } from './request.ts'
 import { selection, Verbs } from './verbs.ts'
 import { type Watches } from './watch.ts'
 
@@ -87,7 +87,7 @@ export class ApiServer {
     const target = targetOf(asked.path, api.resources)
     const access = accessOf(asked, target)
     trouble.onRequest(access)
-    if (trouble.denies(access)) throw forbiddenBy(user, target.resource, access)
+    if (trouble.denies(access, asked.authorization)) throw forbiddenBy(user, target.resource, access)
     if (access.verb === 'watch' || (access.verb === 'get' && watches(asked)))
       return this.#watch(asked, target, response)
     if (target.subresource === 'log') return this.#parts.logs(target, asked.query, response)
@@ -100,7 +100,7 @@ export class ApiServer {
 
   #fixed(asked: Asked): Fields | undefined {
     const [root] = asked.path
-    if (root === 'version') return { ...VERSION }
+    if (root === 'version') return versionOf(this.#parts.api.resources.minor)
     if (root === 'healthz' || root === 'readyz' || root === 'livez') return { ok: true }
     if (root === 'openapi') {
       const found = openapi(asked.path, this.#parts.api.resources)
@@ -108,9 +108,7 @@ export class ApiServer {
       return found
     }
     if (asked.method === 'GET') return discovery(asked.path, this.#parts.api.resources)
-    return asked.method === 'POST'
-      ? review(asked.path, decoded(asked), this.#parts.trouble, this.#parts.user)
-      : undefined
+    return asked.method === 'POST' ? review(asked, this.#parts.trouble, this.#parts.user) : undefined
   }
 
   #watch(asked: Asked, target: Target, response: ServerResponse): void {

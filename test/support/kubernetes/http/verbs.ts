@@ -1,7 +1,6 @@
 import { type Api, type PatchType } from '../api.ts'
 import { admitEviction } from '../controllers/disruption.ts'
 import { type DeleteOptions } from '../deletion.ts'
-import { apiVersionOf } from '../resources.ts'
 import { fieldSelector, labelSelector } from '../selectors.ts'
 import { badRequest, methodNotAllowed, unsupportedMedia } from '../status.ts'
 import { type Trouble } from '../trouble.ts'
@@ -127,16 +126,13 @@ export class Verbs {
 
   #evict(asked: Asked, target: Target, name: string): Fields {
     const { apiVersion, kind, deleteOptions: options = {} } = objectOf(asked) as Obj & { deleteOptions?: DeleteOptions }
-    if (
-      kind !== 'Eviction' ||
-      !this.#api.resources.all().some(one => apiVersionOf(one) === apiVersion && one.group === 'policy')
-    ) {
+    // policy/v1 since 1.22 (registry/core/pod/storage/eviction.go).
+    const versions = ['policy/v1beta1', ...(this.#api.resources.minor < 22 ? [] : ['policy/v1'])]
+    if (kind !== 'Eviction' || !versions.includes(apiVersion ?? '')) {
       throw badRequest(`no kind "${kind ?? ''}" is registered for version "${apiVersion ?? ''}" in scheme`)
     }
-    const pod = this.#api.get(target.resource, target.namespace, name) as Pod
-    if (options.preconditions?.uid === undefined || options.preconditions.uid === pod.metadata.uid) {
-      admitEviction(this.#api, pod)
-    }
+    // It counts against the budget before it is seen whether it is the very pod.
+    admitEviction(this.#api, this.#api.get(target.resource, target.namespace, name) as Pod)
     this.#api.delete(target.resource, target.namespace, name, options)
     return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
   }

@@ -21,6 +21,10 @@ export const notOwn = lacks(
   OWN !== undefined,
   'touches what all of a cluster share: BACKOUT_TEST_CLUSTER names no own one',
 )
+export const noStop = lacks(
+  OWN !== undefined && process.env['BACKOUT_TEST_ALONE'] === '1',
+  'stops the API server for everybody: BACKOUT_TEST_ALONE does not say that nobody else is at it',
+)
 export const noArgo = lacks(
   process.env['BACKOUT_TEST_ARGO_ROLLOUTS'] === '1',
   'BACKOUT_TEST_ARGO_ROLLOUTS does not say that its controller is there',

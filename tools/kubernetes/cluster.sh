@@ -17,7 +17,7 @@ start() {
   [ -x "$folder/bin/pause" ] || { echo "nothing is built in $folder: tools/kubernetes/build.sh $folder" >&2; exit 1; }
   trap 'stop; exit 1' EXIT
   subnet=198.18.$(shuf -i 0-255 -n 1)
-  mkdir -p "$cluster/pki" "$cluster/log" "$cluster/images"
+  mkdir -p "$cluster/pki" "$cluster/log"
   echo "$subnet" >"$cluster/subnet"
   "$here/certificates.sh" "$cluster" "$subnet"
   for node in 1 2; do
@@ -81,8 +81,9 @@ stop() {
   trap - EXIT
   ip link delete $link 2>/dev/null || true
   for node in 2 1; do
-    file=$cluster/node-$node.pid
-    [ -e "$file" ] && kill -9 "$(cat "$file")" 2>/dev/null || true
+    pid=$(cat "$cluster/node-$node.pid" 2>/dev/null || true)
+    # Only the very one: after a restart of the machine its number may be another process's.
+    if [ -n "$pid" ] && grep -q kubernetes/node.sh "/proc/$pid/cmdline" 2>/dev/null; then kill -9 "$pid"; fi
   done
   # The kernel lets go of the last process a moment after its end.
   tries=0

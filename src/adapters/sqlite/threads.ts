@@ -8,7 +8,10 @@ import { hasRowId, orderOf, type Part } from './digests.ts'
 
 /** A smaller database is read before threads have started. Bytes. */
 export const WORTH_IT = 24 * 1024 * 1024
-const MOST_THREADS = 4
+/** Each takes 25 MB. */
+const MOST_THREADS = 2
+/** What is read lies outside of what a thread allocates. */
+const resourceLimits = { maxYoungGenerationSizeMb: 2 }
 
 /** The same file in the sources and in what is built of them. */
 const WORKER = new URL(`./digest-worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url)
@@ -29,7 +32,7 @@ export async function digestsOnThreads(
   const workers: Worker[] = []
   try {
     for (let i = 0; i < Math.min(threads, tasks.length); i++)
-      workers.push(new Worker(WORKER, { workerData: again.how }))
+      workers.push(new Worker(WORKER, { workerData: again.how, resourceLimits }))
     await Promise.all(workers.map(worker => once(worker, 'message', { signal })))
     if (!again.still()) return null
     const found = await Promise.all(workers.map(worker => worked(worker, tasks, signal)))

@@ -1,3 +1,4 @@
+import { FLAGS } from './support/built.ts'
 import { join } from 'node:path'
 import { freshStore, rollBack } from './support/engine.ts'
 import { inFolder, median } from './support/measure.ts'
@@ -38,6 +39,6 @@ async function memoryRow(dir: string): Promise<Row> {
   const what = 'peak memory of the process that does it'
   if (LINUX_ONLY !== null) return { what, backout: '', compared: LINUX_ONLY, ratio: '', goal: null }
   const worker = join(import.meta.dirname, 'support', 'run.ts')
-  const used = await peak(['--disable-warning=ExperimentalWarning', worker, dir, 'batches'])
+  const used = await peak([...FLAGS, worker, dir, 'batches'])
   return { what, backout: mb(used), compared: '', ratio: '', goal: { text: 'under 250 MB', met: used < LIMIT_MB } }
 }

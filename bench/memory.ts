@@ -1,3 +1,4 @@
+import { FLAGS } from './support/built.ts'
 import { join } from 'node:path'
 import { inFolder, interleave, median } from './support/measure.ts'
 import { LINUX_ONLY, mb, peak, REPORT } from './support/peak.ts'
@@ -13,7 +14,7 @@ export async function bench(): Promise<Row[]> {
   return inFolder(async dir => {
     const worker = join(import.meta.dirname, 'support', 'run.ts')
     const { run, idle } = await interleave(ROUNDS, {
-      run: () => peak(['--disable-warning=ExperimentalWarning', worker, dir]),
+      run: () => peak([...FLAGS, worker, dir]),
       idle: () => peak(['-e', REPORT]),
     })
     return [

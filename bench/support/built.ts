@@ -1,11 +1,15 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from './measure.ts'
+
+/** What Node is told when the installed command starts, as its first line says. */
+export const FLAGS = (/^#!.* node (.*)/.exec(readFileSync(join(ROOT, 'src', 'main.ts'), 'utf8'))?.[1] ?? '').split(' ')
 
 /** The command line as it is installed, on the Node that the repository brings. */
 export const BACKOUT = [
   join(ROOT, 'node_modules', '.bin', 'node'),
-  '--disable-warning=ExperimentalWarning',
+  ...FLAGS,
   join(ROOT, 'dist', 'main.js'),
 ] as const
 

@@ -1,3 +1,4 @@
+import { FLAGS } from './built.ts'
 import { join } from 'node:path'
 import type { Backup } from '../../src/core/contract.ts'
 import { toJson } from '../../src/core/json.ts'
@@ -104,7 +105,7 @@ export async function memory(name: string, access: Access, actions: readonly Act
   const found: [Action, number][] = []
   for (const action of actions) {
     const folder = join(dir, `memory-${action}`)
-    const argv = ['--disable-warning=ExperimentalWarning', worker, JSON.stringify(access), action, folder]
+    const argv = [...FLAGS, worker, JSON.stringify(access), action, folder]
     found.push([action, await peak(argv)])
   }
   return {

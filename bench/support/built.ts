@@ -7,11 +7,7 @@ import { ROOT } from './measure.ts'
 export const FLAGS = (/^#!.* node (.*)/.exec(readFileSync(join(ROOT, 'src', 'main.ts'), 'utf8'))?.[1] ?? '').split(' ')
 
 /** The command line as it is installed, on the Node that the repository brings. */
-export const BACKOUT = [
-  join(ROOT, 'node_modules', '.bin', 'node'),
-  ...FLAGS,
-  join(ROOT, 'dist', 'main.js'),
-] as const
+export const BACKOUT = [join(ROOT, 'node_modules', '.bin', 'node'), ...FLAGS, join(ROOT, 'dist', 'main.js')] as const
 
 /** Builds what is measured, so that it is what the sources say. */
 export function built(): void {

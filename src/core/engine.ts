@@ -16,14 +16,10 @@ export interface Ctx {
   /**
    * The newest signal of these names that this workflow has not seen, or null after `ms` (0 = look, Infinity = for ever).
    * A `$cancel` comes before all newer ones: nothing takes it back. The deadline is durable. Children see the signals of
-   * their root that their parent had not seen when it began them. `as` is the run's state while this waits for a person.
+   * their root that their parent had not seen when it began them. `as` is the run's state while this waits for a person's
+   * answer; else it is paused once nothing of it goes on any more.
    */
-  wait(
-    key: string,
-    names: readonly string[],
-    ms: number,
-    as?: 'paused' | 'waiting',
-  ): Promise<{ name: string; value: Json } | null>
+  wait(key: string, names: readonly string[], ms: number, as?: 'waiting'): Promise<{ name: string; value: Json } | null>
   /**
    * The only concurrency: child runs. Starts an item once those in its `after` succeeded; after more than `maxFailures`
    * failures, or on `$cancel`, starts nothing more, lets the running finish, and answers null for the rest. While a

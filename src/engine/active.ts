@@ -36,10 +36,11 @@ export class ActiveRun {
   readonly #wakers = new Set<() => void>()
   readonly #acts = new Set<Promise<unknown>>()
   readonly #settled: { resolve: () => void; reject: (e: unknown) => void }[] = []
-  readonly #asking = { paused: 0, waiting: 0 }
   #signals: SignalRow[] = []
   #row: RunRow
   #busy = 0
+  /** Calls that wait for a person's answer. */
+  #asking = 0
   #over = false
   #failure: unknown
   #body: Promise<void> = Promise.resolve()
@@ -149,28 +150,28 @@ export class ActiveRun {
   }
 
   /** From here on this part of the run can only go on by a signal, until the returned function is called. */
-  park(as?: 'paused' | 'waiting'): () => void {
+  park(as?: 'waiting'): () => void {
     let parked = true
     this.#busy--
-    if (as !== undefined) this.#ask(as, 1)
+    if (as !== undefined) this.#ask(1)
     this.#settleIfIdle()
     return () => {
       if (!parked) return
       parked = false
       this.#busy++
-      if (as !== undefined) this.#ask(as, -1)
+      if (as !== undefined) this.#ask(-1)
     }
   }
 
-  #ask(as: 'paused' | 'waiting', by: number): void {
-    this.#asking[as] += by
+  #ask(by: number): void {
+    this.#asking += by
     this.#tellState()
   }
 
-  /** What keeps the run from going on: a person's answer, a pause, or nothing. */
+  /** What keeps the run from going on: a person's answer, a pause once all that was under way is through, or nothing. */
   #state(): RunState {
-    if (this.#asking.waiting > 0) return 'waiting'
-    return this.#asking.paused > 0 || this.#busy === 0 ? 'paused' : 'running'
+    if (this.#asking > 0) return 'waiting'
+    return this.#busy === 0 ? 'paused' : 'running'
   }
 
   #tellState(): void {

@@ -71,7 +71,7 @@ export class WorkflowCtx implements Ctx {
     }
   }
 
-  async wait(key: string, names: readonly string[], ms: number, as?: 'paused' | 'waiting') {
+  async wait(key: string, names: readonly string[], ms: number, as?: 'waiting') {
     return this.#alone(key, async () => {
       const known = this.#active.op(this.runId, key)
       if (known?.done) return this.#saw(names, known.value as unknown as Seen | null)
@@ -108,7 +108,7 @@ export class WorkflowCtx implements Ctx {
     return { name: value.name, value: value.value }
   }
 
-  #await(names: readonly string[], ms: number, as?: 'paused' | 'waiting'): Promise<SignalRow | null> {
+  #await(names: readonly string[], ms: number, as?: 'waiting'): Promise<SignalRow | null> {
     const { promise, resolve, reject } = Promise.withResolvers<SignalRow | null>()
     const timer = new AbortController()
     // Taken out of the park in the same turn in which the answer comes, so that nobody sees an idle run in between.

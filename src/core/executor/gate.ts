@@ -49,7 +49,7 @@ async function watchPause(place: Place, key: string, ms: number): Promise<'waite
     ctx.tell(`${key}/superseded`, 'watch-superseded', said.value)
     return 'superseded'
   }
-  const then = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity, 'paused')
+  const then = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity)
   return then?.name === '$cancel' ? 'cancel' : 'go'
 }
 

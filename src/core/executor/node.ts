@@ -137,6 +137,6 @@ export async function checkpoint(ctx: Ctx, key: string): Promise<'go' | 'resumed
   if (control === null || control.name === '$resume') return 'go'
   if (control.name === '$resumed') return 'resumed'
   if (control.name === '$cancel') return 'cancel'
-  const said = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity, 'paused')
+  const said = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity)
   return said?.name === '$cancel' ? 'cancel' : 'resumed'
 }

@@ -221,6 +221,8 @@ export interface Finding {
   readonly what: string
   /** What to do about it. Never empty for a blocker. */
   readonly remedy: string
+  /** It is about what moves by itself and decides nothing, such as a clock: no part of the plan's hash. Never of a blocker. */
+  readonly moves?: boolean
 }
 
 export interface Impact {

@@ -104,6 +104,14 @@ describe('A6: the hash', () => {
       { numRuns: 50 },
     )
   })
+
+  it('does not move with a finding about what moves by itself, unless that is a blocker', async () => {
+    const finding = { code: 'clock', component: null, what: 'w', remedy: 'r', moves: true }
+    const plain = await planOf([db(), app()])
+    const said = await planOf([db(), app()], { findings: [{ ...finding, level: 'warning' }] })
+    const blocked = await planOf([db(), app()], { findings: [{ ...finding, level: 'blocker' }] })
+    expect([said.hash === plain.hash, blocked.hash === plain.hash]).toEqual([true, false])
+  })
 })
 
 describe('B4: the loss that is accepted', () => {

@@ -77,7 +77,10 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
     steps: Object.values(plan.steps).map(({ estimateMs: _estimate, title: _title, ...step }) => step),
     phases: plan.phases.map(({ phase, node }) => [phase, node]),
     safe: plan.safe,
-    findings: plan.findings.map(f => `${f.level} ${f.code} ${f.component ?? ''}`).toSorted(),
+    findings: plan.findings
+      .filter(f => f.moves !== true || f.level === 'blocker')
+      .map(f => `${f.level} ${f.code} ${f.component ?? ''}`)
+      .toSorted(),
     envelope: plan.envelope,
     onFailure: plan.onFailure,
     omitted: plan.omitted,

@@ -29,6 +29,7 @@ export function skewFinding(fleet: Fleet, wrong: Readonly<Record<string, number>
     component: fleet.component,
     what: `Clocks of hosts of ${fleet.component} are not that of this machine: ${list}. Nothing is decided by them; times in logs and of folders there are wrong`,
     remedy: 'look which of them is wrong, and at its time synchronisation (`timedatectl`)',
+    moves: true,
   }
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import {
   applied,
+  autoscaler,
   captured,
   codes,
   configMap,
@@ -43,16 +44,7 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     JSON.parse(await space.kubectl('get', kind, name, '-o', 'json')) as { spec: Record<string, never>; data: object }
 
   it('replicas, the selector of the Service and the bounds of the autoscaler', async () => {
-    const scaler = (max: number) => ({
-      apiVersion: kube.autoscaling,
-      kind: 'HorizontalPodAutoscaler',
-      metadata: { name: 'worker' },
-      spec: {
-        scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'worker' },
-        minReplicas: 1,
-        maxReplicas: max,
-      },
-    })
+    const scaler = (max: number) => autoscaler(kube, 'Deployment', 'worker', { min: 1, max })
     const base = [
       workload('Deployment', 'worker', { image: IMAGES.good, replicas: 1 }),
       scaler(3),

@@ -5,6 +5,7 @@ import { parse } from 'yaml'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import {
   applied,
+  autoscaler,
   captured,
   codes,
   configMap,
@@ -60,16 +61,7 @@ describe.skipIf(noKubectl() !== null)(`C5: the rights of a user ${noKubectl() ??
     const { kubeconfig, dispose } = await user(await shown())
     try {
       const container = { envFrom: [{ configMapRef: { name: 'shop' } }, { secretRef: { name: 'shop' } }] }
-      const scaler = (maxReplicas: number) => ({
-        apiVersion: kube.autoscaling,
-        kind: 'HorizontalPodAutoscaler',
-        metadata: { name: 'shop' },
-        spec: {
-          scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'shop' },
-          minReplicas: 2,
-          maxReplicas,
-        },
-      })
+      const scaler = (max: number) => autoscaler(kube, 'Deployment', 'shop', { min: 2, max })
       const inTurn = { spec: { updateStrategy: { type: 'OnDelete' } } }
       const release = (image: string, version: string, max: number) => [
         configMap('shop', { version }),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   applied,
+  autoscaler,
   captured,
   codes,
   IMAGES,
@@ -34,16 +35,7 @@ describe.skipIf(noKubectl() !== null)(`C5: older versions of Kubernetes ${noKube
     })
 
     it('sees the autoscaler that decides about replicas, and puts its bounds back', async () => {
-      const scaler = (maxReplicas: number) => ({
-        apiVersion: kube.autoscaling,
-        kind: 'HorizontalPodAutoscaler',
-        metadata: { name: 'shop' },
-        spec: {
-          scaleTargetRef: { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'shop' },
-          minReplicas: 1,
-          maxReplicas,
-        },
-      })
+      const scaler = (max: number) => autoscaler(kube, 'StatefulSet', 'shop', { min: 1, max })
       await put(space, workload('StatefulSet', 'shop', { image: IMAGES.good }), scaler(3))
       await rolledOut(space, 'statefulset/shop')
       await using target = await space.open(SHOP)

@@ -120,6 +120,18 @@ export function service(name: string, selector: Record<string, string>): Fields 
   return { apiVersion: 'v1', kind: 'Service', metadata: { name }, spec: { selector, ports: [{ port: 80 }] } }
 }
 
+/** Of the workload of the same name. */
+export function autoscaler(
+  { autoscaling }: Pick<Kube, 'autoscaling'>,
+  kind: string,
+  name: string,
+  { min, max }: { min: number; max: number },
+): Fields {
+  const scaleTargetRef = { apiVersion: 'apps/v1', kind, name }
+  const spec = { scaleTargetRef, minReplicas: min, maxReplicas: max }
+  return { apiVersion: autoscaling, kind: 'HorizontalPodAutoscaler', metadata: { name }, spec }
+}
+
 /** Puts several objects there by one call of kubectl. */
 export async function put({ kubectl }: Space, ...items: readonly Fields[]): Promise<void> {
   await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')

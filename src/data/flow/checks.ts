@@ -101,7 +101,8 @@ export async function downFindings(site: Site, live: Live, between: Between, say
 /** A migration that runs, or that ended in the middle, is no place to go back from. */
 export function unfinishedFindings(live: Live, say: Say): Finding[] {
   if (live.unfinished.length === 0) return []
-  const remedy = `finish or repair it with ${live.level.tool ?? 'the migration tool'}, or take the rung \`restore\``
+  const way = live.running.length > 0 ? 'say by `migrations.inFlight.stop` how it is ended, or ' : ''
+  const remedy = `${way}finish or repair it with ${live.level.tool ?? 'the migration tool'}, or take the rung \`restore\``
   return [say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy)]
 }
 

@@ -4,16 +4,17 @@ import { sameJson } from '../../core/json.ts'
 import { between } from '../bookkeeping.ts'
 import type { Dialect } from '../engine.ts'
 import { touchedBy } from '../touched.ts'
-import { makeBackup, type MigratedFacts } from './backup.ts'
+import { type MigratedFacts, makeBackup } from './backup.ts'
 import { factsIn } from './facts.ts'
-import { type Live, othersMoved, readLive } from './level.ts'
+import { type Live, othersMoved } from './level.ts'
 import type { Site } from './site.ts'
+import { readNow } from './under-way.ts'
 import { waysUp } from './ways-back.ts'
 
 /** Backs the database up as the migrations left it. Not where nothing is ever carried forward. */
 export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup | null> {
   if (site.settings.carryForward === 'off') return null
-  const live = await site.engine.reading(act.signal, db => readLive(site, db))
+  const live = await site.engine.reading(act.signal, db => readNow(site, db, act.signal))
   if (live.unfinished.length > 0) throw halfDone(site, live.unfinished)
   const known = await migratedBackup(site.engine.dialect.kind, act.backups, site.ctx.component, act.upgrade)
   // Told twice: what users wrote in between must not be taken for the migrations' own.

@@ -1,14 +1,15 @@
 import type { Observation } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import { schemaHash } from '../schema.ts'
-import { readLive, shownLevel } from './level.ts'
+import { shownLevel } from './level.ts'
 import { isState, nounOf, readOrTell, type Site } from './site.ts'
+import { readNow } from './under-way.ts'
 
 export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
   const identity = await site.engine.identity(signal)
   const noun = nounOf(site)
   const read = await readOrTell(site, signal, async db => {
-    const live = await readLive(site, db)
+    const live = await readNow(site, db, signal)
     // A migration under way may lock the tables that it changes: then nothing is asked of tables.
     const rows = live.running.length > 0 ? {} : await db.rowCounts(live.schema)
     return { live, rows, bytes: await db.bytes() }

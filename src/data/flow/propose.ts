@@ -2,23 +2,24 @@ import type { Finding, Proposal } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { compareSchemas } from '../schema.ts'
 import { saying } from './checks.ts'
-import { type Live, readLive } from './level.ts'
+import type { Live } from './level.ts'
 import { proposeDown } from './propose-down.ts'
 import { proposeLeave } from './propose-leave.ts'
 import { proposeRestore } from './propose-restore.ts'
 import { isState, nounOf, readOrTell, type Site, type State, stampOf } from './site.ts'
 import { type Ask, type Look, withFindings } from './steps.ts'
 import { calm, lockedBy, stoppable, withStops } from './stop-migration.ts'
+import { readNow } from './under-way.ts'
 
 export async function propose(site: Site, question: Ask): Promise<Proposal> {
   const stamp = await stampOf(site, question.from, question.signal)
   const look: Look = { site, question, stamp, say: saying(site.ctx.component) }
   const identity = await site.engine.identity(question.signal)
   if (question.to.identity !== identity) return withFindings(otherDatabase(look, identity))
-  const live = await readOrTell(site, question.signal, db => readLive(site, db))
+  const live = await readOrTell(site, question.signal, db => readNow(site, db, question.signal))
   const restoring = question.rung === 'restore'
   if (isState(live)) return restoring ? proposeRestore(look) : withFindings(unreadable(look, live))
-  if (stoppable(site, live).length === 0) return restoring ? proposeRestore(look) : proposeBy(look, live)
+  if (!stoppable(site, live)) return restoring ? proposeRestore(look) : proposeBy(look, live)
   return proposeStopping(look, live)
 }
 

@@ -7,6 +7,22 @@ import { schemaShape } from '../schema.ts'
 export const RUNGS = ['leave', 'migrate-down', 'restore'] as const
 export type RungId = (typeof RUNGS)[number]
 
+const inFlight = z
+  .strictObject({
+    check: command()
+      .optional()
+      .describe(
+        "Exit code 0 = a migration is under way, stdout says which. Above 125 nobody can tell, which counts as one. Besides the tool's own lock.",
+      ),
+    stop: command()
+      .optional()
+      .describe(
+        "Ends the migration under way and frees its tool's lock, as the first step of the plan; finds the database in the variables that the adapter sets.",
+      ),
+    limit: duration().prefault('60s').describe('Time limit of each, and until the migration has ended.'),
+  })
+  .describe('How a migration that is under way is seen and ended. Run on this machine in `cwd`.')
+
 const migrations = z
   .strictObject({
     tool: z
@@ -32,6 +48,7 @@ const migrations = z
       .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
     cwd: z.string().default('.').describe('Folder in which `down` runs where `runIn` is left out.'),
     downLimit: duration().default(600_000).describe('Time limit of `down` for one migration.'),
+    inFlight: inFlight.prefault({}),
     files: z
       .string()
       .optional()

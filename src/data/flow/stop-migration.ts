@@ -2,28 +2,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Finding, Proposal, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { sameJson, toJson } from '../../core/json.ts'
-import { schemaHash } from '../schema.ts'
-import { type Live, readLive, type Running, shownLevel } from './level.ts'
-import { levelShape } from './settings.ts'
+import { toJson } from '../../core/json.ts'
+import { expectShape, halfWay, LOOK_MS, leavesAsIs, leftBehind, TYPICAL_MS } from './left-behind.ts'
+import { type Live, readLive } from './level.ts'
 import type { Site } from './site.ts'
 import type { Look } from './steps.ts'
-
-const LOOK_MS = 200
-const TYPICAL_MS = 1_000
+import { commandStop, commandStopVerdict, endByCommand, isCommandStop } from './stop-command.ts'
+import { UNTOLD } from './under-way.ts'
 
 const stopArgs = z.object({
   tool: z.string(),
   /** The server's number of the session that holds the tool's lock. */
   session: z.string(),
-  /** What the database must be once the session has ended, for the rest of the plan to hold; null: whatever it is. */
-  expect: z.object({ level: levelShape, schema: z.string() }).nullable(),
+  expect: expectShape,
 })
 type StopArgs = z.infer<typeof stopArgs>
 
-/** Migrations under way that can be ended by the sessions that hold their tools' locks: all of them, or none. */
-export function stoppable({ engine }: Site, { running, sessions }: Live): readonly Running[] {
-  return engine.end !== undefined && running.length === sessions.length ? sessions : []
+/** Whether all that is under way can be ended: by the command of the settings, or by the sessions that hold the tools' locks. */
+export function stoppable({ engine, settings }: Site, { running, sessions }: Live): boolean {
+  if (running.length === 0 || running.some(what => what.startsWith(UNTOLD))) return false
+  if (settings.migrations.inFlight.stop !== undefined) return true
+  return engine.end !== undefined && running.length === sessions.length
 }
 
 /** What the database says, without what runs right now and will have been stopped. */
@@ -40,13 +39,21 @@ export function calm(live: Live): Live {
 export async function withStops(look: Look, live: Live, proposal: Proposal, whatever = false): Promise<Proposal> {
   if (proposal.findings.some(f => f.level === 'blocker')) return proposal
   const { site, question } = look
-  const expect = whatever ? null : { level: live.level, schema: schemaHash(live.schema) }
+  const expect = whatever ? null : leavesAsIs(live)
   const holders = await site.engine.holders(question.signal)
-  const steps = live.sessions.map(({ tool, session }) => stopStep(site, { tool, session, expect }))
-  const told = live.sessions.map(({ tool, session }) => {
-    const who = holders.find(h => h.id === session)?.text ?? `session ${session}`
-    return say(look, tool, who)
-  })
+  const who = live.sessions.map(({ session }) => holders.find(h => h.id === session)?.text ?? `session ${session}`)
+  const byCommand = site.settings.migrations.inFlight.stop !== undefined
+  const steps = byCommand
+    ? [commandStop(site, live, expect)]
+    : live.sessions.map(({ tool, session }) => stopStep(site, { tool, session, expect }))
+  const told = byCommand
+    ? [
+        say(
+          look,
+          `What is under way (${[...live.running, ...who].join('; ')}) is ended first by \`migrations.inFlight.stop\``,
+        ),
+      ]
+    : live.sessions.map(({ tool }, i) => say(look, `The migration of ${tool} under way is ended first (${who[i]})`))
   return {
     ...proposal,
     findings: [...proposal.findings, ...told],
@@ -56,28 +63,30 @@ export async function withStops(look: Look, live: Live, proposal: Proposal, what
   }
 }
 
-function say({ site, say }: Look, tool: string, who: string): Finding {
+function say({ site, say }: Look, what: string): Finding {
   const effect =
     site.engine.dialect.kind === 'mysql'
       ? 'statements that change tables stay done, so that it may be half-way then: the run stops there, and is planned again'
       : 'what its transaction did is taken back by the server'
-  const what = `The migration of ${tool} under way is ended first (${who}): ${effect}`
   return say(
     'warning',
     'migration_ended',
-    what,
+    `${what}: ${effect}`,
     'stop what starts it too: a deployment that tries again migrates again',
   )
 }
 
 /** It keeps from reading what a plan needs. */
 export function lockedBy({ site, say }: Look, { sessions }: Live, { message }: BackoutError): Finding {
+  const what = `What going back would lose cannot be read, for the migration under way keeps its tables locked: ${message}`
+  if (sessions.length === 0) {
+    return say('blocker', 'migration_locks', what, 'end it as `migrations.inFlight.stop` does, and plan again')
+  }
   const by =
     site.engine.dialect.kind === 'mysql'
       ? (id: string) => `KILL ${id}`
       : (id: string) => `SELECT pg_terminate_backend(${id})`
   const ends = sessions.map(({ session }) => `\`${by(session)}\``).join(' and ')
-  const what = `What going back would lose cannot be read, for the migration under way keeps its tables locked: ${message}`
   return say('blocker', 'migration_locks', what, `stop the deployment, end its session (${ends}), and plan again`)
 }
 
@@ -94,8 +103,13 @@ function stopStep({ ctx, settings }: Site, args: StopArgs): Step {
   }
 }
 
-/** Ends the session, and only where it still holds the lock of the tool. Returns once the server has taken back what it did. */
+/** Ends what is under way. Returns once it is gone, and the server has taken back what it did. */
 export async function endMigration(site: Site, step: Step, act: StepAct): Promise<void> {
+  return isCommandStop(step) ? endByCommand(site, step, act) : endSession(site, step, act)
+}
+
+/** The session is ended only where it still holds the lock of the tool. */
+async function endSession(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = stopArgs.parse(step.args)
   const now = await holderOf(site, args, act)
   if (now !== null && now !== args.session) throw another(args, now)
@@ -107,7 +121,7 @@ export async function endMigration(site: Site, step: Step, act: StepAct): Promis
   for (;;) {
     const { is, why } = await endVerdict(site, args, act)
     if (is === 'done') break
-    if (is === 'not-done') throw halfWay(site, args, why)
+    if (is === 'not-done') throw halfWay(site, `The migration of ${args.tool}`, why)
     act.progress({ text: why })
     await sleep(LOOK_MS, undefined, { signal: act.signal })
   }
@@ -116,6 +130,7 @@ export async function endMigration(site: Site, step: Step, act: StepAct): Promis
 }
 
 export async function stopVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
+  if (isCommandStop(step)) return commandStopVerdict(site, step, act)
   const args = stopArgs.parse(step.args)
   const now = await holderOf(site, args, act)
   if (now === args.session) return { is: 'not-done', why: `session ${now} is still migrating` }
@@ -134,19 +149,7 @@ async function endVerdict(site: Site, { tool, session, expect }: StopArgs, { sig
   const there = (await site.engine.holders(signal)).find(h => h.id === session)
   if (now === session || there !== undefined) return { is: 'running', why: `${there?.text ?? session} is ending` }
   if (now !== undefined) return { is: 'not-done', why: `session ${now} migrates now` }
-  const { unfinished, level, schema } = live
-  if (expect === null) return { is: 'done', why: 'no migration is under way' }
-  if (unfinished.length > 0) return { is: 'not-done', why: unfinished.join('; ') }
-  if (!sameJson(toJson(level), toJson(expect.level))) {
-    return {
-      is: 'not-done',
-      why: `it got further: ${shownLevel(level)}, where the plan reckons with ${shownLevel(expect.level)}`,
-    }
-  }
-  const same = schemaHash(schema) === expect.schema
-  return same
-    ? { is: 'done', why: 'its session is gone' }
-    : { is: 'not-done', why: 'it changed tables, and they stay so' }
+  return leftBehind(live, expect, 'its session is gone')
 }
 
 function another({ tool, session }: StopArgs, now: string): BackoutError {
@@ -154,16 +157,6 @@ function another({ tool, session }: StopArgs, now: string): BackoutError {
     code: 'migration_moved',
     what: `Another session (${now}) migrates with ${tool} than the one that the plan names (${session}); it was left alone`,
     next: 'stop what starts the migrations, then plan again',
-    exit: 'moved',
-  })
-}
-
-function halfWay({ engine }: Site, { tool }: StopArgs, why: string): BackoutError {
-  return new BackoutError({
-    code: 'migration_left_half',
-    what: `The migration of ${tool} in ${engine.name} was ended, and the rest of the plan does not fit what it left`,
-    cause: why,
-    next: 'plan again: `backout plan`',
     exit: 'moved',
   })
 }

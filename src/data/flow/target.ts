@@ -27,6 +27,7 @@ import { applyLoad, applySwap, loadVerdict, swapVerdict } from './restore.ts'
 import { type DatabasePin, type DatabaseSettings, RUNGS, type RungId } from './settings.ts'
 import type { Base, Site } from './site.ts'
 import { endMigration, stopVerdict } from './stop-migration.ts'
+import { readNow } from './under-way.ts'
 
 const RUNG_WORDS: Record<RungId, { tier: 'leave' | 'release' | 'restore'; title: string }> = {
   leave: { tier: 'leave', title: 'leave the schema as it is' },
@@ -88,7 +89,7 @@ async function capture(site: Site, observed: Observation, act: CaptureAct): Prom
 
 /** No state that a release could be taken back to. */
 async function refuseHalfDone(site: Site, signal: AbortSignal): Promise<void> {
-  const { unfinished } = await site.engine.reading(signal, db => readLive(site, db))
+  const { unfinished } = await site.engine.reading(signal, db => readNow(site, db, signal))
   if (unfinished.length === 0) return
   throw new BackoutError({
     code: 'migration_half_done',

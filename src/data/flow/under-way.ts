@@ -1,0 +1,31 @@
+import { resolve } from 'node:path'
+import { BackoutError } from '../../core/errors.ts'
+import { runUser } from '../../exec/words.ts'
+import type { Reader } from '../engine.ts'
+import { type Live, readLive } from './level.ts'
+import type { Site } from './site.ts'
+
+/** What begins so is no migration that could be named, and none that could be said to have been ended. */
+export const UNTOLD = 'a migration that nobody can tell of'
+
+/** What the database says of itself, and what the check of the settings sees under way. */
+export async function readNow(site: Site, db: Reader, signal: AbortSignal): Promise<Live> {
+  const [live, seen] = await Promise.all([readLive(site, db), seenByCheck(site, signal)])
+  if (seen === null) return live
+  return { ...live, running: [...live.running, seen], unfinished: [...live.unfinished, seen] }
+}
+
+async function seenByCheck({ ctx, engine, settings }: Site, signal: AbortSignal): Promise<string | null> {
+  const { cwd, inFlight } = settings.migrations
+  if (inFlight.check === undefined) return null
+  const command = { argv: inFlight.check, env: engine.toolEnv(), cwd: resolve(ctx.baseDir, cwd) }
+  try {
+    const { code, stdout } = await runUser({ ...command, limitMs: inFlight.limit, idem: 'backout-look' }, signal)
+    if (code === 0) return stdout.trim().split('\n')[0]?.slice(0, 400) || 'a migration'
+    return code > 125 ? `${UNTOLD} (migrations.inFlight.check ended with ${code})` : null
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!(error instanceof BackoutError)) throw error
+    return `${UNTOLD} (${error.message})`
+  }
+}

@@ -1,5 +1,4 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
-import { systemClock } from '../../core/clock.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
 import { groupAlive } from '../../exec/local.ts'
@@ -9,11 +8,10 @@ import { refsOf } from '../../kubernetes/template.ts'
 import type { Revision } from './cli.ts'
 import { noteEnded } from './ended.ts'
 import { explained, follow } from './follow.ts'
-import { isLeft, isPending, liveOf, macOf, type Place } from './look.ts'
+import { isPending, liveOf, macOf, type Place } from './look.ts'
 import { members } from './manifest.ts'
-import { argsOf, type RollbackArgs, type SettleArgs } from './steps.ts'
-
-const POLL_MS = 500
+import { isSettled, settle } from './settle.ts'
+import { argsOf, type RollbackArgs } from './steps.ts'
 
 export async function apply(place: Place, step: Step, act: StepAct): Promise<void> {
   act.signal.throwIfAborted()
@@ -26,30 +24,6 @@ export async function verify(place: Place, step: Step, act: StepAct): Promise<Ve
   const args = argsOf(step)
   if (args.do === 'suspend') return isSuspended(place.site, args, act)
   return args.do === 'settle' ? isSettled(place, args, act) : isRolledBack(place, args, act)
-}
-
-/** Waits for another client's operation: it cannot be ended from here, and what it does last would come last. */
-async function settle(place: Place, args: SettleArgs, act: StepAct): Promise<void> {
-  for (;;) {
-    const { is, why } = await isSettled(place, args, act)
-    if (is === 'done') return
-    act.progress({ text: why })
-    await systemClock.sleep(POLL_MS, act.signal)
-  }
-}
-
-async function isSettled(place: Place, { revision }: SettleArgs, act: StepAct): Promise<Verdict> {
-  const one = (await place.helm.history(act.signal)).find(found => found.revision === revision)
-  if (one === undefined || !isPending(one)) {
-    return {
-      is: 'done',
-      why: one === undefined ? `revision ${revision} is gone` : `revision ${revision} is ${one.status}`,
-    }
-  }
-  if (await isLeft(place, one)) {
-    return { is: 'done', why: `revision ${revision} is ${one.status} for longer than its client may take: it died` }
-  }
-  return { is: 'not-done', why: `revision ${revision} is ${one.status} since ${one.updated}` }
 }
 
 async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepAct): Promise<void> {

@@ -56,10 +56,11 @@ export function checkLast(
     mode === 'emergency'
       ? 'it is not waited for'
       : `the plan waits until it ends, at most ${config.limits.pending / 1000} s after it began`
+  const effect = config.halt === undefined ? waits : 'it is ended first, by `halt`'
   say(
     'warning',
     'in_flight',
-    `Another client is at ${status} of ${config.release} (revision ${revision}) since ${updated}; ${waits}`,
+    `Another client is at ${status} of ${config.release} (revision ${revision}) since ${updated}; ${effect}`,
     'stop it where it was started (the deploy job of CI): what it still does would come after the rollback',
   )
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration } from '../../config/fields.ts'
+import { command, duration } from '../../config/fields.ts'
 import { common, place } from '../../kubernetes/settings.ts'
 
 const NAME = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/
@@ -8,6 +8,7 @@ const limits = z
   .strictObject({
     api: duration().prefault('15s').describe('For one request to the API server'),
     read: duration().prefault('30s').describe('For one question to helm'),
+    halt: duration().prefault('60s').describe('For `halt`'),
     rollback: duration()
       .prefault('5m')
       .describe('`--timeout` of the rollback: until its objects are ready and its hooks ended'),
@@ -32,6 +33,11 @@ export const config = z.strictObject({
     .enum(['run', 'skip'])
     .default('run')
     .describe('run: the rollback hooks of the release that is gone back to. skip: --no-hooks'),
+  halt: command()
+    .optional()
+    .describe(
+      'Ends the client that is at the release (a deploy job of CI) before the rollback. Exit code 0: it is gone. Without it the plan waits for it',
+    ),
   gitops: common.gitops,
   argocd: common.argocd,
   limits: limits.describe('Time limits'),

@@ -1,5 +1,5 @@
-import type { Progress, StepAct } from '../../core/contract.ts'
 import { systemClock } from '../../core/clock.ts'
+import type { Progress, StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { redact } from '../../core/secret.ts'
 import { corePath, type Pod, selectorText } from '../../kubernetes/api/objects.ts'

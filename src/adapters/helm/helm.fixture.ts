@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stepAct } from '../../../test/conformance/walk.ts'
+import { IMAGES, type Kube, type Space } from '../../../test/support/kubernetes/component.ts'
 import { brought } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Target } from '../../core/contract.ts'
-import { IMAGES, type Kube, type Space } from '../../../test/support/kubernetes/component.ts'
 import { helm } from './index.ts'
 import type { HelmPin } from './pin.ts'
 
@@ -66,7 +66,7 @@ export interface Shop {
   /** Begins an upgrade to an image that nobody can pull, or a rollback to the revision that has it, and kills the client once Helm has noted that it began. */
   dieAt(verb: 'upgrade' | 'rollback'): Promise<void>
   /** Begins an upgrade to an image that nobody can pull, whose client lives until it gives up. */
-  begin(timeout: string): Promise<{ ended: Promise<unknown> }>
+  begin(timeout: string): Promise<{ pid: number; ended: Promise<unknown[]> }>
   history(): Promise<{ revision: number; status: string; description: string }[]>
   open(settings?: Record<string, unknown>): Promise<Target<HelmPin>>
 }
@@ -126,7 +126,7 @@ export async function shopIn(kube: Kube, version: HelmVersion): Promise<Shop> {
       const child = start([...hopeless, '--timeout', timeout])
       const ended = once(child, 'close')
       await pending(child, 'pending-upgrade')
-      return { ended }
+      return { pid: child.pid ?? 0, ended }
     },
     open: (settings = {}) => {
       const base = { release: 'shop', helm: [programOf(version)], kubeconfig: kube.kubeconfig, namespace: space.name }

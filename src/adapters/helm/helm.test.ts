@@ -109,6 +109,28 @@ describe.each(HELMS)('C5: releases of Helm %s', version => {
       await expect(captured(await shop.open())).resolves.toMatchObject({ revision: 3 })
     })
 
+    it('ends an upgrade that is still at work by the command of the settings, and goes back at once', async () => {
+      await shop.install(IMAGES.good)
+      const pin = await captured(await shop.open())
+      const upgrade = await shop.begin('5m')
+      const halting = (script: string) => shop.open({ halt: ['sh', '-c', script] })
+      const failing = await halting('echo not allowed; exit 4')
+      const proposal = await proposed(failing, pin, { mode: 'emergency' })
+      const [settle] = proposal.steps
+      expect([settle?.title, proposal.omits]).toEqual([
+        'end the pending-upgrade of revision 2, which another client is at, by `halt`',
+        [],
+      ])
+      if (settle === undefined) throw new Error('no step')
+      await expect(failing.apply(settle, stepAct(settle))).rejects.toMatchObject({ why: 'not allowed' })
+      expect((await failing.verify(settle, stepAct(settle))).is).toBe('not-done')
+      const target = await halting(`kill -9 ${upgrade.pid}`)
+      expect(await applied(target, await proposed(target, pin))).toEqual(['shop/settle: done', 'shop/rollback: done'])
+      expect(await upgrade.ended).toEqual([null, 'SIGKILL'])
+      expect((await statuses()).at(-1)).toBe('3 deployed')
+      expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
     newerOnly(version)('does not wait in an emergency (asked of Helm 4 alone)', async () => {
       await shop.install(IMAGES.good)
       const target = await shop.open()

@@ -6,8 +6,8 @@ import { clusterOf } from '../../kubernetes/look.ts'
 import { site as siteSettings } from '../../kubernetes/settings.ts'
 import { openSite, type Site } from '../../kubernetes/site.ts'
 import { Helm, type Revision } from './cli.ts'
-import { endedHere } from './ended.ts'
 import type { HelmConfig } from './config.ts'
+import { endedHere } from './ended.ts'
 import { type Member, members } from './manifest.ts'
 
 /** One release: where it is, and how it is reached. */

@@ -1,9 +1,9 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
-import { refsOf } from '../../kubernetes/template.ts'
 import { suspendedBy } from '../../kubernetes/gitops.ts'
 import { shortRef } from '../../kubernetes/observe.ts'
+import { refsOf } from '../../kubernetes/template.ts'
 import { isPending, type Live, look, type Place, type World } from './look.ts'
 import type { HelmPin } from './pin.ts'
 

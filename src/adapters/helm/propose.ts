@@ -31,9 +31,11 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   await checkHooks(place, target, release, say, signal)
   const force = checkDrift(world, say) && (await place.helm.hasOwners(signal))
   const waits = isPending(last) && !world.left
+  // An emergency does not wait; ending a client takes no time, and what that would still do comes after the rollback.
+  const stops = mode === 'full' || place.config.halt !== undefined
   const before = [
     ...(place.config.gitops === 'warn' ? [] : world.owners.filter(syncs).map(owner => suspendStep(place, owner))),
-    ...(waits && mode === 'full' ? [settleStep(place, last)] : []),
+    ...(waits && stops ? [settleStep(place, last)] : []),
   ]
   const rollback = rollbackStep(place, { target, last, manifest: to.manifest, release, force })
   const preflight = before.length === 0 ? {} : { preflight: { seq: before.map(step => ({ step: step.id })) } }
@@ -46,7 +48,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     settles: from.inFlight.map(operation => operation.what),
     steps: [...before, rollback],
     phases: { ...preflight, code: { step: rollback.id } },
-    omits: mode === 'emergency' && waits ? [`waiting for the ${last.status} of another client`] : [],
+    omits: waits && !stops ? [`waiting for the ${last.status} of another client`] : [],
   }
 }
 

@@ -45,8 +45,10 @@ function step(
 }
 
 export function settleStep(place: Place, { revision, status }: Revision): Step {
-  const limitMs = place.config.limits.pending + 60_000
-  const title = `wait for the ${status} of revision ${revision}, which another client is at`
+  const { halt, limits } = place.config
+  const limitMs = limits.pending + limits.halt + 60_000
+  const what = `the ${status} of revision ${revision}, which another client is at`
+  const title = halt === undefined ? `wait for ${what}` : `end ${what}, by \`halt\``
   return step(place, 'settle', title, { do: 'settle', revision }, { limitMs, estimateMs: 30_000 })
 }
 

@@ -346,6 +346,8 @@ export interface Dialect {
   rowNumber?(name: string, shape: TableShape): string | null
   /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape): string | null
+  /** The same for a type that is defined in the schema under one name: true for values that the one of `then` does not know. */
+  misfitWords?(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null
   /**
    * Whether undoing a difference rewrites the whole table, or only reads it, while others wait; null: neither. Where this is
    * left out, another type rewrites, and what must be checked or built again reads.

@@ -30,6 +30,7 @@ export function convert(v: string, from: string, to: string): Conversion | null 
     return { value: `CAST(${v} AS CHAR)`, fits: fits(isWord(v, to)).fits }
   }
   if (was === 'text' && to.startsWith('enum')) return fits(isWord(v, to))
+  if (was === 'text' && is === 'whole') return fits(isWhole(v, to))
   if (was === 'bytes' && is === 'bytes' && /binary|blob/.test(from) && /varbinary|blob/.test(to)) {
     return from.startsWith('binary') ? null : fits(inLength(`LENGTH(${v})`, to))
   }
@@ -50,6 +51,13 @@ function inRange(v: string, from: string, to: string): string {
   const [had, has] = [rangeOf(from), rangeOf(to)]
   if (had === null || has === null) return '1 = 0'
   return has[0] <= had[0] && has[1] >= had[1] ? ALWAYS : `${v} BETWEEN ${has[0]} AND ${has[1]}`
+}
+
+/** A text that is the number's own: "007" would come back as 7. */
+function isWhole(v: string, to: string): string {
+  const range = rangeOf(to)
+  const inside = range === null ? '1 = 0' : `CAST(${v} AS DECIMAL(20)) BETWEEN ${range[0]} AND ${range[1]}`
+  return `(CASE WHEN ${v} REGEXP '^(0|-?[1-9][0-9]{0,18})$' THEN ${inside} ELSE 0 END)`
 }
 
 function inDigits(v: string, from: string, to: string): string {

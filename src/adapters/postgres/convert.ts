@@ -1,4 +1,4 @@
-import type { ColumnShape } from '../../data/schema.ts'
+import type { ColumnShape, SchemaShape } from '../../data/schema.ts'
 import { literal } from './names.ts'
 
 export interface Conversion {
@@ -48,6 +48,7 @@ export function convert(value: string, from: string, to: string): Conversion | n
       `(${value} IS NULL OR ${value} BETWEEN ${low} AND ${high} AND ${value} = trunc(${value}))`,
     )
   }
+  if (TEXTS.includes(was) && SIZES.includes(is)) return guarded(value, to, isWhole(value, is))
   if (was === is && TIMES.includes(was)) {
     return guarded(value, to, `CAST(${value} AS ${plain(to)}) IS NOT DISTINCT FROM ${value}`)
   }
@@ -65,6 +66,12 @@ function between(value: string, was: string, is: string): string {
   if (SIZES.indexOf(was) <= SIZES.indexOf(is)) return ALWAYS
   const [low, high] = WHOLE[is] as readonly [string, string]
   return `(${value} IS NULL OR ${value} BETWEEN ${low} AND ${high})`
+}
+
+/** A text that is the number's own: "007" would come back as 7. */
+function isWhole(value: string, is: string): string {
+  const [low, high] = WHOLE[is] as readonly [string, string]
+  return `(CASE WHEN ${value} ~ '^(0|-?[1-9][0-9]{0,18})$' THEN CAST(${value} AS numeric) BETWEEN ${low} AND ${high} ELSE ${value} IS NULL END)`
 }
 
 function toNumeric(value: string, to: string, precision: number | undefined, scale = 0): Conversion {
@@ -94,4 +101,16 @@ export function misfit(value: string, now: ColumnShape, then: ColumnShape): stri
   // Nobody can tell: every value is at risk.
   if (conversion === null) return `${value} IS NOT NULL`
   return conversion.fits === ALWAYS ? null : `NOT (${conversion.fits})`
+}
+
+/** True for values of an enum that had fewer words. */
+export function misfitWords(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
+  const [was, is] = [wordsOf(then, type), wordsOf(now, type)]
+  if (was === null || is === null || is.every(word => was.includes(word))) return null
+  return `${value}::text NOT IN (${was.map(literal).join(', ') || "''"})`
+}
+
+function wordsOf({ others }: SchemaShape, type: string): string[] | null {
+  const text = others[`type ${type}`] ?? ''
+  return text.startsWith('enum ') ? (JSON.parse(text.slice('enum '.length)) as string[]) : null
 }

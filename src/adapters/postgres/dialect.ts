@@ -1,5 +1,5 @@
 import type { Dialect } from '../../data/engine.ts'
-import { bare, convert, misfit } from './convert.ts'
+import { bare, convert, misfit, misfitWords } from './convert.ts'
 import { LONGEST_NAME, quote, sqlName } from './names.ts'
 
 /** Types of which a cast to fewer digits or characters loses the rest without a word. */
@@ -75,6 +75,7 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     remove: (table, of, keys) => `DELETE FROM ${table} AS o WHERE (${of.join(', ')}) IN (${keys})`,
     overriding: 'OVERRIDING SYSTEM VALUE',
     misfit,
+    misfitWords,
     fixedDefault,
     iso,
     get quiet() {

@@ -47,6 +47,24 @@ describe('C11 B4: what does not fit the narrower schema is counted before it com
     await expect(refused).rejects.toMatchObject({ code: 'loss_not_accepted' })
   })
 
+  it('rows that break a check or refer to nothing where those come back, and none that a partial index lets be', async () => {
+    world = await makeBetween(
+      `CREATE TABLE author (id INTEGER PRIMARY KEY); INSERT INTO author VALUES (1);
+       CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER CHECK (n > 0), mail TEXT, a INTEGER REFERENCES author);
+       CREATE UNIQUE INDEX one_mail ON t (mail) WHERE (n = 1)`,
+      {
+        '002_loose': { up: anew('id INTEGER PRIMARY KEY, n INTEGER, mail TEXT, a INTEGER'), down: 'SELECT 1' },
+      },
+    )
+    world.sql(`INSERT INTO t VALUES (1, 1, 'a', 1), (2, -1, 'a', 1), (3, 5, 'a', 9), (4, NULL, 'a', NULL)`)
+    const down = await world.propose()
+    expect(lost(down)).toEqual({ 't (breaks check (n>0))': 1, 't (a of no author)': 1 })
+    expect(said(down, 'rows_do_not_fit')).toEqual([
+      '1 rows do not fit the old schema: check (n>0) binds t again',
+      '1 rows do not fit the old schema: a of t refers to author again',
+    ])
+  })
+
   it('says nothing where everything fits, and what undoing keeps busy where the table is big', async () => {
     const down = await upgraded(
       `${anew('id INTEGER PRIMARY KEY, n INTEGER, mail TEXT')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,

@@ -1,7 +1,8 @@
 import type { Finding, Loss } from '../../core/contract.ts'
-import type { Reader } from '../engine.ts'
+import type { Dialect, Reader } from '../engine.ts'
 import { compareSchemas, type SchemaDifference, type SchemaShape, type TableShape } from '../schema.ts'
 import type { Say } from './checks.ts'
+import { bondMisfits, columnsIn } from './misfit-bonds.ts'
 import type { Site } from './site.ts'
 
 /** Rows that do not fit any more once something is as narrow again as at the release. */
@@ -16,7 +17,10 @@ export interface Misfit {
 
 const NOTE = 'does not fit the old schema: the down-script fails on it, or changes it; kept in the pre-rollback backup'
 
-/** Counted in the live database: values missing, too long, out of range or of another kind, and rows that are no longer unique. */
+/**
+ * Counted in the live database: values missing, too long, out of range or of another kind, and rows that are no longer unique,
+ * break a check, or refer to nothing.
+ */
 export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live: SchemaShape): Promise<Misfit[]> {
   const out: Misfit[] = []
   for (const d of compareSchemas(base, live)) {
@@ -25,6 +29,11 @@ export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live:
     if (d.object === 'column' && d.is === 'changed') out.push(...(await columnMisfits(site, db, d, then, now)))
     const unique = uniqueAgain(d, then, now)
     if (unique !== null) out.push(...(await duplicates(site, db, d.table, unique)))
+  }
+  const { dialect } = site.engine
+  for (const table of Object.keys(base.tables)) {
+    out.push(...(await wordMisfits(dialect, db, table, base, live)))
+    out.push(...(await bondMisfits(dialect, db, table, base, live)))
   }
   return out
 }
@@ -70,23 +79,42 @@ async function columnMisfits(
   return out
 }
 
+/** Values of a column whose type has fewer words again, though it is called the same. */
+async function wordMisfits(
+  dialect: Dialect,
+  db: Reader,
+  table: string,
+  base: SchemaShape,
+  live: SchemaShape,
+): Promise<Misfit[]> {
+  const out: Misfit[] = []
+  for (const [column, { type }] of Object.entries(base.tables[table]?.columns ?? {})) {
+    if (live.tables[table]?.columns[column]?.type !== type) continue
+    const value = dialect.quote(column)
+    const misfit = dialect.misfitWords?.(value, type, base, live) ?? null
+    if (misfit === null) continue
+    const count = await countWhere(db, dialect.table(table), `${value} IS NOT NULL AND ${misfit}`)
+    const name = `${table}.${column}`
+    if (count > 0)
+      out.push({ what: `${name} (too wide)`, count, unit: 'values', why: `${name} is a narrower ${type} again` })
+  }
+  return out
+}
+
 async function countWhere(db: Reader, table: string, condition: string): Promise<number> {
   const [row] = await db.query(`SELECT count(*) AS n FROM ${table} WHERE ${condition}`)
   return Number(row?.['n'] ?? 0)
 }
 
-/** Columns that must be unique again; null where none must, or what is unique is no plain list of columns. */
+/** Columns that must be unique again; null where none must, or what is unique is no plain list of columns of all rows. */
 function uniqueAgain(d: SchemaDifference, then: TableShape, now: TableShape): string[] | null {
+  if (d.object === 'constraint') {
+    return d.is === 'gone' ? columnsIn(now, /\((?:unique|primary key) \(([^()]+)\)\)$/i.exec(d.text)?.[1]) : null
+  }
   const index = d.object === 'index' && d.is !== 'added' ? then.indexes[d.member ?? ''] : undefined
-  const text = index?.unique === true ? index.on : d.object === 'constraint' && d.is === 'gone' ? d.text : ''
-  const list = index === undefined ? /\(unique \(([^()]+)\)\)$/i.exec(text)?.[1] : /\(([^()]+)\)$/.exec(text)?.[1]
-  const columns = list?.split(',').map(c => named(now, c.trim()))
-  return columns === undefined || columns.includes(null) ? null : columns.filter(c => c !== null)
-}
-
-function named(table: TableShape, name: string): string | null {
-  const bare = name.replaceAll(/["`]/g, '').toLowerCase()
-  return Object.keys(table.columns).find(c => c.toLowerCase() === bare) ?? null
+  if (index?.unique !== true || /\bwhere\b/i.test(index.on)) return null
+  // "mail, shop", "t(mail)", "btree (mail)".
+  return columnsIn(now, /^[^()]+$/.exec(index.on)?.[0] ?? /^\w+ ?\(([^()]+)\)$/.exec(index.on)?.[1])
 }
 
 async function duplicates({ engine }: Site, db: Reader, table: string, columns: readonly string[]): Promise<Misfit[]> {

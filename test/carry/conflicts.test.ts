@@ -197,13 +197,35 @@ describe('a conflict', () => {
       meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; DELETE FROM users WHERE id = 3; DELETE FROM bag WHERE v = 'b'`,
     }
     const merge = play(story)
-    const alone = { ...merge, source: { ...merge.source, touched: ['orders'] } }
+    const alone = { ...merge, source: { ...merge.source, touched: { tables: ['orders'], columns: {} } } }
     expect(kinds((await carry(alone)).listed)).toEqual(['orders 1 ambiguous', 'orders 2 ambiguous'])
     expect(rows(merge.ours, 'SELECT id, name FROM users')).toEqual([
       { id: 1, name: 'Anna' },
       { id: 2, name: 'Bob' },
     ])
     expect(rows(merge.ours, 'SELECT v FROM bag')).toEqual([{ v: 'a' }, { v: 'a' }])
+  })
+
+  it('is told apart by cell where the migration wrote certain columns of a table, and brought and took no row', async () => {
+    const story = {
+      base: SHOP,
+      migration: `UPDATE users SET age = age + 1 WHERE id <> 3`,
+      meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; UPDATE users SET age = 99 WHERE id = 2;
+        DELETE FROM users WHERE id = 3; INSERT INTO users VALUES (4, 'dan', 'Dan', 20)`,
+      writes: `UPDATE users SET name = 'Bobby' WHERE id = 2`,
+    }
+    const whole = await carry(play(story))
+    expect(kinds(whole.listed)).toEqual(['users 1 ambiguous', 'users 2 ambiguous', 'users 3 ambiguous'])
+    const merge = play(story)
+    const touched = { tables: ['users'], columns: { users: ['age'] } }
+    const told = await carry({ ...merge, source: { ...merge.source, touched } })
+    expect(told.proof.problems).toEqual([])
+    expect(kinds(told.listed)).toEqual(['users 1 ambiguous', 'users 2 ambiguous'])
+    expect(rows(merge.ours, 'SELECT id, name, age FROM users')).toEqual([
+      { id: 1, name: 'Anna', age: 30 },
+      { id: 2, name: 'Bobby', age: 40 },
+      { id: 4, name: 'Dan', age: 20 },
+    ])
   })
 
   it('unique: another row of ours has the value; a value of somebody’s own settles it', async () => {

@@ -36,6 +36,8 @@ export interface MappedTable {
   readonly gone: readonly string[]
   /** Those of the gone ones that a new row needs a value for. */
   readonly needed: readonly string[]
+  /** The migrations brought and took no row: all that came or went did so by users. */
+  readonly rowsAreUsers?: boolean
 }
 
 export interface Mapping {

@@ -69,7 +69,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
-      touched: touched?.since === base.backup.id ? touched.tables : null,
+      touched: touched?.since === base.backup.id ? touched : null,
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),

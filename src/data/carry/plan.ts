@@ -1,12 +1,12 @@
 import { hashOf, sameJson } from '../../core/json.ts'
 import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
+import { plain, writtenIn } from '../touched.ts'
 import { foresee, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
 import { leaveCarried } from './ledger.ts'
-import { isUntouched } from '../touched.ts'
-import { type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
+import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, Piece } from './piece.ts'
@@ -74,7 +74,8 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   for (const name of order) {
     const table = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
-    const piece = new Piece(ground, table, await keyFor(source, table, job.signal))
+    const key = await keyFor(source, table, job.signal)
+    const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
     await ground.merger.stage(piece.staged)
     await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
     pieces.push(piece)
@@ -101,10 +102,23 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   return { ...whole, source, options, mapping, plan: { ...plan, hash } }
 }
 
-/** What the migrations left alone is as users left it: there is nothing that right after migrating could tell. */
+/** Of what the migrations left alone there is nothing that right after migrating could tell: it is as users left it. */
 function onlyUsers({ touched }: CarrySource, table: MappedTable): MappedTable {
-  const alone = touched !== null && isUntouched(table.theirs, touched) && isUntouched(table.ours, touched)
-  return alone ? { ...table, migrated: null, columns: table.columns.map(c => ({ ...c, migrated: null })) } : table
+  const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
+  if (wrote === null || table.columns.some(c => isAmong(c, wrote))) return table
+  return { ...table, migrated: null, columns: table.columns.map(c => ({ ...c, migrated: null })) }
+}
+
+/** The same by column, where rows can be told apart. */
+function onlyUsersCells({ touched }: CarrySource, table: MappedTable, key: readonly string[]): MappedTable {
+  const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
+  if (wrote === null || table.migrated === null || key.length === 0) return table
+  const columns = table.columns.map(c => (isAmong(c, wrote) || key.includes(c.ours) ? c : { ...c, migrated: null }))
+  return { ...table, columns, rowsAreUsers: true }
+}
+
+function isAmong(column: MappedColumn, wrote: readonly string[]): boolean {
+  return [column.ours, column.theirs].some(name => wrote.includes(plain(name)))
 }
 
 /** A person's word comes before what was found. */

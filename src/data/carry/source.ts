@@ -1,5 +1,6 @@
 import type { Dialect, Images, Job, Merger } from '../engine.ts'
 import type { Rename } from '../renames.ts'
+import type { Touched } from '../touched.ts'
 import type { Schemas } from './mapping.ts'
 
 /** A database that was restored and carried into, as it was when that had ended. */
@@ -20,8 +21,8 @@ export interface CarrySource {
   readonly schemas: Schemas
   /** `images.migrated` has nothing that a user wrote. */
   readonly ownWork: boolean
-  /** Tables that the migrations may have written rows of; null: nobody can tell. Of the others users wrote every row. */
-  readonly touched: readonly string[] | null
+  /** What the migrations may have written; null: nobody can tell. All else users wrote. */
+  readonly touched: Touched | null
   /** From base to theirs. */
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */

@@ -24,8 +24,14 @@ const backupFacts = z.object({
   upgrade: z.string().optional(),
   /** Of such a one: id of the backup after which no user could write until then, so that all that differs is the migrations' work. */
   ownWorkSince: z.string().optional(),
-  /** Of such a one: the tables that the migrations since that backup may have written rows of. Left out: nobody can tell. */
-  touched: z.object({ since: z.string(), tables: z.array(z.string()) }).optional(),
+  /** Of such a one: what the migrations since that backup may have written (`Touched`). Left out: nobody can tell. */
+  touched: z
+    .object({
+      since: z.string(),
+      tables: z.array(z.string()).readonly(),
+      columns: z.record(z.string(), z.array(z.string()).readonly()).readonly().default({}),
+    })
+    .optional(),
 })
 export type BackupFacts = z.infer<typeof backupFacts>
 

@@ -31,7 +31,7 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
   return makeBackup(site, act, about, { upgrade: act.upgrade, ...more })
 }
 
-/** The tables that the migrations since a backup may have written rows of, by their files; nothing where nobody can tell. */
+/** What the migrations since a backup may have written, by their files; nothing where nobody can tell. */
 async function touchedSince(site: Site, live: Live, begun: Backup): Promise<MigratedFacts> {
   const { kind } = site.engine.dialect
   const facts = factsIn(begun, kind)
@@ -41,8 +41,8 @@ async function touchedSince(site: Site, live: Live, begun: Backup): Promise<Migr
   const known =
     gap.missing.length === 0 && live.tool?.headOnly !== true && othersMoved(facts.level, live.level).length === 0
   const scripts = known ? await waysUp(site, live, gap.extra) : null
-  const tables = scripts === null ? null : touchedBy(scripts, kind, [facts.schema, live.schema])
-  return tables === null ? {} : { touched: { since: begun.id, tables } }
+  const touched = scripts === null ? null : touchedBy(scripts, kind, [facts.schema, live.schema])
+  return touched === null ? {} : { touched: { since: begun.id, ...touched } }
 }
 
 function halfDone({ engine }: Site, unfinished: readonly string[]): BackoutError {

@@ -182,7 +182,10 @@ function deletes(ground: Ground, piece: Piece, again = false): string {
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
     `${piece.image(image)} AS ${alias} ON ${piece.same(piece.keyOf(alias, image), base)}`
-  const gone = m && !ground.ownWork && piece.table.rowsAreUsers !== true ? `WHEN ${piece.keyOf('m', 'migrated')[0]} IS NULL THEN 'a' ` : ''
+  const gone =
+    m && !ground.ownWork && piece.table.rowsAreUsers !== true
+      ? `WHEN ${piece.keyOf('m', 'migrated')[0]} IS NULL THEN 'a' `
+      : ''
   const letters = cellsOf(ground, piece).map(
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )

@@ -5,6 +5,8 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { stepAct } from '../conformance/walk.ts'
+import { ask } from '../support/ask.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
 import { type Project, postgresProject, tool } from './project.ts'
 import { story } from './story.ts'
@@ -225,6 +227,54 @@ describe.skipIf(skipped !== null)(`migration tools on PostgreSQL${skipped === nu
           expect(seen.inFlight.map(op => op.what)).toEqual([
             expect.stringMatching(`^${name} is migrating right now \\(session \\d+ holds its lock\\)$`),
           ])
+        } finally {
+          await p.dispose()
+        }
+      },
+    )
+
+    it.each([
+      [
+        'prisma',
+        `INSERT INTO _prisma_migrations (id, checksum, migration_name) VALUES ('y', 'c', '2026_b')`,
+        'prisma migration 2026_b began and did not end',
+      ],
+      ['golang-migrate', 'UPDATE schema_migrations SET version = 8, dirty = true', 'golang-migrate migration 8'],
+      [
+        'flyway',
+        `INSERT INTO flyway_schema_history VALUES (4, '3', 'c', 'SQL', 'V3__c.sql', 1, 'me', now(), 1, false)`,
+        'flyway migration V3__c.sql',
+      ],
+      [
+        'atlas',
+        `INSERT INTO atlas_schema_revisions.atlas_schema_revisions
+           VALUES ('20260102', 'b', 2, 1, 3, now(), 1, 'no', 'x', 'h', '[]', 'v1')`,
+        'atlas migration 20260102',
+      ],
+    ] as const)(
+      '%s: a migration that died half way is named, and only a restore goes back over it',
+      async (tool, half, told) => {
+        await server.sql('DROP DATABASE IF EXISTS told')
+        const p: Project = await postgresProject('told', server)
+        try {
+          await p.sql(MADE.find(([name]) => name === tool)?.[1] ?? '')
+          await using target = await p.open({})
+          const act = { ...stepAct(), ...p.stores, purpose: 'release', release: 'v1' } as const
+          const to = await target.capture(await target.observe(signal), act)
+          await p.sql(half)
+          const from = await target.observe(signal)
+          expect(from.summary).toContain(told)
+          for (const [rung, blocks] of [
+            ['leave', true],
+            ['migrate-down', true],
+            ['restore', false],
+          ] as const) {
+            const { findings, steps } = await target.propose(ask(from, to, rung))
+            const blockers = findings.filter(f => f.level === 'blocker')
+            expect([rung, blockers.some(f => f.what.includes(told))]).toEqual([rung, blocks])
+            if (!blocks) expect(steps.map(step => step.id)).toContain('db/restore/swap')
+          }
+          await expect(target.capture(from, act)).rejects.toMatchObject({ code: 'migration_half_done' })
         } finally {
           await p.dispose()
         }

@@ -1,5 +1,6 @@
 import type { Backup, Finding, Loss, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
+import { sameJson, toJson } from '../../core/json.ts'
 import { isCarried } from '../carry/open.ts'
 import { carryStep } from '../carry/verb.ts'
 import { compareFingerprints } from '../diff.ts'
@@ -11,6 +12,7 @@ import { everything, type Since } from './since.ts'
 import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
+import { calm } from './stop-migration.ts'
 
 /** The restore of the release's backup; nothing where the database is still what was backed up, or was restored and carried into. */
 export async function proposeRestore(look: Look): Promise<Proposal> {
@@ -45,8 +47,11 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
 function asReleased({ site, question }: Look): Promise<boolean | State> {
   const { to, signal } = question
   return readOrTell(site, signal, async db => {
-    const { schema } = await readLive(site, db)
+    const live = calm(await readLive(site, db))
+    const { schema } = live
     if (compareSchemas(to.schema, schema).length > 0) return false
+    // What a migration tool still holds for begun or done keeps it from working with the old release.
+    if (live.unfinished.length > 0 || !sameJson(toJson(live.level), toJson(to.level))) return false
     const data = await db.fingerprint(schema, undefined, to.fingerprint.method)
     if (to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0) return true
     return to.backup !== null && isCarried(site, to.backup, fingerprintHash(data))

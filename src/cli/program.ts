@@ -302,8 +302,9 @@ function execute(program: Command, action: Action): void {
   program
     .command('resolve <step>')
     .description('your word on a step that nothing else can tell of')
-    .addOption(new Option('--done', 'it took effect').conflicts('notDone'))
-    .addOption(new Option('--not-done', 'it did not').conflicts('done'))
+    .addOption(new Option('--done', 'it took effect').conflicts(['notDone', 'look']))
+    .addOption(new Option('--not-done', 'it did not').conflicts(['done', 'look']))
+    .option('--look', 'ask the target again, which did not answer')
     .option('--reason <text>', 'how you know')
     .action(action(async () => (await import('./commands/control.ts')).resolve))
   program

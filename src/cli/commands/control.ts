@@ -25,14 +25,15 @@ export function pause(globals: Globals, _options: unknown, id?: string): Promise
 
 export function resolve(
   globals: Globals,
-  options: { done?: boolean; notDone?: boolean; reason?: string },
+  options: { done?: boolean; notDone?: boolean; look?: boolean; reason?: string },
   step = '',
 ): Promise<number> {
-  if (options.done !== true && options.notDone !== true) {
-    const next = `look at the target, then: backout resolve ${step} --done, or --not-done`
+  const [word] = [options.done && 'done', options.notDone && 'not-done', options.look && 'look'].filter(w => w)
+  if (typeof word !== 'string') {
+    const next = `look at the target, then: backout resolve ${step} --done, or --not-done; --look asks it again`
     throw new BackoutError({ code: 'no_word', what: 'Say what became of the step', next, exit: 'usage' })
   }
-  return answer(globals, step, options.done ? 'done' : 'not-done', options.reason ?? null)
+  return answer(globals, step, word, options.reason ?? null)
 }
 
 export function skip(globals: Globals, options: { reason: string }, step = ''): Promise<number> {

@@ -22,11 +22,12 @@ describe('what a run waits for', () => {
   })
 
   it('names what can be answered by the command, and by the word for whoever sits at the question', () => {
-    const asked: Asked = { ...ASKED, about: 'step', step: 'app/apply', answers: ['done', 'not-done', 'skip'] }
+    const asked: Asked = { ...ASKED, about: 'step', step: 'app/apply', answers: ['done', 'not-done', 'look', 'skip'] }
     expect(askedLines(asked, shop(), 80, true)).toEqual([
       'It was begun, and nothing can tell whether it took effect.',
       '  done      backout resolve app/apply --done      it took effect',
       '  not-done  backout resolve app/apply --not-done  it did not; apply it again',
+      '  look      backout resolve app/apply --look      ask the target again',
       '  skip      backout skip app/apply --reason "…"   go on without it',
       '  abort     backout abort                         stop here, users left served',
       '                                                  or told',

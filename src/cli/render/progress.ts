@@ -116,6 +116,7 @@ export function choices(asked: Asked): Choice[] {
       command: `backout resolve ${subject} --not-done`,
       effect: 'it did not; apply it again',
     },
+    { answer: 'look', word: 'look', command: `backout resolve ${subject} --look`, effect: 'ask the target again' },
     { answer: 'retry', word: 'retry', command: 'backout resume', effect: 'try again' },
     {
       answer: 'next-rung',

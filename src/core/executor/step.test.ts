@@ -182,11 +182,33 @@ describe('C16: a step that nobody can tell of', () => {
       },
     })
     expect((await run.settled()).state).toBe('waiting')
-    expect(await run.asked()).toMatchObject({ about: 'step', answers: ['done', 'not-done', 'skip'] })
+    expect(await run.asked()).toMatchObject({ about: 'step', answers: ['done', 'not-done', 'look', 'skip'] })
     broken = false
     await run.answer('not-done')
     expect((await run.settled()).state).toBe('succeeded')
     expect(run.app.applied).toEqual(['app/go', 'app/go'])
+  })
+
+  it.each([
+    ['done', ['app/go']],
+    ['not-done', ['app/go', 'app/go']],
+  ] as const)('is asked about again by its target at a word, which says %s by then', async (_, applied) => {
+    let silent = true
+    const run = await one({
+      verify: () => {
+        if (silent) return unknown
+        const is = run.app.applied.length < applied.length ? 'not-done' : 'done'
+        return { is, why: 'it answers again' }
+      },
+    })
+    expect((await run.settled()).state).toBe('waiting')
+    await run.answer('look')
+    expect((await run.settled()).state).toBe('waiting')
+    expect(run.app.applied).toEqual(['app/go'])
+    silent = false
+    await run.answer('look')
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(run.app.applied).toEqual(applied)
   })
 
   it('is applied again where that is harmless, as often as it says and no more', async () => {

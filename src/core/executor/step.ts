@@ -38,7 +38,7 @@ export interface LastGate {
 const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]
 
 interface Said {
-  readonly do: 'done' | 'not-done' | 'skip' | 'accept'
+  readonly do: 'done' | 'not-done' | 'look' | 'skip' | 'accept'
   readonly by: string
   readonly reason: string | null
 }
@@ -65,6 +65,8 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried)
     if (tried.is === 'unknown' && step.onUnknown === 'ask') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
+      // The target is asked before anything is done again.
+      if (said.do === 'look') continue
       if (said.do !== 'not-done') return after(place, key, step, said, tried)
       force = true
       continue
@@ -105,7 +107,7 @@ function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
 /** Waits for a person's word on a step that nothing else can tell of. */
 async function ask(place: Place, step: Step, key: string, tried: Tried): Promise<Said> {
   const { ctx } = place
-  const answers = tried.is === 'loss' ? ['accept', 'skip'] : ['done', 'not-done', 'skip']
+  const answers = tried.is === 'loss' ? ['accept', 'skip'] : ['done', 'not-done', 'look', 'skip']
   ctx.tell(`${key}/asked`, 'asked', {
     token: key,
     about: 'step',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -34,7 +35,8 @@ const [BEGIN, END] = ['<!-- bench: begin -->', '<!-- bench: end -->']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { date: { type: 'string' } },
+  // `rows`: what one bench measured, for the process that asked for it.
+  options: { date: { type: 'string' }, rows: { type: 'boolean', default: false } },
 })
 const unknown = positionals.filter(name => BENCHES[name] === undefined)
 if (unknown.length > 0) {
@@ -43,15 +45,26 @@ if (unknown.length > 0) {
 }
 
 const names = positionals.length > 0 ? positionals : Object.keys(BENCHES)
-const rows: Row[] = []
-for (const name of names) {
-  console.error(`${name} ...`)
-  rows.push(...((await BENCHES[name]?.()) ?? []))
+if (values.rows) {
+  const measured: Row[] = []
+  for (const name of names) measured.push(...((await BENCHES[name]?.()) ?? []))
+  console.log(JSON.stringify(measured))
+} else {
+  const rows = names.flatMap(apart)
+  const text = `${await machine(values.date)}\n\n${markdown(rows)}`
+  console.log(`\n${text}`)
+  // A part of the benches would leave a table that was never measured in one run.
+  if (positionals.length === 0) await document(text)
 }
-const text = `${await machine(values.date)}\n\n${markdown(rows)}`
-console.log(`\n${text}`)
-// A part of the benches would leave a table that was never measured in one run.
-if (positionals.length === 0) await document(text)
+
+/** In a process of its own, as a user's command is, and once all that was written before is on the disk. */
+function apart(name: string): Row[] {
+  console.error(`${name} ...`)
+  execFileSync('sync')
+  const words = [...process.execArgv, import.meta.filename, '--rows', name]
+  const printed = execFileSync(process.execPath, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  return JSON.parse(printed.trim().split('\n').at(-1) ?? '') as Row[]
+}
 
 async function document(measured: string): Promise<void> {
   const before = await readFile(DOCUMENT, 'utf8')

@@ -163,6 +163,7 @@ function prepare(program: Command, action: Action): void {
     .command('migrated <release>')
     .description('right after migrating, before traffic')
     .option('--users-away', 'no user could write since `upgrade begin`: all that differs is the work of the migrations')
+    .option('--wrote <what...>', 'what the migrations wrote: TABLE, TABLE.COLUMN, COMPONENT:TABLE, or none')
     .action(action(async () => (await import('./commands/upgrade.ts')).migrated))
   upgrade
     .command('end <release>')

@@ -278,6 +278,8 @@ export interface MigratedAct extends BaseAct {
   readonly upgrade: string
   /** The deployment says that no user could write since `upgrade begin`. */
   readonly usersAway: boolean
+  /** What the deployment says that the migrations wrote, of this component; left out: it says nothing. */
+  readonly wrote?: readonly string[]
 }
 
 export interface CompareQuestion<Pin> extends BaseAct {

@@ -152,8 +152,8 @@ describe('C14: what the migrations left is kept before users write', () => {
         release: 'v1',
       })
       fresh.upgrade()
-      const told = async (upgrade: string, usersAway: boolean) => {
-        const made = await target.migrated?.({ ...fresh.act(), release: 'v2', upgrade, usersAway })
+      const told = async (upgrade: string, usersAway: boolean, more: { wrote?: string[] } = {}) => {
+        const made = await target.migrated?.({ ...fresh.act(), release: 'v2', upgrade, usersAway, ...more })
         return made == null ? null : factsIn(made, 'sqlite')
       }
       const read = await told('x', false)
@@ -164,6 +164,14 @@ describe('C14: what the migrations left is kept before users write', () => {
       expect([away?.ownWorkSince, away?.touched]).toEqual([captured.backup, undefined])
       await rm(join(fresh.dir, 'up', '003_coupons.sql'))
       expect((await told('z', false))?.touched).toBeUndefined()
+      const said = await told('s', false, { wrote: ['orders.note', 'Orders.TOTAL', 'tags'] })
+      expect(said?.touched).toEqual({
+        since: captured.backup,
+        tables: ['orders', 'tags'],
+        columns: { orders: ['note', 'total'] },
+      })
+      expect((await told('n', false, { wrote: ['none'] }))?.touched).toMatchObject({ tables: [], columns: {} })
+      await expect(told('t', false, { wrote: ['order'] })).rejects.toMatchObject({ code: 'wrote_unknown' })
     } finally {
       await fresh.dispose()
     }

@@ -1,4 +1,5 @@
 import { iso } from '../../core/clock.ts'
+import type { Target } from '../../core/contract.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
@@ -52,12 +53,16 @@ function sameRelease(to: string): BackoutError {
 }
 
 /** Right after migrating, before traffic: what the migration itself changed is told apart from what users write later. */
-export function migrated(globals: Globals, { usersAway = false }: { usersAway?: boolean }, to = ''): Promise<number> {
+export function migrated(
+  globals: Globals,
+  { usersAway = false, wrote }: { usersAway?: boolean; wrote?: string[] },
+  to = '',
+): Promise<number> {
   return withSession(globals, async session => {
     const open = await openUpgrade(session, to)
-    await keepMigrated(session, open, usersAway)
+    await keepMigrated(session, open, usersAway, wrote)
     const upgrade = { ...open, migratedAt: iso(session.environment.clock.now()) }
-    await keep(session, upgrade, 'upgrade-migrated', { usersAway })
+    await keep(session, upgrade, 'upgrade-migrated', { usersAway, ...(wrote === undefined ? {} : { wrote }) })
     session.out.data(upgrade)
     session.out.line(`Noted: the migrations to ${to} are done.`)
     return EXIT.ok
@@ -69,15 +74,49 @@ async function keepMigrated(
   { environment, targets, out }: Session,
   { id, to }: Upgrade,
   usersAway: boolean,
+  wrote: readonly string[] | undefined,
 ): Promise<void> {
   const { backups, vault } = environment.ledger
+  const asked: { component: string; target: Target }[] = []
   for (const component of Object.keys(environment.config.components)) {
     const target = await targets.get(component)
+    if (target.migrated !== undefined) asked.push({ component, target })
+  }
+  const words = saidOf(
+    asked.map(a => a.component),
+    wrote,
+  )
+  for (const { component, target } of asked) {
     const signal = new AbortController().signal
-    const act = { release: to, upgrade: id, usersAway, backups, vault, signal, progress: () => {} }
+    const said = words === null ? {} : { wrote: words[component] ?? [] }
+    const act = { release: to, upgrade: id, usersAway, ...said, backups, vault, signal, progress: () => {} }
     const backup = await target.migrated?.(act)
     if (backup != null) out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
   }
+}
+
+/** The words of `--wrote` by component; null: none were said. Throws where nobody can tell whose one is. */
+function saidOf(components: readonly string[], wrote: readonly string[] | undefined): Record<string, string[]> | null {
+  if (wrote === undefined) return null
+  const words: Record<string, string[]> = {}
+  for (const word of wrote) {
+    const named = components.find(c => word.startsWith(`${c}:`))
+    const [only, ...others] = components
+    const component = named ?? (others.length === 0 || word === 'none' ? only : undefined)
+    if (component === undefined) throw whose(word, components)
+    words[component] = [...(words[component] ?? []), named === undefined ? word : word.slice(named.length + 1)]
+  }
+  return words
+}
+
+function whose(word: string, components: readonly string[]): BackoutError {
+  return new BackoutError({
+    code: 'wrote_unknown',
+    what: `Nobody can tell of which component --wrote ${word} speaks`,
+    cause: components.length === 0 ? 'no component keeps what migrations did' : `there are ${components.join(', ')}`,
+    next: `say it: --wrote ${components[0] ?? 'COMPONENT'}:${word}`,
+    exit: 'usage',
+  })
 }
 
 /** The new release is captured, and known to be good once its gates have held for the bake time. */

@@ -10,6 +10,7 @@ import { type Live, othersMoved } from './level.ts'
 import type { Site } from './site.ts'
 import { readNow } from './under-way.ts'
 import { waysUp } from './ways-back.ts'
+import { wroteBy } from './wrote.ts'
 
 /** Backs the database up as the migrations left it. Not where nothing is ever carried forward. */
 export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup | null> {
@@ -27,21 +28,28 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
   } as const
   const begun = (await act.backups.list(site.ctx.component)).find(b => b.reason === 'capture')
   if (begun === undefined) return makeBackup(site, act, about, { upgrade: act.upgrade })
-  const more = act.usersAway ? { ownWorkSince: begun.id } : await touchedSince(site, live, begun)
+  const more = act.usersAway ? { ownWorkSince: begun.id } : await touchedSince(site, live, begun, act.wrote)
   return makeBackup(site, act, about, { upgrade: act.upgrade, ...more })
 }
 
-/** What the migrations since a backup may have written, by their files; nothing where nobody can tell. */
-async function touchedSince(site: Site, live: Live, begun: Backup): Promise<MigratedFacts> {
+/** What the migrations since a backup may have written, by somebody's word, else by their files; nothing where nobody can tell. */
+async function touchedSince(
+  site: Site,
+  live: Live,
+  begun: Backup,
+  wrote: readonly string[] | undefined,
+): Promise<MigratedFacts> {
   const { kind } = site.engine.dialect
   const facts = factsIn(begun, kind)
   if (facts === null) return {}
+  const schemas = [facts.schema, live.schema]
+  if (wrote !== undefined) return { touched: { since: begun.id, ...wroteBy(wrote, schemas, site.engine.name) } }
   const gap = between(facts.level.applied, live.level.applied, live.tool?.headOnly === true)
   // Of a tool that keeps its head only, those between are not known one by one.
   const known =
     gap.missing.length === 0 && live.tool?.headOnly !== true && othersMoved(facts.level, live.level).length === 0
   const scripts = known ? await waysUp(site, live, gap.extra) : null
-  const touched = scripts === null ? null : touchedBy(scripts, kind, [facts.schema, live.schema])
+  const touched = scripts === null ? null : touchedBy(scripts, kind, schemas)
   return touched === null ? {} : { touched: { since: begun.id, ...touched } }
 }
 

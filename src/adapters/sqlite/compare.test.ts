@@ -170,6 +170,8 @@ describe('C14: what the migrations left is kept before users write', () => {
         tables: ['orders', 'tags'],
         columns: { orders: ['note', 'total'] },
       })
+      expect((await told('s', false, { wrote: ['orders.note', 'Orders.TOTAL', 'tags'] }))?.at).toBe(said?.at)
+      await expect(told('s', false, { wrote: ['none'] })).rejects.toMatchObject({ code: 'migrated_already' })
       expect((await told('n', false, { wrote: ['none'] }))?.touched).toMatchObject({ tables: [], columns: {} })
       await expect(told('t', false, { wrote: ['order'] })).rejects.toMatchObject({ code: 'wrote_unknown' })
     } finally {

@@ -1,11 +1,11 @@
 import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { sameJson } from '../../core/json.ts'
+import { sameJson, toJson } from '../../core/json.ts'
 import { between } from '../bookkeeping.ts'
 import type { Dialect } from '../engine.ts'
 import { touchedBy } from '../touched.ts'
 import { type MigratedFacts, makeBackup } from './backup.ts'
-import { factsIn } from './facts.ts'
+import { type BackupFacts, factsIn } from './facts.ts'
 import { type Live, othersMoved } from './level.ts'
 import type { Site } from './site.ts'
 import { readNow } from './under-way.ts'
@@ -19,7 +19,11 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
   if (live.unfinished.length > 0) throw halfDone(site, live.unfinished)
   const known = await migratedBackup(site.engine.dialect.kind, act.backups, site.ctx.component, act.upgrade)
   // Told twice: what users wrote in between must not be taken for the migrations' own.
-  if (known !== null && sameJson(factsIn(known, site.engine.dialect.kind)?.level, live.level)) return known
+  const facts = known === null ? null : factsIn(known, site.engine.dialect.kind)
+  if (known !== null && sameJson(facts?.level, live.level)) {
+    if (act.wrote !== undefined) refuseOtherWord(site, facts, live, act.wrote)
+    return known
+  }
   const about = {
     component: site.ctx.component,
     reason: 'migrated',
@@ -51,6 +55,19 @@ async function touchedSince(
   const scripts = known ? await waysUp(site, live, gap.extra) : null
   const touched = scripts === null ? null : touchedBy(scripts, kind, schemas)
   return touched === null ? {} : { touched: { since: begun.id, ...touched } }
+}
+
+/** The word belongs to the moment; what was kept then knows it, and is not made again when users have written. */
+function refuseOtherWord(site: Site, facts: BackupFacts | null, live: Live, wrote: readonly string[]): void {
+  const { tables, columns } = wroteBy(wrote, [live.schema], site.engine.name)
+  const { touched } = facts ?? {}
+  if (touched !== undefined && sameJson(toJson([tables, columns]), toJson([touched.tables, touched.columns]))) return
+  throw new BackoutError({
+    code: 'migrated_already',
+    what: `The migrations of ${site.engine.name} were noted at ${facts?.at} already, without these words on what they wrote`,
+    next: 'settle what is ambiguous when data is carried forward: `backout data plan --settle ambiguous=theirs`',
+    exit: 'usage',
+  })
 }
 
 function halfDone({ engine }: Site, unfinished: readonly string[]): BackoutError {

@@ -98,11 +98,25 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
     ${noNull} ELSE 'w' END END`
 }
 
+/** The letters of a row; of a new one that has only to be written, or is there already, none is worked out by itself. */
+function maskOf(ground: Ground, piece: Piece, cells: readonly Cell[], whole: string): string {
+  const { dialect } = ground
+  const each = cells.map(cell => letter(ground, piece, cell, whole))
+  const letters = joined(dialect, each)
+  // Not for more columns than an expression may have.
+  if (cells.length > 200 || cells.some(({ column: { type, theirType } }) => type !== theirType)) return letters
+  const key = piece.keyOf('o', 'ours')[0]
+  const filled = cells.flatMap(({ column, value }) => (column.required ? [`${value} IS NOT NULL`] : []))
+  const equal = cells.map(({ column, ours, value }) => `NOT ${dialect.differs(ours, value, column.type)}`)
+  return `CASE WHEN ${[`${key} IS NULL`, ...filled].join(' AND ')} THEN '${'w'.repeat(cells.length)}'
+    WHEN ${[`${key} IS NOT NULL`, whole, ...equal].join(' AND ')} THEN '${'d'.repeat(cells.length)}' ELSE ${letters} END`
+}
+
 function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
   const keys = piece.workKey.join(', ')
   const rows = once(ground, bothKinds(changes(ground, piece), deletes(ground, piece)))
   return `SELECT ${keys}, act, op, mask,
-    ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql()} AS done, ${STATE} FROM (${rows}) AS d`
+    ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql(piece)} AS done, ${STATE} FROM (${rows}) AS d`
 }
 
 /** What the work table says of a row: `known` by its number, `said` to be done. */
@@ -117,7 +131,7 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
 export function recheck(ground: Ground, piece: Piece): string {
   const rows = bothKinds(changes(ground, piece, true), deletes(ground, piece, true))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
-  const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql()} AS done FROM (${once(ground, rows)}) AS d`
+  const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
   return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
 }
 
@@ -158,10 +172,7 @@ function changes(ground: Ground, piece: Piece, again = false): string {
   const keys = again ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
-  const mask = joined(
-    ground.dialect,
-    cells.map(cell => letter(ground, piece, cell, whole)),
-  )
+  const mask = maskOf(ground, piece, cells, whole)
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
@@ -218,9 +229,10 @@ function kindSql({ table }: Piece, mode: Mode): string {
     WHEN act = ${UPDATE} AND (${partly}) THEN ${CELL} ELSE 0 END`
 }
 
-function doneSql(): string {
+function doneSql({ table }: Piece): string {
   // Any other letter says that something is left.
-  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND replace(replace(mask, '.', ''), 'd', '') = '' THEN 1 ELSE 0 END`
+  const done = `(mask = '${'d'.repeat(table.columns.length)}' OR replace(replace(mask, '.', ''), 'd', '') = '')`
+  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND ${done} THEN 1 ELSE 0 END`
 }
 
 /**

@@ -126,10 +126,12 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
 
 /**
  * What becomes of the rows of the work table when they are compared again, from the images, as `mask` and `done`, with what is
- * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key.
+ * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition on rows
+ * `w` of the work table that are left out.
  */
-export function recheck(ground: Ground, piece: Piece): string {
-  const rows = bothKinds(changes(ground, piece, true), deletes(ground, piece, true))
+export function recheck(ground: Ground, piece: Piece, but: string | null): string {
+  const among = but === null ? '1 = 1' : `NOT (${but})`
+  const rows = bothKinds(changes(ground, piece, among), deletes(ground, piece, among))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
   const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
   return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
@@ -150,8 +152,8 @@ function once({ dialect }: Ground, query: string): string {
   return dialect.once?.(query) ?? query
 }
 
-/** `again`: of the rows of the work table only, with their numbers. */
-function changes(ground: Ground, piece: Piece, again = false): string {
+/** `again`: only of the rows `w` of the work table for which it is true, with their numbers. */
+function changes(ground: Ground, piece: Piece, again: string | null = null): string {
   const cells = cellsOf(ground, piece)
   const m = ground.migrated && piece.table.migrated !== null
   const [o, b, mk] = [
@@ -169,15 +171,15 @@ function changes(ground: Ground, piece: Piece, again = false): string {
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
-  const keys = again ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
+  const keys = again !== null ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
   const mask = maskOf(ground, piece, cells, whole)
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
-    FROM ${again ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
-    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${dirty}`
+    FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
+    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${dirty}`
 }
 
 function b0(piece: Piece): string | undefined {
@@ -188,7 +190,7 @@ function onKey(piece: Piece, alias: string, image: 'base' | 'ours' | 'migrated')
   return piece.same(piece.keyOf(alias, image), piece.keyOf('t', 'theirs'))
 }
 
-function deletes(ground: Ground, piece: Piece, again = false): string {
+function deletes(ground: Ground, piece: Piece, again: string | null = null): string {
   const base = piece.keyOf('b', 'base')
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
@@ -198,13 +200,13 @@ function deletes(ground: Ground, piece: Piece, again = false): string {
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
-  const keys = again ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
+  const keys = again !== null ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
   const before = `${piece.image('base')} AS b`
   const among = `${piece.work} AS w JOIN ${before} ON ${piece.same(base, piece.keyOf('w', 'work'))}`
   return `SELECT ${keys.join(', ')}, ${DELETE} AS act,
     CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(ground.dialect, letters)} END AS mask, 1 AS sure
-    FROM ${again ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
-    LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
+    FROM ${again !== null ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
+    LEFT JOIN ${join('o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
 const has = (letter: string) => `mask LIKE '%${letter}%'`

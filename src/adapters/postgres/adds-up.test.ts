@@ -74,7 +74,8 @@ describe.skipIf(missing !== null)(
 
     it('stages rows with keys at both ends that only one side has, however far out', async () => {
       const far = ['-9223372036854775808', '-9000000000000000000', '9000000000000000000', '9223372036854775807']
-      const rows = (ids: readonly string[]) => `INSERT INTO far SELECT x::int8, 'v' FROM unnest('{${ids}}'::text[]) x`
+      const rows = (ids: readonly string[]) =>
+        `INSERT INTO far SELECT x::int8, 'v' FROM unnest('{${ids.join(',')}}'::text[]) x`
       const make = 'CREATE TABLE far (id int8 PRIMARY KEY, v text)'
       const inside = Array.from({ length: 100 }, (_, i) => String(i - 50))
       const cases: [string[], string[]][] = [
@@ -92,7 +93,7 @@ describe.skipIf(missing !== null)(
           await merger.stage(plain('far', ['id'], ['id', 'v']))
           const only = async (image: 'base' | 'theirs', other: 'base' | 'theirs') => {
             const sql = `SELECT id::text AS id FROM ${merger.table(image, 'far')} EXCEPT SELECT id::text FROM ${merger.table(other, 'far')}`
-            return (await merger.query(sql)).map(row => row['id']).sort()
+            return (await merger.query(sql)).map(row => String(row['id'])).sort()
           }
           expect(await only('theirs', 'base')).toEqual(theirs.filter(id => !base.includes(id)).sort())
           expect(await only('base', 'theirs')).toEqual(base.filter(id => !theirs.includes(id)).sort())

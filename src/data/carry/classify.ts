@@ -14,8 +14,8 @@ const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
   const select = piece.keyed ? keyedSelect(ground, piece, mode) : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
-  const [row] = await ground.merger.query(`SELECT count(*) AS n FROM ${piece.work}`)
-  piece.changed = Number(row?.['n'])
+  const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
+  piece.changed = Number(row?.['n'] ?? 0)
 }
 
 /** Cells of one column as they are compared. */
@@ -220,8 +220,10 @@ function kindSql({ table }: Piece, mode: Mode): string {
   // What may be the migration's own work keeps no row back.
   const both = ['m', 'r', 'c', 'n'].map(has).join(' OR ')
   const partly = mode === 'row' ? `${both} OR NOT ${has('w')}` : `NOT ${has('w')}`
-  const needed = table.needed.length > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${codeOf('column-gone')}` : ''
-  return `CASE WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
+  const lacks = table.needed.length > 0 ? codeOf('column-gone') : 0
+  const needed = lacks > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${lacks}` : ''
+  return `CASE WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}' THEN ${lacks}
+    WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
     WHEN act = ${UPDATE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
     WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}

@@ -44,8 +44,8 @@ export interface Total {
 
 /** Sums of one side. */
 export interface Sums extends Total {
-  /** Of each bucket: "NUMBER ROWS SUM". Nothing is made of them but of the few that differ. */
-  readonly lines: readonly string[]
+  /** Of each bucket: "NUMBER ROWS SUM", with commas between. Nothing is made of them but of the few that differ. */
+  readonly list: string
 }
 
 const at = (column: Column) => `x.${quote(column.name)}`
@@ -142,12 +142,12 @@ export async function sumsOf(side: Side, { of }: Bucketing, but: readonly Range[
   const list = `string_agg(bucket || ' ' || n || ' ' || sum, ',') AS list`
   const [row] = await side.session.query(`SELECT sum(n) AS n, sum(sum) AS sum, ${list} FROM (${grouped}) AS s`)
   await side.session.query(`SELECT set_config('enable_sort', 'on', true)`)
-  return { ...totalOf(row), lines: textOf(row, 'list')?.split(',') ?? [] }
+  return { ...totalOf(row), list: textOf(row, 'list') ?? '' }
 }
 
-/** Of a whole side, but for what the condition leaves out. */
-export async function totalIn(side: Side, where = ''): Promise<Total> {
-  const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x ${where}`
+/** Of a whole side, or of some of its rows; `rows`: a FROM clause with the row as `x`. */
+export async function totalIn(side: Side, rows = `${side.table} AS x`): Promise<Total> {
+  const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${rows}`
   const [row] = await side.session.query(sql)
   return totalOf(row)
 }
@@ -166,8 +166,10 @@ export interface Dirty {
 }
 
 export function dirtyOf(a: Sums, b: Sums, beyond: readonly Range[]): Dirty {
-  const [inA, inB] = [new Set(a.lines), new Set(b.lines)]
-  const only = [a.lines.filter(line => !inB.has(line)), b.lines.filter(line => !inA.has(line))].map(side =>
+  if (a.list === b.list) return { buckets: [], share: 0, beyond }
+  const [linesA, linesB] = [a, b].map(side => side.list.split(',').filter(Boolean)) as [string[], string[]]
+  const [inA, inB] = [new Set(linesA), new Set(linesB)]
+  const only = [linesA.filter(line => !inB.has(line)), linesB.filter(line => !inA.has(line))].map(side =>
     side.map(line => line.split(' ') as [bucket: string, rows: string, sum: string]),
   )
   const shares = only.map((side, i) => {

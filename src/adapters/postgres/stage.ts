@@ -30,10 +30,16 @@ interface Known {
   readonly base: Side
   /** Of all rows of base. */
   readonly all: Total
-  /** How many rows of theirs were copied. */
-  readonly copied: number
-  /** `untouched` was asked for. */
-  begun: boolean
+  readonly theirs: Copied
+  /** Of what was copied of theirs, added up where it came from; null: `untouched` was not asked for yet. */
+  came: Promise<Total> | null
+}
+
+interface Copied {
+  readonly side: Side
+  /** A FROM clause. */
+  readonly from: string
+  readonly rows: number
 }
 
 /** What of the images was copied beside the live database: the rows of those parts of a table that differ. */
@@ -70,12 +76,12 @@ export class Stage {
   async stage(staged: Staged): Promise<void> {
     const sides = await this.#sidesOf(staged)
     const { all, by, dirty } = await differing(sides.base, sides.theirs, Object.values(sides))
-    let copied = 0
+    const copied: Partial<Record<Beside, Copied>> = {}
     for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
-      const rows = await this.#copy(image, staged, side, by === null ? `${side.table} AS x` : rowsIn(side, by, dirty))
-      if (image === 'theirs') copied = rows
+      const from = by === null ? `${side.table} AS x` : rowsIn(side, by, dirty)
+      copied[image] = { side, from, rows: await this.#copy(image, staged, side, from) }
     }
-    this.#known.set(staged.names.ours, { staged, base: sides.base, all, copied, begun: false })
+    this.#known.set(staged.names.ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
   }
 
   async #sidesOf(staged: Staged): Promise<{ base: Side; theirs: Side } & Partial<Record<'migrated', Side>>> {
@@ -144,14 +150,16 @@ export class Stage {
   async untouched(table: Staged, touched: string): Promise<number> {
     const known = this.#knownOf(table)
     const ours = await this.#copied('ours', known)
-    if (!known.begun) {
-      known.begun = true
+    if (known.came === null) {
+      // It has its own process in the server, which has nothing else to do while rows are written.
+      known.came = totalIn(known.theirs.side, known.theirs.from)
+      known.came.catch(() => {})
       // As it was restored, no row differs: that is told sooner than which of the rows are touched.
       if (same(known.all, await totalIn(ours))) return 0
     }
     const base = await this.#copied('base', known)
-    const left = await totalIn(ours, `WHERE NOT ${this.#among(ours, touched)}`)
-    const gone = await totalIn(base, `WHERE ${this.#among(base, touched)}`)
+    const left = await totalIn(ours, this.#among(ours, touched, 'NOT'))
+    const gone = await totalIn(base, this.#among(base, touched))
     return same(left, minus(known.all, gone)) ? 0 : 1
   }
 
@@ -166,11 +174,13 @@ export class Stage {
     // What was marked since the planner last looked is more than it thinks.
     await this.#session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_nestloop = off')
     try {
-      const gone = await totalIn(base, `WHERE ${this.#among(base, `${taken} UNION ALL ${rest}`)}`)
+      const gone = await totalIn(base, this.#among(base, `${taken} UNION ALL ${rest}`))
       const [many = 0, others = 0] = await Promise.all([taken, rest].map(keys => this.#count(keys)))
-      const came = await totalIn(theirs, many === known.copied ? '' : `WHERE ${this.#among(theirs, taken)}`)
-      const other = others === 0 ? NOTHING : await totalIn(ours, `WHERE ${this.#among(ours, rest)}`)
-      const left = minus(minus(await totalIn(ours), other), came)
+      const other = others === 0 ? NOTHING : await totalIn(ours, this.#among(ours, rest))
+      const own = minus(await totalIn(ours), other)
+      const copied = many === known.theirs.rows ? await known.came : null
+      const came = copied ?? (await totalIn(theirs, this.#among(theirs, taken)))
+      const left = minus(own, came)
       return came.rows === many && same(left, minus(known.all, gone)) ? many : null
     } finally {
       await this.#session.query('ROLLBACK')
@@ -191,14 +201,15 @@ export class Stage {
     return this.#sideOf(this.#session, this.table(image, staged.names[image]), staged, image)
   }
 
-  #among(side: Side, touched: string): string {
+  /** A FROM clause of the rows under those keys, or of all others. */
+  #among(side: Side, touched: string, not: 'NOT' | '' = ''): string {
     const at = (c: Column) => `x.${quote(c.name)}`
     const keys =
       side.key.length > 0
         ? side.key.map(at)
         : [this.#dialect.key(side.columns.map(c => this.#dialect.text(at(c), c.type)))]
     const names = keys.map((_, i) => `k${i}`)
-    return `EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
+    return `${side.table} AS x WHERE ${not} EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
   }
 }
 

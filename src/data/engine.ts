@@ -219,6 +219,13 @@ export interface Merger extends AsyncDisposable {
    */
   untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
   /**
+   * How many rows the query `taken` names, where ours has them as theirs has, and all rows that neither it nor `rest` names
+   * exactly as base; null: it is not so, or nobody can tell. May be told by sums, of all at one instant. Both queries give
+   * the columns of the key, no row in both; columns that are compared are of the same types on all sides. Left out: rows are
+   * compared one by one.
+   */
+  addsUp?(table: Staged, taken: string, rest: string): Promise<number | null>
+  /**
    * Makes a table of this session's own out of a query, and answers its SQL name; one of that name is replaced. It can be
    * named several times in one statement and be written to. `indexes`: lists of its columns. `order`: columns of the query
    * in whose order rows get the numbers from 1 on, as `n`.

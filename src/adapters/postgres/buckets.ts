@@ -21,11 +21,19 @@ const FEW = 0.1
 /** Of which each may have many rows. */
 const FEW_RANGES = 20
 
+/** Keys from one to another, both of them among these. */
+type Range = readonly [from: bigint, to: bigint]
+
 /** How rows are put into buckets, as SQL over the row `x`. */
 export interface Bucketing {
   readonly of: (side: Side) => string
-  /** Keys of a bucket from, to (exclusive), where buckets are ranges of a key. */
-  readonly range: ((bucket: bigint) => readonly [from: bigint, to: bigint]) | null
+  /** Where buckets are ranges of a key. */
+  readonly ranges: {
+    readonly of: (bucket: bigint) => Range
+    readonly at: (key: bigint) => bigint
+    /** The first and the last key; null: it has no row. */
+    readonly ends: ReadonlyMap<Side, Range | null>
+  } | null
 }
 
 /** Rows and the sum of their hashes. */
@@ -36,8 +44,8 @@ export interface Total {
 
 /** Sums of one side. */
 export interface Sums extends Total {
-  /** Of each bucket: "NUMBER ROWS SUM". Nothing is made of them but of the few that differ. */
-  readonly lines: readonly string[]
+  /** Of each bucket: "NUMBER ROWS SUM", with commas between. Nothing is made of them but of the few that differ. */
+  readonly list: string
 }
 
 const at = (column: Column) => `x.${quote(column.name)}`
@@ -79,7 +87,7 @@ export async function bucketing(sides: readonly Side[]): Promise<Bucketing | nul
   }
   // Keys of other types have other hashes: then nothing can be told from them.
   if (new Set(keys.map(key => JSON.stringify(key.map(family)))).size > 1) return null
-  return { of: side => `(${side.key.length === 0 ? rowHash(side) : seedIn(side.key)}) & ${BUCKETS - 1}`, range: null }
+  return { of: side => `(${side.key.length === 0 ? rowHash(side) : seedIn(side.key)}) & ${BUCKETS - 1}`, ranges: null }
 }
 
 function family(column: Column): string {
@@ -89,19 +97,33 @@ function family(column: Column): string {
 }
 
 async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
-  const ends: bigint[] = []
-  for (const { session, table, key } of sides) {
-    const k = key.map(at).join()
-    const [row] = await session.query(`SELECT min(${k})::text AS low, max(${k})::text AS high FROM ${table} AS x`)
-    for (const end of [row?.['low'], row?.['high']]) if (typeof end === 'string') ends.push(BigInt(end))
-  }
-  const [low, high] = [ends.reduce((a, b) => (b < a ? b : a), 0n), ends.reduce((a, b) => (b > a ? b : a), 0n)]
+  const ends = new Map(await Promise.all(sides.map(async side => [side, await endsOf(side)] as const)))
+  const all = [...ends.values()].flatMap(range => range ?? [])
+  const [low, high] = [all.reduce((a, b) => (b < a ? b : a), 0n), all.reduce((a, b) => (b > a ? b : a), 0n)]
   let shift = 0n
   while ((high >> shift) - (low >> shift) >= BigInt(BUCKETS)) shift++
   return {
     of: ({ key }) => `${key.map(at).join()} >> ${shift}`,
-    range: bucket => [bucket << shift, (bucket + 1n) << shift],
+    ranges: { of: bucket => [bucket << shift, ((bucket + 1n) << shift) - 1n], at: key => key >> shift, ends },
   }
+}
+
+async function endsOf({ session, table, key }: Side): Promise<Range | null> {
+  const k = key.map(at).join()
+  const [row] = await session.query(`SELECT min(${k})::text AS low, max(${k})::text AS high FROM ${table} AS x`)
+  const [low, high] = [textOf(row, 'low'), textOf(row, 'high')]
+  return low === null || high === null ? null : [BigInt(low), BigInt(high)]
+}
+
+/** Keys of one side that are below or above all those of another. */
+export function beyond(side: Side, other: Side, { ranges }: Bucketing): Range[] {
+  const own = ranges?.ends.get(side)
+  const its = ranges?.ends.get(other)
+  if (own == null || its === undefined) return []
+  if (its === null) return [own]
+  const below: Range = [own[0], its[0] - 1n < own[1] ? its[0] - 1n : own[1]]
+  const above: Range = [its[1] + 1n > own[0] ? its[1] + 1n : own[0], own[1]]
+  return [below, above].filter(([from, to]) => from <= to)
 }
 
 /**
@@ -111,19 +133,21 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
 const IN_MEMORY = `SELECT set_config('enable_sort', 'off', true), set_config('work_mem',
   greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, true)`
 
-export async function sumsOf(side: Side, { of }: Bucketing): Promise<Sums> {
+/** `but`: keys that are left out, which lie at the ends. */
+export async function sumsOf(side: Side, { of }: Bucketing, but: readonly Range[] = []): Promise<Sums> {
   await side.session.query(IN_MEMORY)
-  const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x GROUP BY 1`
+  const where = but.length === 0 ? '' : `WHERE NOT (${among(side, but)})`
+  const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x ${where} GROUP BY 1`
   // One text for all of them: so many rows of an answer would take longer to be read than the table.
   const list = `string_agg(bucket || ' ' || n || ' ' || sum, ',') AS list`
   const [row] = await side.session.query(`SELECT sum(n) AS n, sum(sum) AS sum, ${list} FROM (${grouped}) AS s`)
   await side.session.query(`SELECT set_config('enable_sort', 'on', true)`)
-  return { ...totalOf(row), lines: textOf(row, 'list')?.split(',') ?? [] }
+  return { ...totalOf(row), list: textOf(row, 'list') ?? '' }
 }
 
-/** Of a whole side, but for what the condition leaves out. */
-export async function totalIn(side: Side, where = ''): Promise<Total> {
-  const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x ${where}`
+/** Of a whole side, or of some of its rows; `rows`: a FROM clause with the row as `x`. */
+export async function totalIn(side: Side, rows = `${side.table} AS x`): Promise<Total> {
+  const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${rows}`
   const [row] = await side.session.query(sql)
   return totalOf(row)
 }
@@ -132,54 +156,71 @@ function totalOf(row: Row | undefined): Total {
   return { rows: Number(textOf(row, 'n') ?? 0), sum: BigInt(textOf(row, 'sum') ?? 0) }
 }
 
-/** Buckets that are not the same on both sides. */
+/** What is not the same on both sides. */
 export interface Dirty {
   readonly buckets: readonly string[]
-  /** Which share of the rows they have, on the side that has more. */
+  /** Which share of the rows these have, on the side that has more. */
   readonly share: number
+  /** Keys that one side only has. */
+  readonly beyond: readonly Range[]
 }
 
-export function dirtyOf(a: Sums, b: Sums): Dirty {
-  const [inA, inB] = [new Set(a.lines), new Set(b.lines)]
-  const only = [a.lines.filter(line => !inB.has(line)), b.lines.filter(line => !inA.has(line))].map(side =>
+export function dirtyOf(a: Sums, b: Sums, beyond: readonly Range[]): Dirty {
+  if (a.list === b.list) return { buckets: [], share: 0, beyond }
+  const [linesA, linesB] = [a, b].map(side => side.list.split(',').filter(Boolean)) as [string[], string[]]
+  const [inA, inB] = [new Set(linesA), new Set(linesB)]
+  const only = [linesA.filter(line => !inB.has(line)), linesB.filter(line => !inA.has(line))].map(side =>
     side.map(line => line.split(' ') as [bucket: string, rows: string, sum: string]),
   )
   const shares = only.map((side, i) => {
     const all = [a, b][i]?.rows ?? 0
     return all === 0 ? 0 : side.reduce((sum, [, rows]) => sum + Number(rows), 0) / all
   })
-  return { buckets: [...new Set(only.flat().map(([bucket]) => bucket))], share: Math.max(...shares) }
+  const buckets = [...new Set(only.flat().map(([bucket]) => bucket))]
+  return { buckets, share: Math.max(...shares), beyond }
 }
 
-/** The rows of those buckets, as a FROM clause with the row as `x`. */
-export function rowsIn(side: Side, { of, range }: Bucketing, { buckets, share }: Dirty): string {
-  const ranges = range === null ? null : joinedRanges(buckets, range)
-  if (ranges !== null && ranges.length <= (share > FEW ? FEW_RANGES : MOST_RANGES)) {
+/** Those rows, as a FROM clause with the row as `x`. */
+export function rowsIn(side: Side, by: Bucketing, { buckets, share, beyond }: Dirty): string {
+  const ranges = by.ranges === null ? null : joinedRanges([...buckets.map(BigInt).map(by.ranges.of), ...beyond])
+  if (ranges !== null && ranges.length <= FEW_RANGES) return `${side.table} AS x WHERE ${among(side, ranges)}`
+  if (ranges !== null && share <= FEW && ranges.length <= MOST_RANGES) {
     const key = side.key.map(c => quote(c.name)).join()
-    const [from, to] = [0, 1].map(i => `ARRAY[${ranges.map(r => r[i]?.toString()).join(', ')}]::numeric[]`)
+    const [from, to] = [0, 1].map(i => `ARRAY[${ranges.map(r => clamped(r[i] as bigint)).join(', ')}]::int8[]`)
     return `unnest(${from}, ${to}) AS r(low, high) CROSS JOIN LATERAL (SELECT * FROM ${side.table}
-      WHERE ${key} >= ${clamped('low')} AND ${key}::numeric < r.high AND ${key} <= ${clamped('high')}) AS x`
+      WHERE ${key} >= r.low AND ${key} <= r.high) AS x`
   }
-  return `${side.table} AS x JOIN unnest(ARRAY[${buckets.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${of(side)}`
+  const list = [...buckets, ...beyond.flatMap(range => bucketsOf(by, range))]
+  return `${side.table} AS x JOIN unnest(ARRAY[${list.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${by.of(side)}`
 }
 
-/** The last range may end beyond what a key can be. */
-function clamped(end: string): string {
-  return `greatest(least(r.${end}, 9223372036854775807), -9223372036854775808)::int8`
+/** A condition on the key of the row `x`. */
+function among(side: Side, ranges: readonly Range[]): string {
+  const key = side.key.map(at).join()
+  return ranges.map(([from, to]) => `${key} BETWEEN ${clamped(from)} AND ${clamped(to)}`).join(' OR ') || 'false'
 }
 
-function joinedRanges(
-  dirty: readonly string[],
-  range: (bucket: bigint) => readonly [bigint, bigint],
-): (readonly [bigint, bigint])[] {
+const [LEAST, MOST] = [-(2n ** 63n), 2n ** 63n - 1n]
+
+/** The last bucket may end beyond what a key can be. */
+function clamped(end: bigint): string {
+  const within = end < LEAST ? LEAST : end > MOST ? MOST : end
+  // The least number is none in SQL: it is read as the greatest and one more, with a sign before it.
+  return `'${within}'::int8`
+}
+
+function bucketsOf({ ranges }: Bucketing, [from, to]: Range): bigint[] {
+  const out: bigint[] = []
+  if (ranges !== null) for (let b = ranges.at(from); b <= ranges.at(to); b++) out.push(b)
+  return out
+}
+
+function joinedRanges(all: readonly Range[]): Range[] {
   const out: [bigint, bigint][] = []
-  for (const [from, to] of dirty
-    .map(BigInt)
-    .sort((a, b) => (a < b ? -1 : 1))
-    .map(range)) {
+  for (const [from, to] of all.toSorted((a, b) => (a[0] < b[0] ? -1 : 1))) {
     const last = out.at(-1)
-    if (last !== undefined && last[1] === from) last[1] = to
-    else out.push([from, to])
+    if (last === undefined || from > last[1] + 1n) out.push([from, to])
+    else if (to > last[1]) last[1] = to
   }
   return out
 }

@@ -26,6 +26,14 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
 const LOCK = `SELECT pg_try_advisory_lock(hashtext('backout merge'))`
 
 /**
+ * What is merged lies in temporary tables, which would else be written to the server's disk and read back again and again.
+ * Of each of them a sample of 3,000 rows tells enough.
+ */
+const ROOM = `SELECT set_config('default_statistics_target', '10', false),
+  set_config('work_mem', greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, false),
+  set_config('enable_hashjoin', 'off', false), set_config('temp_buffers', greatest(131072, pg_size_bytes(current_setting('temp_buffers')) / 1024) || 'kB', false)`
+
+/**
  * One session on the live database. Images are databases of their own, so that rows are copied from them: those of the parts
  * of a table that differ. What is copied goes with the session, however it ends.
  */
@@ -39,6 +47,7 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
     if ((await one(session, LOCK)) !== 'true') throw alreadyMerging(session.name)
     const home = await one(session, `SELECT coalesce(current_schema(), 'public')`)
     await session.query(`SELECT set_config('search_path', $1, false)`, [quote(home)])
+    await session.query(ROOM)
     const open = async (image: Image | null | undefined): Promise<Session | null> => {
       if (image == null) return null
       const { place, database, limits } = sourceOf(image)
@@ -48,11 +57,10 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
       await beside.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
       return beside
     }
-    const sessions = {
-      base: await open(images?.base),
-      theirs: await open(images?.theirs),
-      migrated: await open(images?.migrated),
-    }
+    const beside = [open(images?.base), open(images?.theirs), open(images?.migrated)]
+    await Promise.allSettled(beside)
+    const [base = null, theirs = null, migrated = null] = await Promise.all(beside)
+    const sessions = { base, theirs, migrated }
     const quiet = await mayBeQuiet(session)
     return new PostgresMerger(session, sessions, home, quiet, job, close)
   } catch (error) {
@@ -121,10 +129,7 @@ class PostgresMerger implements Merger {
     // Room in each page for one more version of each row: marking them writes no index then.
     await this.query(`CREATE TEMP TABLE ${quote(name)} WITH (fillfactor = 45) AS ${numbered(select, order)}`)
     for (const columns of indexes) await this.query(`CREATE INDEX ON ${table} (${columns.map(quote).join(', ')})`)
-    // A sample of 3,000 rows tells enough.
-    await this.query(`SET default_statistics_target = 10`)
     await this.query(`ANALYZE ${table}`)
-    await this.query(`RESET default_statistics_target`)
     return table
   }
 
@@ -139,6 +144,10 @@ class PostgresMerger implements Merger {
 
   untouched(table: Staged, _types: readonly string[], touched: string): Promise<number> {
     return this.#stage.untouched(table, touched)
+  }
+
+  addsUp(table: Staged, taken: string, rest: string): Promise<number | null> {
+    return this.#stage.addsUp(table, taken, rest)
   }
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {

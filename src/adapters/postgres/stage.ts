@@ -1,11 +1,22 @@
 import { pipeline } from 'node:stream/promises'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import type { Dialect, ImageName, Job, Staged, StagedColumn } from '../../data/engine.ts'
-import { bucketing, dirtyOf, rowsIn, type Side, sumsOf, type Total, totalIn } from './buckets.ts'
+import {
+  beyond,
+  type Bucketing,
+  bucketing,
+  type Dirty,
+  dirtyOf,
+  rowsIn,
+  type Side,
+  sumsOf,
+  type Total,
+  totalIn,
+} from './buckets.ts'
 import { explained } from './errors.ts'
 import { columnsOf } from './fingerprint.ts'
 import { quote, sqlName } from './names.ts'
-import type { Session } from './session.ts'
+import { one, type Session } from './session.ts'
 import { type CopiedColumn, copiedColumns, StagedTypes } from './staged-types.ts'
 import type { Column } from './values.ts'
 
@@ -19,6 +30,16 @@ interface Known {
   readonly base: Side
   /** Of all rows of base. */
   readonly all: Total
+  readonly theirs: Copied
+  /** Of what was copied of theirs, added up where it came from; null: `untouched` was not asked for yet. */
+  came: Promise<Total> | null
+}
+
+interface Copied {
+  readonly side: Side
+  /** A FROM clause. */
+  readonly from: string
+  readonly rows: number
 }
 
 /** What of the images was copied beside the live database: the rows of those parts of a table that differ. */
@@ -54,16 +75,13 @@ export class Stage {
 
   async stage(staged: Staged): Promise<void> {
     const sides = await this.#sidesOf(staged)
-    const by = await bucketing(Object.values(sides))
-    // Two servers, or two processes of one: both are asked at the same time.
-    const [base, theirs] = by === null ? [null, null] : await both(sumsOf(sides.base, by), sumsOf(sides.theirs, by))
-    const dirty = base === null || theirs === null ? null : dirtyOf(base, theirs)
+    const { all, by, dirty } = await differing(sides.base, sides.theirs, Object.values(sides))
+    const copied: Partial<Record<Beside, Copied>> = {}
     for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
-      const rows = dirty === null || by === null ? `${side.table} AS x` : rowsIn(side, by, dirty)
-      await this.#copy(image, staged, side, rows)
+      const from = by === null ? `${side.table} AS x` : rowsIn(side, by, dirty)
+      copied[image] = { side, from, rows: await this.#copy(image, staged, side, from) }
     }
-    const all = base ?? (await totalIn(sides.base))
-    this.#known.set(staged.names.ours, { staged, base: sides.base, all })
+    this.#known.set(staged.names.ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
   }
 
   async #sidesOf(staged: Staged): Promise<{ base: Side; theirs: Side } & Partial<Record<'migrated', Side>>> {
@@ -72,9 +90,9 @@ export class Stage {
       const name = staged.names[image]
       return session === null || name === null ? null : this.#sideOf(session, sqlName(name, this.#home), staged, image)
     }
-    const [base, theirs, migrated] = [await side('base'), await side('theirs'), await side('migrated')]
-    if (base === null || theirs === null) throw new Error(`${staged.names.ours} is not in every image`)
-    return { base, theirs, ...(migrated === null ? {} : { migrated }) }
+    const [base, theirs, migrated] = await allOf([side('base'), side('theirs'), side('migrated')])
+    if (base == null || theirs == null) throw new Error(`${staged.names.ours} is not in every image`)
+    return { base, theirs, ...(migrated == null ? {} : { migrated }) }
   }
 
   async #sideOf(session: Session, table: string, staged: Staged, image: ImageName): Promise<Side> {
@@ -96,11 +114,14 @@ export class Stage {
     return { session, table, key, columns: present.map(c => find(nameIn(c, image))) }
   }
 
-  async #copy(image: Beside, staged: Staged, side: Side, rows: string): Promise<void> {
+  /** Returns how many rows that were. */
+  async #copy(image: Beside, staged: Staged, side: Side, rows: string): Promise<number> {
     const name = staged.names[image] ?? ''
     const table = `backout_${image}_${this.#tables.size}`
-    const types = await copiedColumns(side.session, side.table)
-    const ours = await copiedColumns(this.#session, sqlName(staged.names.ours, this.#home))
+    const [types, ours] = await allOf([
+      copiedColumns(side.session, side.table),
+      copiedColumns(this.#session, sqlName(staged.names.ours, this.#home)),
+    ])
     const columns: string[] = []
     for (const column of side.columns) {
       const type = types.get(column.name) as CopiedColumn
@@ -111,39 +132,84 @@ export class Stage {
     const list = side.columns.map(c => quote(c.name))
     const format = side.columns.every(isPlain) ? ' (FORMAT binary)' : ''
     this.#job.progress({ text: `copying what differs of ${name} in ${image}` })
-    await copyRows(
+    const copied = await copyRows(
       side.session,
       `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${rows}) TO STDOUT${format}`,
       this.#session,
       `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN${format}`,
     )
-    const key = side.key.map(c => quote(c.name))
-    if (key.length > 0) await this.#session.query(`CREATE INDEX ON pg_temp.${quote(table)} (${key.join(', ')})`)
+    const key = side.key.map(c => quote(c.name)).join(', ')
+    if (key !== '') await this.#session.query(`CREATE UNIQUE INDEX ON pg_temp.${quote(table)} (${key})`)
     // What joins need to know; the rest would take longer than copying did.
-    const asked = key.length > 0 ? ` (${key.join(', ')})` : ''
-    await this.#session.query(`ANALYZE pg_temp.${quote(table)}${asked}`)
+    await this.#session.query(`ANALYZE pg_temp.${quote(table)}${key === '' ? '' : ` (${key})`}`)
     this.#tables.set(`${image} ${name}`, `pg_temp.${quote(table)}`)
+    return copied
   }
 
   /** Sums over all of ours but for what was touched, and over all of base but for the same, which was staged. */
   async untouched(table: Staged, touched: string): Promise<number> {
-    const known = this.#known.get(table.names.ours)
-    if (known === undefined) throw new Error(`${table.names.ours} was not staged`)
-    const ours = await this.#sideOf(this.#session, this.table('ours', table.names.ours), known.staged, 'ours')
-    const copied = await this.#sideOf(this.#session, this.table('base', table.names.base), known.staged, 'base')
-    const left = await totalIn(ours, `WHERE NOT ${this.#among(ours, touched)}`)
-    const gone = await totalIn(copied, `WHERE ${this.#among(copied, touched)}`)
-    return left.rows === known.all.rows - gone.rows && left.sum === known.all.sum - gone.sum ? 0 : 1
+    const known = this.#knownOf(table)
+    const ours = await this.#copied('ours', known)
+    if (known.came === null) {
+      // It has its own process in the server, which has nothing else to do while rows are written.
+      known.came = totalIn(known.theirs.side, known.theirs.from)
+      known.came.catch(() => {})
+      // As it was restored, no row differs: that is told sooner than which of the rows are touched.
+      if (same(known.all, await totalIn(ours))) return 0
+    }
+    const base = await this.#copied('base', known)
+    const left = await totalIn(ours, this.#among(ours, touched, 'NOT'))
+    const gone = await totalIn(base, this.#among(base, touched))
+    return same(left, minus(known.all, gone)) ? 0 : 1
   }
 
-  #among(side: Side, touched: string): string {
+  /** A statement that reads nothing temporary is worked on by several processes of the server: so all of ours is added up. */
+  async addsUp(table: Staged, taken: string, rest: string): Promise<number | null> {
+    const known = this.#knownOf(table)
+    const [ours, base, theirs] = [
+      await this.#copied('ours', known),
+      await this.#copied('base', known),
+      await this.#copied('theirs', known),
+    ]
+    // What was marked since the planner last looked is more than it thinks.
+    await this.#session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL enable_nestloop = off')
+    try {
+      const gone = await totalIn(base, this.#among(base, `${taken} UNION ALL ${rest}`))
+      const [many = 0, others = 0] = await Promise.all([taken, rest].map(keys => this.#count(keys)))
+      const other = others === 0 ? NOTHING : await totalIn(ours, this.#among(ours, rest))
+      const own = minus(await totalIn(ours), other)
+      const copied = many === known.theirs.rows ? await known.came : null
+      const came = copied ?? (await totalIn(theirs, this.#among(theirs, taken)))
+      const left = minus(own, came)
+      return came.rows === many && same(left, minus(known.all, gone)) ? many : null
+    } finally {
+      await this.#session.query('ROLLBACK')
+    }
+  }
+
+  async #count(keys: string): Promise<number> {
+    return Number(await one(this.#session, `SELECT count(*) FROM (${keys}) AS w`))
+  }
+
+  #knownOf(table: Staged): Known {
+    const known = this.#known.get(table.names.ours)
+    if (known === undefined) throw new Error(`${table.names.ours} was not staged`)
+    return known
+  }
+
+  #copied(image: 'ours' | 'base' | 'theirs', { staged }: Known): Promise<Side> {
+    return this.#sideOf(this.#session, this.table(image, staged.names[image]), staged, image)
+  }
+
+  /** A FROM clause of the rows under those keys, or of all others. */
+  #among(side: Side, touched: string, not: 'NOT' | '' = ''): string {
     const at = (c: Column) => `x.${quote(c.name)}`
     const keys =
       side.key.length > 0
         ? side.key.map(at)
         : [this.#dialect.key(side.columns.map(c => this.#dialect.text(at(c), c.type)))]
     const names = keys.map((_, i) => `k${i}`)
-    return `EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
+    return `${side.table} AS x WHERE ${not} EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
   }
 }
 
@@ -173,15 +239,47 @@ function nameIn(column: StagedColumn | undefined, image: ImageName): string {
   return name
 }
 
-/** Waits for both before it tells of one that failed. */
-async function both<T>(a: Promise<T>, b: Promise<T>): Promise<[T, T]> {
-  await Promise.allSettled([a, b])
-  return [await a, await b]
+const NOTHING: Total = { rows: 0, sum: 0n }
+
+function same(a: Total, b: Total): boolean {
+  return a.rows === b.rows && a.sum === b.sum
 }
 
-async function copyRows(from: Session, out: string, to: Session, in_: string): Promise<void> {
+function minus(a: Total, b: Total): Total {
+  return { rows: a.rows - b.rows, sum: a.sum - b.sum }
+}
+
+interface Differing {
+  /** Of all rows of base. */
+  readonly all: Total
+  /** null: nothing can be told, all rows may differ. */
+  readonly by: Bucketing | null
+  readonly dirty: Dirty
+}
+
+/** Where base and theirs differ. Keys that only theirs has at its ends do, and need not be read for that. */
+async function differing(base: Side, theirs: Side, sides: readonly Side[]): Promise<Differing> {
+  const by = await bucketing(sides)
+  if (by === null) return { all: await totalIn(base), by, dirty: { buckets: [], share: 1, beyond: [] } }
+  const added = beyond(theirs, base, by)
+  // Two servers, or two processes of one: both are asked at the same time.
+  const [before, now] = await allOf([sumsOf(base, by), sumsOf(theirs, by, added)])
+  return { all: before, by, dirty: dirtyOf(before, now, added) }
+}
+
+/** Waits for all before it tells of one that failed: nobody may go on asking a session that is about to end. */
+async function allOf<T extends readonly Promise<unknown>[]>(
+  work: readonly [...T],
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(work)
+  return Promise.all(work) as Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>
+}
+
+async function copyRows(from: Session, out: string, to: Session, in_: string): Promise<number> {
+  const into = to.client.query(copyFrom(in_))
   try {
-    await pipeline(from.client.query(copyTo(out)), to.client.query(copyFrom(in_)))
+    await pipeline(from.client.query(copyTo(out)), into)
+    return into.rowCount ?? 0
   } catch (error) {
     from.signal.throwIfAborted()
     throw explained(from.name, error)

@@ -14,7 +14,8 @@ export interface CopiedColumn {
 /** Columns of one relation `$1`, in their order. */
 const COPIED = `
   WITH RECURSIVE base(oid, at, mod, kind, below) AS (
-    SELECT t.oid, t.oid, t.typtypmod, t.typtype, t.typbasetype FROM pg_type t
+    SELECT t.oid, t.oid, t.typtypmod, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid IN (SELECT atttypid
+      FROM pg_attribute WHERE attrelid = $1::regclass)
     UNION ALL SELECT b.oid, t.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE b.mod END, t.typtype, t.typbasetype
       FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.below)
   SELECT a.attname AS name, format_type(t.oid, CASE WHEN t.oid = a.atttypid THEN a.atttypmod ELSE b.mod END) AS type,
@@ -40,6 +41,7 @@ export async function copiedColumns(session: Session, relation: string): Promise
 export class StagedTypes {
   readonly #session: Session
   readonly #made = new Map<string, string>()
+  readonly #there = new Map<string, boolean>()
 
   constructor(session: Session) {
     this.#session = session
@@ -50,14 +52,19 @@ export class StagedTypes {
    * gets a twin of its own, which is taken by a column of ours as far as its words are known there. Else text.
    */
   async typeFor(column: CopiedColumn, ours: CopiedColumn | undefined): Promise<string> {
-    const [found] = await this.#session.query('SELECT to_regtype($1) IS NOT NULL AS there', [
-      column.type.replace(/\([^)]*\)/, ''),
-    ])
-    const there = found?.['there'] === true
+    const there = await this.#isThere(column.type.replace(/\([^)]*\)/, ''))
     if (column.words === null) return there ? column.type : 'text'
     const same = there && (await this.#wordsOf(column.type)) === JSON.stringify(column.words)
     if (same || column.array) return same ? column.type : 'text'
     return this.#twin(column.words, ours)
+  }
+
+  async #isThere(type: string): Promise<boolean> {
+    const known = this.#there.get(type)
+    if (known !== undefined) return known
+    const [found] = await this.#session.query('SELECT to_regtype($1) IS NOT NULL AS there', [type])
+    this.#there.set(type, found?.['there'] === true)
+    return found?.['there'] === true
   }
 
   async #wordsOf(type: string): Promise<string | null> {

@@ -14,7 +14,8 @@ export interface Column {
 /** Rows of (relation, name, type, builtin, cast) of the columns of the relations `$1`, given as regclass texts. */
 export const COLUMNS_OF = `
   WITH RECURSIVE base(oid, at, kind, below) AS (
-    SELECT t.oid, t.oid, t.typtype, t.typbasetype FROM pg_type t
+    SELECT t.oid, t.oid, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid IN (SELECT atttypid FROM pg_attribute
+      WHERE attrelid = ANY ($1::text[]::regclass[]))
     UNION ALL SELECT b.oid, t.oid, t.typtype, t.typbasetype FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.below)
   SELECT r.rel, a.attname AS name, t.typname AS type, t.typnamespace = 'pg_catalog'::regnamespace AS builtin,
     EXISTS (SELECT FROM pg_cast k WHERE k.castsource IN (t.oid, a.atttypid) AND k.casttarget = 'text'::regtype AND k.castmethod = 'f'

@@ -8,7 +8,8 @@ import type { Job } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
 import { lineFile, writeLines } from './lines.ts'
 import { type MappedTable } from './mapping.ts'
-import type { Laid } from './plan.ts'
+import type { Piece } from './piece.ts'
+import type { Laid, TablePlan } from './plan.ts'
 import { eachRow, type ListedRow } from './rows.ts'
 import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
@@ -65,13 +66,19 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(await archiveCells(source, `columns-${i}.ndjson.zst`, mapped, shape))
   }
-  parts.push(await rowsPart(laid, 'quarantine', 'w.done = 0 AND w.held > 0'))
+  const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)
+  parts.push(await rowsPart(laid, held, 'quarantine', 'w.done = 0 AND w.held > 0'))
   return writeManifest(laid, dir, parts)
 }
 
-/** The conflicts that are left, beside the archive. The manifest is written anew. */
-export async function writeConflicts(laid: Laid, manifest: Manifest): Promise<Manifest> {
-  const part = await rowsPart(laid, 'conflicts', OPEN)
+/** The conflicts that are left, beside the archive. The manifest is written anew. `left`: what is left, by table. */
+export async function writeConflicts(laid: Laid, manifest: Manifest, left: readonly TablePlan[]): Promise<Manifest> {
+  // Of a row that was carried in part it is the plan that says so.
+  const hasOpen = (table: TablePlan | undefined) =>
+    table === undefined || table.settled > 0 || Object.keys(table.conflicts).length > 0
+  const said = laid.options.decisions.length > 0
+  const open = laid.pieces.filter((_, i) => said || hasOpen(laid.plan.tables[i]) || hasOpen(left[i]))
+  const part = await rowsPart(laid, open, 'conflicts', OPEN)
   return writeManifest(laid, join(laid.source.dir, FOLDER), [
     ...manifest.parts.filter(p => p.what !== 'conflicts'),
     part,
@@ -81,9 +88,14 @@ export async function writeConflicts(laid: Laid, manifest: Manifest): Promise<Ma
 /** Rows with something that was not carried and that is not in quarantine. */
 export const OPEN = '(w.held = 0 AND (w.kind > 0 OR w.cell > 0))'
 
-async function rowsPart(laid: Laid, what: 'conflicts' | 'quarantine', where: string): Promise<ArchivedPart> {
+async function rowsPart(
+  laid: Laid,
+  pieces: readonly Piece[],
+  what: 'conflicts' | 'quarantine',
+  where: string,
+): Promise<ArchivedPart> {
   const file = await writeLines(join(laid.source.dir, FOLDER), `${what}.ndjson.zst`, async line => {
-    for (const piece of laid.pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
+    for (const piece of pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
   })
   return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }
 }

@@ -21,21 +21,68 @@ interface Part {
   readonly to: number
 }
 
+/** Numbers of the rows of one piece that wait to be carried in one way, from the first to the last. */
+export interface Span {
+  readonly many: number
+  readonly low: number
+  readonly high: number
+}
+
+/** What a piece has left to do. */
+export interface Left {
+  /** By what is to be done; only rows that wait for nothing. */
+  readonly ready: ReadonlyMap<number, Span>
+  /** What is to be done to rows that wait for another to make room. */
+  readonly waiting: ReadonlySet<number>
+  readonly refused: number
+  /** All that are still to be carried. */
+  readonly pending: number
+}
+
+/** Looked at once for all: however little is left, it takes reading the whole work table. */
+export async function leftOf({ merger }: Ground, piece: Piece): Promise<Left> {
+  const rows =
+    await merger.query(`SELECT p AS pending, act, wait, refused, count(*) AS many, min(n) AS low, max(n) AS high
+    FROM (SELECT CASE WHEN ${pending()} THEN 1 ELSE 0 END AS p, w.act AS act, w.wait AS wait, w.refused AS refused, w.n AS n
+      FROM ${piece.work} AS w WHERE (${pending()}) OR w.refused = 1) AS x GROUP BY p, act, wait, refused`)
+  const ready = new Map<number, Span>()
+  const waiting = new Set<number>()
+  const sums = { refused: 0, pending: 0 }
+  for (const row of rows) {
+    const of = (name: string) => Number(row[name])
+    const [act, many, low, high] = [of('act'), of('many'), of('low'), of('high')]
+    if (of('refused') === 1) sums.refused += many
+    if (of('pending') === 0) continue
+    sums.pending += many
+    if (of('wait') === 1) waiting.add(act)
+    else ready.set(act, joinedSpan({ many, low, high }, ready.get(act)))
+  }
+  return { ready, waiting, ...sums }
+}
+
+function joinedSpan(a: Span, b: Span = a): Span {
+  return { many: a === b ? a.many : a.many + b.many, low: Math.min(a.low, b.low), high: Math.max(a.high, b.high) }
+}
+
+export interface CarryingOptions {
+  /** Of the plan. */
+  readonly hash: string
+  readonly batch: number
+  readonly after: (rows: number) => void
+}
+
 /** Carries every row of a piece that waits for this and that nothing is in the way of. Returns how many were carried. */
 export async function carryAll(
   { ground }: Whole,
   piece: Piece,
   act: number,
-  options: { hash: string; batch: number; after: (rows: number) => void },
+  { low, high }: Span,
+  options: CarryingOptions,
 ): Promise<number> {
-  const [span] = await ground.merger.query(
-    `SELECT count(*) AS n, min(w.n) AS low, max(w.n) AS high FROM ${piece.work} AS w WHERE ${pending()} AND w.wait = 0 AND w.act = ${act}`,
-  )
-  if (span === undefined || Number(span['n']) === 0) return 0
   const columns = act === UPDATE ? await writtenColumns(ground, piece) : []
   let carried = 0
-  for (let from = Number(span['low']) - 1; from < Number(span['high']); from += options.batch) {
-    const part = { act, from, to: Math.min(from + options.batch, Number(span['high'])) }
+  for (let from = low - 1; from < high; from += options.batch) {
+    const part = { act, from, to: Math.min(from + options.batch, high) }
     const rows = await ground.merger.transaction(() => carry(ground, piece, part, columns, options.hash))
     carried += rows
     options.after(rows)
@@ -49,17 +96,14 @@ function ready({ act, from, to }: Part): string {
 
 /** Halves what the database refuses until the rows that it refuses are found; those become conflicts. */
 async function carry(ground: Ground, piece: Piece, part: Part, columns: number[], hash: string): Promise<number> {
-  const expected = await count(ground, piece, ready(part))
-  if (expected === 0) return 0
-  const error = await ground.merger.savepoint(async () => write(ground, piece, part, columns, expected))
-  if (error === null) {
-    await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
-    await markWhere(ground, piece, { done: 1, applied: 1 }, ready(part))
-    return expected
-  }
+  let touched = 0
+  const error = await ground.merger.savepoint(async () => {
+    touched = await write(ground, piece, part, columns)
+  })
+  if (error === null) return noted(ground, piece, part, touched, hash)
   const kind = ground.merger.refusal(error)
   if (kind === null) throw thrown(error)
-  if (expected === 1) {
+  if ((await count(ground, piece, ready(part))) === 1) {
     // What it refers to may be refused in turn because of it: it waits, and is tried again.
     const waits = kind === 'foreign-key' && !ground.merger.quiet
     const sets = waits ? { wait: 1, refused: 1 } : { ...conflict(kind), refused: 1 }
@@ -71,12 +115,19 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
   return low + (await carry(ground, piece, { ...part, from: middle }, columns, hash))
 }
 
-async function write(ground: Ground, piece: Piece, part: Part, columns: number[], expected: number): Promise<void> {
-  const { merger } = ground
+/** Writes down what was carried. Throws `Moved` where that is not every row of the part. */
+async function noted(ground: Ground, piece: Piece, part: Part, touched: number, hash: string): Promise<number> {
+  if (touched > 0) await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
+  const rows = await markWhere(ground, piece, { done: 1, applied: 1 }, ready(part))
+  if (touched === rows) return rows
+  throw new Moved(`${piece.table.ours}: ${touched} rows of ${rows} were as they had been`)
+}
+
+/** Returns how many rows of the work table that was. */
+async function write(ground: Ground, piece: Piece, part: Part, columns: number[]): Promise<number> {
   if (!piece.keyed) return counted(ground, piece, part)
   const sql = { [INSERT]: insertSql, [UPDATE]: updateSql, [DELETE]: deleteSql }[part.act]
-  const touched = await merger.run(sql?.(ground, piece, ready(part), columns) ?? '')
-  if (touched !== expected) throw new Moved(`${piece.table.ours}: ${touched} rows of ${expected} were as they had been`)
+  return ground.merger.run(sql?.(ground, piece, ready(part), columns) ?? '')
 }
 
 function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
@@ -123,10 +174,10 @@ function deleteSql({ dialect }: Ground, piece: Piece, where: string): string {
 }
 
 /** Rows that are counted: all equal ones go, and as many come as there are to be. */
-async function counted(ground: Ground, piece: Piece, part: Part): Promise<void> {
+async function counted(ground: Ground, piece: Piece, part: Part): Promise<number> {
   const { merger, dialect } = ground
   const [row] = await merger.query(
-    `SELECT sum(w.here) AS here, max(w.target) AS most, max(w.target - w.here) AS more FROM ${piece.work} AS w WHERE ${ready(part)}`,
+    `SELECT count(*) AS n, sum(w.here) AS here, max(w.target) AS most, max(w.target - w.here) AS more FROM ${piece.work} AS w WHERE ${ready(part)}`,
   )
   const adds = part.act === INSERT
   if (!adds) {
@@ -139,6 +190,7 @@ async function counted(ground: Ground, piece: Piece, part: Part): Promise<void> 
   for (let copy = 1; copy <= copies; copy++) {
     await merger.run(insertSql(ground, piece, `${ready(part)} AND ${wanted} >= ${copy}`))
   }
+  return Number(row?.['n'])
 }
 
 /** Numbers of the columns in which any row that waits is to be written. */

@@ -14,8 +14,8 @@ const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
   const select = piece.keyed ? keyedSelect(ground, piece, mode) : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
-  const [row] = await ground.merger.query(`SELECT count(*) AS n FROM ${piece.work}`)
-  piece.changed = Number(row?.['n'])
+  const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
+  piece.changed = Number(row?.['n'] ?? 0)
 }
 
 /** Cells of one column as they are compared. */
@@ -98,11 +98,25 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
     ${noNull} ELSE 'w' END END`
 }
 
+/** The letters of a row; of a new one that has only to be written, or is there already, none is worked out by itself. */
+function maskOf(ground: Ground, piece: Piece, cells: readonly Cell[], whole: string): string {
+  const { dialect } = ground
+  const each = cells.map(cell => letter(ground, piece, cell, whole))
+  const letters = joined(dialect, each)
+  // Not for more columns than an expression may have.
+  if (cells.length > 200 || cells.some(({ column: { type, theirType } }) => type !== theirType)) return letters
+  const key = piece.keyOf('o', 'ours')[0]
+  const filled = cells.flatMap(({ column, value }) => (column.required ? [`${value} IS NOT NULL`] : []))
+  const equal = cells.map(({ column, ours, value }) => `NOT ${dialect.differs(ours, value, column.type)}`)
+  return `CASE WHEN ${[`${key} IS NULL`, ...filled].join(' AND ')} THEN '${'w'.repeat(cells.length)}'
+    WHEN ${[`${key} IS NOT NULL`, whole, ...equal].join(' AND ')} THEN '${'d'.repeat(cells.length)}' ELSE ${letters} END`
+}
+
 function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
   const keys = piece.workKey.join(', ')
   const rows = once(ground, bothKinds(changes(ground, piece), deletes(ground, piece)))
   return `SELECT ${keys}, act, op, mask,
-    ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql()} AS done, ${STATE} FROM (${rows}) AS d`
+    ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql(piece)} AS done, ${STATE} FROM (${rows}) AS d`
 }
 
 /** What the work table says of a row: `known` by its number, `said` to be done. */
@@ -112,12 +126,14 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
 
 /**
  * What becomes of the rows of the work table when they are compared again, from the images, as `mask` and `done`, with what is
- * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key.
+ * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition on rows
+ * `w` of the work table that are left out.
  */
-export function recheck(ground: Ground, piece: Piece): string {
-  const rows = bothKinds(changes(ground, piece, true), deletes(ground, piece, true))
+export function recheck(ground: Ground, piece: Piece, but: string | null): string {
+  const among = but === null ? '1 = 1' : `NOT (${but})`
+  const rows = bothKinds(changes(ground, piece, among), deletes(ground, piece, among))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
-  const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql()} AS done FROM (${once(ground, rows)}) AS d`
+  const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
   return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
 }
 
@@ -136,8 +152,8 @@ function once({ dialect }: Ground, query: string): string {
   return dialect.once?.(query) ?? query
 }
 
-/** `again`: of the rows of the work table only, with their numbers. */
-function changes(ground: Ground, piece: Piece, again = false): string {
+/** `again`: only of the rows `w` of the work table for which it is true, with their numbers. */
+function changes(ground: Ground, piece: Piece, again: string | null = null): string {
   const cells = cellsOf(ground, piece)
   const m = ground.migrated && piece.table.migrated !== null
   const [o, b, mk] = [
@@ -155,18 +171,15 @@ function changes(ground: Ground, piece: Piece, again = false): string {
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
-  const keys = again ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
+  const keys = again !== null ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
-  const mask = joined(
-    ground.dialect,
-    cells.map(cell => letter(ground, piece, cell, whole)),
-  )
+  const mask = maskOf(ground, piece, cells, whole)
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
-    FROM ${again ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
-    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${dirty}`
+    FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
+    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${dirty}`
 }
 
 function b0(piece: Piece): string | undefined {
@@ -177,7 +190,7 @@ function onKey(piece: Piece, alias: string, image: 'base' | 'ours' | 'migrated')
   return piece.same(piece.keyOf(alias, image), piece.keyOf('t', 'theirs'))
 }
 
-function deletes(ground: Ground, piece: Piece, again = false): string {
+function deletes(ground: Ground, piece: Piece, again: string | null = null): string {
   const base = piece.keyOf('b', 'base')
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
@@ -190,13 +203,13 @@ function deletes(ground: Ground, piece: Piece, again = false): string {
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
-  const keys = again ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
+  const keys = again !== null ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
   const before = `${piece.image('base')} AS b`
   const among = `${piece.work} AS w JOIN ${before} ON ${piece.same(base, piece.keyOf('w', 'work'))}`
   return `SELECT ${keys.join(', ')}, ${DELETE} AS act,
     CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(ground.dialect, letters)} END AS mask, 1 AS sure
-    FROM ${again ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
-    LEFT JOIN ${join('o', 'ours')} WHERE ${piece.keyOf('t', 'theirs')[0]} IS NULL`
+    FROM ${again !== null ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
+    LEFT JOIN ${join('o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
 const has = (letter: string) => `mask LIKE '%${letter}%'`
@@ -210,8 +223,10 @@ function kindSql({ table }: Piece, mode: Mode): string {
   // What may be the migration's own work keeps no row back.
   const both = ['m', 'r', 'c', 'n'].map(has).join(' OR ')
   const partly = mode === 'row' ? `${both} OR NOT ${has('w')}` : `NOT ${has('w')}`
-  const needed = table.needed.length > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${codeOf('column-gone')}` : ''
-  return `CASE WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
+  const lacks = table.needed.length > 0 ? codeOf('column-gone') : 0
+  const needed = lacks > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${lacks}` : ''
+  return `CASE WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}' THEN ${lacks}
+    WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
     WHEN act = ${UPDATE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
     WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}
@@ -221,9 +236,10 @@ function kindSql({ table }: Piece, mode: Mode): string {
     WHEN act = ${UPDATE} AND (${partly}) THEN ${CELL} ELSE 0 END`
 }
 
-function doneSql(): string {
+function doneSql({ table }: Piece): string {
   // Any other letter says that something is left.
-  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND replace(replace(mask, '.', ''), 'd', '') = '' THEN 1 ELSE 0 END`
+  const done = `(mask = '${'d'.repeat(table.columns.length)}' OR replace(replace(mask, '.', ''), 'd', '') = '')`
+  return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND ${done} THEN 1 ELSE 0 END`
 }
 
 /**

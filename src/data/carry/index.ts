@@ -78,9 +78,9 @@ async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> 
   await makeLedger(ground)
   const carried = options.mode === 'report' ? 0 : await carryOut(laid, job, batch)
   if (options.mode !== 'report') await ground.merger.sequences()
-  const manifest = await writeConflicts(laid, archive)
   const left: TablePlan[] = []
   for (const piece of laid.pieces) left.push(await tablePlan(ground, piece))
+  const manifest = await writeConflicts(laid, archive, left)
   return { plan: laid.plan, carried, left, archive: manifest, proof: await prove(laid, before, job) }
 }
 

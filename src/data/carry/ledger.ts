@@ -4,6 +4,9 @@ import { TAKE } from './words.ts'
 /** The table in ours that says what was carried: whoever resumes does nothing twice. */
 export const LEDGER = 'backout_carried'
 
+/** As much of a hash tells one plan from another; every row has it. */
+const HASH = 16
+
 /** Rows of which nothing is left that waits for a word; of others it is still to be told what waits. */
 export const CARRIED_WHOLE = `(w.cell = 0 OR w.take <> ${TAKE.none})`
 
@@ -13,7 +16,7 @@ export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
     `run VARCHAR(200) NOT NULL`,
     `table_name VARCHAR(200) NOT NULL`,
     `action INTEGER NOT NULL`,
-    // Of the plan that it was carried by.
+    // The beginning of that of the plan that it was carried by.
     `hash VARCHAR(64) NOT NULL`,
   ]
   await merger.run(`CREATE TABLE IF NOT EXISTS ${merger.table('ours', LEDGER)} (${columns.join(', ')})`)
@@ -22,7 +25,7 @@ export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
 /** Writes down rows of a work table. Belongs into the transaction that carries them. */
 export async function writeLedger(ground: Ground, piece: Piece, hash: string, where: string): Promise<void> {
   const { merger, dialect, run } = ground
-  const values = [piece.ledgerKey(), literal(run), literal(piece.table.ours), 'w.act', literal(hash)]
+  const values = [piece.ledgerKey(), literal(run), literal(piece.table.ours), 'w.act', literal(hash.slice(0, HASH))]
   await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash)
     SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
 }

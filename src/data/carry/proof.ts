@@ -3,6 +3,7 @@ import { besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
+import { INSERT, TAKE } from './words.ts'
 
 /** What was found when everything was compared again. */
 export interface CarryProof {
@@ -21,9 +22,9 @@ export interface CarryProof {
 /** How many rows that theirs did not touch are not as at the release, by table of ours. Measured before and after. */
 export type Untouched = Readonly<Record<string, number>>
 
-export async function measureUntouched(laid: Laid): Promise<Untouched> {
+export async function measureUntouched(laid: Laid, pieces = laid.pieces): Promise<Untouched> {
   const out: Record<string, number> = {}
-  for (const piece of laid.pieces) {
+  for (const piece of pieces) {
     const touched = `SELECT ${piece.workKey.join(', ')} FROM ${piece.work}`
     const types = piece.table.columns.map(c => c.type)
     out[piece.table.ours] = await laid.ground.merger.untouched(piece.staged, types, touched)
@@ -41,9 +42,12 @@ export async function prove(laid: Laid, before: Untouched, job: Job): Promise<Ca
   const unmoved = (await ground.merger.unmoved?.()) ?? false
   const problems: string[] = []
   const sums = { carried: 0, listed: 0, quarantined: 0, changedSince: 0 }
+  const open: Piece[] = []
   for (const piece of laid.pieces) {
     job.progress({ text: `proving ${piece.table.ours}` })
-    const found = await (piece.keyed && unmoved ? comparedAgain(laid, piece) : comparedWhole(laid, piece))
+    const taken = piece.keyed && unmoved ? await addedUp(laid, piece) : null
+    if (taken === null) open.push(piece)
+    const found = await (piece.keyed && unmoved ? comparedAgain(laid, piece, taken) : comparedWhole(laid, piece))
     sums.carried += found.carried
     sums.listed += found.listed
     sums.quarantined += found.quarantined
@@ -56,7 +60,7 @@ export async function prove(laid: Laid, before: Untouched, job: Job): Promise<Ca
       if (orphans > 0) problems.push(`${ours}: ${orphans} carried rows refer to nothing by ${reference.name}`)
     }
   }
-  const after = await measureUntouched(laid)
+  const after = await measureUntouched(laid, open)
   for (const [table, count] of Object.entries(after)) {
     const known = before[table] ?? 0
     if (count > known) problems.push(`${table}: ${count - known} rows that were not to be touched are not as they were`)
@@ -76,10 +80,31 @@ interface Found {
   readonly unlike: number
 }
 
+/** Rows that this process put in as theirs has them, in all columns. */
+function takenSql(piece: Piece): string {
+  const whole = `w.mask = '${'w'.repeat(piece.table.columns.length)}' AND w.cell = 0 AND w.take = ${TAKE.none}`
+  return `w.applied = 1 AND w.done = 1 AND w.act = ${INSERT} AND w.op = 0 AND ${whole}`
+}
+
+/**
+ * How many rows were put in as theirs has them, where ours as a whole adds up to these, to the rows of base that were not
+ * touched, and to what it has of those that are compared one by one. null: it does not, or nobody can tell.
+ */
+async function addedUp({ ground }: Laid, piece: Piece): Promise<number | null> {
+  if (piece.table.columns.some(c => c.type !== c.theirType)) return null
+  const keys = (where: string) => `SELECT ${piece.workKey.join(', ')} FROM ${piece.work} AS w WHERE ${where}`
+  const taken = takenSql(piece)
+  return (await ground.merger.addsUp?.(piece.staged, keys(taken), keys(`NOT (${taken})`))) ?? null
+}
+
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
-async function comparedAgain(laid: Laid, piece: Piece): Promise<Found> {
-  const found = await compare(laid, recheck(laid.ground, piece))
-  return { ...found, lacking: found.lacking + Math.abs(piece.changed - found.rows) }
+async function comparedAgain(laid: Laid, piece: Piece, taken: number | null): Promise<Found> {
+  const none = { rows: 0, carried: 0, listed: 0, quarantined: 0, changedSince: 0, lacking: 0, unlike: 0 }
+  const proven = taken ?? 0
+  const again = recheck(laid.ground, piece, taken === null ? null : takenSql(piece))
+  const found = proven === piece.changed ? none : await compare(laid, again)
+  const lacking = found.lacking + Math.abs(piece.changed - proven - found.rows)
+  return { ...found, carried: found.carried + proven, lacking }
 }
 
 /** Everything compared again, so that rows show that were changed since. */

@@ -1,5 +1,5 @@
 import type { Job, Reference } from '../engine.ts'
-import { carryAll, count } from './batches.ts'
+import { carryAll, type CarryingOptions, count, type Left, leftOf, type Span } from './batches.ts'
 import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
 import { LEDGER } from './ledger.ts'
@@ -21,65 +21,99 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
     job.progress({ text: 'carrying rows', done: carried, total })
   }
   const options = { hash: laid.plan.hash, batch, after }
+  let left = await allLeft(laid)
   for (;;) {
     let moved = await carrySingles(laid)
     after(moved)
-    for (const piece of laid.pieces) {
-      if ((await refusals(laid)) > 0) await foresee(laid)
-      moved += await carryAll(laid, piece, UPDATE, options)
-      moved += await carryAll(laid, piece, INSERT, options)
-    }
-    for (const piece of laid.pieces.toReversed()) {
-      if ((await count(laid.ground, piece, `${pending()} AND w.act = ${DELETE}`)) === 0) continue
-      await markDeletes(laid, piece)
-      moved += await carryAll(laid, piece, DELETE, options)
-    }
+    if (laid.options.decisions.length > 0) left = await allLeft(laid)
+    if (moved === 0 && left.every(l => l.pending === 0)) break
+    moved += await carryReady(laid, left, options)
     if (moved === 0) {
       await foresee(laid)
       const patched = await nullThenPatch(laid)
       after(patched)
       moved = (await exchangeAll(laid, after)) + patched
     }
-    if (moved === 0) break
-    await lookAgain(laid)
-  }
-  for (const piece of laid.pieces) {
-    const waiting = `${pending()} AND w.wait = 1`
-    await markWhere(laid.ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
-    await markWhere(laid.ground, piece, conflict('unique'), waiting)
+    if (moved === 0) {
+      await giveUp(laid)
+      break
+    }
+    left = await lookAgain(laid)
   }
   return carried - (await takeBackOrphans(laid))
 }
 
-async function refusals({ ground, pieces }: Whole): Promise<number> {
-  let found = 0
-  for (const piece of pieces) found += await count(ground, piece, 'w.refused = 1')
-  return found
+async function allLeft({ ground, pieces }: Whole): Promise<Left[]> {
+  const out: Left[] = []
+  for (const piece of pieces) out.push(await leftOf(ground, piece))
+  return out
 }
 
-/** After some rows moved, others may: those that waited for a value, and those that a key refused. */
-async function lookAgain({ ground, pieces, bonds }: Whole): Promise<void> {
-  for (const piece of pieces) {
-    const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
-    await markWhere(ground, piece, { kind: 0, refused: 0 }, refused)
-    if ((await count(ground, piece, `${pending()} AND w.wait = 1`)) === 0) continue
-    await markWhere(ground, piece, { wait: 0, refused: 0 }, 'w.wait = 1')
-    for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
-      const parts = uniqueParts(piece, unique)
-      if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)
+/** Carries what waits for nothing: parents first, and what is deleted child first. */
+async function carryReady(laid: Laid, left: readonly Left[], options: CarryingOptions): Promise<number> {
+  const carrying = laid.pieces.map((piece, i) => ({ piece, ready: left[i]?.ready ?? new Map<number, Span>() }))
+  let refused = left.some(l => l.refused > 0)
+  let moved = 0
+  for (const { piece, ready } of carrying) {
+    for (const act of [UPDATE, INSERT]) {
+      const span = ready.get(act)
+      if (span === undefined) continue
+      if (refused) await foresee(laid)
+      const rows = await carryAll(laid, piece, act, span, options)
+      moved += rows
+      refused ||= rows < span.many
     }
   }
+  for (const { piece, ready } of carrying.toReversed()) {
+    const span = ready.get(DELETE)
+    if (span === undefined) continue
+    await markDeletes(laid, piece)
+    moved += await carryAll(laid, piece, DELETE, span, options)
+  }
+  return moved
+}
+
+/** After some rows moved, others may: those that waited for a value, and those that a key refused. Returns what is left now. */
+async function lookAgain({ ground, pieces, bonds }: Whole): Promise<Left[]> {
+  const out: Left[] = []
+  for (const piece of pieces) {
+    let left = await leftOf(ground, piece)
+    if (left.refused > 0) {
+      const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
+      await markWhere(ground, piece, { kind: 0, refused: 0 }, refused)
+      left = await leftOf(ground, piece)
+    }
+    if (left.waiting.size > 0) {
+      await markWhere(ground, piece, { wait: 0, refused: 0 }, 'w.wait = 1')
+      for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
+        const parts = uniqueParts(piece, unique)
+        if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)
+      }
+      left = await leftOf(ground, piece)
+    }
+    out.push(left)
+  }
+  return out
 }
 
 async function exchangeAll(laid: Laid, after: (rows: number) => void): Promise<number> {
   let moved = 0
   for (const piece of laid.pieces) {
-    if ((await count(laid.ground, piece, `${pending()} AND w.wait = 1 AND w.act = ${UPDATE}`)) === 0) continue
+    if (!(await leftOf(laid.ground, piece)).waiting.has(UPDATE)) continue
     const rows = await exchange(laid, piece)
     moved += rows
     after(rows)
   }
   return moved
+}
+
+/** Nothing moves any more: what still waits is a conflict. */
+async function giveUp({ ground, pieces }: Whole): Promise<void> {
+  for (const piece of pieces) {
+    const waiting = `${pending()} AND w.wait = 1`
+    await markWhere(ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
+    await markWhere(ground, piece, conflict('unique'), waiting)
+  }
 }
 
 /**

@@ -66,6 +66,11 @@ function edited(ground: Ground, piece: Piece, cell: Cell): string {
   )
 }
 
+/** Ours has what theirs has, where that fits at all. */
+function equalCells({ dialect }: Ground, { column, ours, value }: Cell): string {
+  return `NOT ${dialect.differs(ours, value, column.type === column.theirType ? column.type : undefined)}`
+}
+
 /** The migration wrote the cell anew. */
 function rewritten(ground: Ground, piece: Piece, cell: Cell): string | null {
   if (cell.migrated === null) return null
@@ -81,8 +86,8 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
   const { dialect } = ground
   const fits = cell.fits ?? '1 = 1'
   const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
-  const { type, theirType } = cell.column
-  const equal = `NOT ${dialect.differs(cell.ours, cell.value, type === theirType ? type : undefined)}`
+  const { type } = cell.column
+  const equal = equalCells(ground, cell)
   const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
   const anew = rewritten(ground, piece, cell)
   const misfit = `NOT (${fits})${cell.column.required ? ` OR ${cell.value} IS NULL` : ''}`
@@ -126,15 +131,22 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
 
 /**
  * What becomes of the rows of the work table when they are compared again, from the images, as `mask` and `done`, with what is
- * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition on rows
- * `w` of the work table that are left out.
+ * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition,
+ * never NULL, on the rows `w` of the work table, `t` of theirs and `o` of ours that are left out.
  */
-export function recheck(ground: Ground, piece: Piece, but: string | null): string {
-  const among = but === null ? '1 = 1' : `NOT (${but})`
+export function recheck(ground: Ground, piece: Piece, but: string): string {
+  const among = `NOT (${but})`
   const rows = bothKinds(changes(ground, piece, among), deletes(ground, piece, among))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
   const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
   return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
+}
+
+/** True where ours has the row just as theirs has it: whatever base has and the migration did, it is done. */
+export function alike(ground: Ground, piece: Piece): string {
+  const cells = cellsOf(ground, piece).map(cell => `(${cell.fits ?? '1 = 1'}) AND ${equalCells(ground, cell)}`)
+  const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
+  return `CASE WHEN ${[there, ...cells].join(' AND ')} THEN 1 ELSE 0 END = 1`
 }
 
 /** The same of everything that is found to have been changed, beside what a work table says of it. */

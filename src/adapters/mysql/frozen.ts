@@ -1,4 +1,3 @@
-import { BackoutError } from '../../core/errors.ts'
 import type { MysqlImage } from './image.ts'
 import { extents } from './schema.ts'
 import { connect, type Session } from './session.ts'
@@ -10,7 +9,7 @@ export interface Frozen extends AsyncDisposable {
   holds(): Promise<boolean>
 }
 
-/** null: the right to lock is missing, or somebody has a table of theirs open for writing. */
+/** null: they cannot be had now. The right to lock is missing, or somebody has one of the tables open for writing. */
 export async function freeze(images: readonly MysqlImage[], signal: AbortSignal): Promise<Frozen | null> {
   await using stack = new AsyncDisposableStack()
   const sessions: Session[] = []
@@ -20,8 +19,8 @@ export async function freeze(images: readonly MysqlImage[], signal: AbortSignal)
       await lockTables(session, access, database, [...(await extents(session, database)).keys()])
       sessions.push(session)
     }
-  } catch (error) {
-    if (!(error instanceof BackoutError)) throw error
+  } catch {
+    signal.throwIfAborted()
     return null
   }
   const kept = stack.move()
@@ -30,9 +29,8 @@ export async function freeze(images: readonly MysqlImage[], signal: AbortSignal)
       try {
         for (const session of sessions) await session.query('DO 0')
         return true
-      } catch (error) {
+      } catch {
         signal.throwIfAborted()
-        if (!(error instanceof BackoutError)) throw error
         return false
       }
     },

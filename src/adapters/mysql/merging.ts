@@ -41,6 +41,8 @@ export class MysqlMerger implements Merger {
   readonly #job: Job
   readonly #frozen: Frozen | null
   #made = false
+  /** Reads only, while the first one is at work. */
+  #beside: Session | null = null
 
   private constructor(db: Session, { live, database }: Place, images: Named, frozen: Frozen | null, job: Job) {
     this.#db = db
@@ -140,7 +142,12 @@ export class MysqlMerger implements Merger {
 
   untouched({ names, ...staged }: Staged, types: readonly string[], touched: string): Promise<number> {
     const sides = { ours: this.table('ours', names.ours), base: this.table('base', names.base) }
-    return untouched(this.#db, { ...staged, ...sides, types, touched })
+    return untouched(this.#db, () => this.#second(), { ...staged, ...sides, types, touched })
+  }
+
+  async #second(): Promise<Session> {
+    this.#beside ??= await connect(this.#live, this.#database, this.#job.signal, WRITE_MODE)
+    return this.#beside
   }
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
@@ -191,6 +198,7 @@ export class MysqlMerger implements Merger {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#frozen?.[Symbol.asyncDispose]()
+    await this.#beside?.[Symbol.asyncDispose]()
     if (this.#made) await this.#db.run(`DROP DATABASE IF EXISTS ${quoted(this.#rows)}`).catch(() => {})
     await this.#db[Symbol.asyncDispose]()
   }

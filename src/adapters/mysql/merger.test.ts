@@ -17,7 +17,7 @@ const TYPES = ['int(11)', 'varchar(20)']
 describe.skipIf(why !== null)(`the session that merges on MariaDB${why === null ? '' : ` (skipped: ${why})`}`, () => {
   let server: Mariadb
   beforeAll(async () => {
-    server = await mariadb()
+    server = await mariadb(['--log-bin', '--server-id=1'])
     await server.sql(
       "CREATE USER poor IDENTIFIED BY 'a word'",
       'GRANT ALL ON `shop`.* TO poor',
@@ -90,7 +90,20 @@ describe.skipIf(why !== null)(`the session that merges on MariaDB${why === null 
     }
   })
 
-  it('works in tables that no other session sees and that go with it', async () => {
+  it('locks no row of ours by comparing, but where a log of statements needs it', async () => {
+    const level = async (format: string) => {
+      await server.sql(`SET GLOBAL binlog_format = '${format}'`)
+      await using merger = await opened()
+      await merger.transaction(() => merger.run("UPDATE t SET v = 'x'"))
+      const [row] = await merger.query('SELECT @@tx_isolation AS level')
+      return row?.['level']
+    }
+    expect(await level('STATEMENT')).toBe('REPEATABLE-READ')
+    expect(await level('MIXED')).toBe('READ-COMMITTED')
+  })
+
+  it('works in tables that no other session and no replica sees, and that go with it', async () => {
+    await server.sql("SET GLOBAL binlog_format = 'ROW'", 'FLUSH BINARY LOGS')
     const merger = await opened()
     const select = `SELECT id AS k0, v FROM ${merger.table('theirs', 't')} WHERE id <> 20000`
     const work = await merger.work('backout_work_0', select, [['n'], ['k0'], ['v']], ['k0'])
@@ -101,6 +114,9 @@ describe.skipIf(why !== null)(`the session that merges on MariaDB${why === null 
     expect(Number(second?.['k0'])).toBe(30000)
     await expect(server.sql(`SELECT 1 FROM ${work}`)).rejects.toMatchObject({ code: 'ER_NO_SUCH_TABLE' })
     await merger[Symbol.asyncDispose]()
+    const [log] = await server.sql('SHOW MASTER STATUS')
+    const events = await server.sql(`SHOW BINLOG EVENTS IN '${String(log?.['File'])}'`)
+    expect(events.filter(e => String(e['Info']).includes('backout'))).toEqual([])
     expect(await server.sql('SHOW TABLES IN shop')).toEqual([{ Tables_in_shop: 't' }])
   })
 

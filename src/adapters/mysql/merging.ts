@@ -6,7 +6,7 @@ import { dialect } from './dialect.ts'
 import { codeOf } from './errors.ts'
 import { type Frozen, freeze } from './frozen.ts'
 import { besideName, type MysqlImage, makeMarked } from './image.ts'
-import { quoted, tableSql } from './names.ts'
+import { quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
 import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
 import { untouched } from './untouched.ts'
@@ -66,6 +66,7 @@ export class MysqlMerger implements Merger {
     const named: Named = { theirs: own(theirs), base: own(base), migrated: own(migrated) }
     await using opened = new AsyncDisposableStack()
     const db = opened.use(await connect(place.live, place.database, job.signal, WRITE_MODE))
+    await lockLess(db)
     const there = Object.values(named).filter(image => image !== null)
     const frozen = opened.use(await freeze(there, job.signal))
     const merger = new MysqlMerger(db, place, named, frozen, job)
@@ -202,6 +203,19 @@ export class MysqlMerger implements Merger {
     if (this.#made) await this.#db.run(`DROP DATABASE IF EXISTS ${quoted(this.#rows)}`).catch(() => {})
     await this.#db[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * What one statement reads and writes elsewhere would be locked row by row, in ours too. A log of statements needs that: there
+ * the server refuses this level.
+ */
+async function lockLess(db: Session): Promise<void> {
+  const rows = await db.query("SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')")
+  const { log_bin: logs, binlog_format: format } = Object.fromEntries(
+    rows.map(row => [text(row['Variable_name']), text(row['Value'])]),
+  )
+  if (logs === 'ON' && format === 'STATEMENT') return
+  await db.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
 }
 
 function numberOf(error: unknown): number {

@@ -34,7 +34,7 @@ for share in "$dir"/usr/share/mariadb "$dir"/usr/share/mysql; do
   fi
 done
 
-loader=$(find "$dir" -name 'ld-linux-*.so.*' -type f | head -n 1)
+loader=$(find "$dir" \( -name 'ld-linux-*.so.*' -o -name 'ld-2.*.so' \) -type f | head -n 1)
 libraries=$(dirname "$loader"):$dir/usr/lib/$(basename "$(dirname "$loader")")
 for program in "$dir"/usr/lib/postgresql/*/bin/* "$dir"/mariadb/bin/*; do
   if [ ! -L "$program" ] && [ "$(head -c 4 "$program" | tail -c 3)" = ELF ]; then

@@ -5,7 +5,6 @@ import { dialect } from '../../src/adapters/mysql/dialect.ts'
 import { mysqlEngine } from '../../src/adapters/mysql/engine.ts'
 import { imageOf } from '../../src/adapters/mysql/image.ts'
 import { MysqlMerger } from '../../src/adapters/mysql/merging.ts'
-import { connect, WRITE_MODE } from '../../src/adapters/mysql/session.ts'
 import { type Names, sourceOf as mysqlSource } from '../../src/adapters/mysql/test/merge.ts'
 import { sourceOf as postgresSource } from '../../src/adapters/postgres/test/merge.ts'
 import { engineOf, imageAt } from '../../src/adapters/postgres/test/support.ts'
@@ -55,8 +54,8 @@ function onMysql({ socket, merge }: Of<'mysql'>): Subject {
     const at = (name: string) => imageOf(way, name)
     return { base: at(base), theirs: at(theirs), migrated: migrated === null ? null : at(migrated) }
   }
-  const mergingInto = (database: string) => async (images: Images | null, job: Job) =>
-    new MysqlMerger(await connect(way, database, job.signal, WRITE_MODE), way, database, images, job)
+  const mergingInto = (database: string) => (images: Images | null, job: Job) =>
+    MysqlMerger.open({ live: way, database }, images, job)
   const source = async (dir: string) => {
     const images = here(merge)
     const merging = (job: Job) => mergingInto(merge.ours)(images, job)

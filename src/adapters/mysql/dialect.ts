@@ -18,7 +18,7 @@ export const dialect: Dialect = {
   convert,
   key,
   joined: texts => `CONCAT(${texts.join(', ')})`,
-  keyType: 'char(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
+  keyType: 'varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
   update: (table, sets, from, on) =>
     `UPDATE ${table} AS o JOIN ${from} ON ${on} SET ${sets.map(([c, v]) => `o.${c} = ${v}`).join(', ')}`,
   // What is removed may be named in the query: the server wants that done before.
@@ -37,9 +37,15 @@ export const dialect: Dialect = {
   misfit,
 }
 
+const PLAIN = /^'([\x20-\x26\x28-\x7e]*)'$/
+
 /** A short one stands for itself: rows come in the order of their keys then. No hash has a colon or a dash. */
 function key(texts: readonly string[]): string {
-  const whole = `CONCAT(${texts.map(t => `COALESCE(CONCAT(LENGTH(${t}), ':', ${t}), '-')`).join(', ')})`
+  const parts = texts.map(t => {
+    const [, plain] = PLAIN.exec(t) ?? []
+    return plain === undefined ? `COALESCE(CONCAT(LENGTH(${t}), ':', ${t}), '-')` : `'${plain.length}:${plain}'`
+  })
+  const whole = `CONCAT(${parts.join(', ')})`
   return `CASE WHEN CHAR_LENGTH(${whole}) <= 64 THEN ${whole} ELSE SHA2(${whole}, 256) END`
 }
 
@@ -69,6 +75,8 @@ function sameBytes(a: string, b: string): string {
 /** Bytes as hexadecimal digits; all else as the server writes it. */
 function text(v: string, type: string): string {
   if (isBytes(type)) return `CONVERT(HEX(CAST(${v} AS BINARY)) USING utf8mb4) COLLATE utf8mb4_bin`
+  // The connection's character set is the same.
+  if (/^((tiny|small|medium|big)?int|decimal)\b/.test(type)) return `CAST(${v} AS CHAR)`
   const exact = type.startsWith('float') ? `(${v} + 0e0)` : v
   return `CONVERT(CAST(${exact} AS CHAR) USING utf8mb4) COLLATE utf8mb4_bin`
 }

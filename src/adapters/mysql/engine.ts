@@ -9,7 +9,7 @@ import { besideName, besideOf, imageOf, load, stateOf } from './image.ts'
 import { MysqlMerger } from './merging.ts'
 import { text } from './names.ts'
 import { ready } from './ready.ts'
-import { type Access, connect, nameOf, WRITE_MODE } from './session.ts'
+import { type Access, connect, nameOf } from './session.ts'
 import { inSnapshot } from './snapshot.ts'
 import { isSwapped, swap } from './swap.ts'
 
@@ -67,10 +67,7 @@ export function mysqlEngine(settings: MysqlSettings, baseDir: string): Engine {
     },
     freeBytes: async () => null,
     ready: signal => ready(settings, live, scratch, signal),
-    async merging(images: Images | null, job: Job) {
-      const db = await connect(live, database, job.signal, WRITE_MODE)
-      return new MysqlMerger(db, live, database, images, job)
-    },
+    merging: (images: Images | null, job: Job) => MysqlMerger.open({ live, database }, images, job),
     [Symbol.asyncDispose]: async () => {},
   }
 }

@@ -1,14 +1,16 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { Bonds, Image, ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
-import { numbered } from '../../data/numbered.ts'
 import { bondsOf } from './bonds.ts'
 import { copyTable } from './copy.ts'
 import { dialect } from './dialect.ts'
 import { codeOf } from './errors.ts'
+import { type Frozen, freeze } from './frozen.ts'
 import { besideName, type MysqlImage, makeMarked } from './image.ts'
 import { quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
-import type { Access, Session } from './session.ts'
+import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
+import { untouched } from './untouched.ts'
+import { makeWork } from './work.ts'
 
 /** Numbers of errors by which the server refuses a row. */
 const REFUSALS: readonly (readonly [Refusal, readonly number[]])[] = [
@@ -20,6 +22,13 @@ const REFUSALS: readonly (readonly [Refusal, readonly number[]])[] = [
 ]
 const DEADLOCK = 1213
 
+interface Place {
+  readonly live: Access
+  readonly database: string
+}
+
+type Named = Readonly<Record<Exclude<ImageName, 'ours'>, MysqlImage | null>>
+
 /** The live database and the images beside it, in one session: databases of one server name each other. */
 export class MysqlMerger implements Merger {
   /** Foreign keys are quiet, triggers are not. */
@@ -28,18 +37,20 @@ export class MysqlMerger implements Merger {
   readonly #live: Access
   readonly #database: string
   readonly #rows: string
-  readonly #images: Readonly<Record<Exclude<ImageName, 'ours'>, MysqlImage | null>>
+  readonly #images: Named
   readonly #job: Job
+  readonly #frozen: Frozen | null
   #made = false
+  /** Reads only, while the first one is at work. */
+  #beside: Session | null = null
 
-  /** `images`: null where ours alone is asked of. */
-  constructor(db: Session, live: Access, database: string, images: Images | null, job: Job) {
+  private constructor(db: Session, { live, database }: Place, images: Named, frozen: Frozen | null, job: Job) {
     this.#db = db
     this.#live = live
     this.#database = database
     this.#job = job
-    const { theirs = null, base = null, migrated = null } = images ?? {}
-    this.#images = { theirs: ours(theirs), base: ours(base), migrated: ours(migrated) }
+    this.#images = images
+    this.#frozen = frozen
     this.#rows = besideName(
       database,
       'rows',
@@ -47,6 +58,20 @@ export class MysqlMerger implements Merger {
         .map(i => i?.database ?? '')
         .join('\0'),
     )
+  }
+
+  /** `images`: null where ours alone is asked of. */
+  static async open(place: Place, images: Images | null, job: Job): Promise<MysqlMerger> {
+    const { theirs = null, base = null, migrated = null } = images ?? {}
+    const named: Named = { theirs: own(theirs), base: own(base), migrated: own(migrated) }
+    await using opened = new AsyncDisposableStack()
+    const db = opened.use(await connect(place.live, place.database, job.signal, WRITE_MODE))
+    await lockLess(db)
+    const there = Object.values(named).filter(image => image !== null)
+    const frozen = opened.use(await freeze(there, job.signal))
+    const merger = new MysqlMerger(db, place, named, frozen, job)
+    opened.move()
+    return merger
   }
 
   /** Images of the same server are read where they lie; the rows of others are brought over. */
@@ -79,6 +104,10 @@ export class MysqlMerger implements Merger {
     return image.access === this.#live
   }
 
+  async unmoved(): Promise<boolean> {
+    return (await this.#frozen?.holds()) ?? false
+  }
+
   query(sql: string, values?: readonly unknown[]): Promise<Row[]> {
     return this.#db.query(sql, values)
   }
@@ -91,34 +120,18 @@ export class MysqlMerger implements Merger {
     return this.#db.run(sql, values)
   }
 
-  /** A table of a database beside, for a temporary one could be named only once in a statement. */
+  /** MySQL can name a temporary table once in a statement only: there it is one of a database beside. */
   async work(
     name: string,
     select: string,
     indexes: readonly (readonly string[])[],
     order?: readonly string[],
   ): Promise<string> {
-    await this.#make()
-    const table = `${quoted(this.#rows)}.${quoted(name)}`
-    await this.#db.run(`DROP TABLE IF EXISTS ${table}`)
-    await this.#db.run(
-      `CREATE TABLE ${table} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin AS ${numbered(select, order)}`,
-    )
-    const long = await this.#longColumns(name)
-    for (const columns of indexes) {
-      const parts = columns.map(c => `${quoted(c)}${long.has(c) ? '(180)' : ''}`)
-      await this.#db.run(`ALTER TABLE ${table} ADD INDEX (${parts.join(', ')})`)
-    }
+    const { mariadb } = this.#db.flavour
+    if (!mariadb) await this.#make()
+    const table = `${quoted(mariadb ? this.#database : this.#rows)}.${quoted(name)}`
+    await makeWork(this.#db, table, mariadb, { select, indexes, order })
     return table
-  }
-
-  async #longColumns(name: string): Promise<Set<string>> {
-    const rows = await this.#db.query(
-      `SELECT COLUMN_NAME AS c FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?
-       AND (DATA_TYPE LIKE '%text' OR DATA_TYPE LIKE '%blob' OR CHARACTER_MAXIMUM_LENGTH > 180)`,
-      [this.#rows, name],
-    )
-    return new Set(rows.map(row => text(row['c'])))
   }
 
   async #make(): Promise<void> {
@@ -128,12 +141,14 @@ export class MysqlMerger implements Merger {
     this.#made = true
   }
 
-  async untouched({ names, key, columns }: Staged, types: readonly string[], touched: string): Promise<number> {
-    const [o, b] = [this.table('ours', names.ours), this.table('base', names.base)]
-    const sql =
-      key.length === 0 ? unlikeCounted(o, b, columns, types, touched) : unlike(o, b, { key, columns, types, touched })
-    const [row] = await this.#db.query(sql)
-    return Number(row?.['n'] ?? 0)
+  untouched({ names, ...staged }: Staged, types: readonly string[], touched: string): Promise<number> {
+    const sides = { ours: this.table('ours', names.ours), base: this.table('base', names.base) }
+    return untouched(this.#db, () => this.#second(), { ...staged, ...sides, types, touched })
+  }
+
+  async #second(): Promise<Session> {
+    this.#beside ??= await connect(this.#live, this.#database, this.#job.signal, WRITE_MODE)
+    return this.#beside
   }
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
@@ -183,9 +198,24 @@ export class MysqlMerger implements Merger {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#frozen?.[Symbol.asyncDispose]()
+    await this.#beside?.[Symbol.asyncDispose]()
     if (this.#made) await this.#db.run(`DROP DATABASE IF EXISTS ${quoted(this.#rows)}`).catch(() => {})
     await this.#db[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * What one statement reads and writes elsewhere would be locked row by row, in ours too. A log of statements needs that: there
+ * the server refuses this level.
+ */
+async function lockLess(db: Session): Promise<void> {
+  const rows = await db.query("SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')")
+  const { log_bin: logs, binlog_format: format } = Object.fromEntries(
+    rows.map(row => [text(row['Variable_name']), text(row['Value'])]),
+  )
+  if (logs === 'ON' && format === 'STATEMENT') return
+  await db.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
 }
 
 function numberOf(error: unknown): number {
@@ -193,43 +223,7 @@ function numberOf(error: unknown): number {
   return typeof code === 'number' ? code : 0
 }
 
-function ours(image: Image | null): MysqlImage | null {
+function own(image: Image | null): MysqlImage | null {
   if (image === null || 'database' in image) return image as MysqlImage | null
   throw new Error(`${image.name} is no database of MySQL`)
-}
-
-type Columns = Staged['columns']
-
-interface Compared {
-  readonly key: readonly string[]
-  readonly columns: Columns
-  readonly types: readonly string[]
-  readonly touched: string
-}
-
-function unlike(ours: string, base: string, { key, columns, types, touched }: Compared): string {
-  const inBase = key.map(k => columns.find(c => c.ours === k)?.base ?? k)
-  const [o, b] = [key.map(k => `o.${quoted(k)}`), inBase.map(k => `b.${quoted(k)}`)]
-  const on = o.map((x, i) => `${x} = ${b[i]}`).join(' AND ')
-  const differs = columns
-    .map((c, i) => dialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
-    .join(' OR ')
-  const out = (side: readonly string[]) => `(${side.join(', ')}) NOT IN (${touched})`
-  return `SELECT (SELECT COUNT(*) FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE (${b[0]} IS NULL OR ${differs}) AND ${out(o)})
-    + (SELECT COUNT(*) FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on} WHERE ${o[0]} IS NULL AND ${out(b)}) AS n`
-}
-
-function unlikeCounted(
-  ours: string,
-  base: string,
-  columns: Columns,
-  types: readonly string[],
-  touched: string,
-): string {
-  const id = (name: (c: Columns[number]) => string) =>
-    dialect.key(columns.map((c, i) => dialect.text(quoted(name(c)), types[i] ?? '')))
-  const sides = `SELECT ${id(c => c.ours)} AS id, 1 AS here, 0 AS there FROM ${ours}
-    UNION ALL SELECT ${id(c => c.base)}, 0, 1 FROM ${base}`
-  return `SELECT COALESCE(SUM(ABS(here - there)), 0) AS n FROM (SELECT id, SUM(here) AS here, SUM(there) AS there FROM (${sides}) AS sides
-    GROUP BY id) AS counted WHERE here <> there AND id NOT IN (${touched})`
 }

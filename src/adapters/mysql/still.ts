@@ -47,7 +47,8 @@ async function stopServer(session: Session): Promise<boolean> {
   }
 }
 
-async function lockTables(
+/** Nobody writes to these tables as long as the session lives. Throws `database_busy`, `database_denied`. */
+export async function lockTables(
   session: Session,
   access: Access,
   database: string,

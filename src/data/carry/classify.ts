@@ -1,14 +1,7 @@
-import type { MappedColumn } from './mapping.ts'
+import { type Cell, cellsOf, STATE } from './cells.ts'
+import { countedSelect } from './counted.ts'
 import { type Ground, joined, type Piece } from './piece.ts'
 import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
-
-/**
- * Columns of every work table: `n` numbers the rows in the order of the key; `act` what is to be done; `op` 1 where ours
- * has the row; `mask` one letter a column (see `letter`); `kind` the conflict that stops the whole row, `cell` one that
- * stops some of its cells; `take` whose word a person said counts; `held` in quarantine; `wait` a row of ours is in the way
- * that will move; `refused` the database said no; `done` nothing is left to do: `carried` by an earlier process, `applied` by this one, or ours had it.
- */
-const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS applied'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
@@ -16,33 +9,6 @@ export async function classify(ground: Ground, piece: Piece, name: string, mode:
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
   const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
   piece.changed = Number(row?.['n'] ?? 0)
-}
-
-/** Cells of one column as they are compared. */
-interface Cell {
-  readonly column: MappedColumn
-  readonly theirs: string
-  readonly base: string
-  readonly ours: string
-  readonly migrated: string | null
-  /** Theirs in the old type, and when it can be. */
-  readonly value: string
-  readonly fits: string | null
-}
-
-function cellsOf(ground: Ground, piece: Piece): Cell[] {
-  return piece.table.columns.map(column => {
-    const theirs = piece.column('t', column.theirs)
-    const known = ground.migrated && piece.table.migrated !== null && column.migrated !== null
-    return {
-      column,
-      theirs,
-      base: piece.column('b', column.base),
-      ours: piece.column('o', column.ours),
-      migrated: known ? piece.column('m', column.migrated ?? '') : null,
-      ...piece.converted(column, theirs, column.theirType),
-    }
-  })
 }
 
 /** A value of the new schema is not what base has. */
@@ -66,6 +32,11 @@ function edited(ground: Ground, piece: Piece, cell: Cell): string {
   )
 }
 
+/** Ours has what theirs has, where that fits at all. */
+function equalCells({ dialect }: Ground, { column, ours, value }: Cell): string {
+  return `NOT ${dialect.differs(ours, value, column.type === column.theirType ? column.type : undefined)}`
+}
+
 /** The migration wrote the cell anew. */
 function rewritten(ground: Ground, piece: Piece, cell: Cell): string | null {
   if (cell.migrated === null) return null
@@ -81,8 +52,8 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
   const { dialect } = ground
   const fits = cell.fits ?? '1 = 1'
   const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
-  const { type, theirType } = cell.column
-  const equal = `NOT ${dialect.differs(cell.ours, cell.value, type === theirType ? type : undefined)}`
+  const { type } = cell.column
+  const equal = equalCells(ground, cell)
   const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
   const anew = rewritten(ground, piece, cell)
   const misfit = `NOT (${fits})${cell.column.required ? ` OR ${cell.value} IS NULL` : ''}`
@@ -126,15 +97,22 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
 
 /**
  * What becomes of the rows of the work table when they are compared again, from the images, as `mask` and `done`, with what is
- * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition on rows
- * `w` of the work table that are left out.
+ * said of them (`SAID`): those that are still found to have been changed. Of a piece with a key. `but`: a condition,
+ * never NULL, on the rows `w` of the work table, `t` of theirs and `o` of ours that are left out.
  */
-export function recheck(ground: Ground, piece: Piece, but: string | null): string {
-  const among = but === null ? '1 = 1' : `NOT (${but})`
+export function recheck(ground: Ground, piece: Piece, but: string): string {
+  const among = `NOT (${but})`
   const rows = bothKinds(changes(ground, piece, among), deletes(ground, piece, among))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
   const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
   return once(ground, `${found} WHERE d.known <= ${piece.changed}`)
+}
+
+/** True where ours has the row just as theirs has it: whatever base has and the migration did, it is done. */
+export function alike(ground: Ground, piece: Piece): string {
+  const cells = cellsOf(ground, piece).map(cell => `(${cell.fits ?? '1 = 1'}) AND ${equalCells(ground, cell)}`)
+  const there = `${piece.keyOf('o', 'ours')[0]} IS NOT NULL`
+  return `CASE WHEN ${[there, ...cells].join(' AND ')} THEN 1 ELSE 0 END = 1`
 }
 
 /** The same of everything that is found to have been changed, beside what a work table says of it. */
@@ -240,69 +218,4 @@ function doneSql({ table }: Piece): string {
   // Any other letter says that something is left.
   const done = `(mask = '${'d'.repeat(table.columns.length)}' OR replace(replace(mask, '.', ''), 'd', '') = '')`
   return `CASE WHEN act = ${DELETE} THEN 1 - op WHEN op = 1 AND ${done} THEN 1 ELSE 0 END`
-}
-
-/**
- * A table without a key: equal rows are counted on every side. Of a row that theirs has more or less often than before,
- * ours is to have as many more or less (`target`); it has `here` now. Nothing tells a row that was rewritten: one whose
- * number changed while migrating is ambiguous.
- */
-function countedSelect(ground: Ground, piece: Piece): string {
-  const { dialect } = ground
-  const { columns, migrated, needed } = piece.table
-  const m = ground.migrated && migrated !== null
-  const cells = cellsOf(ground, piece)
-  const texts = columns.map((_, i) => `x${i}`)
-  const side = (
-    image: 'theirs' | 'base' | 'ours' | 'migrated',
-    of: (cell: Cell) => { text: string; misfit: string },
-  ) => {
-    const made = cells.map(of)
-    const marks = (['theirs', 'base', 'migrated', 'ours'] as const).map(
-      (side, i) => `${side === image ? 1 : 0} AS c${i}`,
-    )
-    const misfit = made.map(x => x.misfit).filter(x => x !== '')
-    const list = [
-      ...made.map((x, i) => `${x.text} AS x${i}`),
-      ...marks,
-      `CASE WHEN ${misfit.join(' OR ') || '1 = 0'} THEN 1 ELSE 0 END AS misfit`,
-    ]
-    return `SELECT ${list.join(', ')} FROM ${piece.image(image)} AS ${image.slice(0, 1)}`
-  }
-  const newer = (alias: 't' | 'm') => (cell: Cell) => {
-    const [name, type] =
-      alias === 't'
-        ? [cell.column.theirs, cell.column.theirType]
-        : [cell.column.migrated ?? '', cell.column.migratedType ?? '']
-    const raw = piece.column(alias, name)
-    const { value, fits } = piece.converted(cell.column, raw, type)
-    const text = dialect.text(value, cell.column.type)
-    if (fits === null) return { text, misfit: '' }
-    return { text: `CASE WHEN ${fits} THEN ${text} ELSE ${dialect.text(raw, type)} END`, misfit: `NOT (${fits})` }
-  }
-  const older = (alias: string) => (cell: Cell) => ({
-    text: dialect.text(piece.column(alias, cell.column.ours), cell.column.type),
-    misfit: '',
-  })
-  const sides = [
-    side('theirs', newer('t')),
-    side('base', older('b')),
-    side('ours', older('o')),
-    ...(m ? [side('migrated', newer('m'))] : []),
-  ]
-  const counted = `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
-    sum(c0) AS theirs, sum(c1) AS base, sum(c2) AS migrated, sum(c3) AS here, max(misfit) AS misfit
-    FROM (${sides.join(' UNION ALL ')}) AS every GROUP BY ${dialect.key(texts)}`
-  const before = m && ground.ownWork ? 'migrated' : 'base'
-  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
-  const target = `base + theirs - ${before}`
-  const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
-  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
-  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
-  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
-    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
-    WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
-  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
-    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
-    FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
 }

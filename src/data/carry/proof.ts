@@ -1,5 +1,5 @@
 import type { Job } from '../engine.ts'
-import { besideSaid, classify, recheck } from './classify.ts'
+import { alike, besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
@@ -100,11 +100,18 @@ async function addedUp({ ground }: Laid, piece: Piece): Promise<number | null> {
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
 async function comparedAgain(laid: Laid, piece: Piece, taken: number | null): Promise<Found> {
   const none = { rows: 0, carried: 0, listed: 0, quarantined: 0, changedSince: 0, lacking: 0, unlike: 0 }
-  const proven = taken ?? 0
-  const again = recheck(laid.ground, piece, taken === null ? null : takenSql(piece))
-  const found = proven === piece.changed ? none : await compare(laid, again)
+  const proven = taken ?? (await alikeOnes(laid, piece))
+  const but = taken === null ? alike(laid.ground, piece) : takenSql(piece)
+  const found = proven === piece.changed ? none : await compare(laid, recheck(laid.ground, piece, but))
   const lacking = found.lacking + Math.abs(piece.changed - proven - found.rows)
   return { ...found, carried: found.carried + proven, lacking }
+}
+
+/** How many of the rows that were changed ours has just as theirs has them. */
+function alikeOnes(laid: Laid, piece: Piece): Promise<number> {
+  const ours = `${piece.image('ours')} AS o ON ${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))}`
+  const rows = `${piece.from()} JOIN ${ours} WHERE w.n <= ${piece.changed}`
+  return number(laid, `SELECT count(*) AS n FROM ${rows} AND ${alike(laid.ground, piece)}`)
 }
 
 /** Everything compared again, so that rows show that were changed since. */

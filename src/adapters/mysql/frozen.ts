@@ -1,0 +1,39 @@
+import type { MysqlImage } from './image.ts'
+import { extents } from './schema.ts'
+import { connect, type Session } from './session.ts'
+import { lockTables } from './still.ts'
+
+/** Images that nobody can write to. The locks go with their sessions, however these end. */
+export interface Frozen extends AsyncDisposable {
+  /** The locks are still held, as they were all the time. */
+  holds(): Promise<boolean>
+}
+
+/** null: they cannot be had now. The right to lock is missing, or somebody has one of the tables open for writing. */
+export async function freeze(images: readonly MysqlImage[], signal: AbortSignal): Promise<Frozen | null> {
+  await using stack = new AsyncDisposableStack()
+  const sessions: Session[] = []
+  try {
+    for (const { access, database } of images) {
+      const session = stack.use(await connect(access, database, signal))
+      await lockTables(session, access, database, [...(await extents(session, database)).keys()])
+      sessions.push(session)
+    }
+  } catch {
+    signal.throwIfAborted()
+    return null
+  }
+  const kept = stack.move()
+  return {
+    async holds() {
+      try {
+        for (const session of sessions) await session.query('DO 0')
+        return true
+      } catch {
+        signal.throwIfAborted()
+        return false
+      }
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  }
+}

@@ -1,0 +1,37 @@
+import type { MappedColumn } from './mapping.ts'
+import type { Ground, Piece } from './piece.ts'
+
+/**
+ * Columns of every work table: `n` numbers the rows in the order of the key; `act` what is to be done; `op` 1 where ours
+ * has the row; `mask` one letter a column (see `letter`); `kind` the conflict that stops the whole row, `cell` one that
+ * stops some of its cells; `take` whose word a person said counts; `held` in quarantine; `wait` a row of ours is in the way
+ * that will move; `refused` the database said no; `done` nothing is left to do: `carried` by an earlier process, `applied` by this one, or ours had it.
+ */
+export const STATE = '0 AS held, 0 AS take, 0 AS wait, 0 AS refused, 0 AS carried, 0 AS applied'
+
+/** Cells of one column as they are compared. */
+export interface Cell {
+  readonly column: MappedColumn
+  readonly theirs: string
+  readonly base: string
+  readonly ours: string
+  readonly migrated: string | null
+  /** Theirs in the old type, and when it can be. */
+  readonly value: string
+  readonly fits: string | null
+}
+
+export function cellsOf(ground: Ground, piece: Piece): Cell[] {
+  return piece.table.columns.map(column => {
+    const theirs = piece.column('t', column.theirs)
+    const known = ground.migrated && piece.table.migrated !== null && column.migrated !== null
+    return {
+      column,
+      theirs,
+      base: piece.column('b', column.base),
+      ours: piece.column('o', column.ours),
+      migrated: known ? piece.column('m', column.migrated ?? '') : null,
+      ...piece.converted(column, theirs, column.theirType),
+    }
+  })
+}

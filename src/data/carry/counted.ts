@@ -1,0 +1,68 @@
+import { type Cell, cellsOf, STATE } from './cells.ts'
+import type { Ground, Piece } from './piece.ts'
+import { codeOf, DELETE, INSERT } from './words.ts'
+
+/**
+ * A table without a key: equal rows are counted on every side. Of a row that theirs has more or less often than before,
+ * ours is to have as many more or less (`target`); it has `here` now. Nothing tells a row that was rewritten: one whose
+ * number changed while migrating is ambiguous.
+ */
+export function countedSelect(ground: Ground, piece: Piece): string {
+  const { dialect } = ground
+  const { columns, migrated, needed } = piece.table
+  const m = ground.migrated && migrated !== null
+  const cells = cellsOf(ground, piece)
+  const texts = columns.map((_, i) => `x${i}`)
+  const side = (
+    image: 'theirs' | 'base' | 'ours' | 'migrated',
+    of: (cell: Cell) => { text: string; misfit: string },
+  ) => {
+    const made = cells.map(of)
+    const marks = (['theirs', 'base', 'migrated', 'ours'] as const).map(
+      (side, i) => `${side === image ? 1 : 0} AS c${i}`,
+    )
+    const misfit = made.map(x => x.misfit).filter(x => x !== '')
+    const list = [
+      ...made.map((x, i) => `${x.text} AS x${i}`),
+      ...marks,
+      `CASE WHEN ${misfit.join(' OR ') || '1 = 0'} THEN 1 ELSE 0 END AS misfit`,
+    ]
+    return `SELECT ${list.join(', ')} FROM ${piece.image(image)} AS ${image.slice(0, 1)}`
+  }
+  const newer = (alias: 't' | 'm') => (cell: Cell) => {
+    const [name, type] =
+      alias === 't'
+        ? [cell.column.theirs, cell.column.theirType]
+        : [cell.column.migrated ?? '', cell.column.migratedType ?? '']
+    const raw = piece.column(alias, name)
+    const { value, fits } = piece.converted(cell.column, raw, type)
+    const text = dialect.text(value, cell.column.type)
+    if (fits === null) return { text, misfit: '' }
+    return { text: `CASE WHEN ${fits} THEN ${text} ELSE ${dialect.text(raw, type)} END`, misfit: `NOT (${fits})` }
+  }
+  const older = (alias: string) => (cell: Cell) => ({
+    text: dialect.text(piece.column(alias, cell.column.ours), cell.column.type),
+    misfit: '',
+  })
+  const sides = [
+    side('theirs', newer('t')),
+    side('base', older('b')),
+    side('ours', older('o')),
+    ...(m ? [side('migrated', newer('m'))] : []),
+  ]
+  const counted = `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
+    sum(c0) AS theirs, sum(c1) AS base, sum(c2) AS migrated, sum(c3) AS here, max(misfit) AS misfit
+    FROM (${sides.join(' UNION ALL ')}) AS every GROUP BY ${dialect.key(texts)}`
+  const before = m && ground.ownWork ? 'migrated' : 'base'
+  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
+  const target = `base + theirs - ${before}`
+  const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
+  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
+  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
+  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
+    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
+    WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
+  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
+    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
+    FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
+}

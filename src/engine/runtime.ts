@@ -26,6 +26,8 @@ export class Runtime implements Engine {
   readonly #workflows = new Map<string, Workflow>()
   readonly #active = new Map<string, ActiveRun>()
   readonly #listeners = new Set<(runId: string, data: Json) => void>()
+  /** Wake who follows a journal. */
+  readonly #followers = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
   #seen = -1
   #worker = false
@@ -65,7 +67,10 @@ export class Runtime implements Engine {
         workflows: this.#workflows,
         ctx: (id, run, seen) => new WorkflowCtx(id, run, seen),
         progress: data => this.#emit(runId, data),
-        ended: () => this.#active.delete(runId),
+        ended: () => {
+          this.#active.delete(runId)
+          this.#wake()
+        },
       })
       this.#active.set(runId, active)
       await this.#announce(row, known !== null)
@@ -191,8 +196,25 @@ export class Runtime implements Engine {
       }
       if (batch.length > 0) continue
       if (!options.follow || over) return
-      await this.#clock.sleep(this.#options.pollMs ?? 100)
+      await this.#more()
     }
+  }
+
+  /** Until the journal is to be looked at again: every so often, and at once where a run of this process has ended. */
+  #more(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wake = () => {
+      cancel()
+      this.#followers.delete(wake)
+      resolve()
+    }
+    const cancel = this.#clock.after(this.#options.pollMs ?? 100, wake)
+    this.#followers.add(wake)
+    return promise
+  }
+
+  #wake(): void {
+    for (const wake of this.#followers) wake()
   }
 
   onProgress(listener: (runId: string, data: Json) => void): () => void {
@@ -209,6 +231,7 @@ export class Runtime implements Engine {
     this.#closed = true
     clearInterval(this.#timer)
     await Promise.all([...this.#active.values()].map(run => run.halt()))
+    this.#wake()
     await this.#store.close()
   }
 

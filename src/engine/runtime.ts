@@ -1,7 +1,7 @@
 import { type Clock, iso, systemClock } from '../core/clock.ts'
 import type { Ctx, Engine, Event, RunInfo, StartOptions } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
-import { type Json, toJson } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { ENDED, type RunState } from '../core/words.ts'
 import { ActiveRun, type Workflow } from './active.ts'
 import { WorkflowCtx } from './ctx.ts'
@@ -108,7 +108,7 @@ export class Runtime implements Engine {
       version,
       exclusive,
       state: 'running',
-      input: toJson(input),
+      input,
       output: null,
       error: null,
       createdAt: at,
@@ -156,8 +156,10 @@ export class Runtime implements Engine {
   }
 
   async settled(runId: string): Promise<RunInfo> {
-    await this.#active.get(runId)?.settled()
-    const row = this.#store.run(runId)
+    const active = this.#active.get(runId)
+    await active?.settled()
+    // Of a run of this process the journal says nothing else, and it would be read with all of its plan.
+    const row = active?.row ?? this.#store.run(runId)
     if (row === null) throw noRun(runId)
     return row
   }

@@ -58,14 +58,14 @@ async function home(kube: Kube, dir: string, space: Space, settings: object): Pr
 async function one(kube: Kube, dir: string): Promise<Row[]> {
   const space = await kube.namespace()
   const backout = await home(kube, dir, space, { objects: ['deployment/shop'] })
-  const release = (image: string, seconds: number) =>
-    put(space, workload('Deployment', 'shop', { image, replicas: 4, spec: { minReadySeconds: seconds } }))
+  const release = (name: string, seconds: number, image = IMAGES.shell) =>
+    put(space, workload('Deployment', 'shop', { image, replicas: 4, container: readyAfter(seconds, name) }))
   const healthy = async (seconds: number) => {
-    await release(IMAGES.bad, seconds)
+    await release('bad', seconds)
     await rolledOut(space, 'deployment/shop')
   }
   const stuck = async (seconds: number) => {
-    await release(IMAGES.missing, seconds)
+    await release('bad', seconds, IMAGES.missing)
     // Three of four serve on, and two of the bad release never will.
     await until(async () => (await pods(space)).length === 5)
   }
@@ -75,7 +75,7 @@ async function one(kube: Kube, dir: string): Promise<Row[]> {
     ['a stuck rollout', READY_S, stuck],
     ['a stuck rollout', SLOW_S, stuck],
   ] as const) {
-    await release(IMAGES.good, seconds)
+    await release('good', seconds)
     await rolledOut(space, 'deployment/shop')
     const to = `v${rows.length}`
     await backout('capture', to, '--known-good')
@@ -85,6 +85,18 @@ async function one(kube: Kube, dir: string): Promise<Row[]> {
     rows.push(beyond('the steps of it alone, each proven by its pods', steps, theirs, kubectl))
   }
   return rows
+}
+
+/**
+ * A container that is ready after a while. By its probe and not by `minReadySeconds`: that is counted from a time that is
+ * kept in whole seconds, so that who begins at another moment of a second ends up to a second earlier or later.
+ */
+function readyAfter(seconds: number, release: string) {
+  return {
+    command: ['sleep', '1000000'],
+    env: [{ name: 'RELEASE', value: release }],
+    readinessProbe: { exec: { command: ['true'] }, initialDelaySeconds: seconds, periodSeconds: 1 },
+  }
 }
 
 interface Both {
@@ -104,7 +116,7 @@ async function bothBack({ space, backout, dir, to, bad }: Both) {
       await bad()
       const took = await planned(backout, dir, to)
       steps.push(await stepsMs(backout))
-      await check(space, ['shop'])
+      await check(space, ['shop'], IMAGES.shell)
       return took
     },
     theirs: async () => {
@@ -113,7 +125,7 @@ async function bothBack({ space, backout, dir, to, bad }: Both) {
         await space.kubectl('rollout', 'undo', 'deployment/shop')
         await rolledOut(space, 'deployment/shop')
       })
-      await check(space, ['shop'])
+      await check(space, ['shop'], IMAGES.shell)
       return took
     },
   })
@@ -171,18 +183,19 @@ async function stepsMs(backout: Run): Promise<number> {
 }
 
 /** Throws where pods do not run the good release. */
-async function check(space: Space, names: readonly string[]): Promise<void> {
+async function check(space: Space, names: readonly string[], image = IMAGES.good): Promise<void> {
   const text = await space.kubectl('get', 'deployments', '-o', 'json')
   const { items } = JSON.parse(text) as { items: { metadata: { name: string }; spec: { template: Template } }[] }
   const wrong = names.filter(name => {
     const template = items.find(item => item.metadata.name === name)?.spec.template
-    return template?.spec.containers[0]?.image !== IMAGES.good
+    const [container] = template?.spec.containers ?? []
+    return container?.image !== image || container.env?.some(({ value }) => value !== 'good') === true
   })
   if (wrong.length > 0) throw new Error(`${wrong.join(', ')} did not go back`)
 }
 
 interface Template {
-  spec: { containers: { image: string }[] }
+  spec: { containers: { image: string; env?: { value: string }[] }[] }
 }
 
 async function until(holds: () => Promise<boolean>): Promise<void> {

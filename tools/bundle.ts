@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { rolldown } from 'rolldown'
 import { plainBuiltins } from './builtins.ts'
+import { lean } from './lean.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -26,7 +27,7 @@ export async function bundle(dir: string, more: Readonly<Record<string, string>>
     // They look for files beside themselves (WebAssembly, protocol buffers, native code that need not be there).
     external: ['libpg-query', 'dockerode'],
     transform: { define: { 'process.env.BACKOUT_VERSION': JSON.stringify(version) } },
-    plugins: [plainBuiltins],
+    plugins: [lean, plainBuiltins],
   })
   await made.write({
     dir,

@@ -16,9 +16,14 @@ export function canonicalJson(value: Json): string {
 /** As JSON.stringify writes it, which is spared a trip there and back; undefined for what JSON leaves out. */
 function written(value: unknown): string | undefined {
   if (value === null || typeof value !== 'object') return JSON.stringify(value)
-  if ('toJSON' in value && typeof value.toJSON === 'function') return written((value as { toJSON(): unknown }).toJSON())
-  if (Array.isArray(value)) return `[${Array.from(value, item => written(item) ?? 'null').join(',')}]`
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
+    return written((value as { toJSON(): unknown }).toJSON())
+  }
   let text = ''
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) text += `${i === 0 ? '' : ','}${written(value[i]) ?? 'null'}`
+    return `[${text}]`
+  }
   const object = value as Record<string, unknown>
   for (const key of orderedKeys(object)) {
     const inner = written(object[key])
@@ -28,9 +33,15 @@ function written(value: unknown): string | undefined {
 }
 
 function orderedKeys(value: Record<string, unknown>): string[] {
-  const keys = Object.keys(value).sort()
-  if (!keys.some(key => /^\d/.test(key))) return keys
+  const keys = Object.keys(value)
+  if (keys.length > 1) keys.sort()
+  if (!keys.some(startsWithDigit)) return keys
   return Object.keys(Object.fromEntries(keys.map(key => [key, null])))
+}
+
+function startsWithDigit(key: string): boolean {
+  const first = key.charCodeAt(0)
+  return first >= 48 && first <= 57
 }
 
 /** SHA-256 of the canonical text, as hex. */

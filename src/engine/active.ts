@@ -107,6 +107,10 @@ export class ActiveRun {
     throw new BackoutError({ code: 'workflow_unknown', what: `No workflow ${row.workflow}` })
   }
 
+  /** As the journal has it: nobody but this process writes it. */
+  get row(): RunRow {
+    return this.#row
+  }
   get store(): Store {
     return this.#around.store
   }

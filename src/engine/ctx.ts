@@ -142,7 +142,7 @@ export class WorkflowCtx implements Ctx {
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const op: OpRow = { ...this.#op(key), done: true, value: toJson(outcomes) }
       this.#active.keepOp(op)
-      await this.#write(op)
+      this.#soon(tx => tx.putOp(op))
       return outcomes
     })
   }

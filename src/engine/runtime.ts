@@ -1,7 +1,7 @@
 import { type Clock, iso, systemClock } from '../core/clock.ts'
 import type { Ctx, Engine, Event, RunInfo, StartOptions } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
-import { type Json, toJson } from '../core/json.ts'
+import type { Json } from '../core/json.ts'
 import { ENDED, type RunState } from '../core/words.ts'
 import { ActiveRun, type Workflow } from './active.ts'
 import { WorkflowCtx } from './ctx.ts'
@@ -26,6 +26,8 @@ export class Runtime implements Engine {
   readonly #workflows = new Map<string, Workflow>()
   readonly #active = new Map<string, ActiveRun>()
   readonly #listeners = new Set<(runId: string, data: Json) => void>()
+  /** Wake who follows a journal. */
+  readonly #followers = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
   #seen = -1
   #worker = false
@@ -65,7 +67,10 @@ export class Runtime implements Engine {
         workflows: this.#workflows,
         ctx: (id, run, seen) => new WorkflowCtx(id, run, seen),
         progress: data => this.#emit(runId, data),
-        ended: () => this.#active.delete(runId),
+        ended: () => {
+          this.#active.delete(runId)
+          this.#wake()
+        },
       })
       this.#active.set(runId, active)
       await this.#announce(row, known !== null)
@@ -103,7 +108,7 @@ export class Runtime implements Engine {
       version,
       exclusive,
       state: 'running',
-      input: toJson(input),
+      input,
       output: null,
       error: null,
       createdAt: at,
@@ -151,8 +156,10 @@ export class Runtime implements Engine {
   }
 
   async settled(runId: string): Promise<RunInfo> {
-    await this.#active.get(runId)?.settled()
-    const row = this.#store.run(runId)
+    const active = this.#active.get(runId)
+    await active?.settled()
+    // Of a run of this process the journal says nothing else, and it would be read with all of its plan.
+    const row = active?.row ?? this.#store.run(runId)
     if (row === null) throw noRun(runId)
     return row
   }
@@ -191,8 +198,25 @@ export class Runtime implements Engine {
       }
       if (batch.length > 0) continue
       if (!options.follow || over) return
-      await this.#clock.sleep(this.#options.pollMs ?? 100)
+      await this.#more()
     }
+  }
+
+  /** Until the journal is to be looked at again: every so often, and at once where a run of this process has ended. */
+  #more(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wake = () => {
+      cancel()
+      this.#followers.delete(wake)
+      resolve()
+    }
+    const cancel = this.#clock.after(this.#options.pollMs ?? 100, wake)
+    this.#followers.add(wake)
+    return promise
+  }
+
+  #wake(): void {
+    for (const wake of this.#followers) wake()
   }
 
   onProgress(listener: (runId: string, data: Json) => void): () => void {
@@ -209,6 +233,7 @@ export class Runtime implements Engine {
     this.#closed = true
     clearInterval(this.#timer)
     await Promise.all([...this.#active.values()].map(run => run.halt()))
+    this.#wake()
     await this.#store.close()
   }
 

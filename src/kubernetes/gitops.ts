@@ -90,9 +90,20 @@ export function syncs({ tool, object }: GitOwner): boolean {
 
 /** The step of Backout that suspended it; null where none did, or it was lifted. */
 export function suspendedBy(owner: GitOwner): string | null {
-  const mark = owner.object?.metadata.annotations?.[SUSPENDED]
-  if (mark === undefined || syncs(owner)) return null
-  return (JSON.parse(mark) as { by: string }).by
+  const mark = markOn(owner)
+  return mark === null || syncs(owner) ? null : (mark.by ?? 'a step of Backout that the mark does not name')
+}
+
+/** What a suspension left on it; anybody may have written there since. */
+function markOn({ object }: GitOwner): { by?: string; automated?: unknown } | null {
+  const text = object?.metadata.annotations?.[SUSPENDED]
+  if (text === undefined) return null
+  try {
+    const mark: unknown = JSON.parse(text)
+    return typeof mark === 'object' && mark !== null ? mark : {}
+  } catch {
+    return {}
+  }
 }
 
 /** What suspends it, with a mark that says what it was like. */
@@ -107,12 +118,12 @@ export function suspending(owner: GitOwner, by: string): PatchOp[] {
 }
 
 /** The command that lifts the suspension again. */
-export function lifting({ tool, object, path }: GitOwner): string {
+export function lifting(owner: GitOwner): string {
+  const { tool, object, path } = owner
   const [, , group = '', , , namespace = '', plural = '', name = ''] = path.split('/')
   const off = { metadata: { annotations: { [SUSPENDED]: null } } }
-  const mark = object?.metadata.annotations?.[SUSPENDED]
-  const was =
-    mark === undefined ? object?.spec?.syncPolicy?.automated : (JSON.parse(mark) as { automated?: unknown }).automated
+  const mark = markOn(owner)
+  const was = mark === null ? object?.spec?.syncPolicy?.automated : mark.automated
   const spec = tool === 'flux' ? { suspend: false } : { syncPolicy: { automated: was ?? {} } }
   return `kubectl -n ${namespace} patch ${plural}.${group} ${name} --type merge -p '${JSON.stringify({ ...off, spec })}'`
 }

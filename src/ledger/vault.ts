@@ -143,16 +143,28 @@ function age() {
   return import('age-encryption')
 }
 
+/** Loads it already while others are waited for. Who then seals or opens is told where it cannot be loaded. */
+export function warmVault(): void {
+  age().catch(() => {})
+}
+
 async function encrypt(content: Uint8Array, identity: string): Promise<Uint8Array> {
   const { Encrypter, identityToRecipient } = await age()
   const encrypter = new Encrypter()
   encrypter.addRecipient(await identityToRecipient(identity))
-  return encrypter.encrypt(content)
+  return bytesOf(await encrypter.encrypt(ReadableStream.from([content])))
 }
 
 async function decrypt(content: Uint8Array, identities: readonly string[]): Promise<Uint8Array> {
   const { Decrypter } = await age()
   const decrypter = new Decrypter()
   for (const identity of identities) decrypter.addIdentity(identity)
-  return decrypter.decrypt(content)
+  return bytesOf(await decrypter.decrypt(ReadableStream.from([content])))
+}
+
+/** As streams: what is given as bytes goes through a Response, with which all of Node's `fetch` is loaded (30 ms). */
+async function bytesOf(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  for await (const part of stream) parts.push(part)
+  return Buffer.concat(parts)
 }

@@ -1,7 +1,9 @@
+import { z } from 'zod'
 import type { ExecAct, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { docker, type Host, run, said } from './host.ts'
 import { type Container, imageOf, look } from './look.ts'
+import { columns, unread } from './printed.ts'
 
 const LIMIT_MS = 600_000
 
@@ -67,9 +69,13 @@ async function refuseOrphan(host: Host, name: string, signal: AbortSignal): Prom
   })
 }
 
+const environment = z.tuple([z.array(z.string()).nullable()])
+
 async function variablesOf(host: Host, { id }: Container, signal: AbortSignal): Promise<Record<string, string>> {
   const argv = [...docker(host), 'inspect', '--format', '{{json .Config.Env}}', id]
-  const lines = JSON.parse(await said(host, 'docker inspect', { argv }, signal)) as string[] | null
+  const printed = await said(host, 'docker inspect', { argv }, signal)
+  const [lines] = columns(environment, printed) ?? []
+  if (lines === undefined) throw unread(host, 'docker inspect', printed)
   const own = (lines ?? []).map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const)
   // What the image itself says of these stays: docker's own environment needs them.
   return Object.fromEntries(own.filter(([key]) => !['PATH', 'HOME', 'HOSTNAME'].includes(key)))

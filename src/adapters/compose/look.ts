@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { quote } from '../../exec/ssh.ts'
 import { composeOf, docker, type Host, noFolder, refused, run, said } from './host.ts'
+import { columns, unread } from './printed.ts'
 
 const state = z.object({
   Status: z.string(),
@@ -159,7 +160,7 @@ function viewOf(host: Host, lines: readonly string[]): View {
     now: Number(all('now:')[0]) * 1000,
     files: filesOf(host, all('file ')),
     containers: all('container ')
-      .map(parsed)
+      .map(line => containerOf(host, line))
       .filter(c => !host.config.except.includes(c.service)),
     busy: all('busy ').map(busyOf),
     alive: all('alive ')[0] ?? null,
@@ -186,21 +187,14 @@ function busyOf(line: string): Busy {
   return { pid, born, ours: ours === 'yes', step, words: words.join(' ').trim() }
 }
 
-function parsed(line: string): Container {
-  const [id, name, image, ref, service, hash, told, restarts] = line
-    .split('\t')
-    .map(part => JSON.parse(part) as unknown)
-  const text = z.string()
-  return {
-    id: text.parse(id),
-    name: text.parse(name).replace(/^\//, ''),
-    image: text.parse(image),
-    ref: text.parse(ref),
-    service: text.parse(service),
-    hash: text.catch('').parse(hash),
-    state: state.parse(told),
-    restarts: z.number().parse(restarts),
-  }
+const text = z.string()
+const container = z.tuple([text, text, text, text, text, text.catch(''), state, z.number()])
+
+function containerOf(host: Host, line: string): Container {
+  const found = columns(container, line)
+  if (found === null) throw unread(host, 'docker inspect', line)
+  const [id, name, image, ref, service, hash, told, restarts] = found
+  return { id, name: name.replace(/^\//, ''), image, ref, service, hash, state: told, restarts }
 }
 
 export interface LocalImage {
@@ -208,21 +202,20 @@ export interface LocalImage {
   readonly digests: readonly string[]
 }
 
+const image = z.tuple([text, z.array(text).nullable()])
+
 /** An image by name, digest or id on the host; null where it is not there. */
 export async function imageOf(host: Host, ref: string, signal: AbortSignal): Promise<LocalImage | null> {
   const format = '{{json .Id}}\t{{json .RepoDigests}}'
   const argv = [...docker(host), 'image', 'inspect', '--format', format, ref]
-  const result = await run(host, { argv }, signal)
-  if (result.code !== 0 && /no such image/i.test(result.stderr)) return null
-  const out = result.code === 0 ? result.stdout : await said(host, `docker image inspect ${ref}`, { argv }, signal)
-  const [id, digests] = out.trim().split('\t')
-  return {
-    id: z.string().parse(JSON.parse(id ?? 'null')),
-    digests:
-      z
-        .array(z.string())
-        .nullable()
-        .parse(JSON.parse(digests ?? 'null')) ?? [],
+  const what = `docker image inspect ${ref}`
+  for (let again = false; ; again = true) {
+    const result = await run(host, { argv }, signal)
+    if (result.code !== 0 && /no such image/i.test(result.stderr)) return null
+    const out = result.code === 0 ? result.stdout : await said(host, what, { argv }, signal)
+    const [id, digests] = columns(image, out) ?? []
+    if (id !== undefined) return { id, digests: digests ?? [] }
+    if (again) throw unread(host, what, out)
   }
 }
 

@@ -32,6 +32,7 @@ export async function captureAll(
     [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
     options,
   )
+  const commit = commitOf(environment.config.baseDir)
   const components: Record<string, PinRecord> = {}
   await Promise.all(
     [...before.observations].map(async ([id, observed]) => {
@@ -51,7 +52,7 @@ export async function captureAll(
     release: options.release,
     environment: environment.config.environment,
     purpose: options.purpose,
-    commit: await commitOf(environment.config.baseDir),
+    commit: await commit,
     components: Object.fromEntries(Object.keys(environment.config.components).flatMap(id => pair(id, components[id]))),
     backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
     baseline,

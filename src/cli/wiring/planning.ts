@@ -43,16 +43,21 @@ export async function makePlan(environment: Environment, targets: Targets, reque
   const { mode, exclude, signal } = request
   const { name } = request.release
   const upgradedAt = (await environment.ledger.releases.leftBy(name))?.begunAt ?? null
-  const chosen = await negotiate({ candidates, release: name, upgradedAt, mode, exclude, signal })
+  const [chosen, own, from, durations] = await Promise.all([
+    negotiate({ candidates, release: name, upgradedAt, mode, exclude, signal }),
+    ownFindings(environment, request, observations),
+    current(environment),
+    durationsOf(environment),
+  ])
   const { policy } = config
   return assemble({
     environment: config.environment,
     mode,
-    from: await current(environment),
+    from,
     to: { release: request.release.name, capture: request.capture.id },
     parent: request.parent,
     chosen,
-    findings: [...problems, ...(await ownFindings(environment, request, observations))],
+    findings: [...problems, ...own],
     hooks: hookSteps(config),
     gates: Object.keys(config.gates),
     verify: policy.verify,
@@ -63,7 +68,7 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     accepted: request.accepted,
     configHash: config.hash,
     made: { at: iso(environment.clock.now()), by: person(), version: VERSION },
-    durations: await durationsOf(environment),
+    durations,
   })
 }
 

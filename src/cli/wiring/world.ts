@@ -1,5 +1,6 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { World } from '../../core/executor/world.ts'
+import { warmVault } from '../../ledger/vault.ts'
 import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
@@ -25,6 +26,7 @@ export function worldOf(environment: Environment, targets: Targets): World {
       const release = await ledger.releases.get(plan.to.release)
       const capture = release.captures.find(c => c.id === plan.to.capture)
       if (capture === undefined) throw captureGone(plan.to)
+      warmVault()
       const at = clock.mono()
       const observed = await observeAll(environment, targets, signal)
       last = { observed, at }

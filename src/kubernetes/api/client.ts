@@ -2,7 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { Conflict, errorOf, type Refusal, refusalOf, unreachable } from './errors.ts'
 import type { KubeList, KubeObject } from './objects.ts'
-import type { Session } from './session.ts'
+import { type Session, undici } from './session.ts'
 
 export interface PatchOp {
   readonly op: 'test' | 'replace' | 'add' | 'remove'
@@ -177,7 +177,7 @@ export class Client {
 
   async #once({ method, path, body, type, signal }: Request): Promise<Answer> {
     signal.throwIfAborted()
-    const { request } = await import('undici')
+    const { request } = await undici()
     const { headers, dispatcher, generation } = await this.session.credentials()
     const limit = AbortSignal.timeout(this.#limitMs)
     try {

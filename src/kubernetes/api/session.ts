@@ -33,6 +33,13 @@ interface Place {
   readonly baseDir: string
 }
 
+let loaded: Promise<typeof import('undici')> | null = null
+
+/** Asked for by each request: an import, though it is loaded, would take each of them through the loader. */
+export function undici(): Promise<typeof import('undici')> {
+  return (loaded ??= import('undici'))
+}
+
 /** Reads the user's kubeconfig as kubectl does, through the official client: contexts, certificates, tokens, exec plugins. */
 export async function openSession(place: Place): Promise<Session> {
   let config = await load(place)
@@ -45,19 +52,23 @@ export async function openSession(place: Place): Promise<Session> {
     await asking?.catch(() => {})
     config = await load({ ...place, context })
     agents.retire()
+    asking = null
     generation++
+  }
+  const ask = (): Promise<Credentials> => {
+    const asked = credentialsOf(config, agents).then(found => ({ ...found, generation }))
+    const forget = () => {
+      if (asking === asked) asking = null
+    }
+    asked.then(isFixed(config) ? () => {} : forget, forget)
+    return asked
   }
   return {
     server: serverOf(config),
     context,
     namespace: config.getContextObject(context)?.namespace ?? 'default',
-    credentials: () => {
-      // All who ask at the same time get one answer: a plugin may take a second, or ask a person.
-      asking ??= credentialsOf(config, agents)
-        .then(found => ({ ...found, generation }))
-        .finally(() => (asking = null))
-      return asking
-    },
+    // All who ask at the same time get one answer: a plugin may take a second, or ask a person.
+    credentials: () => (asking ??= ask()),
     renew: async refused => {
       if (refused !== generation) return
       renewing ??= renew().finally(() => (renewing = null))
@@ -101,6 +112,12 @@ function tellPlugin(config: KubeConfig, cluster: { server: string }): void {
   exec.env = [...(exec.env ?? []), { name: 'KUBERNETES_EXEC_INFO', value: JSON.stringify(info) }]
 }
 
+/** What the kubeconfig says itself stays as it is until it is refused; plugins and files give out something new. */
+function isFixed(config: KubeConfig): boolean {
+  const user = config.getCurrentUser()
+  return !user?.exec && !user?.authProvider
+}
+
 async function credentialsOf(config: KubeConfig, agents: Agents): Promise<Omit<Credentials, 'generation'>> {
   const headers: Record<string, string> = {}
   let secured: Dispatcher | null = null
@@ -125,7 +142,7 @@ class Agents {
 
   async of(made: Dispatcher | null): Promise<Dispatcher> {
     if (this.#kept !== null) return this.#kept
-    const { Agent } = await import('undici')
+    const { Agent } = await undici()
     this.#kept ??= made ?? new Agent()
     return this.#kept
   }

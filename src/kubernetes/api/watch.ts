@@ -3,6 +3,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Client } from './client.ts'
 import { errorOf, refusalOf, unreachable } from './errors.ts'
 import type { KubeObject } from './objects.ts'
+import { undici } from './session.ts'
 
 type Items = ReadonlyMap<string, KubeObject>
 
@@ -154,7 +155,7 @@ async function* events(
   version: string,
   { signal, seen }: { signal: AbortSignal; seen: () => void },
 ): AsyncGenerator<WatchEvent> {
-  const { request } = await import('undici')
+  const { request } = await undici()
   const { server, context } = client.session
   const query = `watch=1&allowWatchBookmarks=true&timeoutSeconds=${WATCH_S}&resourceVersion=${encodeURIComponent(version)}`
   const url = `${server}${path}${path.includes('?') ? '&' : '?'}${query}`

@@ -27,11 +27,11 @@ async function putBack(site: Site, args: RollArgs, act: StepAct): Promise<Worklo
   const decide = async (read: Workload) => {
     const live = { ...read, kind }
     if (asksFor(live, args, act)) return null
-    const desired = await desiredOf(site, kind, args, live, act)
+    const [desired, left] = await Promise.all([desiredOf(site, kind, args, live, act), leaves(site, live, args, act)])
     const seen = fingerprint(asReleased(live.spec.template), act.vault)
     const expected = [args.expect, fingerprint(desired.template, act.vault)]
     if (!expected.includes(seen)) throw moved(args.object, lastWriter(live))
-    return patchTo(live, desired, args, await leaves(site, live, args, act))
+    return patchTo(live, desired, args, left)
   }
   return { ...(await change<Workload>(site, { path, name: args.object, decide }, act)), kind }
 }

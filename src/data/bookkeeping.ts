@@ -237,8 +237,15 @@ export interface Between {
 export function between(then: readonly string[], now: readonly string[], headOnly: boolean): Between {
   const extra = now.filter(name => !then.includes(name)).toReversed()
   const missing = then.filter(name => !now.includes(name))
+  if (headOnly && isBehind(then, now)) return { extra: [], missing }
   // A head that moved is one step to the head that was: the way between is the tool's to know.
   return { extra, missing: headOnly && extra.length > 0 ? [] : missing }
+}
+
+/** By numbers: heads that are none say nothing of which came first. */
+function isBehind(then: readonly string[], now: readonly string[]): boolean {
+  if (now.length === 0 || ![...then, ...now].every(name => /^\d+$/.test(name))) return false
+  return now.every(name => then.some(other => BigInt(name) < BigInt(other)))
 }
 
 function lower(columns: readonly string[]): Set<string> {

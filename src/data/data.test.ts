@@ -117,6 +117,8 @@ describe('C11: the bookkeeping of migration tools', () => {
     expect(between(['a', 'b'], ['a', 'b', 'c', 'd'], false)).toEqual({ extra: ['d', 'c'], missing: [] })
     expect(between(['a', 'b'], ['a', 'c'], false)).toEqual({ extra: ['c'], missing: ['b'] })
     expect(between(['h1'], ['h2'], true)).toEqual({ extra: ['h2'], missing: [] })
+    expect(between(['5'], ['12'], true)).toEqual({ extra: ['12'], missing: [] })
+    expect(between(['12'], ['5'], true)).toEqual({ extra: [], missing: ['12'] })
     expect(between(['h1'], [], true)).toEqual({ extra: [], missing: ['h1'] })
   })
 })

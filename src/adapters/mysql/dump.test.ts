@@ -165,6 +165,14 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
     })
     await says('mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)')
     await expect(dumping('zoo', { tools })).rejects.toMatchObject({ code: 'tool_missing' })
+    const real = execFileSync('sh', ['-c', 'command -v mariadb-dump'], { encoding: 'utf8' }).trim()
+    const slow = `case "$*" in *--version*) exec ${real} "$@" ;; esac
+      ${real} "$@" > ${tools}/whole && head -c -8 ${tools}/whole && sleep 0.5 && tail -c 8 ${tools}/whole`
+    await writeFile(join(tools, 'mariadb-dump'), `#!/bin/sh\n${slow}\n`, { mode: 0o755 })
+    // Its last words come in two pieces.
+    expect((await dumping('zoo', { tools })).backup.facts).toMatchObject({
+      dump: { made: expect.any(String) as string },
+    })
     await rm(tools, { recursive: true })
   })
 

@@ -205,6 +205,7 @@ function failed(run: Run, cause: string, from?: unknown): BackoutError {
 function watching(run: Run, perSecond: number, tell: (tail: string) => void): Transform {
   let done = 0
   let head: string | null = ''
+  let tail = ''
   const start = systemClock.mono()
   const pass = (chunk: Buffer, then: TransformCallback) => {
     done += chunk.length
@@ -215,7 +216,9 @@ function watching(run: Run, perSecond: number, tell: (tail: string) => void): Tr
         run.begun()
       }
     }
-    tell(chunk.subarray(-200).toString('latin1'))
+    // The last words may come in two pieces.
+    tail = (tail + chunk.subarray(-200).toString('latin1')).slice(-200)
+    tell(tail)
     run.job.progress({ text: `dumping ${run.settings.database}`, done, total: Math.max(done, run.bytes) })
     const early = (done / perSecond) * 1000 - (systemClock.mono() - start)
     if (early <= 1) then(null, chunk)

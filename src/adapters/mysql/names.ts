@@ -35,7 +35,7 @@ export function tableSql(name: string, inside?: string): string {
 
 /** Objects of Backout's own, which no application knows of. */
 export function isOwn(name: string): boolean {
-  return /^_?backout/i.test(name)
+  return /^_?backout_/i.test(name)
 }
 
 /** A value of information_schema as text; '' for NULL. */

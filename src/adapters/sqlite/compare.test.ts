@@ -35,7 +35,11 @@ describe('D5: a database beside what a release was captured with', () => {
   it('counts by table and column first', async () => {
     shop.upgrade()
     expect(await compare()).toEqual({
-      shape: ['table coupons was added', 'column orders.discount was added (NUMERIC, nullable, default 0)'],
+      shape: [
+        'table coupons was added',
+        'column orders.discount was added (NUMERIC, nullable, default 0)',
+        'migrations were applied since: 002_discount, 003_coupons',
+      ],
       parts: [
         { name: 'coupons', then: null, now: 2, columns: [], exact: null, rows: [] },
         { name: 'orders', then: 3, now: 3, columns: ['id', 'note', 'total'], exact: null, rows: [] },

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { iso, systemClock } from '../../core/clock.ts'
 import type { Backup, BackupAbout, CaptureAct, MigratedAct, Proof, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { toJson } from '../../core/json.ts'
+import { sameJson, toJson } from '../../core/json.ts'
 import { compareFingerprints } from '../diff.ts'
 import type { Image, Reader } from '../engine.ts'
 import { fingerprintShape } from '../fingerprint.ts'
@@ -10,7 +10,7 @@ import type { Rename } from '../renames.ts'
 import { compareSchemas, schemaShape } from '../schema.ts'
 import { writeAside } from './aside.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { readLive } from './level.ts'
+import { readLive, shownLevel } from './level.ts'
 import { candidates, findRenames } from './renames.ts'
 import { jobOf, type Site } from './site.ts'
 import { wholeImage } from './whole.ts'
@@ -128,11 +128,12 @@ export async function differencesOf(site: Site, backup: Backup, image: Image, si
   const facts = factsIn(backup, site.engine.dialect.kind)
   if (facts === null) return ['the backup does not say what it holds']
   return image.reading(signal, async db => {
-    const { schema } = await readLive(site, db)
+    const { schema, level } = await readLive(site, db)
     const data = await db.fingerprint(schema, undefined, facts.fingerprint.method)
     if (data.method !== facts.fingerprint.method)
       return [`the two servers have no fingerprint in common (${facts.fingerprint.method}, ${data.method})`]
     const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
-    return [...compareSchemas(facts.schema, schema).map(d => d.text), ...differing]
+    const moved = sameJson(toJson(level), toJson(facts.level)) ? [] : [`it stands at ${shownLevel(level)}`]
+    return [...compareSchemas(facts.schema, schema).map(d => d.text), ...moved, ...differing]
   })
 }

@@ -1,12 +1,13 @@
 import type { Backup, Compared, ComparedPart, CompareQuestion } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
+import { between } from '../bookkeeping.ts'
 import { compareFingerprints, type DataDifference } from '../diff.ts'
 import type { Image, Reader } from '../engine.ts'
 import { compareSchemas, type SchemaShape } from '../schema.ts'
 import { differingRows } from './differing.ts'
 import { factsIn } from './facts.ts'
-import { readLive } from './level.ts'
-import type { DatabasePin } from './settings.ts'
+import { type Live, othersMoved, readLive } from './level.ts'
+import type { DatabasePin, Level } from './settings.ts'
 import { pairOf } from './since.ts'
 import { jobOf, type Site } from './site.ts'
 
@@ -19,8 +20,9 @@ export async function compareWith(site: Site, question: Ask): Promise<Compared> 
   const identity = await site.engine.identity(signal)
   if (identity !== to.identity) notes.push(`the release was captured from ${to.identity}, this is ${identity}`)
   return site.engine.reading(signal, async now => {
-    const { schema } = await readLive(site, now)
-    const shape = compareSchemas(to.schema, schema).map(d => d.text)
+    const live = await readLive(site, now)
+    const { schema } = live
+    const shape = [...compareSchemas(to.schema, schema).map(d => d.text), ...migrationsMoved(to.level, live)]
     question.progress({ text: 'taking the fingerprint' })
     const data = await now.fingerprint(schema, undefined, to.fingerprint.method)
     if (data.method !== to.fingerprint.method) {
@@ -34,6 +36,19 @@ export async function compareWith(site: Site, question: Ask): Promise<Compared> 
     const parts = await withRows(site, question, now, { schema, different, notes })
     return { shape, parts, notes }
   })
+}
+
+/** What the migration tools say, beside what they said then. For people. */
+function migrationsMoved(then: Level, { level, unfinished }: Live): string[] {
+  const { extra, missing } = between(then.applied, level.applied, false)
+  const moved = [
+    ...(then.tool === level.tool
+      ? []
+      : [`migrations are kept by ${level.tool ?? 'no tool'}, not by ${then.tool ?? 'none'}`]),
+    ...(extra.length === 0 ? [] : [`migrations were applied since: ${extra.toReversed().join(', ')}`]),
+    ...(missing.length === 0 ? [] : [`migrations are not applied any more: ${missing.join(', ')}`]),
+  ]
+  return [...moved, ...othersMoved(then, level), ...unfinished]
 }
 
 function counted({ table, rowsThen, rowsNow, columns }: DataDifference): ComparedPart {

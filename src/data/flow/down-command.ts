@@ -14,6 +14,8 @@ const handleShape = z.object({
   check: z.string().optional(),
   /** It was, and may be written to again. */
   checked: z.boolean().optional(),
+  /** How the command ended, as far as somebody saw it end. */
+  code: z.number().optional(),
 })
 
 export function handleOf(act: StepAct): z.infer<typeof handleShape> {
@@ -55,7 +57,7 @@ export async function runDown(
   if (runIn !== undefined) {
     await act.note({ elsewhere: runIn, ...kept })
     const result = await act.exec(runIn, 'from', argv, env)
-    await act.note({ ended: true, ...kept })
+    await act.note({ ended: true, code: result.code, ...kept })
     return result
   }
   const command = {
@@ -66,9 +68,12 @@ export async function runDown(
     idem: act.idem,
     onSpawn: (pgid: number) => act.note({ pgid, ...kept }),
   }
+  let code: number | undefined
   try {
-    return await runLocal(command, act.signal)
+    const result = await runLocal(command, act.signal)
+    ;({ code } = result)
+    return result
   } finally {
-    await act.note({ ended: true, ...kept })
+    await act.note({ ended: true, ...(code === undefined ? {} : { code }), ...kept })
   }
 }

@@ -40,6 +40,7 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
   const { live, loss } = await measured(site, args, kept, act)
   if (live.level.applied.includes(args.migration)) {
     refuseMoved(args, live.level.applied)
+    refuseHalfDone(site, live)
     if (args.first && kept !== null) await refuseWritten(site, kept, live.schema, act.signal)
     if (!act.accepts(loss)) throw notAccepted(args.migration, loss)
     act.signal.throwIfAborted()
@@ -55,7 +56,7 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
   if (wrong !== null) throw wrongError(args, site.engine.name, wrong)
   await tellLost(kept, args, after, loss, act)
   if (args.last && kept !== null && kept.facts.renames.length > 0) {
-    await act.note({ ended: true, check: kept.backup.id, checked: true })
+    await act.note({ ended: true, code: 0, check: kept.backup.id, checked: true })
     await tellBack(kept, act)
   }
   if (args.last && args.backup !== null) await tellCompared(site, args.backup, after, act)
@@ -128,15 +129,33 @@ function refuseMoved(args: DownArgs, applied: readonly string[]): void {
   })
 }
 
+/** Neither beside one that is under way, nor over what one left half done. */
+function refuseHalfDone({ engine }: Site, { unfinished }: Live): void {
+  if (unfinished.length === 0) return
+  throw new BackoutError({
+    code: 'migration_half_done',
+    what: `${engine.name} is in the middle of a migration; nothing was undone`,
+    cause: unfinished.join('; '),
+    next: 'end or repair it with the migration tool, then resume; or take the rung `restore`',
+    exit: 'failed',
+  })
+}
+
 /** What is not as it should be after this migration was undone; null: all is well. */
 function wrongAfter(args: DownArgs, live: Live): { code: string; why: string } | null {
   if (live.level.applied.includes(args.migration)) {
     return { code: 'down_without_effect', why: `${args.migration} is still applied` }
   }
+  // Some tools mark the migration before they undo it: what is marked half done is not undone.
+  if (live.unfinished.length > 0) return { code: 'migration_half_done', why: live.unfinished.join('; ') }
   const { missing } = between(args.release, live.level.applied, live.tool?.headOnly === true)
   if (missing.length > 0)
     return { code: 'down_too_far', why: `${missing.join(', ')} belongs to the release and is undone` }
   if (!args.last) return null
+  if (live.tool?.headOnly === true && !sameJson(args.release.toSorted(), live.level.applied.toSorted())) {
+    const why = `it stands at ${live.level.applied.join(', ') || 'no migration'}, the release at ${args.release.join(', ') || 'none'}`
+    return { code: 'level_not_as_released', why }
+  }
   const differences = compareSchemas(args.schema, live.schema).filter(binding)
   if (differences.length === 0) return null
   return { code: 'schema_not_as_released', why: differences.map(d => d.text).join('; ') }
@@ -207,6 +226,12 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   const wrong = wrongAfter(args, live)
   const missing = await missingAfter(site, args, await keptFor(site, act), live, act)
   if (missing.length > 0 && !checked(act)) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
+  const { code } = handleOf(act)
+  if (wrong === null && code !== undefined && code !== 0) {
+    // What the command did besides, nobody can tell.
+    const why = `${args.migration} is not applied any more, but the command that undid it ended with code ${code}`
+    return { is: 'unknown', why }
+  }
   if (wrong === null) {
     const since = missing.length > 0 ? '; what came back was checked right then, and was written to since' : ''
     return { is: 'done', why: `${args.migration} is not applied any more${since}` }
@@ -215,5 +240,5 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
     const holder = (await site.engine.holders(act.signal)).find(h => h.busy)
     if (holder !== undefined) return { is: 'running', why: `${holder.text} has the database open` }
   }
-  return { is: 'not-done', why: [wrong.why, ...live.unfinished].join('; ') }
+  return { is: 'not-done', why: [...new Set([wrong.why, ...live.unfinished])].join('; ') }
 }

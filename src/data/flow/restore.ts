@@ -3,6 +3,7 @@ import { systemClock } from '../../core/clock.ts'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
+import { sameJson, toJson } from '../../core/json.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { schemaHash } from '../schema.ts'
@@ -106,14 +107,28 @@ function notLoaded({ engine }: Site, backup: string): BackoutError {
 export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = restoreArgs.parse(step.args)
   const live = await readOrTell(site, act.signal, async db => {
-    const { schema } = await readLive(site, db)
-    return { schema: schemaHash(schema), data: fingerprintHash(await db.fingerprint(schema, undefined, args.method)) }
+    const { schema, level, unfinished } = await readLive(site, db)
+    const data = fingerprintHash(await db.fingerprint(schema, undefined, args.method))
+    return { schema: schemaHash(schema), data, level, unfinished }
   })
   if (isState(live)) return { is: 'not-done', why: `the ${nounOf(site)} is ${live}` }
+  const kept = await site.engine.kept(markOf(act), act.signal)
   const schemaBack = live.schema === args.schema
-  if (schemaBack && live.data === args.data) return { is: 'done', why: `schema and data are those of ${args.backup}` }
-  if (schemaBack && (await site.engine.kept(markOf(act), act.signal)) !== null) {
-    return { is: 'done', why: `${args.backup} was restored by this step, and was written to since` }
+  const dataBack = live.data === args.data
+  if (schemaBack && kept !== null) {
+    const since = dataBack ? 'schema and data are those of it' : 'it was written to since'
+    return {
+      is: 'done',
+      why: `${args.backup} was restored by this step (what was there is kept as ${kept.name}); ${since}`,
+    }
   }
-  return { is: 'not-done', why: `${schemaBack ? 'the data differs' : 'the schema differs'} from ${args.backup}` }
+  const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
+  const levelBack = live.unfinished.length === 0 && sameJson(toJson(live.level), toJson(facts?.level ?? null))
+  if (schemaBack && dataBack && levelBack) return { is: 'done', why: `schema and data are those of ${args.backup}` }
+  const what = !schemaBack
+    ? 'the schema differs'
+    : !dataBack
+      ? 'the data differs'
+      : 'what the migration tool keeps differs'
+  return { is: 'not-done', why: `${what} from ${args.backup}` }
 }

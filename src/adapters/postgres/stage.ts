@@ -1,6 +1,7 @@
 import { pipeline } from 'node:stream/promises'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import type { Dialect, ImageName, Job, Staged, StagedColumn } from '../../data/engine.ts'
+import { sweeping } from '../../data/sweeping.ts'
 import {
   beyond,
   type Bucketing,
@@ -276,9 +277,10 @@ async function allOf<T extends readonly Promise<unknown>[]>(
 }
 
 async function copyRows(from: Session, out: string, to: Session, in_: string): Promise<number> {
+  const rows = from.client.query(copyTo(out)).on('data', sweeping())
   const into = to.client.query(copyFrom(in_))
   try {
-    await pipeline(from.client.query(copyTo(out)), into)
+    await pipeline(rows, into)
     return into.rowCount ?? 0
   } catch (error) {
     from.signal.throwIfAborted()

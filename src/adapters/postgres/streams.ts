@@ -2,18 +2,21 @@ import { createReadStream, createWriteStream } from 'node:fs'
 import { PassThrough, type Readable, Transform, type Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib'
+import { sweeping } from '../../data/sweeping.ts'
 
-const PIECE = 1024 * 1024
+const PIECE = 256 * 1024
 
 /** Counts what goes through it, and lets no more than `perSecond` bytes through in a second. */
 function counted(seen: (bytes: number) => void, perSecond: number | undefined): Transform {
   const began = performance.now()
   let total = 0
+  const sweep = sweeping()
   return new Transform({
     highWaterMark: PIECE,
     async transform(chunk: Buffer, _encoding, done) {
       total += chunk.length
       seen(total)
+      sweep(chunk)
       const early = perSecond === undefined ? 0 : (total / perSecond) * 1000 - (performance.now() - began)
       if (early > 1) await sleep(early)
       done(null, chunk)
@@ -66,6 +69,7 @@ export function unpacked(path: string, seen: (bytes: number) => void): Readable 
   file.on('data', chunk => seen((total += chunk.length)))
   file.on('error', error => out.destroy(error))
   zstd.on('error', error => out.destroy(error))
+  zstd.on('data', sweeping())
   file.pipe(zstd).pipe(out)
   out.on('close', () => {
     file.destroy()

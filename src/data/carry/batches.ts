@@ -1,6 +1,7 @@
 import { conflict, markWhere, type Whole, wholeRow } from './checks.ts'
 import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
+import type { Span } from './standing.ts'
 import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'
 
 /** Rows of a work table that one statement handles. */
@@ -19,49 +20,6 @@ interface Part {
   readonly act: number
   readonly from: number
   readonly to: number
-}
-
-/** Numbers of the rows of one piece that wait to be carried in one way, from the first to the last. */
-export interface Span {
-  readonly many: number
-  readonly low: number
-  readonly high: number
-}
-
-/** What a piece has left to do. */
-export interface Left {
-  /** By what is to be done; only rows that wait for nothing. */
-  readonly ready: ReadonlyMap<number, Span>
-  /** What is to be done to rows that wait for another to make room. */
-  readonly waiting: ReadonlySet<number>
-  readonly refused: number
-  /** All that are still to be carried. */
-  readonly pending: number
-}
-
-/** Looked at once for all: however little is left, it takes reading the whole work table. */
-export async function leftOf({ merger }: Ground, piece: Piece): Promise<Left> {
-  const rows =
-    await merger.query(`SELECT p AS pending, act, wait, refused, count(*) AS many, min(n) AS low, max(n) AS high
-    FROM (SELECT CASE WHEN ${pending()} THEN 1 ELSE 0 END AS p, w.act AS act, w.wait AS wait, w.refused AS refused, w.n AS n
-      FROM ${piece.work} AS w WHERE (${pending()}) OR w.refused = 1) AS x GROUP BY p, act, wait, refused`)
-  const ready = new Map<number, Span>()
-  const waiting = new Set<number>()
-  const sums = { refused: 0, pending: 0 }
-  for (const row of rows) {
-    const of = (name: string) => Number(row[name])
-    const [act, many, low, high] = [of('act'), of('many'), of('low'), of('high')]
-    if (of('refused') === 1) sums.refused += many
-    if (of('pending') === 0) continue
-    sums.pending += many
-    if (of('wait') === 1) waiting.add(act)
-    else ready.set(act, joinedSpan({ many, low, high }, ready.get(act)))
-  }
-  return { ready, waiting, ...sums }
-}
-
-function joinedSpan(a: Span, b: Span = a): Span {
-  return { many: a === b ? a.many : a.many + b.many, low: Math.min(a.low, b.low), high: Math.max(a.high, b.high) }
 }
 
 export interface CarryingOptions {

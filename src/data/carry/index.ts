@@ -76,12 +76,12 @@ async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> 
   const before = await measureUntouched(laid)
   job.guard()
   await makeLedger(ground)
-  const carried = options.mode === 'report' ? 0 : await carryOut(laid, job, batch)
+  const none = { rows: 0, standing: laid.standing }
+  const carried = options.mode === 'report' ? none : await carryOut(laid, job, batch)
   if (options.mode !== 'report') await ground.merger.sequences()
-  const left: TablePlan[] = []
-  for (const piece of laid.pieces) left.push(await tablePlan(ground, piece))
+  const left = laid.pieces.map((piece, i) => tablePlan(piece, carried.standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
-  return { plan: laid.plan, carried, left, archive: manifest, proof: await prove(laid, before, job) }
+  return { plan: laid.plan, carried: carried.rows, left, archive: manifest, proof: await prove(laid, before, job) }
 }
 
 function groundOf(source: CarrySource, merger: Merger): Ground {

@@ -13,6 +13,7 @@ import { type Ground, Piece } from './piece.ts'
 import { HELD, hold } from './quarantine.ts'
 import { cascade, settle } from './settle.ts'
 import type { CarrySource } from './source.ts'
+import { type Standing, standingOf } from './standing.ts'
 import { type Unplaced, unplacedOf } from './unplaced.ts'
 import { DELETE, INSERT, type Kind, kindOf, TAKE, UPDATE } from './words.ts'
 
@@ -59,6 +60,8 @@ export interface Laid extends Whole {
   readonly source: CarrySource
   readonly options: CarryOptions
   readonly mapping: Mapping
+  /** How the rows of each piece stand. */
+  readonly standing: readonly (readonly Standing[])[]
   readonly plan: CarryPlan
 }
 
@@ -86,7 +89,8 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
   const archived = await unplacedOf(source, mapping, job.signal)
-  const tables = await Promise.all(pieces.map(piece => tablePlan(ground, piece)))
+  const standing = await Promise.all(pieces.map(piece => standingOf(ground, piece)))
+  const tables = pieces.map((piece, i) => tablePlan(piece, standing[i] ?? []))
   const plan: Omit<CarryPlan, 'hash'> = {
     version: 1,
     component: source.component,
@@ -99,7 +103,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
-  return { ...whole, source, options, mapping, plan: { ...plan, hash } }
+  return { ...whole, source, options, mapping, standing, plan: { ...plan, hash } }
 }
 
 /** Of what the migrations left alone there is nothing that right after migrating could tell: it is as users left it. */
@@ -139,35 +143,22 @@ async function said({ ground, pieces, bonds }: Whole, source: CarrySource, optio
   await cascade({ ground, pieces, bonds })
 }
 
-/** Counts what is in the work table, by what becomes of it. */
-export async function tablePlan({ merger }: Ground, piece: Piece): Promise<TablePlan> {
-  const state = ['act', 'kind', 'cell', 'take', 'held', 'done']
-  const rows = await merger.query(
-    `SELECT ${state.join(', ')}, count(*) AS n FROM ${piece.work} GROUP BY ${state.join(', ')}`,
-  )
+/** Counts the rows of the work table, by what becomes of them. */
+export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePlan {
   const counts = { [INSERT]: 0, [UPDATE]: 0, [DELETE]: 0 } as Record<number, number>
   const conflicts: Partial<Record<Kind, number>> = {}
   const sums = { done: 0, settled: 0, held: 0, suspect: 0 }
-  for (const row of rows) {
-    const [act, code, cell, take, held, done, n] = [...state, 'n'].map(name => Number(row[name])) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ]
-    if (done === 1) sums.done += n
+  for (const { act, kind, cell, take, held, done, many } of standing) {
+    if (done === 1) sums.done += many
     else if (held !== HELD.no) {
-      sums.held += n
-      if (held === HELD.suspect) sums.suspect += n
+      sums.held += many
+      if (held === HELD.suspect) sums.suspect += many
     } else {
-      const open = code !== 0 ? code : cell
-      if (open !== 0 && take === TAKE.ours) sums.settled += n
-      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + n
-      else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + n
-      if (code === 0) counts[act] = (counts[act] ?? 0) + n
+      const open = kind !== 0 ? kind : cell
+      if (open !== 0 && take === TAKE.ours) sums.settled += many
+      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + many
+      else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + many
+      if (kind === 0) counts[act] = (counts[act] ?? 0) + many
     }
   }
   const { ours, theirs, gone } = piece.table

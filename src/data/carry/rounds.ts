@@ -1,5 +1,5 @@
 import type { Job, Reference } from '../engine.ts'
-import { carryAll, type CarryingOptions, count, type Left, leftOf, type Span } from './batches.ts'
+import { carryAll, type CarryingOptions, count } from './batches.ts'
 import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
 import { LEDGER } from './ledger.ts'
@@ -7,13 +7,20 @@ import { nullThenPatch } from './patch.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { carrySingles } from './singles.ts'
+import { type Left, leftIn, type Span, type Standing, standingOf } from './standing.ts'
 import { codeOf, DELETE, INSERT, UPDATE } from './words.ts'
+
+/** What was carried, and how the rows of each piece stand then. */
+interface Carried {
+  readonly rows: number
+  readonly standing: readonly (readonly Standing[])[]
+}
 
 /**
  * Carries what is laid out, in rounds: rows that wait for another to make room come in a later one. Ends when nothing is
  * left, or nothing more moves; what is left then is a conflict.
  */
-export async function carryOut(laid: Laid, job: Job, batch: number): Promise<number> {
+export async function carryOut(laid: Laid, job: Job, batch: number): Promise<Carried> {
   const total = laid.plan.tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, 0)
   let carried = 0
   const after = (rows: number) => {
@@ -21,11 +28,12 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
     job.progress({ text: 'carrying rows', done: carried, total })
   }
   const options = { hash: laid.plan.hash, batch, after }
-  let left = await allLeft(laid)
-  for (;;) {
+  let { standing } = laid
+  for (let given = false; !given; ) {
     let moved = await carrySingles(laid)
     after(moved)
-    if (laid.options.decisions.length > 0) left = await allLeft(laid)
+    if (laid.options.decisions.length > 0) standing = await allStanding(laid)
+    const left = standing.map(leftIn)
     if (moved === 0 && left.every(l => l.pending === 0)) break
     moved += await carryReady(laid, left, options)
     if (moved === 0) {
@@ -34,18 +42,17 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<num
       after(patched)
       moved = (await exchangeAll(laid, after)) + patched
     }
-    if (moved === 0) {
-      await giveUp(laid)
-      break
-    }
-    left = await lookAgain(laid)
+    given = moved === 0
+    if (given) await giveUp(laid)
+    standing = await (given ? allStanding(laid) : lookAgain(laid))
   }
-  return carried - (await takeBackOrphans(laid))
+  const back = await takeBackOrphans(laid)
+  return { rows: carried - back, standing: back === 0 ? standing : await allStanding(laid) }
 }
 
-async function allLeft({ ground, pieces }: Whole): Promise<Left[]> {
-  const out: Left[] = []
-  for (const piece of pieces) out.push(await leftOf(ground, piece))
+async function allStanding({ ground, pieces }: Whole): Promise<Standing[][]> {
+  const out: Standing[][] = []
+  for (const piece of pieces) out.push(await standingOf(ground, piece))
   return out
 }
 
@@ -73,25 +80,25 @@ async function carryReady(laid: Laid, left: readonly Left[], options: CarryingOp
   return moved
 }
 
-/** After some rows moved, others may: those that waited for a value, and those that a key refused. Returns what is left now. */
-async function lookAgain({ ground, pieces, bonds }: Whole): Promise<Left[]> {
-  const out: Left[] = []
+/** After some rows moved, others may: those that waited for a value, and those that a key refused. Returns how all stand now. */
+async function lookAgain({ ground, pieces, bonds }: Whole): Promise<Standing[][]> {
+  const out: Standing[][] = []
   for (const piece of pieces) {
-    let left = await leftOf(ground, piece)
-    if (left.refused > 0) {
+    let standing = await standingOf(ground, piece)
+    if (leftIn(standing).refused > 0) {
       const refused = `w.refused = 1 AND w.kind IN (${codeOf('unique')}, ${codeOf('foreign-key')})`
       await markWhere(ground, piece, { kind: 0, refused: 0 }, refused)
-      left = await leftOf(ground, piece)
+      standing = await standingOf(ground, piece)
     }
-    if (left.waiting.size > 0) {
+    if (leftIn(standing).waiting.size > 0) {
       await markWhere(ground, piece, { wait: 0, refused: 0 }, 'w.wait = 1')
       for (const unique of bonds[piece.table.ours]?.uniques ?? []) {
         const parts = uniqueParts(piece, unique)
         if (parts !== null) await mark(ground, piece, { wait: 1 }, `SELECT DISTINCT w.n AS n ${parts.blocked}`)
       }
-      left = await leftOf(ground, piece)
+      standing = await standingOf(ground, piece)
     }
-    out.push(left)
+    out.push(standing)
   }
   return out
 }
@@ -99,7 +106,7 @@ async function lookAgain({ ground, pieces, bonds }: Whole): Promise<Left[]> {
 async function exchangeAll(laid: Laid, after: (rows: number) => void): Promise<number> {
   let moved = 0
   for (const piece of laid.pieces) {
-    if (!(await leftOf(laid.ground, piece)).waiting.has(UPDATE)) continue
+    if (!leftIn(await standingOf(laid.ground, piece)).waiting.has(UPDATE)) continue
     const rows = await exchange(laid, piece)
     moved += rows
     after(rows)

@@ -30,8 +30,11 @@ const LOCK = `SELECT pg_try_advisory_lock(hashtext('backout merge'))`
  * Of each of them a sample of 3,000 rows tells enough.
  */
 const ROOM = `SELECT set_config('default_statistics_target', '10', false),
-  set_config('work_mem', greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, false),
-  set_config('enable_hashjoin', 'off', false), set_config('temp_buffers', greatest(131072, pg_size_bytes(current_setting('temp_buffers')) / 1024) || 'kB', false)`
+  set_config('temp_buffers', greatest(131072, pg_size_bytes(current_setting('temp_buffers')) / 1024) || 'kB', false)`
+
+/** Rows are found by keys, in whose order they lie: hashing them, wide as they are, takes longer than walking two indexes. */
+const BY_ORDER = 'enable_hashjoin = off'
+const SORTING = `SELECT set_config('work_mem', greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, false)`
 
 /**
  * One session on the live database. Images are databases of their own, so that rows are copied from them: those of the parts
@@ -126,8 +129,11 @@ class PostgresMerger implements Merger {
   ): Promise<string> {
     const table = `pg_temp.${quote(name)}`
     await this.query(`DROP TABLE IF EXISTS ${table}`)
+    await this.query(`SET ${BY_ORDER}`)
+    await this.query(SORTING)
     // Room in each page for one more version of each row: marking them writes no index then.
     await this.query(`CREATE TEMP TABLE ${quote(name)} WITH (fillfactor = 45) AS ${numbered(select, order)}`)
+    await this.query('RESET enable_hashjoin; RESET work_mem')
     for (const columns of indexes) await this.query(`CREATE INDEX ON ${table} (${columns.map(quote).join(', ')})`)
     await this.query(`ANALYZE ${table}`)
     return table
@@ -152,7 +158,9 @@ class PostgresMerger implements Merger {
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     this.#job.guard()
-    await this.query(['BEGIN', ...this.#dialect.quiet.on].join('; '))
+    // Where triggers fire, what they ask is the application's own.
+    const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
+    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on].join('; '))
     this.#inTransaction = true
     try {
       const answer = await work()

@@ -58,7 +58,8 @@ function same(a: string, b: string, type = ''): string {
   if (EXACT.test(type)) return `${a} <=> ${b}`
   // Of equal ones only zeros can differ, in their sign.
   if (FLOAT.test(type)) return `${a} <=> ${b} AND (${a} IS NULL OR ${a} <> 0 OR (${sameBytes(a, b)}))`
-  return TEXT.test(type) ? `CAST(${a} AS BINARY) <=> CAST(${b} AS BINARY)` : sameBytes(a, b)
+  // What is compared with bytes is taken for bytes as it is: both are of one character set.
+  return TEXT.test(type) ? `CAST(${a} AS BINARY) <=> ${b}` : sameBytes(a, b)
 }
 
 /**

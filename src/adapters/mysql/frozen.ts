@@ -9,6 +9,12 @@ export interface Frozen extends AsyncDisposable {
   holds(): Promise<boolean>
 }
 
+/** Other nodes of a Galera cluster write however this one is locked. */
+async function inCluster(session: Session): Promise<boolean> {
+  const [row] = await session.query("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")
+  return row?.['Value'] === 'ON'
+}
+
 /** null: they cannot be had now. The right to lock is missing, or somebody has one of the tables open for writing. */
 export async function freeze(images: readonly MysqlImage[], signal: AbortSignal): Promise<Frozen | null> {
   await using stack = new AsyncDisposableStack()
@@ -16,6 +22,7 @@ export async function freeze(images: readonly MysqlImage[], signal: AbortSignal)
   try {
     for (const { access, database } of images) {
       const session = stack.use(await connect(access, database, signal))
+      if (await inCluster(session)) return null
       await lockTables(session, access, database, [...(await extents(session, database)).keys()])
       sessions.push(session)
     }

@@ -8,17 +8,17 @@ export interface Compared extends Pick<Staged, 'key' | 'columns'> {
   readonly ours: string
   readonly base: string
   readonly types: readonly string[]
-  /** The rows to leave out. */
+  /** A query: the keys of rows to leave out. */
   readonly touched: string
 }
+
+/** True where none of the keys to leave out is made of these expressions. */
+type Out = (key: readonly string[]) => string
 
 /** Up to so many keys are said one by one to a session that does not see the table that they are in. */
 const TOLD = 20_000
 /** What is smaller is looked through by one session. Difference of the highest and the lowest key. */
 const LARGE = 50_000
-
-/** Nothing is left out. */
-const NONE = 'SELECT 1 FROM DUAL WHERE 1 = 0'
 
 /**
  * How many rows that are not left out one side has and the other has not, or not as they are. Where keys are numbers,
@@ -26,23 +26,35 @@ const NONE = 'SELECT 1 FROM DUAL WHERE 1 = 0'
  */
 export async function untouched(db: Session, beside: () => Promise<Session>, compared: Compared): Promise<number> {
   if (compared.key.length === 0) return count(db, unlikeCounted(compared))
+  // The server would copy the keys and look each up in its copy, which takes far longer once that is too large for memory.
+  if (db.flavour.mariadb) await db.run(`SET SESSION optimizer_switch = 'exists_to_in=off'`)
   const pair = pairOf(compared)
   const low = await lowerPart(db, pair, compared)
-  if (low === null) return among(db, pair, compared, { o: '1 = 1', b: '1 = 1' })
-  const { below, touched } = low
+  const out = notIn(compared)
+  if (low === null) return among(db, pair, compared, { o: '1 = 1', b: '1 = 1', out })
+  const { below } = low
   const [o, b] = [pair.o[0], pair.b[0]]
   const second = await beside()
   const [upper, lower] = await Promise.all([
-    among(db, pair, compared, { o: `(${o} >= ${below} OR ${o} IS NULL)`, b: `${b} >= ${below}` }),
-    among(second, pair, { ...compared, touched }, { o: `${o} < ${below}`, b: `${b} < ${below}` }),
+    among(db, pair, compared, { o: `(${o} >= ${below} OR ${o} IS NULL)`, b: `${b} >= ${below}`, out }),
+    among(second, pair, compared, { o: `${o} < ${below}`, b: `${b} < ${below}`, out: low.out }),
   ])
   return upper + lower
+}
+
+function notIn({ key, touched }: Compared): Out {
+  const names = key.map((_, i) => `k${i}`)
+  return given => {
+    const same = names.map((name, i) => `x.${name} = ${given[i]}`).join(' AND ')
+    return `NOT EXISTS (WITH x (${names.join(', ')}) AS (${touched}) SELECT 1 FROM x WHERE ${same})`
+  }
 }
 
 /** Conditions that say which rows of ours, and the same of base. */
 interface Part {
   readonly o: string
   readonly b: string
+  readonly out: Out
 }
 
 async function among(db: Session, pair: Pair, compared: Compared, part: Part): Promise<number> {
@@ -74,7 +86,7 @@ async function lowerPart(
   db: Session,
   { o }: Pair,
   { ours, key, columns, types, touched }: Compared,
-): Promise<{ below: bigint; touched: string } | null> {
+): Promise<{ below: bigint; out: Out } | null> {
   const type = types[columns.findIndex(c => c.ours === key[0])] ?? ''
   if (key.length > 1 || !/^(tiny|small|medium|big)?int\b/.test(type)) return null
   const [ends] = await db.query(`SELECT MIN(${o[0]}) AS low, MAX(${o[0]}) AS high FROM ${ours} AS o`)
@@ -87,24 +99,24 @@ async function lowerPart(
   const keys = rows.map(row => text(row['k']))
   const below = keys.length < TOLD ? half : BigInt(keys.at(-1) ?? half)
   const told = keys.filter(k => BigInt(k) < below)
-  return { below, touched: told.length === 0 ? NONE : told.join(', ') }
+  return { below, out: ([k]) => (told.length === 0 ? '1 = 1' : `${k} NOT IN (${told.join(', ')})`) }
 }
 
 /**
  * One pass over ours: `there` rows are in base, `paired` of them in ours too, and `differ` of ours are not as in base. Each row
  * has one partner at most, so that none of base is lost where all are paired.
  */
-function unlike({ o, b, on }: Pair, { ours, base, columns, types, touched }: Compared, part: Part): string {
+function unlike({ o, b, on }: Pair, { ours, base, columns, types }: Compared, part: Part): string {
   const differs = columns.map((c, i) => dialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
-  const differ = `(${b[0]} IS NULL OR ${differs.join(' OR ')}) AND (${o.join(', ')}) NOT IN (${touched})`
+  const differ = `(${b[0]} IS NULL OR ${differs.join(' OR ')}) AND ${part.out(o)}`
   return `SELECT (SELECT COUNT(*) FROM ${base} AS b WHERE ${part.b}) AS there, COUNT(${b[0]}) AS paired,
     COUNT(CASE WHEN ${differ} THEN 1 END) AS differ FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE ${part.o}`
 }
 
 /** How many rows of base ours has no more. */
-function lost({ o, b, on }: Pair, { ours, base, touched }: Compared, part: Part): string {
+function lost({ o, b, on }: Pair, { ours, base }: Compared, part: Part): string {
   return `SELECT COUNT(*) AS n FROM ${base} AS b LEFT JOIN ${ours} AS o ON ${on}
-    WHERE ${part.b} AND ${o[0]} IS NULL AND (${b.join(', ')}) NOT IN (${touched})`
+    WHERE ${part.b} AND ${o[0]} IS NULL AND ${part.out(b)}`
 }
 
 function unlikeCounted({ ours, base, columns, types, touched }: Compared): string {

@@ -31,8 +31,8 @@ const kinds: Record<string, () => () => Store> = {
   },
 }
 
-async function engineOn(store: Store): Promise<Runtime> {
-  const engine = new Runtime(store, { pollMs: 5 })
+async function engineOn(store: Store, pollMs = 5): Promise<Runtime> {
+  const engine = new Runtime(store, { pollMs })
   await engine.open({ worker: true })
   cleanups.push(() => engine.close())
   return engine
@@ -68,6 +68,28 @@ describe.each(Object.keys(kinds))('C16: the engine on the %s store', kind => {
       }
     }
     expect(calls).toEqual(['first'])
+  })
+
+  it('tells who follows a run of this process of its end at once, however seldom the journal is looked at', async () => {
+    const engine = await engineOn((kinds[kind]?.() ?? (() => memoryStore()))(), 600_000)
+    const go = Promise.withResolvers<string>()
+    engine.define('w', 1, async ctx => ctx.run('a', () => go.promise))
+    await engine.start('w', 'r1', null, { exclusive: 'env' })
+    const seen: string[] = []
+    const following = (async () => {
+      for await (const { type } of engine.events('r1', { follow: true })) seen.push(type)
+    })()
+    await expect.poll(() => seen).toEqual(['run-started'])
+    go.resolve('from a')
+    await following
+    expect(seen).toEqual(['run-started', 'run-ended'])
+    // Another one, that never ends: who follows it is let go of with the engine.
+    engine.define('w', 1, async ctx => ctx.wait('go', ['go'], Infinity, 'waiting'))
+    await engine.start('w', 'r2', null, { exclusive: 'env' })
+    const left = all(engine.events('r2', { follow: true }))
+    await engine.settled('r2')
+    await engine.close()
+    expect((await left).map(e => e.type)).toContain('run-started')
   })
 
   it('gives a journalled error again, and does not run the call again', async () => {

@@ -104,6 +104,21 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       expect(spec).toMatchObject({ updateStrategy: { type: 'RollingUpdate' } })
     })
 
+    it('does not take a pod that is on its way out, as a DaemonSet counts it, for one that is back', async () => {
+      const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })
+      const command = ['sh', '-c', 'trap "" TERM; while true; do sleep 1; done']
+      const made = (image: string) =>
+        workload('DaemonSet', 'shop', { image, container: { command }, pod: { terminationGracePeriodSeconds: 5 } })
+      await put(space, made(IMAGES.shell))
+      await rolledOut(space, 'daemonset/shop')
+      const pin = await captured(target)
+      const before = (await pods(space)).length
+      await put(space, made(IMAGES.missing))
+      await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(before - 1)
+      await applied(target, await proposed(target, pin))
+      expect(await running(space)).toEqual(Array.from({ length: before }, () => IMAGES.shell))
+    })
+
     it.each(['StatefulSet', 'DaemonSet'])(
       'replaces the pods of a %s that replaces none by itself, one by one',
       async kind => {

@@ -90,11 +90,12 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
   })
 
   it('goes back from a rollout that its controller has given up on, and does not take that for its own', async () => {
-    const spec = { progressDeadlineSeconds: 2 }
-    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, replicas: 1, spec }))
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, replicas: 1 }))
     await rolledOut(space, 'deployment/shop')
     const pin = await captured(target)
-    await setImage(IMAGES.missing)
+    // Not before: on a busy machine the good pod itself may take that long.
+    const spec = { progressDeadlineSeconds: 2 }
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.missing, replicas: 1, spec }))
     const { stderr } = await space.kubectl.fails('rollout', 'status', 'deployment/shop', '--timeout=120s')
     expect(stderr).toContain('exceeded its progress deadline')
     expect((await target.observe(signal)).inFlight).toMatchObject([

@@ -2,7 +2,7 @@ import { canonical } from '../../core/json.ts'
 import type { Pod } from '../api/objects.ts'
 import { currentOf, type Seen } from '../look.ts'
 import { keepsOld } from '../rollout.ts'
-import { alive, ended } from '../status.ts'
+import { alive, ended, ready, rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { bare, digestOf, runningIn } from '../template.ts'
 
@@ -13,7 +13,7 @@ type Proof = {
   readonly fresh: readonly Pod[]
 }
 
-/** Whether what runs is what was pinned: every pod is of the wanted revision, and runs its digests. */
+/** Whether what runs is what was pinned: every pod is of the wanted revision, runs its digests, and none is missing. */
 export function provenBy(seen: Seen, { proof }: RollArgs): Proof {
   const pods = seen.pods.filter(pod => alive(pod) && !ended(pod))
   const current = currentOf(seen)
@@ -39,6 +39,10 @@ export function provenBy(seen: Seen, { proof }: RollArgs): Proof {
       }
     }
   }
+  // Some controllers count pods that are on their way out: of a DaemonSet that is halted and let go on at once, as there.
+  const wanted = seen.object === null ? 0 : rolloutOf(seen.object).wanted
+  const up = fresh.filter(ready).length
+  if (up < wanted) return { is: 'not-yet', why: `${up} of ${wanted} pods of it are there and ready`, fresh }
   return { is: 'proven', why: `${fresh.length} pods run what was pinned`, fresh }
 }
 

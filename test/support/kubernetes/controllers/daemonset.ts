@@ -5,7 +5,7 @@ import { type ControllerRevision, type DaemonSet, type Fields, type Obj, type Po
 import { hashOf, revisions, REVISION_LABEL, truncate, updateRevision } from './history.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
 import { claim, create, ownerReference, writeStatus } from './owned.ts'
-import { availableInMs, isActive, isAvailable, isReady, podFrom } from './pods.ts'
+import { availableInMs, isAvailable, isReady, podFrom } from './pods.ts'
 import { portion } from './rolling.ts'
 
 /** pkg/controller/daemon: one pod on each node; an update replaces as many at a time as may be unavailable. */
@@ -105,7 +105,11 @@ export class DaemonSetController implements Controller {
 
   #status(set: DaemonSet, update: ControllerRevision): void {
     const { clock } = this.#api
-    const pods = this.#pods(set).filter(isActive)
+    const all = this.#pods(set)
+    // The first of each node, though it be on its way out (updateDaemonSetStatus).
+    const pods = this.#nodes(set).flatMap(
+      ({ metadata: { name } }) => all.filter(pod => nodeOf(pod) === name).sort(scheduledFirst)[0] ?? [],
+    )
     const desired = this.#nodes(set).length
     const available = pods.filter(pod => isAvailable(pod, set.spec.minReadySeconds ?? 0, clock)).length
     const updated = pods.filter(pod => pod.metadata.labels?.[REVISION_LABEL] === hashOf(update)).length
@@ -127,6 +131,13 @@ export class DaemonSetController implements Controller {
     if (!same(status, set.status))
       writeStatus(this.#api, this.#api.resources.key('apps/daemonsets'), { ...set, status })
   }
+}
+
+/** Then the oldest (podByCreationTimestampAndPhase). */
+function scheduledFirst(a: Pod, b: Pod): number {
+  const rank = ({ spec, metadata }: Pod) =>
+    `${spec.nodeName ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`
+  return rank(a) < rank(b) ? -1 : 1
 }
 
 /** Where a pod is, or is meant for. */

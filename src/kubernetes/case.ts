@@ -6,7 +6,7 @@ import { readConfigs, type World } from './look.ts'
 import { configMac, isScaled, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
-import { alive } from './status.ts'
+import { isLive } from './status.ts'
 import type { RollArgs } from './steps.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
@@ -70,7 +70,7 @@ async function changedConfigs(
 export function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
   const { pinned, sameTemplate } = goal
   if (!pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
-  return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(alive) === true
+  return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(isLive) === true
 }
 
 /** How many pods it is to have; null: as many as there are. */

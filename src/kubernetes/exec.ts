@@ -5,7 +5,7 @@ import { type Container, corePath, type KubeObject, type Pod, type Template } fr
 import { until } from './api/watch.ts'
 import { currentOf, look, type Seen } from './look.ts'
 import type { Site } from './site.ts'
-import { alive, troubleOf } from './status.ts'
+import { isLive, troubleOf } from './status.ts'
 import { LEFT, pinnedRef, runningIn } from './template.ts'
 
 interface Job extends KubeObject {
@@ -119,7 +119,7 @@ function jobOf(
     labels: { 'app.kubernetes.io/managed-by': 'backout' },
     annotations: { 'backout.dev/step': act.idem },
   }
-  const container = containerOf(base, runningIn(pods.filter(alive))[base.name], argv, secret)
+  const container = containerOf(base, runningIn(pods.filter(isLive))[base.name], argv, secret)
   const used = new Set((container.volumeMounts ?? []).map(m => m.name))
   const { initContainers: _, containers: __, volumes = [], ...pod } = spec
   const podSpec = {

@@ -5,7 +5,7 @@ import { currentOf, type Revision, type Seen, type World } from './look.ts'
 import { openManifests } from './manifests.ts'
 import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
-import { alive, ready, rolloutOf } from './status.ts'
+import { isLive, ready, rolloutOf } from './status.ts'
 import type { RollArgs } from './steps.ts'
 import { digestOf, HALTED, macOf, pinnedRef, refsOf, runningIn } from './template.ts'
 
@@ -75,7 +75,7 @@ function isRef(ref: string, then: PinnedObject['images'][string]): boolean {
 export function movedTags({ seen, pinned }: Goal): string[] {
   if (seen.object === null) return []
   const refs = refsOf(seen.object.spec.template)
-  const running = runningIn((currentOf(seen)?.pods ?? []).filter(alive))
+  const running = runningIn((currentOf(seen)?.pods ?? []).filter(isLive))
   return Object.entries(pinned.images).flatMap(([name, then]) => {
     const [was, now] = [digestsOf(then.ids), digestsOf(running[name] ?? [])]
     const moved = refs[name] === then.ref && was.length > 0 && now.some(digest => !was.includes(digest))
@@ -135,5 +135,5 @@ export function leftover({ seen, rolling }: Goal): RollArgs['replace'] {
 }
 
 export function unreadyPods({ seen }: Goal): string[] {
-  return seen.pods.filter(pod => alive(pod) && !ready(pod)).map(pod => pod.metadata.name)
+  return seen.pods.filter(pod => isLive(pod) && !ready(pod)).map(pod => pod.metadata.name)
 }

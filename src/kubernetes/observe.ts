@@ -6,7 +6,7 @@ import { type GitOwner, ownersOf, suspendedBy } from './gitops.ts'
 import { currentOf, look, type Seen, type World } from './look.ts'
 import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
-import { alive, rolloutOf } from './status.ts'
+import { isLive, rolloutOf } from './status.ts'
 import { digestOf, macOf, refsOf, runningIn } from './template.ts'
 
 /** What was looked at for an observation: a proposal right after it need not look again. */
@@ -76,7 +76,8 @@ export function imagesOf(seen: Seen, template: Template): Record<string, string>
 /** Pods of what the object asks for now. */
 export function currentPods(seen: Seen): readonly Pod[] {
   const own = isRolling(seen) || keepsOld(seen.object)
-  return own ? (currentOf(seen)?.pods ?? []).filter(alive) : seen.pods.filter(alive)
+  const pods = currentOf(seen)?.pods ?? (own ? [] : seen.pods)
+  return pods.filter(isLive)
 }
 
 /** Keyed hash of a ConfigMap's or Secret's content; null where there is none. */

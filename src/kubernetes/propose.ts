@@ -18,7 +18,7 @@ import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
-import { alive, rolloutOf } from './status.ts'
+import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
 import { refsOf } from './template.ts'
 
@@ -213,7 +213,7 @@ function impactOf({ changing, asked }: Case): Impact {
     if (seen.object === null) return true
     if (sameTemplate) return false
     const once = manifest?.spec.strategy?.type === 'Recreate'
-    const serving = seen.pods.filter(alive).length
+    const serving = seen.pods.filter(isLive).length
     return once || (seen.kind === 'StatefulSet' && serving <= 1)
   })
   return { ...NO_IMPACT, downtimeMs: gap ? typicalMs('roll') : 0 }

@@ -102,6 +102,11 @@ export function ended({ status }: Pod): boolean {
   return status?.phase === 'Succeeded' || status?.phase === 'Failed'
 }
 
+/** It counts among what its object runs: what its node evicted stays there for a long time, and runs nothing. */
+export function isLive(pod: Pod): boolean {
+  return alive(pod) && !ended(pod)
+}
+
 export function ready({ status }: Pod): boolean {
   return status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
 }

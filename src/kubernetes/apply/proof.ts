@@ -2,7 +2,7 @@ import { canonical } from '../../core/json.ts'
 import type { Pod } from '../api/objects.ts'
 import { currentOf, type Seen } from '../look.ts'
 import { keepsOld } from '../rollout.ts'
-import { alive, ended, ready, rolloutOf } from '../status.ts'
+import { isLive, ready, rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { bare, digestOf, runningIn } from '../template.ts'
 
@@ -15,7 +15,7 @@ type Proof = {
 
 /** Whether what runs is what was pinned: every pod is of the wanted revision, runs its digests, and none is missing. */
 export function provenBy(seen: Seen, { proof }: RollArgs): Proof {
-  const pods = seen.pods.filter(pod => alive(pod) && !ended(pod))
+  const pods = seen.pods.filter(isLive)
   const current = currentOf(seen)
   const fresh = current === null ? [] : pods.filter(pod => current.pods.includes(pod))
   if (current === null) return { is: 'not-yet', why: 'its controller has not seen the template yet', fresh }

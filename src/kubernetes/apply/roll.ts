@@ -1,3 +1,4 @@
+import { systemClock } from '../../core/clock.ts'
 import type { StepAct, Verdict } from '../../core/contract.ts'
 import { Conflict } from '../api/errors.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
@@ -10,6 +11,7 @@ import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo } from './desired.ts'
 import { provenBy, sameTemplate } from './proof.ts'
+import { haveSettled, mustSettle, restartsOf, textOf } from './settle.ts'
 import { untilRolledOut } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
@@ -102,24 +104,46 @@ async function manifestFor(args: RollArgs, live: Workload | null, desired: Desir
   }
 }
 
-/** Asks the object and its pods. */
+/** Asks the object and its pods, and where their being ready says nothing, whether they stay up. */
 export async function rolled(site: Site, args: RollArgs, act: StepAct): Promise<Verdict> {
+  const first = await asked(site, args, act)
+  if (first.is !== 'done' || first.unsure === null) return { is: first.is, why: first.why }
+  await systemClock.sleep(site.config.limits.settle, act.signal)
+  const second = await asked(site, args, act)
+  if (second.is !== 'done' || second.unsure === null || second.unsure === first.unsure) {
+    return { is: second.is, why: second.why }
+  }
+  return { is: 'running', why: 'its pods run, and were started anew just now' }
+}
+
+type Asked = Pick<Verdict, 'is' | 'why'> & {
+  /** Pods of which it is not known yet whether they stay up, as a text; null: there are none. */
+  readonly unsure: string | null
+}
+
+async function asked(site: Site, args: RollArgs, act: StepAct): Promise<Asked> {
+  const not = (why: string): Asked => ({ is: 'not-done', why, unsure: null })
   const { kind, name } = parseId(args.object)
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
-  if (live === null) return { is: 'not-done', why: `${args.object} is not there` }
+  if (live === null) return not(`${args.object} is not there`)
   const object = { ...live, kind }
-  if (!asksFor(object, args, act)) return { is: 'not-done', why: `${args.object} does not ask for it` }
+  if (!asksFor(object, args, act)) return not(`${args.object} does not ask for it`)
   const seen: Seen = await lookAt(site, { id: args.object, kind, name, object }, act.signal)
   const rollout = rolloutOf(object)
-  const proof = provenBy(seen, args)
-  if (proof.is === 'wrong') return { is: 'not-done', why: proof.why }
-  if (rollout.complete && proof.is === 'proven') return { is: 'done', why: proof.why }
-  const { stuck } = (act.handle ?? {}) as { stuck?: string }
-  if (rollout.failed !== null) return { is: 'not-done', why: rollout.failed }
-  if (stuck !== undefined) return { is: 'not-done', why: `it got stuck: ${stuck}` }
+  const { is, why, fresh } = provenBy(seen, args)
+  if (is === 'wrong') return not(why)
+  const { stuck, starts = {} } = (act.handle ?? {}) as { stuck?: string; starts?: Record<string, number> }
+  // One that dies again and again runs for a moment in between: that is no recovery.
+  const dies = stuck !== undefined && fresh.some(pod => restartsOf(pod) > (starts[pod.metadata.name] ?? 0))
+  if (rollout.complete && is === 'proven' && !dies) {
+    const sure = !mustSettle(object, fresh, site.config.limits.settle) || haveSettled(site, args.object, fresh)
+    return { is: 'done', why, unsure: sure ? null : textOf(fresh) }
+  }
+  if (rollout.failed !== null) return not(rollout.failed)
+  if (stuck !== undefined) return not(`it got stuck: ${stuck}`)
   // Its controller goes on by itself; pods that it would leave need somebody at work, and nobody is.
   const { updated, wanted, available } = rollout
-  const why = `${updated} of ${wanted} pods replaced, ${available} available`
+  const far = `${updated} of ${wanted} pods replaced, ${available} available`
   const alone = args.replace === 'none' && !(args.promote && promotable(object))
-  return alone ? { is: 'running', why } : { is: 'not-done', why }
+  return alone ? { is: 'running', why: far, unsure: null } : not(far)
 }

@@ -7,12 +7,13 @@ import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
-import { alive, ended, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
+import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
 import { provenBy } from './proof.ts'
 import { Replacing } from './replace.ts'
 import { promote } from './rollout.ts'
+import { mustSettle, noteSettled, restartsOf, startsOf, textOf } from './settle.ts'
 import { gone, lastWriter } from './write.ts'
 
 /** Follows a rollout until what runs is what was pinned. Throws why it does not get there. */
@@ -74,7 +75,7 @@ async function arrived(
   })
   await replacing.next(seen)
   const stale = before !== null && stallOf(object) === before
-  if (rollout.failed !== null && !stale) throw await stuck(site, seen.id, rollout.failed, troubles, act)
+  if (rollout.failed !== null && !stale) throw await stuck(site, { ...seen, pods }, rollout.failed, troubles, act)
   await patience.with({ ...seen, pods }, troubles)
   return false
 }
@@ -98,16 +99,15 @@ class Patience {
   }
 
   /** True once pods whose readiness says nothing have stayed up for a while. */
-  settled({ spec }: Workload, fresh: readonly Pod[]): boolean {
-    const probed = spec.template.spec.containers.every(c => c['readinessProbe'] !== undefined)
+  settled(object: Workload, fresh: readonly Pod[]): boolean {
     const { settle } = this.#site.config.limits
-    // Available only after having been ready for that long: the controller has seen to it.
-    const waited = Number(spec['minReadySeconds'] ?? 0) * 1000 >= settle
-    if (probed || waited || fresh.length === 0) return true
-    const starts = fresh.map(pod => `${pod.metadata.name} ${restartsOf(pod)}`).join()
+    if (!mustSettle(object, fresh, settle)) return true
+    const starts = textOf(fresh)
     if (this.#settling?.starts !== starts) this.#settling = { starts, since: systemClock.mono() }
     this.#act.progress({ text: `${fresh.length} pods run; seeing whether they stay up` })
-    return systemClock.mono() - this.#settling.since >= settle
+    if (systemClock.mono() - this.#settling.since < settle) return false
+    noteSettled(this.#site, this.#args.object, fresh)
+    return true
   }
 
   unsettle(): void {
@@ -136,22 +136,18 @@ class Patience {
       failing.length > 0
         ? `its pods keep failing for ${limitMs / 1000} s`
         : `pods of the release that is left are not ready, and are not replaced before they are`
-    throw await stuck(this.#site, seen.id, why, failing.length > 0 ? failing : troubles, this.#act)
+    throw await stuck(this.#site, own, why, failing.length > 0 ? failing : troubles, this.#act)
   }
 
   /** StatefulSets and DaemonSets have no deadline of their own. */
-  async #inTime({ id, pods }: Seen, troubles: readonly Trouble[]): Promise<void> {
+  async #inTime(seen: Seen, troubles: readonly Trouble[]): Promise<void> {
     const limitMs = this.#site.config.limits.rollout
     if (systemClock.mono() - this.#began < limitMs) return
-    const silent = pods.filter(pod => alive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
+    const silent = seen.pods.filter(pod => isLive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
     const held = this.#replacing.refused ?? `not ready: ${silent.join(', ') || 'none'}`
     const why = `not all of its pods were there within ${limitMs / 1000} s (${held})`
-    throw await stuck(this.#site, id, why, troubles, this.#act)
+    throw await stuck(this.#site, seen, why, troubles, this.#act)
   }
-}
-
-function restartsOf({ status }: Pod): number {
-  return (status?.containerStatuses ?? []).reduce((sum, c) => sum + (c.restartCount ?? 0), 0)
 }
 
 /** A StatefulSet waits for each pod in turn: one of another revision that never gets ready holds it for ever. */
@@ -161,7 +157,7 @@ function blockedByOthers({ kind, pods }: Seen, fresh: readonly Pod[]): boolean {
 
 async function stuck(
   site: Site,
-  id: string,
+  { id, pods }: Seen,
   why: string,
   troubles: readonly Trouble[],
   act: StepAct,
@@ -176,7 +172,7 @@ async function stuck(
     next: `look at \`kubectl -n ${site.namespace} describe pod ${worst?.pod ?? ''}\`, then retry or take the next rung`,
     exit: 'failed',
   })
-  await act.note({ stuck: about[0] ?? why })
+  await act.note({ stuck: about[0] ?? why, starts: startsOf(pods) })
   return error
 }
 

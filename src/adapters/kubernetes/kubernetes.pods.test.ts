@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { stepAct } from '../../../test/conformance/walk.ts'
+import {
+  applied,
+  captured,
+  configMap,
+  IMAGES,
+  type Kube,
+  onlyStandIn,
+  proposed,
+  released as releasedOn,
+  rolledOut,
+  rollStep,
+  running,
+  type Space,
+  setImage,
+  signal,
+  startKube,
+  workload,
+} from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Step, Target } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
+
+const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
+const BACK = [IMAGES.good, IMAGES.good]
+
+describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubectl() ?? ''}`, () => {
+  let kube: Kube
+  let space: Space
+  beforeAll(async () => {
+    kube = await startKube()
+  })
+  afterAll(() => kube[Symbol.asyncDispose]())
+  beforeEach(async () => {
+    space = await kube.namespace()
+  })
+
+  describe('a container that dies a second after each start', () => {
+    const LIMITS = { settle: '2s', stuck: '1s' }
+
+    /** The release needs a mode that is gone: its container dies after each start, and is ready until then. */
+    async function dying(): Promise<{ target: Target<KubernetesPin>; step: Step }> {
+      const command = ['sh', '-c', 'test "$MODE" = ok && exec sleep 100000; sleep 1; exit 3']
+      const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
+      const made = (more: object) =>
+        workload('Deployment', 'shop', { image: IMAGES.shell, container: { ...container, ...more }, replicas: 1 })
+      await space.kubectl.apply(configMap('mode', { MODE: 'ok' }))
+      const target = await space.open({ ...SHOP, current: ['configmap/mode'], limits: LIMITS })
+      await space.kubectl.apply(made({}))
+      await rolledOut(space, 'deployment/shop')
+      const pin = await captured(target)
+      await space.kubectl.apply(made({ command: ['sleep', '100000'] }))
+      await rolledOut(space, 'deployment/shop')
+      await space.kubectl.apply(configMap('mode', { MODE: 'broken' }))
+      return { target, step: rollStep(await proposed(target, pin)) }
+    }
+
+    /** What the step is verified as over three seconds, asked all the time. */
+    async function verdicts(target: Target<KubernetesPin>, step: Step, handles = new Map<string, Json>()) {
+      const asked: Promise<string>[] = []
+      for (let i = 0; i < 15; i++) {
+        asked.push(target.verify(step, stepAct(step, 'r1', handles)).then(({ is }) => is))
+        await new Promise(resolve => setTimeout(resolve, 200))
+      }
+      return new Set(await Promise.all(asked))
+    }
+
+    it('is never taken for back by who goes on where another process was killed', async () => {
+      const { target, step } = await dying()
+      const killed = new AbortController()
+      const begun = target.apply(step, { ...stepAct(step), signal: killed.signal }).catch(() => 'killed')
+      await using next = await space.open({ ...SHOP, current: ['configmap/mode'], limits: LIMITS })
+      const now = async () => (await next.verify(step, stepAct(step))).is
+      await expect.poll(now, { timeout: 30_000, interval: 50 }).toBe('running')
+      killed.abort(new Error('killed'))
+      expect(await begun).toBe('killed')
+      expect(await verdicts(next, step)).toEqual(new Set(['running']))
+    })
+
+    it('is not back once it was given up on, however it is doing just now', async () => {
+      const { target, step } = await dying()
+      const handles = new Map<string, Json>()
+      await expect(target.apply(step, stepAct(step, 'r1', handles))).rejects.toMatchObject({ code: 'rollout_stuck' })
+      expect(await verdicts(target, step, handles)).toEqual(new Set(['not-done']))
+    })
+
+    it('is back once it stays up', async () => {
+      const { target, step } = await dying()
+      await space.kubectl.apply(configMap('mode', { MODE: 'ok' }))
+      await target.apply(step, stepAct(step))
+      await using next = await space.open({ ...SHOP, current: ['configmap/mode'], limits: LIMITS })
+      expect((await next.verify(step, stepAct(step))).is).toBe('done')
+    })
+  })
+
+  describe.skipIf(onlyStandIn !== null)(
+    `a pod that its node evicted, and that stays there ${onlyStandIn ?? ''}`,
+    () => {
+      /** Its controller makes another one in its place. */
+      async function evicted(image: string): Promise<void> {
+        const { items } = JSON.parse(await space.kubectl('get', 'pods', '-l', 'app=shop', '-o', 'json')) as {
+          items: { metadata: { name: string }; spec: { containers: { image: string }[] }; status: Evicted }[]
+        }
+        const pod = items.find(p => p.spec.containers[0]?.image === image)
+        if (pod === undefined) throw new Error(`no pod runs ${image}`)
+        const containerStatuses = pod.status.containerStatuses.map(c => ({
+          ...c,
+          ready: false,
+          state: { terminated: { exitCode: 137, reason: 'Error' } },
+        }))
+        const conditions = [{ type: 'Ready', status: 'False' }]
+        const status = { phase: 'Failed', reason: 'Evicted', conditions, containerStatuses }
+        const patch = ['--subresource=status', '--type=merge', '-p', JSON.stringify({ status })]
+        await space.kubectl('patch', 'pod', pod.metadata.name, ...patch)
+        await expect.poll(() => running(space), { timeout: 30_000 }).toEqual([image, image])
+      }
+
+      it('is no part of what a release ran', async () => {
+        const target = await space.open(SHOP)
+        await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.bad }))
+        await rolledOut(space, 'deployment/shop')
+        await evicted(IMAGES.bad)
+        await setImage(space, IMAGES.good)
+        await rolledOut(space, 'deployment/shop')
+        await expect.poll(() => running(space), { timeout: 30_000 }).toEqual(BACK)
+        const pin = await captured(target)
+        expect(pin.objects['deployment/shop']?.images['app']?.ids).toHaveLength(1)
+        const needs = [{ of: 'shop', what: 'redeployed' as const, by: 'db' }]
+        const { write, proof } = rollStep(await proposed(target, pin, 'template', { needs })).args as {
+          write: Record<string, string>
+          proof: Record<string, string[]>
+        }
+        expect(write['app']).toMatch(/@sha256:[0-9a-f]{64}$/)
+        expect(proof['app']).toHaveLength(1)
+      })
+
+      it('leaves nothing to be done once the release is back', async () => {
+        const target = await space.open(SHOP)
+        const pin = await releasedOn(space, target)
+        await evicted(IMAGES.bad)
+        expect(await applied(target, await proposed(target, pin))).toEqual(['shop/roll/deployment.shop: done'])
+        expect(await running(space)).toEqual(BACK)
+        expect(await proposed(target, pin)).toMatchObject({ change: null, steps: [] })
+        expect(JSON.stringify((await target.observe(signal)).state)).not.toContain(' and ')
+      })
+    },
+  )
+})
+
+interface Evicted {
+  readonly containerStatuses: object[]
+}

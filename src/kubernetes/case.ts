@@ -3,7 +3,7 @@ import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
-import { configMac, isScaled, worldOf } from './observe.ts'
+import { configMac, isScaled, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
@@ -77,7 +77,8 @@ export function restarts(site: Site, goal: Goal, configs: Case['configs']): bool
 export function replicasFor(site: Site, world: World, { seen, pinned }: Goal): number | null {
   if (pinned.replicas === null || isScaled(world, seen.id)) {
     // Scaled to nothing, an autoscaler does not bring it back.
-    return seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0 ? Math.max(1, pinned.replicas ?? 1) : null
+    const none = seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0
+    return none ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
   }
   const now = seen.object?.spec.replicas ?? 0
   return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas

@@ -155,6 +155,7 @@ function checkRollout(goal: Goal, say: Say): void {
   const replace = leftover(goal)
   if (replace === 'unready') {
     const now = unreadyPods(goal)
+    if (now.length === 0 && !goal.rolling) return
     const which = now.length === 0 ? '' : ` (now ${now.slice(0, 5).join(', ')})`
     say(
       'warning',
@@ -167,7 +168,7 @@ function checkRollout(goal: Goal, say: Say): void {
     say(
       'warning',
       'pods_deleted',
-      `${seen.id} replaces no pods by itself (OnDelete): they are evicted one after the other, each once all others are ready`,
+      `${seen.id} replaces no pods by itself with its release's strategy (OnDelete): they are evicted one after the other, each once all others are ready`,
       'see that it may be restarted now',
     )
   }

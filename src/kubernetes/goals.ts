@@ -5,7 +5,7 @@ import { currentOf, type Revision, type Seen, type World } from './look.ts'
 import { openManifests } from './manifests.ts'
 import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
-import { isLive, ready, rolloutOf } from './status.ts'
+import { isLive, ready } from './status.ts'
 import type { RollArgs } from './steps.ts'
 import { digestOf, HALTED, macOf, pinnedRef, refsOf, runningIn } from './template.ts'
 
@@ -128,10 +128,13 @@ export function towardGoal({ sameTemplate, sameImages }: Goal): boolean {
 }
 
 /** Pods that the controller would leave as they are though the template changed. */
-export function leftover({ seen, rolling }: Goal): RollArgs['replace'] {
+export function leftover({ seen, manifest }: Goal): RollArgs['replace'] {
   if (seen.object === null || hasReplicaSets(seen.kind)) return 'none'
-  if (rolloutOf(seen.object).onDelete) return 'all'
-  return seen.kind === 'StatefulSet' && rolling ? 'unready' : 'none'
+  // What counts is the strategy that the step puts back, not the one that is there.
+  const { type } = (manifest ?? seen.object).spec.updateStrategy ?? {}
+  if (type === 'OnDelete') return 'all'
+  // Its pods may go bad at any time until then, and it replaces none that is not ready.
+  return seen.kind === 'StatefulSet' ? 'unready' : 'none'
 }
 
 export function unreadyPods({ seen }: Goal): string[] {

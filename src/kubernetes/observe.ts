@@ -104,8 +104,17 @@ export function autoscalersOf(world: World): Autoscaler[] {
   return world.autoscalers.filter(({ spec: { scaleTargetRef: to } }) => ids.has(idOf(to.kind, to.name)))
 }
 
+function scalersOf(world: World, id: string): Autoscaler[] {
+  return world.autoscalers.filter(({ spec: { scaleTargetRef: to } }) => idOf(to.kind, to.name) === id)
+}
+
 export function isScaled(world: World, id: string): boolean {
-  return world.autoscalers.some(({ spec: { scaleTargetRef: to } }) => idOf(to.kind, to.name) === id)
+  return scalersOf(world, id).length > 0
+}
+
+/** As many pods as its autoscalers see to at the least; 0 where it has none. */
+export function leastOf(world: World, id: string): number {
+  return Math.max(0, ...scalersOf(world, id).map(scaler => boundsOf(scaler).min))
 }
 
 export function boundsOf({ spec }: Autoscaler): { min: number; max: number } {

@@ -14,7 +14,7 @@ import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
 import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
-import { boundsOf, shortRef } from './observe.ts'
+import { boundsOf, isScaled, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
@@ -138,6 +138,7 @@ function rollStep(it: Case, goal: Goal): Step {
     revision: revision?.name ?? null,
     sealed: question.to.manifests,
     replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
+    scaled: isScaled(world, seen.id),
     restart: restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal)),
     replace: leftover(goal),
     promote: seen.kind === 'Rollout' && site.config.steps !== 'follow',

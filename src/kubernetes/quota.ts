@@ -1,7 +1,7 @@
 import { corePath, type KubeObject, type PodSpec } from './api/objects.ts'
 import { listIn } from './api/served.ts'
 import type { Case, Say } from './case.ts'
-import type { Goal } from './goals.ts'
+import { type Goal, leftover } from './goals.ts'
 import { containersOf } from './template.ts'
 
 interface Quota extends KubeObject {
@@ -92,9 +92,9 @@ export function quantity(text: string): number {
   return Number(number) * (UNITS[unit] ?? Number.NaN)
 }
 
-function checkBudget({ seen }: Goal, { metadata, spec, status }: Budget, say: Say): void {
-  const onDelete = seen.object?.spec.updateStrategy?.type === 'OnDelete'
-  if (!onDelete || (status?.disruptionsAllowed ?? 0) > 0) return
+function checkBudget(goal: Goal, { metadata, spec, status }: Budget, say: Say): void {
+  const { seen } = goal
+  if (leftover(goal) !== 'all' || (status?.disruptionsAllowed ?? 0) > 0) return
   const labels = seen.object?.spec.template.metadata?.labels ?? {}
   const selects = Object.entries(spec?.selector?.matchLabels ?? {}).every(([key, value]) => labels[key] === value)
   if (!selects) return

@@ -23,6 +23,8 @@ const rollArgs = z.object({
   sealed,
   /** null: as many as there are. */
   replicas: z.number().nullable(),
+  /** An autoscaler decides: so many are written where there are none, and from then on any number will do. */
+  scaled: z.boolean().default(false),
   /** All pods are made anew, though their template may be the one that is wanted. */
   restart: z.boolean(),
   /** Pods that the controller would leave on another revision, and that are deleted. */

@@ -155,6 +155,46 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     expect((await pods(space)).filter(p => before.includes(p.metadata.name))).toEqual([])
   })
 
+  describe('as many pods as an autoscaler wants', () => {
+    async function scaled() {
+      target = await space.open({ ...SHOP, limits: { settle: '1s' } })
+      const made = workload('Deployment', 'shop', { image: IMAGES.good })
+      await put(space, made, autoscaler(kube, 'Deployment', 'shop', { min: 2, max: 6 }))
+      await rolledOut(space, 'deployment/shop')
+      const pin = await captured(target)
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await rolledOut(space, 'deployment/shop')
+      return pin
+    }
+    const scale = (to: number) => space.kubectl('scale', 'deployment/shop', `--replicas=${to}`)
+    const count = async () => Number((await get('deployment')).spec['replicas'])
+
+    it.each(['adopt', 'manifest'])('where it stood at none, by the rung %s', async rung => {
+      const pin = await scaled()
+      await scale(0)
+      await expect.poll(() => pods(space), { timeout: 30_000 }).toEqual([])
+      const proposal = await proposed(target, pin, rung)
+      expect(proposal.steps[0]?.args).toMatchObject({ replicas: 2, scaled: true })
+      expect(await applied(target, proposal)).toEqual(['shop/roll/deployment.shop: done'])
+      expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
+    it('where it changes its mind after the run stopped them, and at any time later', async () => {
+      const pin = await scaled()
+      const needs = [{ of: 'shop', what: 'stopped' as const, by: 'db' }]
+      const [stop, roll] = (await proposed(target, pin, 'adopt', { needs })).steps
+      if (stop === undefined || roll === undefined) throw new Error('a step is missing')
+      await target.apply(stop, stepAct(stop))
+      const going = target.apply(roll, stepAct(roll))
+      await expect.poll(count, { timeout: 30_000, interval: 50 }).toBe(2)
+      await scale(3)
+      await going
+      await expect.poll(async () => (await target.verify(roll, stepAct(roll))).is, { timeout: 30_000 }).toBe('done')
+      await scale(2)
+      await expect.poll(async () => (await target.verify(roll, stepAct(roll))).is, { timeout: 30_000 }).toBe('done')
+    })
+  })
+
   it('by labels, many objects at once, and says what came with the bad release', async () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f']
     const all = (image: string) =>

@@ -82,7 +82,14 @@ export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vau
   if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return false
   if (template.spec.nodeSelector?.[STOPPED] !== undefined) return false
   if (args.restart && template.metadata?.annotations?.[RESTARTED] !== act.idem) return false
-  return !held(live) && (args.replicas === null || (live.spec.replicas ?? 1) === args.replicas)
+  return !held(live) && replicasToWrite(live, args) === null
+}
+
+/** How many pods it has to be told to have; null: it has as many as it is to have. */
+export function replicasToWrite({ spec }: Workload, { replicas, scaled }: RollArgs): number | null {
+  const now = spec.replicas ?? 1
+  const enough = replicas === null || (scaled ? now > 0 : now === replicas)
+  return enough ? null : replicas
 }
 
 /** A halt of the run still keeps its controller from replacing pods. */
@@ -101,9 +108,8 @@ export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: 
   if (desired.strategy !== null && !sameJson(spec[field] ?? null, desired.strategy)) {
     ops.push({ op: 'add', path: `/spec/${field}`, value: desired.strategy })
   }
-  if (args.replicas !== null && (spec.replicas ?? 1) !== args.replicas) {
-    ops.push({ op: 'add', path: '/spec/replicas', value: args.replicas })
-  }
+  const replicas = replicasToWrite(live, args)
+  if (replicas !== null) ops.push({ op: 'add', path: '/spec/replicas', value: replicas })
   if (spec.paused === true) ops.push({ op: 'replace', path: '/spec/paused', value: false })
   const { [HALTED]: halted, ...annotations } = metadata.annotations ?? {}
   if (ops.length === 0 && halted === undefined) return null

@@ -9,7 +9,7 @@ import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo } from './desired.ts'
+import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo, replicasToWrite } from './desired.ts'
 import { provenBy, sameTemplate } from './proof.ts'
 import { haveSettled, mustSettle, restartsOf, textOf } from './settle.ts'
 import { untilRolledOut } from './wait.ts'
@@ -91,7 +91,7 @@ async function manifestFor(args: RollArgs, live: Workload | null, desired: Desir
   const manifest = (await openManifests(args.sealed, act.vault))?.[args.object]
   if (manifest === undefined) throw contentGone(args)
   const { replicas: then, ...spec } = manifest.spec
-  const replicas = args.replicas ?? (live === null ? then : undefined)
+  const replicas = replicasIn(live, args, then)
   const metadata = {
     ...manifest.metadata,
     // Only while it is what was read.
@@ -102,6 +102,13 @@ async function manifestFor(args: RollArgs, live: Workload | null, desired: Desir
     metadata,
     spec: { ...spec, ...(replicas === undefined ? {} : { replicas }), template: desired.template },
   }
+}
+
+function replicasIn(live: Workload | null, args: RollArgs, then: number | undefined): number | undefined {
+  if (live === null) return args.replicas ?? then
+  if (!args.scaled) return args.replicas ?? undefined
+  // Where this manager wrote it once, a number that it does not mention would be taken away.
+  return replicasToWrite(live, args) ?? live.spec.replicas
 }
 
 /** Asks the object and its pods, and where their being ready says nothing, whether they stay up. */

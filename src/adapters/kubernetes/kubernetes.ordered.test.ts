@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  applied,
+  captured,
+  codes,
+  IMAGES,
+  type Kube,
+  pods,
+  proposed,
+  put,
+  rolledOut,
+  running,
+  type Space,
+  service,
+  startKube,
+  workload,
+} from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Target } from '../../core/contract.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
+
+const QUICK = { limits: { settle: '100ms', stuck: '5s', rollout: '60s' } }
+
+describe.skipIf(noKubectl() !== null)(`C5: pods that no controller replaces ${noKubectl() ?? ''}`, () => {
+  let kube: Kube
+  let space: Space
+  beforeAll(async () => {
+    kube = await startKube()
+  })
+  afterAll(() => kube[Symbol.asyncDispose]())
+  beforeEach(async () => {
+    space = await kube.namespace()
+  })
+
+  const opened = (kind: string): Promise<Target<KubernetesPin>> =>
+    space.open({ objects: [`${kind.toLowerCase()}/shop`], ...QUICK })
+  const made = (kind: string, image: string, type = 'RollingUpdate', replicas = 2) =>
+    workload(kind, 'shop', { image, replicas, spec: { updateStrategy: { type } } })
+
+  it('of a StatefulSet whose rollout is through, and all of which fail', async () => {
+    const target = await opened('StatefulSet')
+    await put(space, service('shop', { app: 'shop' }), made('StatefulSet', IMAGES.good, 'RollingUpdate', 1))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    await space.kubectl('set', 'image', 'statefulset/shop', `app=${IMAGES.missing}`)
+    const asked = async () => (await pods(space)).map(pod => pod.spec.containers[0]?.image)
+    await expect.poll(asked, { timeout: 60_000 }).toEqual([IMAGES.missing])
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual(['pods_deleted'])
+    expect(proposal.findings[0]?.what).toContain('(now shop-0)')
+    expect((await applied(target, proposal)).at(-1)).toBe('shop/roll/statefulset.shop: done')
+    expect(await running(space)).toEqual([IMAGES.good])
+  })
+
+  it('of a StatefulSet that went bad after the plan was made', async () => {
+    const target = await opened('StatefulSet')
+    await put(space, service('shop', { app: 'shop' }), made('StatefulSet', IMAGES.good))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    await space.kubectl('set', 'image', 'statefulset/shop', `app=${IMAGES.bad}`)
+    await rolledOut(space, 'statefulset/shop')
+    expect(codes(await proposed(target, pin))).toEqual([])
+    expect((await proposed(target, pin)).steps[0]?.args).toMatchObject({ replace: 'unready' })
+  })
+
+  it.each([
+    ['StatefulSet', 'adopt'],
+    ['StatefulSet', 'image'],
+    ['DaemonSet', 'adopt'],
+  ])('of a %s whose release replaced none by itself, and which does now, by the rung %s', async (kind, rung) => {
+    const target = await opened(kind)
+    await put(space, service('shop', { app: 'shop' }), made(kind, IMAGES.good, 'OnDelete'))
+    const all = async () => new Set(await running(space))
+    await expect.poll(() => captured(target).catch(() => null), { timeout: 60_000 }).toBeTruthy()
+    const pin = await captured(target)
+    await put(space, made(kind, IMAGES.bad))
+    await rolledOut(space, `${kind.toLowerCase()}/shop`)
+    expect(await all()).toEqual(new Set([IMAGES.bad]))
+    const proposal = await proposed(target, pin, rung)
+    expect(codes(proposal)).toContain('pods_deleted')
+    expect(await applied(target, proposal)).toEqual([`shop/roll/${kind.toLowerCase()}.shop: done`])
+    expect(await all()).toEqual(new Set([IMAGES.good]))
+  })
+
+  it('of one that replaces none by itself now, and did at its release: its controller is let do it', async () => {
+    const target = await opened('DaemonSet')
+    await put(space, made('DaemonSet', IMAGES.good))
+    await rolledOut(space, 'daemonset/shop')
+    const pin = await captured(target)
+    await put(space, made('DaemonSet', IMAGES.bad, 'OnDelete'))
+    await space.kubectl('delete', 'pods', '-l', 'app=shop')
+    await expect.poll(() => captured(target).catch(() => null), { timeout: 60_000 }).toBeTruthy()
+    const proposal = await proposed(target, pin)
+    expect([codes(proposal), proposal.steps[0]?.args]).toMatchObject([[], { replace: 'none' }])
+    expect(await applied(target, proposal)).toEqual(['shop/roll/daemonset.shop: done'])
+    expect(new Set(await running(space))).toEqual(new Set([IMAGES.good]))
+  })
+})

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { ExecAct, ExecResult } from '../core/contract.ts'
+import type { ExecAct, ExecResult, Vault } from '../core/contract.ts'
+import { systemClock } from '../core/clock.ts'
 import { BackoutError } from '../core/errors.ts'
-import { type Container, corePath, type KubeObject, type Pod, type Template } from './api/objects.ts'
+import { redact } from '../core/secret.ts'
+import { type Container, corePath, type KubeObject, type Pod, type Template, type Workload } from './api/objects.ts'
 import { until } from './api/watch.ts'
-import { currentOf, look, type Seen } from './look.ts'
+import { asReleased } from './apply/desired.ts'
+import { fingerprint } from './goals.ts'
+import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
-import { isLive, troubleOf } from './status.ts'
-import { LEFT, pinnedRef, runningIn } from './template.ts'
+import { isLive, type Trouble, troubleOf } from './status.ts'
+import { LEFT, pinnedRef, runningIn, WROTE } from './template.ts'
 
 interface Job extends KubeObject {
   status?: { conditions?: { type: string; status: string; reason?: string; message?: string }[] }
@@ -33,7 +37,8 @@ export async function exec(
   try {
     return await result(site, name, AbortSignal.any([act.signal, limit]), act)
   } catch (error) {
-    if (!act.signal.aborted && !limit.aborted) throw error
+    const stuck = error instanceof BackoutError && error.code === 'exec_stuck'
+    if (!act.signal.aborted && !limit.aborted && !stuck) throw error
     // Nobody waits for it any more: it must not go on by itself.
     await site.client.remove(
       `${path}/${name}`,
@@ -41,7 +46,7 @@ export async function exec(
       AbortSignal.timeout(site.config.limits.api),
     )
     act.signal.throwIfAborted()
-    throw timedOut(name, argv)
+    throw stuck ? error : timedOut(name, argv)
   }
 }
 
@@ -57,15 +62,12 @@ async function unlessGoing(site: Site, path: string, act: ExecAct): Promise<void
   )
 }
 
-async function artefact(
-  site: Site,
-  side: 'from' | 'to',
-  act: ExecAct,
-): Promise<{ template: Template; pods: readonly Pod[] }> {
+async function artefact(site: Site, side: 'from' | 'to', act: ExecAct): Promise<Artefact> {
   const world = await look(site, act.signal)
   const { container } = site.config
+  const { vault } = site.ctx
   for (const seen of world.objects) {
-    const found = side === 'from' ? left(seen) : goneBackTo(seen)
+    const found = side === 'from' ? left(seen, vault) : goneBackTo(seen, vault)
     // The container may be that of one object among several.
     const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
     if (found !== null && has) return found
@@ -75,29 +77,32 @@ async function artefact(
     what: `No object of ${site.component} has a revision of the release that is ${side === 'from' ? 'left' : 'gone back to'}`,
     next:
       side === 'from'
-        ? 'put the object back that was deleted, then resume'
+        ? 'put back what was deleted, the object or its revision, then resume; or resolve the step by hand'
         : 'run it once the release is back: before, nobody has its artefact',
     exit: 'failed',
   })
 }
 
+type Artefact = Pick<Revision, 'template' | 'pods'>
+
 /** Before the object is put back what it asks for; afterwards the revision that this left. */
-function left(seen: Seen): { template: Template; pods: readonly Pod[] } | null {
+function left(seen: Seen, vault: Vault): Artefact | null {
   if (seen.object === null) return null
-  const name = seen.object.metadata.annotations?.[LEFT]
-  const current = currentOf(seen)
-  if (name !== undefined && name !== current?.name) {
-    const kept = seen.revisions.find(r => r.name === name)
-    if (kept !== undefined) return { template: kept.template, pods: kept.pods }
-  }
-  return { template: seen.object.spec.template, pods: current?.pods ?? [] }
+  const name = leftBehind(seen, seen.object, vault)
+  if (name !== null) return seen.revisions.find(r => r.name === name) ?? null
+  return { template: asReleased(seen.object.spec.template), pods: currentOf(seen)?.pods ?? [] }
 }
 
-function goneBackTo(seen: Seen): { template: Template; pods: readonly Pod[] } | null {
-  const name = seen.object?.metadata.annotations?.[LEFT]
-  const current = currentOf(seen)
-  if (seen.object === null || name === undefined || current === null || current.name === name) return null
-  return { template: current.template, pods: current.pods }
+function goneBackTo(seen: Seen, vault: Vault): Artefact | null {
+  if (seen.object === null || leftBehind(seen, seen.object, vault) === null) return null
+  return currentOf(seen)
+}
+
+/** The revision that a step of Backout left; null where none did, or somebody put something else there since. */
+function leftBehind(seen: Seen, { metadata, spec }: Workload, vault: Vault): string | null {
+  const { [LEFT]: name, [WROTE]: wrote } = metadata.annotations ?? {}
+  if (name === undefined || wrote !== fingerprint(asReleased(spec.template), vault)) return null
+  return name === currentOf(seen)?.name ? null : name
 }
 
 function jobOf(
@@ -198,6 +203,7 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${name}`)}`
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const following = { client: site.client, signal, awayMs: site.config.limits.away }
+  let since: number | null = null
   const pod = await until(
     following,
     [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
@@ -210,6 +216,10 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
       const trouble = own === undefined ? null : troubleOf(own)
       if (trouble !== null && done === undefined)
         act.progress({ text: `${trouble.pod}: ${trouble.reason} ${trouble.message}` })
+      // It has a node, and what it is to run cannot be had: its command has not begun.
+      const waits = trouble !== null && own?.status?.containerStatuses?.[0]?.state?.waiting !== undefined
+      since = waits ? (since ?? systemClock.mono()) : null
+      if (since !== null && systemClock.mono() - since >= site.config.limits.stuck) throw notBegun(name, trouble)
       if (done !== undefined && own === undefined) throw vanished(name, done.message)
       return done === undefined || own === undefined ? null : own
     },
@@ -230,6 +240,16 @@ function vanished(name: string, cause?: string): BackoutError {
     what: `The Job ${name} ended without anybody being able to tell how`,
     cause,
     next: 'look at what the command was to do, then resolve the step by hand',
+    exit: 'failed',
+  })
+}
+
+function notBegun(name: string, trouble: Trouble | null): BackoutError {
+  return new BackoutError({
+    code: 'exec_stuck',
+    what: `The Job ${name} does not get to run its command, and was deleted`,
+    cause: redact(`${trouble?.reason} ${trouble?.message}`.trim()),
+    next: 'see that its image can be had and that what it reads is there, then resume',
     exit: 'failed',
   })
 }

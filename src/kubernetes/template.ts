@@ -6,7 +6,9 @@ import type { Container, Pod, Template } from './api/objects.ts'
 export const RESTARTED = 'backout.dev/restarted'
 /** Put on what a run has halted: a partition or an OnDelete could be the user's own. */
 export const HALTED = 'backout.dev/halted'
+/** The revision that a step left, and a fingerprint of the template that it wrote: the one says nothing without the other. */
 export const LEFT = 'backout.dev/left'
+export const WROTE = 'backout.dev/wrote'
 export const RELEASE = 'backout.dev/release'
 
 /** Put there by controllers: they say nothing of what runs. */

@@ -20,7 +20,7 @@ import {
   workload,
 } from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
-import type { ExecAct, Fact, Target } from '../../core/contract.ts'
+import type { Fact, Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
 import { kubernetes } from './index.ts'
 
@@ -157,54 +157,6 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       await target.apply(roll, stepAct(roll))
       expect((await target.verify(roll, stepAct(roll))).is).toBe('done')
       expect(new Set(await running(space))).toEqual(new Set([IMAGES.good]))
-    })
-
-    it('runs a command in the image that is left, and in the one that is gone back to', async () => {
-      const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
-      const command = ['sh', '-c', 'exec sleep 100000']
-      const made = (version: string) =>
-        workload('Deployment', 'shop', {
-          image: IMAGES.shell,
-          replicas: 1,
-          container: { command, env: [{ name: 'VERSION', value: version }] },
-        })
-      await space.kubectl.apply(made('good'))
-      await rolledOut(space, 'deployment/shop')
-      const pin = await captured(target)
-      await space.kubectl.apply(made('bad'))
-      await rolledOut(space, 'deployment/shop')
-      const act = (idem: string): ExecAct => ({ ...stepAct(), idem, env: { BACKOUT_MIGRATION: '42' } })
-      const say = (word: string) => ['sh', '-c', `echo ${word} $VERSION $BACKOUT_MIGRATION; exit 7`]
-      const before = await target.exec?.('from', say('down'), act('r1.db.down'))
-      expect(before).toMatchObject({ code: 7, stdout: 'down bad 42\n' })
-      await expect(target.exec?.('to', say('up'), act('r1.db.up'))).rejects.toMatchObject({
-        code: 'exec_release_unknown',
-      })
-      await applied(target, await proposed(target, pin))
-      // The bad release is still what is left, and its artefact still there.
-      expect(await target.exec?.('from', say('down'), act('r1.db.again'))).toMatchObject({ stdout: 'down bad 42\n' })
-      expect(await target.exec?.('to', say('up'), act('r1.db.up'))).toMatchObject({ stdout: 'up good 42\n' })
-      await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
-    })
-
-    it('finds the command of a process that died, instead of beginning a second one', async () => {
-      const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
-      const command = ['sh', '-c', 'exec sleep 100000']
-      await space.kubectl.apply(
-        workload('Deployment', 'shop', { image: IMAGES.shell, replicas: 1, container: { command } }),
-      )
-      await rolledOut(space, 'deployment/shop')
-      const argv = ['sh', '-c', 'echo begun; sleep 2; echo ended']
-      const first = target.exec?.('from', argv, { ...stepAct(), idem: 'r1.db.slow' }).catch(() => null)
-      await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toContain('job')
-      // The first one lets go of its connections, as a process does that dies.
-      await target[Symbol.asyncDispose]()
-      await using second = await space.open({ objects: ['deployment/shop'], ...QUICK })
-      expect(await second.exec?.('from', argv, { ...stepAct(), idem: 'r1.db.slow' })).toMatchObject({
-        code: 0,
-        stdout: 'begun\nended\n',
-      })
-      await first
     })
 
     describe.skipIf(notOwn !== null)(`with what a cluster of its own is needed for ${notOwn ?? ''}`, () => {

@@ -6,7 +6,7 @@ import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '.
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
-import { bare, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages } from '../template.ts'
+import { bare, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages, WROTE } from '../template.ts'
 
 /** A label that no node has: what a DaemonSet is stopped by. */
 export const STOPPED = 'backout.dev/stopped'
@@ -97,8 +97,20 @@ function held(live: Workload): boolean {
   return live.spec.paused === true || live.metadata.annotations?.[HALTED] !== undefined
 }
 
+type Marks = Readonly<Record<string, string>>
+
+/** What a step leaves on an object, for people and for commands that run in the release that is left. */
+export function marksOf(args: RollArgs, left: string | null, wrote: string): Marks {
+  return { [RELEASE]: args.release, ...(left === null ? {} : { [LEFT]: left, [WROTE]: wrote }) }
+}
+
+/** Those that are there. */
+export function marksOn({ metadata: { annotations = {} } }: Workload): Marks {
+  return Object.fromEntries(Object.entries(annotations).filter(([name]) => [RELEASE, LEFT, WROTE].includes(name)))
+}
+
 /** The patch that brings an object to what is wanted; null where it asks for that already. */
-export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: string | null): PatchOp[] | null {
+export function patchTo(live: Workload, desired: Desired, args: RollArgs, marks: Marks): PatchOp[] | null {
   const { spec, metadata } = live
   const ops: PatchOp[] = []
   const field = live.kind === 'Deployment' ? 'strategy' : 'updateStrategy'
@@ -111,9 +123,8 @@ export function patchTo(live: Workload, desired: Desired, args: RollArgs, left: 
   const replicas = replicasToWrite(live, args)
   if (replicas !== null) ops.push({ op: 'add', path: '/spec/replicas', value: replicas })
   if (spec.paused === true) ops.push({ op: 'replace', path: '/spec/paused', value: false })
-  const { [HALTED]: halted, ...annotations } = metadata.annotations ?? {}
+  const { [HALTED]: halted, [LEFT]: _, [WROTE]: __, ...annotations } = metadata.annotations ?? {}
   if (ops.length === 0 && halted === undefined) return null
-  const marks = { [RELEASE]: args.release, ...(left === null ? {} : { [LEFT]: left }) }
   return [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, ...marks } }, ...ops]
 }
 

@@ -9,7 +9,17 @@ import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { asReleased, asksFor, contentGone, type Desired, desiredOf, patchTo, replicasToWrite } from './desired.ts'
+import {
+  asReleased,
+  asksFor,
+  contentGone,
+  type Desired,
+  desiredOf,
+  marksOf,
+  marksOn,
+  patchTo,
+  replicasToWrite,
+} from './desired.ts'
 import { provenBy, sameTemplate } from './proof.ts'
 import { haveSettled, mustSettle, restartsOf, textOf } from './settle.ts'
 import { untilRolledOut } from './wait.ts'
@@ -29,19 +39,27 @@ async function putBack(site: Site, args: RollArgs, act: StepAct): Promise<Worklo
   const decide = async (read: Workload) => {
     const live = { ...read, kind }
     if (asksFor(live, args, act)) return null
-    const [desired, left] = await Promise.all([desiredOf(site, kind, args, live, act), leaves(site, live, args, act)])
-    const seen = fingerprint(asReleased(live.spec.template), act.vault)
-    const expected = [args.expect, fingerprint(desired.template, act.vault)]
-    if (!expected.includes(seen)) throw moved(args.object, lastWriter(live))
-    return patchTo(live, desired, args, left)
+    const desired = await desiredOf(site, kind, args, live, act)
+    refuseMoved(live, desired, args, act)
+    return patchTo(live, desired, args, await marksFor(site, live, desired, args, act))
   }
   return { ...(await change<Workload>(site, { path, name: args.object, decide }, act)), kind }
 }
 
-/** The revision that is left by this step: what down-scripts run in. */
-async function leaves(site: Site, live: Workload, { object }: RollArgs, act: StepAct): Promise<string | null> {
-  const { kind, name } = parseId(object)
-  return currentOf(await revisionsOf(site, { id: object, kind, name, object: live }, act.signal))?.name ?? null
+/** What the plan saw, or what this step wrote already. Gone when the plan was made and made since, it is somebody's. */
+function refuseMoved(live: Workload, desired: Desired, args: RollArgs, { vault }: StepAct): void {
+  const seen = fingerprint(asReleased(live.spec.template), vault)
+  if (seen !== args.expect && seen !== fingerprint(desired.template, vault)) throw moved(args.object, lastWriter(live))
+}
+
+/** Names the revision that is left by this step: what down-scripts run in. */
+async function marksFor(site: Site, live: Workload, { template }: Desired, args: RollArgs, act: StepAct) {
+  const wrote = fingerprint(template, act.vault)
+  // It is left already: only pods, their number or a halt are to be changed.
+  if (wrote === fingerprint(asReleased(live.spec.template), act.vault)) return marksOn(live)
+  const { kind, name } = parseId(args.object)
+  const seen = await revisionsOf(site, { id: args.object, kind, name, object: live }, act.signal)
+  return marksOf(args, currentOf(seen)?.name ?? null, wrote)
 }
 
 /**
@@ -55,7 +73,7 @@ async function applyManifest(site: Site, args: RollArgs, act: StepAct): Promise<
   const decide = async (now: Workload) => {
     const read = { ...now, kind }
     if (asksFor(read, args, act) && sameTemplate(read.spec.template, desired.template)) return null
-    return patchTo(read, desired, args, null)
+    return patchTo(read, desired, args, marksOn(read))
   }
   return { ...(await change<Workload>(site, { path, name: args.object, decide }, act)), kind }
 }
@@ -69,16 +87,15 @@ async function applied(site: Site, args: RollArgs, act: StepAct): Promise<Desire
     const live = before === null ? null : { ...before, kind }
     const desired = await desiredOf(site, kind, args, live, act)
     if (live !== null && asksFor(live, args, act)) return desired
-    if (live !== null) {
-      const seen = fingerprint(asReleased(live.spec.template), act.vault)
-      const expected = [args.expect, fingerprint(desired.template, act.vault)]
-      // Gone when the plan was made, and made by somebody since: not to be overwritten unseen.
-      if (!expected.includes(seen)) throw moved(args.object, lastWriter(live))
-    }
+    if (live !== null) refuseMoved(live, desired, args, act)
+    const marks = live === null ? {} : await marksFor(site, live, desired, args, act)
+    const manifest = await manifestFor(args, live, desired, act)
+    const annotations = { ...manifest.metadata.annotations, ...marks }
+    const marked = { ...manifest, metadata: { ...manifest.metadata, annotations } }
     act.signal.throwIfAborted()
     act.guard()
     try {
-      await site.client.apply<Workload>(path, await manifestFor(args, live, desired, act), act.signal)
+      await site.client.apply<Workload>(path, marked, act.signal)
       return desired
     } catch (error) {
       if (!(error instanceof Conflict)) throw error

@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { stepAct } from '../../../test/conformance/walk.ts'
+import {
+  applied,
+  captured,
+  IMAGES,
+  type Kube,
+  proposed,
+  rolledOut,
+  type Space,
+  startKube,
+  workload,
+} from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { ExecAct } from '../../core/contract.ts'
+
+const QUICK = { limits: { settle: '100ms' } }
+
+describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() ?? ''}`, () => {
+  let kube: Kube
+  let space: Space
+  beforeAll(async () => {
+    kube = await startKube()
+  })
+  afterAll(() => kube[Symbol.asyncDispose]())
+  beforeEach(async () => {
+    space = await kube.namespace()
+  })
+
+  const container = { command: ['sh', '-c', 'exec sleep 100000'] }
+  const act = (idem: string, more: Partial<ExecAct> = {}): ExecAct => ({ ...stepAct(), idem, ...more })
+  const say = ['sh', '-c', 'echo $VERSION']
+
+  /** Deploys a version, as a team would. */
+  async function deploy(version: string): Promise<void> {
+    const env = [{ name: 'VERSION', value: version }]
+    await space.kubectl.apply(
+      workload('Deployment', 'shop', { image: IMAGES.shell, replicas: 1, container: { ...container, env } }),
+    )
+    await rolledOut(space, 'deployment/shop')
+  }
+
+  it('runs a command in the image that is left, and in the one that is gone back to', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('good')
+    const pin = await captured(target)
+    await deploy('bad')
+    const env = { BACKOUT_MIGRATION: '42' }
+    const words = (word: string) => ['sh', '-c', `echo ${word} $VERSION $BACKOUT_MIGRATION; exit 7`]
+    const before = await target.exec?.('from', words('down'), act('r1.db.down', { env }))
+    expect(before).toMatchObject({ code: 7, stdout: 'down bad 42\n' })
+    await expect(target.exec?.('to', words('up'), act('r1.db.up', { env }))).rejects.toMatchObject({
+      code: 'exec_release_unknown',
+    })
+    await applied(target, await proposed(target, pin))
+    // The bad release is still what is left, and its artefact still there.
+    expect(await target.exec?.('from', words('down'), act('r1.db.again', { env }))).toMatchObject({
+      stdout: 'down bad 42\n',
+    })
+    expect(await target.exec?.('to', words('up'), act('r1.db.up', { env }))).toMatchObject({ stdout: 'up good 42\n' })
+    await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+  })
+
+  it('finds the command of a process that died, instead of beginning a second one', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], limits: { away: '1s' } })
+    await deploy('v1')
+    const argv = ['sh', '-c', 'echo begun; sleep 2; echo ended']
+    const first = target.exec?.('from', argv, act('r1.db.slow')).catch(() => null)
+    await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toContain('job')
+    // The first one lets go of its connections, as a process does that dies.
+    await target[Symbol.asyncDispose]()
+    await using second = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    expect(await second.exec?.('from', argv, act('r1.db.slow'))).toMatchObject({
+      code: 0,
+      stdout: 'begun\nended\n',
+    })
+    await first
+  })
+
+  it.each(['adopt', 'manifest'])('knows what is left after an earlier way back by the rung %s too', async rung => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const pin = await captured(target)
+    await deploy('v2')
+    await applied(target, await proposed(target, pin, rung))
+    expect(await target.exec?.('from', say, act('r1.db.down'))).toMatchObject({ stdout: 'v2\n' })
+    await deploy('v3')
+    expect(await target.exec?.('from', say, act('r2.db.down'))).toMatchObject({ stdout: 'v3\n' })
+    await expect(target.exec?.('to', say, act('r2.db.up'))).rejects.toMatchObject({ code: 'exec_release_unknown' })
+    await applied(target, await proposed(target, pin, rung), 'r2')
+    expect(await target.exec?.('from', say, act('r2.db.again'))).toMatchObject({ stdout: 'v3\n' })
+    expect(await target.exec?.('to', say, act('r2.db.up'))).toMatchObject({ stdout: 'v1\n' })
+    // Made anew as it is, it has left nothing else.
+    const needs = [{ of: 'shop', what: 'redeployed' as const, by: 'db' }]
+    await applied(target, await proposed(target, pin, rung, { needs }), 'r3')
+    expect(await target.exec?.('from', say, act('r3.db.down'))).toMatchObject({ stdout: 'v3\n' })
+  })
+
+  it('says that the revision that was left is gone, and does not take another one', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const pin = await captured(target)
+    await deploy('v2')
+    await applied(target, await proposed(target, pin))
+    const [left = ''] = (await space.kubectl('get', 'replicasets', '-o', 'name', '--sort-by=.status.replicas')).split(
+      '\n',
+    )
+    await space.kubectl('delete', left)
+    await expect(target.exec?.('from', say, act('r1.db.down'))).rejects.toMatchObject({ code: 'exec_release_unknown' })
+  })
+
+  it('gives up on a command whose image cannot be had, long before its own time is over', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], limits: { stuck: '1s' } })
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.missing, replicas: 1 }))
+    await expect(target.exec?.('from', say, act('r1.db.down'))).rejects.toMatchObject({
+      code: 'exec_stuck',
+      why: expect.stringMatching(/Image/) as string,
+    })
+    await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+  })
+
+  it('runs a command while a DaemonSet is stopped', async () => {
+    const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })
+    await space.kubectl.apply(workload('DaemonSet', 'shop', { image: IMAGES.shell, container }))
+    await rolledOut(space, 'daemonset/shop')
+    const pin = await captured(target)
+    const needs = [{ of: 'shop', what: 'stopped' as const, by: 'db' }]
+    const [stop] = (await proposed(target, pin, 'adopt', { needs })).steps
+    if (stop === undefined) throw new Error('it is not stopped')
+    await target.apply(stop, stepAct(stop))
+    expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
+  })
+})

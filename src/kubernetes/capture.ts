@@ -3,6 +3,7 @@ import { BackoutError } from '../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
+import { haltedBy, strategyBefore } from './halt.ts'
 import { sealManifests } from './manifests.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
@@ -81,8 +82,15 @@ function manifestOf(seen: Seen, { metadata, spec }: Workload): KubeObject {
       ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
     },
-    spec: { ...spec, template: bare(spec.template) },
+    spec: { ...spec, ...unhalted(seen, { metadata, spec }), template: bare(spec.template) },
   }
+}
+
+/** A halt of a run is no part of what is captured: it must not hold anything later. */
+function unhalted({ kind }: Seen, object: Workload): Partial<Workload['spec']> {
+  if (haltedBy({ ...object, kind }) === null) return {}
+  if (kind === 'Deployment') return { paused: false }
+  return strategyBefore({ ...object, kind })
 }
 
 async function configPin(site: Site, id: string, object: ConfigObject, act: CaptureAct): Promise<PinnedConfig> {

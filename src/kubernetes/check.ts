@@ -3,7 +3,7 @@ import { sameJson } from '../core/json.ts'
 import { goesBack } from './capture.ts'
 import { type Case, replicasFor, type Say } from './case.ts'
 import { checkOwners } from './gitops.ts'
-import { type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
+import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
@@ -153,9 +153,8 @@ function checkRollout(goal: Goal, say: Say): void {
     say('warning', 'paused', `${seen.id} is paused; going back lets it go on`, 'find out who paused it, and why')
   }
   const replace = leftover(goal)
-  if (replace === 'unready') {
+  if (replace === 'unready' && deletes(goal)) {
     const now = unreadyPods(goal)
-    if (now.length === 0 && !goal.rolling) return
     const which = now.length === 0 ? '' : ` (now ${now.slice(0, 5).join(', ')})`
     say(
       'warning',

@@ -137,6 +137,12 @@ export function leftover({ seen, manifest }: Goal): RollArgs['replace'] {
   return seen.kind === 'StatefulSet' ? 'unready' : 'none'
 }
 
+/** Whether pods have to be deleted for their controller to go on, as far as can be told now. */
+export function deletes(goal: Goal): boolean {
+  const how = leftover(goal)
+  return how === 'all' || (how === 'unready' && (goal.rolling || unreadyPods(goal).length > 0))
+}
+
 export function unreadyPods({ seen }: Goal): string[] {
   return seen.pods.filter(pod => isLive(pod) && !ready(pod)).map(pod => pod.metadata.name)
 }

@@ -3,6 +3,7 @@ import { canonical, type Json, toJson } from '../core/json.ts'
 import type { Autoscaler, ConfigObject, Pod, Service, Template } from './api/objects.ts'
 import { idOf } from './api/objects.ts'
 import { type GitOwner, ownersOf, suspendedBy } from './gitops.ts'
+import { haltedBy } from './halt.ts'
 import { currentOf, look, type Seen, type World } from './look.ts'
 import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
@@ -164,11 +165,13 @@ function described({ object, id }: Seen): string {
   const images = object.spec.template.spec.containers.map(c => shortRef(c.image ?? ''))
   const rolling = replaced
     ? ''
-    : failed !== null
-      ? ', its rollout is stuck'
-      : paused
-        ? ', its rollout is paused'
-        : ', rolling out'
+    : haltedBy(object) !== null
+      ? ', its rollout is held by Backout'
+      : failed !== null
+        ? ', its rollout is stuck'
+        : paused
+          ? ', its rollout is paused'
+          : ', rolling out'
   return `${images.join(', ')}, ${available} of ${wanted} pods available${rolling}`
 }
 

@@ -1,6 +1,7 @@
 import type { Finding, Readiness } from '../core/contract.ts'
 import { lifting, ownersOf, suspendedBy } from './gitops.ts'
-import { look } from './look.ts'
+import { haltedBy, resuming } from './halt.ts'
+import { look, type Seen } from './look.ts'
 import { groupOfResource, missing, type Right, told } from './rights.ts'
 import { serverFinding } from './server.ts'
 import type { Site } from './site.ts'
@@ -33,10 +34,20 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
       remedy: `once Git has what is wanted: ${lifting(owner)}`,
     })
   }
+  findings.push(...world.objects.flatMap(seen => heldFinding(site, seen)))
   const { server, context } = site.client.session
   const well = [`${world.identity} at ${server} (context ${context})`]
   if (lacking.length === 0) well.push(`${wanted.length} rights that going back needs`)
   return { well, findings }
+}
+
+/** A run that was aborted after its halt: nothing that is deployed gets to the pods. */
+function heldFinding({ component, namespace }: Site, { object, kind, id }: Seen): Finding[] {
+  const by = object === null ? null : haltedBy(object)
+  if (object === null || by === null) return []
+  const what = `The rollout of ${id} is held since ${by}: no pod is replaced, whatever is deployed`
+  const remedy = `run the rollback again, or let it go on: ${resuming(namespace, kind, object)}`
+  return [{ level: 'warning', code: 'rollout_held', component, what, remedy }]
 }
 
 function allRights({ namespace, config }: Site, kinds: readonly string[]): Right[] {

@@ -2,7 +2,7 @@ import { groupOf, type KubeObject } from './api/objects.ts'
 import { goesBack } from './capture.ts'
 import type { Case, Say } from './case.ts'
 import { syncs } from './gitops.ts'
-import { leftover } from './goals.ts'
+import { deletes, leftover } from './goals.ts'
 import { eachOf, type Site } from './site.ts'
 
 export interface Right {
@@ -85,11 +85,11 @@ function neededFor({ site, changing, rung, configs, owners, question }: Case): R
   ])
   if (kinds.includes('rollouts')) out.push(apps('patch', 'rollouts/status', 'which aborts and promotes it'))
   if (changing.length > 0) out.push(core('watch', 'pods', 'which a rollout is followed by'))
-  const left = changing.map(leftover)
-  if (left.some(replaced => replaced !== 'none')) {
+  if (changing.some(deletes)) {
     out.push(core('delete', 'pods', 'for those that hold it up while they are not ready'))
   }
-  if (left.includes('all')) out.push(core('create', 'pods/eviction', 'which replaces its pods, one after the other'))
+  if (changing.some(goal => leftover(goal) === 'all'))
+    out.push(core('create', 'pods/eviction', 'which replaces its pods, one after the other'))
   const back = [...configs].filter(([id]) => goesBack(site, id))
   for (const kind of new Set(back.map(([id]) => `${id.split('/')[0]}s`))) {
     out.push(core('patch', kind, 'which puts its content back'))

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Step } from '../core/contract.ts'
 import { toJson } from '../core/json.ts'
+import { parseId } from './api/objects.ts'
 import type { Site } from './site.ts'
 
 const sealed = z.object({ id: z.string(), mac: z.string() })
@@ -77,6 +78,11 @@ export function typicalMs(what: StepArgs['do']): number {
   return TYPICAL[what]
 }
 
+/** A halt does where its run goes no further. An aborted Rollout goes on by itself once it has another template. */
+function lasts(args: StepArgs): boolean {
+  return args.do === 'suspend' || (args.do === 'halt' && parseId(args.object).kind !== 'Rollout')
+}
+
 /** `target` tells steps of one kind apart: "deployment/shop". */
 export function makeStep(site: Site, target: string, title: string, args: StepArgs): Step {
   const { limits } = site.config
@@ -91,6 +97,6 @@ export function makeStep(site: Site, target: string, title: string, args: StepAr
     retries: args.do === 'roll' ? 0 : 1,
     estimateMs: TYPICAL[args.do],
     onUnknown: 'ask',
-    ...(args.do === 'suspend' ? { lasts: true } : {}),
+    ...(lasts(args) ? { lasts: true } : {}),
   }
 }

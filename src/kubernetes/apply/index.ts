@@ -1,19 +1,9 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import type { Site } from '../site.ts'
 import { argsOf, type StepArgs } from '../steps.ts'
+import { halt, isHaltDone } from './halt.ts'
 import { roll, rolled } from './roll.ts'
-import {
-  bound,
-  halt,
-  isBound,
-  isConfigThere,
-  isHaltDone,
-  isPointed,
-  isStopped,
-  point,
-  putConfig,
-  stop,
-} from './small.ts'
+import { bound, isBound, isConfigThere, isPointed, isStopped, point, putConfig, stop } from './small.ts'
 import { isSuspended, suspend } from './suspend.ts'
 
 type Do = StepArgs['do']

@@ -16,46 +16,10 @@ import { configPath, lookAt } from '../look.ts'
 import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended } from '../status.ts'
-import type { ConfigArgs, HaltArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
-import { HALTED } from '../template.ts'
+import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
 import { STOPPED } from './desired.ts'
-import { abort, isAborted } from './rollout.ts'
 import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
-
-/** Keeps a controller from replacing further pods; putting the template back lets it go on. */
-export async function halt(site: Site, { object }: HaltArgs, act: StepAct): Promise<void> {
-  const { kind, name } = parseId(object)
-  if (kind === 'Rollout') return abort(site, object, act)
-  const decide = ({ spec, metadata }: Workload): PatchOp[] | null => {
-    if (isHalted({ spec, metadata, kind })) return null
-    const annotations = { ...metadata.annotations, [HALTED]: act.idem }
-    return [{ op: 'add', path: '/metadata/annotations', value: annotations }, holding({ spec, metadata, kind })]
-  }
-  await change<Workload>(site, { path: workloadPath(site.namespace, kind, name), name: object, decide }, act)
-}
-
-function holding({ kind, spec }: Workload): PatchOp {
-  if (kind === 'Deployment') return { op: 'add', path: '/spec/paused', value: true }
-  if (kind === 'DaemonSet') return { op: 'add', path: '/spec/updateStrategy', value: { type: 'OnDelete' } }
-  const rollingUpdate = { ...spec.updateStrategy?.rollingUpdate, partition: spec.replicas ?? 1 }
-  return { op: 'add', path: '/spec/updateStrategy', value: { type: 'RollingUpdate', rollingUpdate } }
-}
-
-function isHalted({ kind, spec }: Workload): boolean {
-  if (kind === 'Deployment') return spec.paused === true
-  if (spec.updateStrategy?.type === 'OnDelete') return true
-  return kind === 'StatefulSet' && (spec.updateStrategy?.rollingUpdate?.partition ?? 0) >= (spec.replicas ?? 1)
-}
-
-export async function isHaltDone(site: Site, { object }: HaltArgs, act: StepAct): Promise<Verdict> {
-  const { kind, name } = parseId(object)
-  const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
-  if (live === null) return { is: 'not-done', why: `${object} is not there` }
-  if (kind === 'Rollout') return isAborted({ ...live, kind })
-  if (isHalted({ ...live, kind })) return { is: 'done', why: 'its controller replaces no pods' }
-  return { is: 'not-done', why: 'its controller goes on' }
-}
 
 /** Scales to nothing, and waits until the last pod is gone. */
 export async function stop(site: Site, { object }: StopArgs, act: StepAct): Promise<void> {

@@ -42,10 +42,23 @@ export async function ownersOf(site: Site, world: Pick<World, 'objects'>, signal
       return object === null && unsure ? [] : [{ ...mark, object, why: object === null ? 'it is not there' : null }]
     } catch (error) {
       if (!(error instanceof BackoutError && error.code === 'kubernetes_forbidden')) throw error
-      return unsure ? [] : [{ ...mark, object: null, why: error.why ?? 'it may not be read' }]
+      // What may not be looked at is not taken for none, unless there can be none.
+      if (unsure && !(await mayHaveApplications(site, signal))) return []
+      return [{ ...mark, object: null, why: error.why ?? 'it may not be read' }]
     }
   })
   return (await Promise.all(owners)).flat()
+}
+
+/** Which kinds a server has is told to everybody who is let in. */
+async function mayHaveApplications({ client }: Site, signal: AbortSignal): Promise<boolean> {
+  try {
+    const group = await client.get<KubeObject & { resources?: { name: string }[] }>(ARGO, signal)
+    return group?.resources?.some(({ name }) => name === 'applications') === true
+  } catch {
+    signal.throwIfAborted()
+    return true
+  }
 }
 
 function marksOn(object: KubeObject | null, site: Site): Mark[] {
@@ -61,7 +74,7 @@ function marksOn(object: KubeObject | null, site: Site): Mark[] {
     out.push({
       tool: 'argocd',
       title: `Argo CD's application ${namespace}/${name}`,
-      path: `/apis/argoproj.io/v1alpha1/namespaces/${namespace}/applications/${name}`,
+      path: `${ARGO}/namespaces/${namespace}/applications/${name}`,
       unsure: tracked === undefined,
     })
   }
@@ -75,6 +88,7 @@ function marksOn(object: KubeObject | null, site: Site): Mark[] {
   return out
 }
 
+const ARGO = '/apis/argoproj.io/v1alpha1'
 const FLUX = [
   ['kustomize.toolkit.fluxcd.io', 'v1', 'Kustomization'],
   ['helm.toolkit.fluxcd.io', 'v2', 'HelmRelease'],

@@ -11,6 +11,7 @@ import {
   configMap,
   IMAGES,
   type Kube,
+  notOwn,
   proposed,
   put,
   rolledOut,
@@ -22,6 +23,7 @@ import {
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
+import { definition } from '../../../test/support/kubernetes/definitions.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import { type User, userOf } from '../../../test/support/kubernetes/real/user.ts'
 import type { Rule } from '../../../test/support/kubernetes/trouble.ts'
@@ -130,6 +132,31 @@ describe.skipIf(noKubectl() !== null)(`C5: the rights of a user ${noKubectl() ??
       const rights = async () =>
         (await proposed(target, pin)).findings.filter(f => f.code === 'right_missing' && f.level === 'blocker')
       await expect.poll(rights, { timeout: 60_000 }).toMatchObject([{ what: expect.stringContaining(named) as string }])
+    } finally {
+      await dispose()
+    }
+  })
+
+  it.skipIf(notOwn !== null)('an owner in Git that may not be looked at is not taken for none', async () => {
+    const { kubeconfig, dispose } = await user(await shown())
+    try {
+      // Charts of Helm have that label too.
+      const metadata = { labels: { app: 'shop', 'app.kubernetes.io/instance': 'shop' } }
+      await put(space, workload('Deployment', 'shop', { image: IMAGES.good, metadata }))
+      await rolledOut(space, 'deployment/shop')
+      await using target = await space.open({ objects: ['deployment/shop'], limits }, { kubeconfig })
+      const pin = await captured(target)
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await rolledOut(space, 'deployment/shop')
+      // Where the server has no Applications, there is none.
+      expect(codes(await proposed(target, pin))).toEqual([])
+      await put(space, definition('applications'))
+      const found = async () => (await proposed(target, pin)).findings
+      await expect
+        .poll(found, { timeout: 30_000 })
+        .toMatchObject([
+          { code: 'gitops_owner', level: 'warning', what: expect.stringContaining('cannot be looked at') },
+        ])
     } finally {
       await dispose()
     }

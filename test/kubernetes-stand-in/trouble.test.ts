@@ -103,4 +103,15 @@ describe('the bad luck that the stand-in can be told to have', () => {
     cluster.watches.close()
     await expect(watch.next()).rejects.toThrow('the watch has ended')
   })
+
+  it('closes watches, though something happens before they are closed', async () => {
+    const query = `watch=true&allowWatchBookmarks=true&resourceVersion=${cluster.api.store.revision}`
+    const watch = await client.watch(`${maps}?${query}`)
+    await expect.poll(() => cluster.watches.count).toBe(1)
+    cluster.watches.close()
+    cluster.watches.bookmark()
+    cluster.watches.expire()
+    await expect(watch.next()).rejects.toThrow('the watch has ended')
+    await expect.poll(() => cluster.watches.count).toBe(0)
+  })
 })

@@ -114,7 +114,7 @@ class Watch {
   /** 410 Gone comes within the stream, under HTTP 200 (apiserver, storage/cacher: newErrWatcher). */
   expire(compacted: number): void {
     const error = expired(`too old resource version: ${this.#query.resourceVersion ?? '0'} (${compacted})`)
-    this.#response.write(`${JSON.stringify({ type: 'ERROR', object: error.body() })}\n`)
+    this.#send('ERROR', error.body())
     this.end()
   }
 
@@ -122,8 +122,9 @@ class Watch {
     this.#response.end()
   }
 
-  #send(type: string, object: Obj): void {
-    this.#response.write(`${JSON.stringify({ type, object })}\n`)
+  /** Ended, it is not closed yet: what happens in between goes to nobody. */
+  #send(type: string, object: unknown): void {
+    if (!this.#response.writableEnded) this.#response.write(`${JSON.stringify({ type, object })}\n`)
   }
 }
 

@@ -1,7 +1,8 @@
-import { corePath, type KubeObject, type PodSpec } from './api/objects.ts'
+import { corePath, type KubeObject, type Pod, type PodSpec } from './api/objects.ts'
 import { listIn } from './api/served.ts'
 import type { Case, Say } from './case.ts'
-import { type Goal, leftover } from './goals.ts'
+import { type Goal, leftover, revisionFor } from './goals.ts'
+import { isLive, ready } from './status.ts'
 import { containersOf } from './template.ts'
 
 interface Quota extends KubeObject {
@@ -24,20 +25,27 @@ export async function quotas(it: Case, say: Say): Promise<void> {
   ])
   // A quota that may not be read is found out by the rollout.
   for (const goal of changing) {
-    for (const quota of list?.items ?? []) checkQuota(goal, quota as Quota, say)
+    for (const quota of list?.items ?? []) checkQuota(it, goal, quota as Quota, say)
     for (const budget of budgets?.items ?? []) checkBudget(goal, budget as Budget, say)
   }
 }
 
-function checkQuota({ seen, manifest }: Goal, { metadata, spec, status }: Quota, say: Say): void {
+function checkQuota(it: Case, goal: Goal, { metadata, spec, status }: Quota, say: Say): void {
+  const { seen, manifest } = goal
   // Of a scope: which pods it counts is not known without its rules.
   if (spec?.scopes !== undefined || spec?.scopeSelector !== undefined || manifest === null) return
   if (seen.kind !== 'Deployment' || manifest.spec.strategy?.type === 'Recreate') return
+  const kept = it.rung === 'adopt' ? revisionFor(goal, it.site.ctx.vault) : null
+  const there = kept?.pods.filter(pod => isLive(pod) && ready(pod)).length ?? 0
+  // Its pods are there already, as with a rollout that got stuck: the others only have to go.
+  if (there >= (seen.object?.spec.replicas ?? 1)) return
+  const freed = freedBy(seen.pods.filter(pod => isLive(pod) && !ready(pod) && kept?.pods.includes(pod) !== true))
   const wanted = needsOf(manifest.spec.template.spec)
   const short = Object.entries(status?.hard ?? {}).flatMap(([resource, hard]) => {
     const more = wanted[resource]
     if (more === undefined) return []
-    return quantity(hard) - quantity(status?.used?.[resource] ?? '0') < more ? [resource] : []
+    const used = quantity(status?.used?.[resource] ?? '0') - (freed[resource] ?? 0)
+    return quantity(hard) - used < more ? [resource] : []
   })
   if (short.length === 0) return
   const surge = manifest.spec.strategy?.rollingUpdate?.maxUnavailable
@@ -51,6 +59,15 @@ function checkQuota({ seen, manifest }: Goal, { metadata, spec, status }: Quota,
       'raise the quota, or scale something down',
     )
   say('warning', 'quota_tight', what, 'it goes on with pods that stop first; raise the quota to keep all of them')
+}
+
+/** Pods that serve nobody go before another one is made. */
+function freedBy(pods: readonly Pod[]): Record<string, number> {
+  const total: Record<string, number> = {}
+  for (const { spec } of pods) {
+    for (const [name, amount] of Object.entries(needsOf(spec))) total[name] = (total[name] ?? 0) + amount
+  }
+  return total
 }
 
 /** What one pod counts against a quota. */

@@ -246,6 +246,25 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       })
     })
 
+    it.each(['adopt', 'template'])('needs no room where a pod that is stuck goes first, by the rung %s', async rung => {
+      const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+      const spec = { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }
+      await put(
+        space,
+        { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'few' }, spec: { hard: { pods: '3' } } },
+        workload('Deployment', 'shop', { image: IMAGES.good, spec }),
+      )
+      await rolledOut(space, 'deployment/shop')
+      const pin = await captured(target)
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.missing}`)
+      const used = () => space.kubectl('get', 'resourcequota', 'few', '-o', 'jsonpath={.status.used.pods}')
+      await expect.poll(used, { timeout: 60_000 }).toBe('3')
+      const proposal = await proposed(target, pin, rung)
+      expect(codes(proposal)).toEqual([])
+      expect((await applied(target, proposal)).at(-1)).toBe('shop/roll/deployment.shop: done')
+      expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
+    })
+
     it('sees that a quota leaves no room', async () => {
       const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
       const spec = { strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } }

@@ -62,7 +62,7 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
   })
 
   it('finds the command of a process that died, instead of beginning a second one', async () => {
-    const target = await space.open({ objects: ['deployment/shop'], limits: { away: '1s' } })
+    const target = await space.open({ objects: ['deployment/shop'] })
     await deploy('v1')
     const argv = ['sh', '-c', 'echo begun; sleep 2; echo ended']
     const first = target.exec?.('from', argv, act('r1.db.slow')).catch(() => null)

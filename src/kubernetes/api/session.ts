@@ -47,6 +47,7 @@ export async function openSession(place: Place): Promise<Session> {
   let renewing: Promise<void> | null = null
   let asking: Promise<Credentials> | null = null
   const agents = new Agents()
+  let closed = false
   const context = config.getCurrentContext()
   const renew = async () => {
     await asking?.catch(() => {})
@@ -68,13 +69,19 @@ export async function openSession(place: Place): Promise<Session> {
     context,
     namespace: config.getContextObject(context)?.namespace ?? 'default',
     // All who ask at the same time get one answer: a plugin may take a second, or ask a person.
-    credentials: () => (asking ??= ask()),
+    credentials: async () => {
+      if (closed) throw unusable(`The connection to the context ${context} was closed`)
+      return (asking ??= ask())
+    },
     renew: async refused => {
       if (refused !== generation) return
       renewing ??= renew().finally(() => (renewing = null))
       await renewing
     },
-    [Symbol.asyncDispose]: () => agents.close(),
+    [Symbol.asyncDispose]: () => {
+      closed = true
+      return agents.close()
+    },
   }
 }
 

@@ -4,6 +4,7 @@ import { compareSchemas, type SchemaDifference, type SchemaShape } from '../sche
 import { askedNumber } from './asked.ts'
 import type { Say } from './checks.ts'
 import { bondMisfits } from './misfit-bonds.ts'
+import { partMisfits } from './misfit-parts.ts'
 import { uniqueMisfits } from './misfit-uniques.ts'
 import type { Site } from './site.ts'
 
@@ -33,6 +34,7 @@ export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live:
   for (const table of Object.keys(base.tables)) {
     out.push(...(await wordMisfits(dialect, db, table, base, live)))
     out.push(...(await uniqueMisfits(dialect, db, table, base, live)))
+    out.push(...(await partMisfits(dialect, db, table, base, live)))
     out.push(...(await bondMisfits(dialect, db, table, base, live)))
   }
   return out
@@ -69,13 +71,18 @@ async function columnMisfits(
 ): Promise<Misfit[]> {
   const column = member ?? ''
   const [then, now] = [base.tables[table]?.columns[column], live.tables[table]?.columns[column]]
-  if (then === undefined || now === undefined || then.generated) return []
+  if (then === undefined || now === undefined || (then.generated && now.generated)) return []
   const { dialect } = engine
   const value = dialect.quote(column)
   const out: Misfit[] = []
   const add = async (condition: string, how: string, why: string) => {
     const count = await countWhere(db, dialect.table(table), condition)
     if (count !== 0) out.push({ what: `${name} (${how})`, count, unit: 'values', why })
+  }
+  if (then.generated) {
+    // Whatever was written is computed over: no value of it is sure to come out the same.
+    await add(`${value} IS NOT NULL`, 'at most, computed again', `${name} is computed again, and written now`)
+    return out
   }
   if (now.nullable && !then.nullable) await add(`${value} IS NULL`, 'no value', `${name} is NOT NULL again`)
   const misfit = then.type === now.type ? null : (dialect.misfit?.(value, now, then, live, base) ?? null)

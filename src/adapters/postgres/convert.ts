@@ -1,5 +1,5 @@
 import type { ColumnShape, SchemaShape } from '../../data/schema.ts'
-import { literal } from './names.ts'
+import { joined, literal, split } from './names.ts'
 
 export interface Conversion {
   readonly value: string
@@ -14,6 +14,8 @@ const WHOLE: Readonly<Record<string, readonly [low: string, high: string]>> = {
 }
 const SIZES = Object.keys(WHOLE)
 const TEXTS = ['text', 'character varying']
+/** Of these a text tells all that there is. */
+const TOLD = ['uuid', 'json', 'jsonb', 'boolean', 'numeric']
 /** A cast between precisions of these keeps the value or rounds it, and never fails for its size. */
 const TIMES = ['timestamp with time zone', 'timestamp without time zone', 'time without time zone', 'interval']
 
@@ -52,7 +54,8 @@ export function convert(value: string, from: string, to: string): Conversion | n
   if (was === is && TIMES.includes(was)) {
     return guarded(value, to, `CAST(${value} AS ${plain(to)}) IS NOT DISTINCT FROM ${value}`)
   }
-  if (is === 'text') return isOwn(was) || was === 'uuid' ? { value: `${value}::text`, fits: ALWAYS } : null
+  if (is === 'text')
+    return isOwn(was) || TOLD.includes(was) || SIZES.includes(was) ? { value: `${value}::text`, fits: ALWAYS } : null
   if (isOwn(was) && isOwn(is)) return toOwn(value, to)
   return TEXTS.includes(was) && isOwn(is) ? toOwn(value, to) : null
 }
@@ -95,22 +98,76 @@ function toOwn(value: string, to: string): Conversion {
 }
 
 /** True for values that would not be the same after their column became the type of `then`; null: all of them are. */
-export function misfit(value: string, now: ColumnShape, then: ColumnShape): string | null {
-  if (now.type === then.type) return null
-  const conversion = convert(value, now.type, then.type)
+export function misfit(
+  value: string,
+  now: ColumnShape,
+  then: ColumnShape,
+  live: SchemaShape,
+  base: SchemaShape,
+): string | null {
+  const [from, to] = [baseType(live, now.type), baseType(base, then.type)]
+  const words = domainMisfits(value, then.type, base, live)
+  if (from === to) return words
+  if (isInstant(from) && isClock(to)) return misfitTypes(value, from, to.replace('without', 'with'))
+  const types = misfitTypes(value, from, to)
+  return words === null || types === null ? (types ?? words) : `(${types} OR ${words})`
+}
+
+function misfitTypes(value: string, from: string, to: string): string | null {
+  const conversion = convert(value, from, to)
   // Nobody can tell: every value is at risk.
   if (conversion === null) return `${value} IS NOT NULL`
   return conversion.fits === ALWAYS ? null : `NOT (${conversion.fits})`
 }
 
-/** True for values of an enum that had fewer words. */
-export function misfitWords(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
-  const [was, is] = [wordsOf(then, type), wordsOf(now, type)]
-  if (was === null || is === null || is.every(word => was.includes(word))) return null
-  return `${value}::text NOT IN (${was.map(literal).join(', ') || "''"})`
+/** The instant stays what it was in the zone of whoever converts it; only its precision may not. */
+function isInstant(type: string): boolean {
+  return /^timestamp(\(\d\))? with time zone$/.test(type)
 }
 
-function wordsOf({ others }: SchemaShape, type: string): string[] | null {
-  const text = others[`type ${type}`] ?? ''
+function isClock(type: string): boolean {
+  return /^timestamp(\(\d\))? without time zone$/.test(type)
+}
+
+/** True for values of an enum that had fewer words, alone or in an array, or of a domain that allowed less. */
+export function misfitWords(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
+  const [was, is] = [wordsOf(then, type), wordsOf(now, type)]
+  if (was === null || is === null) return domainMisfits(value, type, then, now)
+  if (is.every(word => was.includes(word))) return null
+  const words = was.map(literal).join(', ')
+  if (isArray(type)) return `NOT (array_remove(${value}::text[], NULL) <@ ARRAY[${words}]::text[])`
+  return `${value}::text NOT IN (${words || "''"})`
+}
+
+function isArray(type: string): boolean {
+  return plain(type).endsWith('[]')
+}
+
+/** What a schema says of a type of its own; null: it is none. */
+function definition({ others }: SchemaShape, type: string): string | null {
+  const { schema, name } = split(plain(type).replace(/(\[\])+$/, ''))
+  return others[`type ${joined(schema, name)}`] ?? null
+}
+
+function wordsOf(schema: SchemaShape, type: string): string[] | null {
+  const text = definition(schema, type) ?? ''
   return text.startsWith('enum ') ? (JSON.parse(text.slice('enum '.length)) as string[]) : null
+}
+
+const DOMAIN = /^domain over (.+?)(?= not null| default | COLLATE | CHECK |$)/
+
+/** What a domain is over, and all else as it is. */
+function baseType(schema: SchemaShape, type: string): string {
+  const over = isArray(type) ? undefined : DOMAIN.exec(definition(schema, type) ?? '')?.[1]
+  return over === undefined ? type : baseType(schema, over)
+}
+
+/** True for what the checks of a domain refused then and do not now. */
+function domainMisfits(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
+  const [was, is] = [definition(then, type) ?? '', definition(now, type) ?? '']
+  if (was === is || !DOMAIN.test(was) || isArray(type)) return null
+  const checks = was.split(/ (?=CHECK \()/).slice(1)
+  const back = checks.filter(check => !is.includes(check)).map(check => check.slice('CHECK '.length))
+  if (back.length === 0) return null
+  return `(${back.map(c => `NOT ${c.replace(/ NOT VALID$/, '').replaceAll(/\bVALUE\b/g, () => value)}`).join(' OR ')})`
 }

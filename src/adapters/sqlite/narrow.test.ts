@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Proposal, Step } from '../../core/contract.ts'
 import { type Between, makeBetween } from './test/renamed.ts'
+import { ask } from './test/shop.ts'
 
 const anew = (columns: string, select = '*') =>
   `CREATE TABLE anew (${columns}); INSERT INTO anew SELECT ${select} FROM t; DROP TABLE t; ALTER TABLE anew RENAME TO t`
@@ -64,6 +65,28 @@ describe('C11 B4: what does not fit the narrower schema is counted before it com
       '1 rows do not fit the old schema: a of t refers to author again',
     ])
   })
+
+  it('warns where texts are compared otherwise again, and nobody can tell which', async () => {
+    world = await makeBetween('CREATE TABLE t (id INTEGER PRIMARY KEY, mail TEXT COLLATE NOCASE UNIQUE)', {
+      '002_exact': { up: anew('id INTEGER PRIMARY KEY, mail TEXT UNIQUE'), down: 'SELECT 1' },
+    })
+    world.sql(`INSERT INTO t VALUES (1, 'bob'), (2, 'Bob')`)
+    expect(said(await world.propose(), 'rows_uncounted')).toContain(
+      'unique (mail) binds t again, and what does not fit it cannot be counted',
+    )
+  })
+
+  it.each(['SELECT sum(n) FROM t WHERE n > 5', 'SELECT 1 WHERE 1 = 0', `SELECT 'many'`])(
+    'refuses what is declared and gives no number: %s',
+    async sql => {
+      world = await makeBetween(BASE, { '002_loose': { up: 'DROP INDEX one_mail', down: 'SELECT 1' } })
+      const target = await world.open({ loses: [{ migration: '002_loose', what: 't.n', sql }] })
+      const from = await target.observe(new AbortController().signal)
+      await expect(target.propose(ask(from, world.pin, 'migrate-down'))).rejects.toMatchObject({
+        code: 'loss_not_counted',
+      })
+    },
+  )
 
   it('says nothing where everything fits, and what undoing keeps busy where the table is big', async () => {
     const down = await upgraded(

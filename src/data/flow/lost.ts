@@ -1,4 +1,5 @@
 import type { Loss } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
 import type { Dialect, Reader } from '../engine.ts'
 import { type AtRisk, atRisk, lossOf } from '../loss.ts'
 import type { Rename } from '../renames.ts'
@@ -75,11 +76,25 @@ export function filterOf(dialect: Dialect, live: SchemaShape, { table, column }:
 }
 
 async function declaredLoss(db: Reader, declared: DeclaredLoss): Promise<Loss | null> {
-  const rows = Number(await firstValue(db, declared.sql))
+  const rows = countIn(await firstValue(db, declared.sql), declared)
   if (rows === 0) return null
   const since = declared.since === undefined ? null : await firstValue(db, declared.since)
   const note = `by undoing ${declared.migration}; ${KEPT}`
   return { what: declared.what, count: rows, unit: 'rows', since: shownValue(since), note }
+}
+
+/** No number is not "nothing": it would also keep what was counted under the same name from being told. */
+function countIn(value: unknown, { what, migration }: DeclaredLoss): number {
+  const told = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  const rows = typeof told === 'bigint' ? Number(told) : told
+  if (typeof rows === 'number' && Number.isFinite(rows) && rows >= 0) return rows
+  throw new BackoutError({
+    code: 'loss_not_counted',
+    what: `\`sql\` in \`loses\` for ${what} (${migration}) gives no number`,
+    cause: value === undefined || value === null ? 'it gives no row, or NULL' : 'it gives something else than a number',
+    next: 'write one that gives one row with one number, as with `SELECT count(*)` or `coalesce(sum(…), 0)`',
+    exit: 'usage',
+  })
 }
 
 async function firstValue(db: Reader, sql: string): Promise<unknown> {

@@ -1,10 +1,12 @@
 import type { Backup } from '../../core/contract.ts'
 import { compareFingerprints, type DataDifference } from '../diff.ts'
 import type { Fingerprint } from '../fingerprint.ts'
+import type { Rename } from '../renames.ts'
+import type { SchemaShape } from '../schema.ts'
 import { readLive } from './level.ts'
 import { lostByGoingDown, notBefore } from './lost.ts'
 import { renamesOver } from './renames.ts'
-import { measureSince, type Since } from './since.ts'
+import { measureSince, oldName, type Since } from './since.ts'
 import { isState, readOrTell, type State } from './site.ts'
 import type { Look } from './steps.ts'
 
@@ -37,9 +39,9 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
       renames: columns,
       at: to.at,
     })
-    const data = await now.fingerprint(schema, undefined, to.fingerprint.method)
+    const data = underOldNames(await now.fingerprint(schema, undefined, to.fingerprint.method), columns)
     const returning: Record<string, number> = {}
-    for (const d of differencesOf(to.fingerprint, data)) {
+    for (const d of differencesOf(to.fingerprint, data, written(to.schema, schema))) {
       if (d.rowsThen === null || d.rowsNow === null) continue
       const rows = (how: string, count: number) =>
         loss.push({ what: `${d.table} (${how})`, count, unit: 'rows', since: to.at, note: AT_MOST })
@@ -51,12 +53,35 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
   })
 }
 
+function underOldNames({ method, tables }: Fingerprint, renames: readonly Rename[]): Fingerprint {
+  const renamed = Object.entries(tables).map(([table, { rows, columns }]) => {
+    const named = Object.entries(columns).flatMap(([column, digest]) => {
+      const name = oldName(table, column, renames)
+      return name === null ? [] : [[name, digest] as const]
+    })
+    return [table, { rows, columns: Object.fromEntries(named) }] as const
+  })
+  return { method, tables: Object.fromEntries(renamed) }
+}
+
+/** Columns by table that were computed then and are written now: no fingerprint knows what they held. */
+function written(base: SchemaShape, live: SchemaShape): ReadonlyMap<string, string[]> {
+  const of = (table: string) =>
+    Object.entries(base.tables[table]?.columns ?? {})
+      .filter(([name, { generated }]) => generated && live.tables[table]?.columns[name]?.generated === false)
+      .map(([name]) => name)
+  return new Map(Object.keys(base.tables).map(table => [table, of(table)]))
+}
+
 /** Fingerprints that were made in different ways tell nothing: everything may have changed. */
-function differencesOf(then: Fingerprint, now: Fingerprint): DataDifference[] {
-  if (then.method === now.method) return compareFingerprints(then, now)
+function differencesOf(then: Fingerprint, now: Fingerprint, unknown: ReadonlyMap<string, string[]>): DataDifference[] {
+  const found = then.method === now.method ? compareFingerprints(then, now) : []
   return Object.entries(now.tables).flatMap(([table, { rows, columns }]) => {
     const was = then.tables[table]
-    if (was === undefined) return []
-    return [{ table, columns: Object.keys(columns), rowsThen: was.rows, rowsNow: rows, text: `${table}: unknown` }]
+    const told = found.find(d => d.table === table)
+    const more = unknown.get(table) ?? []
+    if (was === undefined || (then.method === now.method && more.length === 0)) return told ?? []
+    const names = then.method === now.method ? [...(told?.columns ?? []), ...more] : Object.keys(columns)
+    return [{ table, columns: names, rowsThen: was.rows, rowsNow: rows, text: `${table}: unknown` }]
   })
 }

@@ -1,9 +1,10 @@
 import type { Loss } from '../../core/contract.ts'
 import type { Image } from '../engine.ts'
+import type { Rename } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
-import { byContent, joined, matchOf, type Pair } from './compare.ts'
+import { byContent, type Column, joined, matchOf, type Pair } from './compare.ts'
 import { readLive } from './level.ts'
-import { KEPT, lostByGoingDown } from './lost.ts'
+import { KEPT, lostByGoingDown, type Way } from './lost.ts'
 import { renamesOver } from './renames.ts'
 import { type Sides, withSides } from './sides.ts'
 import { nounOf, type Site, type State, tellState } from './site.ts'
@@ -27,7 +28,7 @@ export function measureSince(site: Site, image: Image, base: SchemaShape, signal
       // Rows are compared table by table, by the table's name: those of a renamed one count as gone and added.
       const columns = renames.filter(r => r.now.column !== null)
       const loss = await lostByGoingDown(site, sides.now, { base, live: schema, declared: [], renames: columns })
-      return changedSince(site, sides, base, schema, loss, signal)
+      return changedSince(site, sides, { base, live: schema, renames: columns }, loss, signal)
     }),
   )
 }
@@ -35,8 +36,7 @@ export function measureSince(site: Site, image: Image, base: SchemaShape, signal
 async function changedSince(
   site: Site,
   sides: Sides,
-  base: SchemaShape,
-  live: SchemaShape,
+  { base, live, renames }: Pick<Way, 'base' | 'live' | 'renames'>,
   first: readonly Loss[],
   signal: AbortSignal,
 ): Promise<Since> {
@@ -46,7 +46,7 @@ async function changedSince(
     const then = base.tables[table]
     if (then === undefined) continue
     signal.throwIfAborted()
-    const found = await changesOf(site, sides, pairOf(table, then, now))
+    const found = await changesOf(site, sides, pairOf(table, then, now, renames))
     loss.push(...rowLoss(table, found.added, 'added'), ...rowLoss(table, found.changed, 'changed'))
     if (found.deleted > 0) returning[table] = found.deleted
   }
@@ -61,19 +61,35 @@ export interface Changes {
 
 /** Without a key a changed row is one that came and one that went. */
 export async function changesOf({ engine }: Site, sides: Sides, pair: Pair): Promise<Changes> {
-  const match = matchOf(engine.dialect, pair)
+  const match = matchOf(engine.dialect, pair, was => pair.columns.find(c => c.base === was)?.now ?? was)
   if (match === null || 'number' in match) return { ...(await byContent(engine.dialect, sides, pair)), changed: 0 }
   const found = await joined(engine.dialect, sides, pair, match)
   const { joined: both } = found
   return { added: found.now - both, deleted: found.base - both, changed: both - found.equal }
 }
 
-/** A table under one name, with the columns that it has on both sides. */
-export function pairOf(table: string, then: SchemaShape['tables'][string], now: SchemaShape['tables'][string]): Pair {
-  const columns = Object.keys(now.columns).filter(
-    c => then.columns[c]?.generated === false && now.columns[c]?.generated === false,
-  )
-  return { now: { table, shape: now }, base: { table, shape: then }, columns: columns.map(c => ({ now: c, base: c })) }
+/** A table under one name, with the columns that it has on both sides, whatever they are called. */
+export function pairOf(
+  table: string,
+  then: SchemaShape['tables'][string],
+  now: SchemaShape['tables'][string],
+  renames: readonly Rename[] = [],
+): Pair {
+  const columns = Object.keys(now.columns).flatMap((name): Column[] => {
+    const base = oldName(table, name, renames)
+    const was = base === null ? undefined : then.columns[base]
+    // What was computed then and is written now holds what users wrote.
+    return base === null || was === undefined || now.columns[name]?.generated !== false ? [] : [{ now: name, base }]
+  })
+  return { now: { table, shape: now }, base: { table, shape: then }, columns }
+}
+
+/** What a column was called; null where its name was another one's then, so that it is new. */
+export function oldName(table: string, column: string, renames: readonly Rename[]): string | null {
+  const own = renames.filter(r => r.now.table === table && r.was.table === table)
+  const found = own.find(r => r.now.column === column)
+  if (found !== undefined) return found.was.column
+  return own.some(r => r.was.column === column) ? null : column
 }
 
 function rowLoss(table: string, rows: number, how: 'added' | 'changed'): Loss[] {

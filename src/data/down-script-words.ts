@@ -138,7 +138,7 @@ function created(words: readonly Token[]): ReadScript | null {
 }
 
 function dropped(words: readonly Token[]): ReadScript | null {
-  const kind = /^TEMP/.test(wordAt(words, 1)) ? 2 : 1
+  const kind = wordAt(words, 1).startsWith('TEMP') ? 2 : 1
   const word = wordAt(words, kind)
   const object = NAMED[word]
   if (object === undefined) return OBJECTS.has(word) ? NOTHING : null

@@ -153,7 +153,7 @@ function namesFrom(words: readonly Token[], start: number): string[] {
   for (let at = start; ; ) {
     const { name, next } = nameAt(words, at)
     names.push(name.replace(/\.\*$/, ''))
-    if (words[next]?.text !== ',' || words[next]?.name === true) return names
+    if (wordAt(words, next) !== ',') return names
     at = next + 1
   }
 }

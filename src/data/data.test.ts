@@ -140,6 +140,21 @@ describe('C11: what going back destroys', () => {
     expect(differences.find(d => d.name === 'orders.a.b')?.additive).toBe(false)
   })
 
+  it('sees another primary key, once where the database tells it as a constraint, too', () => {
+    const keyed = (key: string[], constraints: string[] = []) =>
+      schema({ t: { ...table({ id: column, k: column }), key, constraints } })
+    const texts = (a: SchemaShape, b: SchemaShape) => compareSchemas(a, b).map(d => d.text)
+    expect(texts(keyed(['id']), keyed(['id']))).toEqual([])
+    expect(texts(keyed(['id']), keyed([]))).toEqual(['constraint t is gone (primary key (id))'])
+    expect(texts(keyed(['id']), keyed(['id', 'k']))).toEqual([
+      'constraint t was added (primary key (id, k))',
+      'constraint t is gone (primary key (id))',
+    ])
+    const told = keyed(['id'], ['PRIMARY KEY (id)'])
+    expect(texts(told, told)).toEqual([])
+    expect(texts(told, keyed([]))).toEqual(['constraint t is gone (PRIMARY KEY (id))'])
+  })
+
   it('is nothing where nothing is in it', () => {
     expect(lossOf({ table: 'orders', column: 'discount' }, 0, '')).toBeNull()
     expect(lossOf({ table: 'orders', column: 'discount' }, 3, 'n')).toMatchObject({

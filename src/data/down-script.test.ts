@@ -37,6 +37,14 @@ describe('C11 B4: what only one system says', () => {
     ["ALTER TYPE mood RENAME VALUE 'a' TO 'b'", ['narrows the type mood']],
     ['WITH gone AS (DELETE FROM a RETURNING *) SELECT 1', ['deletes from a']],
     ['DO $$ BEGIN DELETE FROM a; END $$', ['unread: DO does what only the database knows']],
+    ['INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET v = 0', ['changes t']],
+    ['CREATE TABLE x AS SELECT purge()', ['unread: it calls purge(), and what that does only the database knows']],
+    ['SELECT lo_unlink(1)', ['unread: it calls lo_unlink(), and what that does only the database knows']],
+    ["SELECT setval('s', max(id)) FROM t; EXPLAIN DELETE FROM t", []],
+    ['EXPLAIN ANALYZE DELETE FROM t', ['deletes from t']],
+    ['ALTER TABLE ev DETACH PARTITION ev26', ['deletes from ev']],
+    ['DROP OWNED BY app', ['unread: DROP OWNED does what only the database knows']],
+    ['DROP EXTENSION hstore CASCADE', ['unread: DROP EXTENSION hstore CASCADE drops the columns that need it, too']],
     ['SELEC 1', ['unread: syntax error at or near "SELEC"']],
     ['', []],
   ])('PostgreSQL: %s', async (sql, expected) => expect(await read(sql, 'postgres')).toEqual(expected))
@@ -50,12 +58,37 @@ describe('C11 B4: what only one system says', () => {
     ['DELETE LOW_PRIORITY FROM orders', ['deletes from orders']],
     ['CALL tidy()', ['unread: CALL does what only the database knows']],
     ['/*!50100 DROP TABLE a */; SELECT 5--1; DROP TABLE b', ['drops the table a', 'drops the table b']],
+    [
+      'DROP TABLES a, b; CREATE OR REPLACE TABLE t (id int)',
+      ['drops the table a', 'drops the table b', 'drops the table t'],
+    ],
+    ['ALTER TABLE t DROP PARTITION p1, p2; ALTER TABLE t TRUNCATE PARTITION p3', ['deletes from t', 'deletes from t']],
+    ['ALTER TABLE t EXCHANGE PARTITION p WITH TABLE o', ['changes t', 'changes o']],
+    ['ALTER TABLE t CONVERT TO CHARACTER SET latin1', ['changes t']],
+    ['ALTER IGNORE TABLE t ADD UNIQUE (a)', ['deletes from t']],
+    ['ALTER TABLE t DROP (a, b)', ['drops the column t.a', 'drops the column t.b']],
+    ['WITH c AS (SELECT 1) INSERT INTO t SELECT * FROM c ON DUPLICATE KEY UPDATE v = 1', ['changes t']],
+    ["LOAD DATA INFILE 'x' REPLACE INTO TABLE t", ['changes t']],
+    ['DELETE o, b FROM orders AS o JOIN b ON o.id = b.id', ['deletes from orders', 'deletes from b']],
+    ['SELECT purge(1)', ['unread: it calls purge(), and what that does only the database knows']],
+    ['HANDLER t OPEN', ['unread: HANDLER does what only the database knows']],
+    ['ALTER TABLE t ADD d DECIMAL(10, 2), ENGINE=InnoDB; SET @a = 1; INSERT INTO t (a) VALUES (NOW())', []],
     ["INSERT INTO a VALUES ('\\'; DROP TABLE x'); DROP TABLE b", ['drops the table b']],
     ['# DROP TABLE x\nUPDATE IGNORE orders SET note = 1', ['changes orders']],
   ])('MySQL: %s', async (sql, expected) => expect(await read(sql, 'mysql')).toEqual(expected))
 
   it('SQLite: a backslash that escapes nothing', async () => {
     expect(await read("INSERT INTO a VALUES ('\\'); DROP TABLE b", 'sqlite')).toEqual(['drops the table b'])
+  })
+
+  it('SQLite: rows that are put in place of others, and what it has no word for', async () => {
+    const sql = `INSERT OR REPLACE INTO a VALUES (1); INSERT INTO b VALUES (1) ON CONFLICT DO UPDATE SET v = 0;
+      PRAGMA foreign_keys = OFF; PRAGMA writable_schema = 1`
+    expect(await read(sql, 'sqlite')).toEqual([
+      'changes a',
+      'changes b',
+      'unread: PRAGMA does what only the database knows',
+    ])
   })
 
   it('SQLite: a table that is built anew', async () => {

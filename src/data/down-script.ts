@@ -1,6 +1,6 @@
 import { messageOf } from '../core/errors.ts'
+import { readStatements } from './down-script-words.ts'
 import type { Dialect } from './engine.ts'
-import { readStatements } from './sql-words.ts'
 
 /** One thing in a script that destroys something, or makes it narrower. */
 export interface Destroys {

@@ -103,13 +103,20 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
       out.push(difference('index', 'changed', [table, index], `${a.on} -> ${b.on}`, false))
     }
   }
-  for (const text of now.constraints.filter(c => !base.constraints.includes(c))) {
+  const [then, after] = [bindings(base), bindings(now)]
+  for (const text of after.filter(c => !then.includes(c))) {
     out.push(difference('constraint', 'added', [table], text, false))
   }
-  for (const text of base.constraints.filter(c => !now.constraints.includes(c))) {
+  for (const text of then.filter(c => !after.includes(c))) {
     out.push(difference('constraint', 'gone', [table], text, false))
   }
   return out
+}
+
+/** The constraints, and the primary key in the same words where the system does not tell it as one of them. */
+function bindings({ constraints, key }: TableShape): string[] {
+  const told = key.length === 0 || constraints.some(text => /^primary key\b/i.test(text))
+  return told ? constraints : [...constraints, `primary key (${key.join(', ')})`]
 }
 
 function compareTexts(

@@ -133,6 +133,7 @@ const MARIADB: Case = {
     ['CREATE UNIQUE INDEX i ON t (n)', 'blocker', 'it refuses rows that the old release may write'],
     ['ALTER TABLE t DROP n', 'blocker', 'its queries fail'],
     ['ALTER TABLE t MODIFY n decimal(20,0) NOT NULL', 'blocker', 'the old release expects int(11)'],
+    ['ALTER TABLE t DROP PRIMARY KEY', 'blocker', 'constraint t is gone (primary key (id))'],
   ],
 }
 
@@ -200,4 +201,27 @@ describe.skipIf(noMaria !== null)(`C11 B4: a wider schema on MariaDB${noMaria ==
   })
   afterAll(() => server?.dispose())
   narrows(() => onMariadb(server), MARIADB)
+
+  it('counts the rows of one key where the primary key comes back', async () => {
+    const told = {
+      base: ['CREATE TABLE o (id int NOT NULL PRIMARY KEY, k int NOT NULL)'],
+      release: [
+        [
+          'ALTER TABLE o DROP PRIMARY KEY, ADD PRIMARY KEY (id, k)',
+          'ALTER TABLE o DROP PRIMARY KEY, ADD PRIMARY KEY (id)',
+        ],
+      ] as const,
+      writes: ['INSERT INTO o VALUES (1, 1), (1, 2)'],
+    }
+    await using world = await played(await onMariadb(server), story(told))
+    expect((await proposed(world, 'migrate-down')).impact.loss).toMatchObject([{ what: 'o (id twice)', count: 1 }])
+  })
+
+  it('sees a primary key that was changed by hand before it restores', async () => {
+    const base = ['CREATE TABLE o (id int NOT NULL PRIMARY KEY, k int NOT NULL)', 'INSERT INTO o VALUES (1, 1)']
+    await using world = await played(await onMariadb(server), story({ base, release: [], writes: [] }))
+    expect((await proposed(world, 'restore')).steps).toEqual([])
+    await world.run(['ALTER TABLE o DROP PRIMARY KEY, ADD PRIMARY KEY (k)'])
+    expect((await proposed(world, 'restore')).steps).not.toEqual([])
+  })
 })

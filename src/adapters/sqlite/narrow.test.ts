@@ -48,6 +48,14 @@ describe('C11 B4: what does not fit the narrower schema is counted before it com
     await expect(refused).rejects.toMatchObject({ code: 'loss_not_accepted' })
   })
 
+  it('rows of one key where the primary key comes back', async () => {
+    const down = await upgraded(
+      `${anew('id INTEGER NOT NULL, n INTEGER NOT NULL, mail TEXT, PRIMARY KEY (id, n)')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,
+      `INSERT INTO t VALUES (2, 1, 'b@x'), (2, 2, 'c@x')`,
+    )
+    expect(lost(down)).toMatchObject({ 't (id twice)': 1 })
+  })
+
   it('rows that break a check or refer to nothing where those come back, and none that a partial index lets be', async () => {
     world = await makeBetween(
       `CREATE TABLE author (id INTEGER PRIMARY KEY); INSERT INTO author VALUES (1);
@@ -129,6 +137,11 @@ describe('C11: leaving the schema says, for each difference, why the old release
       'its rows are refused',
     ],
     ['CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT 1; END', 'blocker', 'it acts on what the old release writes'],
+    [
+      `${anew('id INTEGER NOT NULL, n INTEGER NOT NULL, mail TEXT')}; CREATE UNIQUE INDEX one_mail ON t (mail)`,
+      'blocker',
+      'constraint t is gone (primary key (id)): the old release relies on it to refuse rows',
+    ],
   ])('%s', async (up, level, why) => {
     world = await makeBetween(BASE, { '002_bad': { up, down: 'SELECT 1' } })
     const { findings } = await world.propose('leave')

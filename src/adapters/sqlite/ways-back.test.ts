@@ -42,6 +42,14 @@ describe('C11: what the files of the migrations say before they are undone', () 
     ])
   })
 
+  it('says nothing of a script that takes its own migration out of the books', async () => {
+    await write({
+      'down/002_discount.sql': `ALTER TABLE orders DROP COLUMN discount; DELETE FROM knex_migrations WHERE name = '002_discount'`,
+      'down/003_coupons.sql': 'DROP TABLE coupons',
+    })
+    expect(await findings(SCRIPTS)).toEqual([])
+  })
+
   it('says nothing of it where the settings count it', async () => {
     await write(DELETES)
     const what = { migration: '002_discount', what: 'orders with a discount' }

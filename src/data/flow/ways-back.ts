@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Finding } from '../../core/contract.ts'
+import { isBookkeeping } from '../bookkeeping.ts'
 import { type Destroys, readScript, said } from '../down-script.ts'
 import { findMigrationFiles, type MigrationFiles, type WayBack, wayBack, wayUp } from '../migration-files.ts'
 import type { SchemaDifference } from '../schema.ts'
@@ -26,7 +27,9 @@ export async function wayBackFindings(
     const read = await readScript(way.sql, site.engine.dialect.kind)
     unread.push(...read.unread.map(why => `${migration} (${way.file}: ${why})`))
     const declared = site.settings.loses.some(l => l.migration === migration)
-    const more = read.destroys.filter(d => !isKnown(d, differences))
+    // Scripts that keep the tool's books themselves take their own migration out of them.
+    const books = (d: Destroys) => d.does === 'deletes from' && isBookkeeping(d.name, live.tool)
+    const more = read.destroys.filter(d => !isKnown(d, differences) && !books(d))
     if (more.length > 0 && !declared) out.push(destroysMore(migration, way.file, more, say))
   }
   if (unread.length > 0) {

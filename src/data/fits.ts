@@ -3,8 +3,7 @@ import type { ColumnShape, SchemaDifference, SchemaShape } from './schema.ts'
 type Reason = (d: SchemaDifference, base: SchemaShape, now: SchemaShape) => string
 
 const REASONS: Readonly<Record<SchemaDifference['object'], Reason>> = {
-  table: d =>
-    d.is === 'added' ? 'the old release does not know it, and leaves it alone' : 'the old release asks for it',
+  table: tableReason,
   column: (d, base, now) => columnReason(d, columnOf(base, d), columnOf(now, d)),
   index: indexReason,
   constraint: d =>
@@ -12,7 +11,23 @@ const REASONS: Readonly<Record<SchemaDifference['object'], Reason>> = {
   view: d => (d.is === 'added' ? 'the old release does not ask for it' : 'the old release may ask for it as it was'),
   trigger: d =>
     d.is === 'added' ? 'it acts on what the old release writes' : 'the old release relies on what it did to its rows',
-  other: d => (d.is === 'added' ? 'the old release does not use it' : 'the old release may use it as it was'),
+  other: d => {
+    if (d.is !== 'added') return 'the old release may use it as it was'
+    return d.additive ? 'the old release does not use it' : 'it acts on what the old release asks and writes'
+  },
+}
+
+function tableReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
+  if (d.is !== 'added') return 'the old release asks for it'
+  const bound = (now.tables[d.table]?.constraints ?? []).flatMap(text => {
+    const to = /^foreign key \([^()]+\) references ([^()]+?) ?\(/i.exec(text)?.[1]?.replaceAll(/["`]/g, '')
+    const held = to !== undefined && to in base.tables && !/on delete (?:cascade|set null|set default)/i.test(text)
+    return held ? [to] : []
+  })
+  const known = 'the old release does not know it, and leaves it alone'
+  return bound.length === 0
+    ? known
+    : `${known}; rows of ${bound.join(', ')} that it refers to cannot be deleted meanwhile`
 }
 
 /** Why a release that only knows the baseline can, or cannot, live with one difference. For people. */

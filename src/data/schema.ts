@@ -77,9 +77,9 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
     else if (b === undefined) out.push(difference('table', 'gone', [name], '', false))
     else out.push(...compareTables(name, a, b))
   }
-  out.push(...compareTexts('view', plainViews(base.views), plainViews(now.views), true))
-  out.push(...compareTexts('trigger', base.triggers, now.triggers, false))
-  out.push(...compareTexts('other', base.others, now.others, true))
+  out.push(...compareTexts('view', plainViews(base.views), plainViews(now.views), () => true))
+  out.push(...compareTexts('trigger', base.triggers, now.triggers, () => false))
+  out.push(...compareTexts('other', base.others, now.others, name => !actsOn(base, name)))
   return out
 }
 
@@ -123,13 +123,20 @@ function compareTexts(
   object: 'view' | 'trigger' | 'other',
   base: Record<string, string>,
   now: Record<string, string>,
-  additive: boolean,
+  additive: (name: string) => boolean,
 ): SchemaDifference[] {
   return names(base, now).flatMap(name => {
-    if (base[name] === undefined) return [difference(object, 'added', [name], '', additive)]
+    if (base[name] === undefined) return [difference(object, 'added', [name], '', additive(name))]
     if (now[name] === undefined) return [difference(object, 'gone', [name], '', false)]
     return base[name] === now[name] ? [] : [difference(object, 'changed', [name], '', false)]
   })
+}
+
+/** What changes statements that were written before it was there: those of tables that are new are nobody's yet. */
+function actsOn({ tables }: SchemaShape, name: string): boolean {
+  if (!/^(?:rule|policy|event|event trigger|cast|operator) /.test(name)) return false
+  const table = /^(?:rule|policy) (.+)\.[^.]+$/.exec(name)?.[1]
+  return table === undefined || tables[table] !== undefined
 }
 
 function difference(

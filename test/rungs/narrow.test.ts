@@ -93,6 +93,8 @@ const POSTGRES: Case = {
     ['CREATE UNIQUE INDEX i ON t (n)', 'blocker', 'it refuses rows that the old release may write'],
     ['ALTER TABLE t DROP n', 'blocker', 'its queries fail'],
     ['ALTER TABLE t ALTER n TYPE numeric', 'blocker', 'the old release expects integer'],
+    ['CREATE RULE kept AS ON DELETE TO t DO INSTEAD NOTHING', 'blocker', 'it acts on what the old release'],
+    ['CREATE TABLE u (a int REFERENCES t)', 'note', 'rows of t that it refers to cannot be deleted meanwhile'],
   ],
 }
 
@@ -133,6 +135,7 @@ const MARIADB: Case = {
     ['CREATE UNIQUE INDEX i ON t (n)', 'blocker', 'it refuses rows that the old release may write'],
     ['ALTER TABLE t DROP n', 'blocker', 'its queries fail'],
     ['ALTER TABLE t MODIFY n decimal(20,0) NOT NULL', 'blocker', 'the old release expects int(11)'],
+    ['CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO DELETE FROM t', 'blocker', 'it acts on what the old release'],
     ['ALTER TABLE t DROP PRIMARY KEY', 'blocker', 'constraint t is gone (primary key (id))'],
   ],
 }

@@ -49,7 +49,7 @@ describe('C2: Compose at work on the project', () => {
       await once(one, 'spawn')
     }
     const { busy } = await look(host, new AbortController().signal)
-    const seen = busy.map(one => one.words.slice(one.words.indexOf('compose ')).replaceAll(/ +/g, ' '))
+    const seen = busy.map(one => one.words.slice(one.words.indexOf('compose ')))
     expect(seen.sort()).toEqual([...DEPLOYS].sort())
   })
 })

@@ -110,8 +110,9 @@ for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   line=$(tr '\\0' ' ' <"$f" 2>/dev/null) || continue
   case \${line%% *} in *docker|*docker-compose|*python*) ;; *) continue ;; esac
   # The space after \`up\` is doubled, for it is also the one before its first option.
-  case " $line " in *" up "*) line="\${line%%" up "*} up  \${line#*" up "}" ;; esac
-  case " $line " in
+  words=$line
+  case " $line " in *" up "*) words="\${line%%" up "*} up  \${line#*" up "}" ;; esac
+  case " $words " in
     *" up "*" -d"*|*" up "*" -"[a-zA-Z]d*|*" up "*" -"[a-zA-Z][a-zA-Z]d*|*" up "*" --detach"*|*" up "*" --wait"*) ;;
     *" start "*|*" stop "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
     *) continue ;;

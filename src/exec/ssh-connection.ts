@@ -76,15 +76,37 @@ export class Connection {
 
   /** Runs a command in a session that is free, or in a new one. Waits where all sessions that a host allows are in use. */
   async run(command: Command, signal?: AbortSignal): Promise<ExecResult> {
-    if (this.#free > 0) this.#free -= 1
-    else await new Promise<void>(resolve => this.#queue.push(resolve))
+    await this.#turn(signal)
     try {
       return await this.#inSession(command, signal)
     } finally {
-      const next = this.#queue.shift()
-      if (next === undefined) this.#free += 1
-      else next()
+      this.#passOn()
     }
+  }
+
+  /** Waits for a session; whoever is told to stop meanwhile gives its place up. */
+  async #turn(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.#free > 0) {
+      this.#free -= 1
+      return
+    }
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#queue.push(resolve)
+    try {
+      await unlessAborted(promise, signal)
+    } catch (error) {
+      const place = this.#queue.indexOf(resolve)
+      if (place >= 0) this.#queue.splice(place, 1)
+      else this.#passOn()
+      throw error
+    }
+  }
+
+  #passOn(): void {
+    const next = this.#queue.shift()
+    if (next === undefined) this.#free += 1
+    else next()
   }
 
   async #inSession(command: Command, signal?: AbortSignal): Promise<ExecResult> {

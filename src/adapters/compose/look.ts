@@ -109,8 +109,12 @@ for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   p=\${f%/cmdline}
   line=$(tr '\\0' ' ' <"$f" 2>/dev/null) || continue
   case \${line%% *} in *docker|*docker-compose|*python*) ;; *) continue ;; esac
-  case " $line " in
-    *" up "*-d" "*|*" up "*--detach" "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
+  # The space after \`up\` is doubled, for it is also the one before its first option.
+  words=$line
+  case " $line " in *" up "*) words="\${line%%" up "*} up  \${line#*" up "}" ;; esac
+  case " $words " in
+    *" up "*" -d"*|*" up "*" -"[a-zA-Z]d*|*" up "*" -"[a-zA-Z][a-zA-Z]d*|*" up "*" --detach"*|*" up "*" --wait"*) ;;
+    *" start "*|*" stop "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
     *) continue ;;
   esac
   case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac

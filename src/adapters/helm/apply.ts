@@ -1,6 +1,6 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { sameJson } from '../../core/json.ts'
+import { type Json, sameJson } from '../../core/json.ts'
 import { groupAlive } from '../../exec/local.ts'
 import { isSuspended, suspend } from '../../kubernetes/apply/suspend.ts'
 import { rolloutOf } from '../../kubernetes/status.ts'
@@ -28,7 +28,7 @@ export async function verify(place: Place, step: Step, act: StepAct): Promise<Ve
 
 async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepAct): Promise<void> {
   const last = (await place.helm.history(act.signal)).at(-1)
-  if (last === undefined || !(last.revision === args.expect || isOwn(last, args))) throw moved(place, last)
+  if (last === undefined || !(last.revision === args.expect || isOwn(last, args, act.handle))) throw moved(place, last)
   act.guard()
   act.progress({ text: `helm ${place.helm.rollbackArgs(args.to, args.force).join(' ')}` })
   const wanted = members(await place.helm.manifest(args.to, act.signal), place.site.namespace)
@@ -37,7 +37,7 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
   try {
     await place.helm.rollback(args, step.limitMs, act)
   } catch (error) {
-    await noteLeft(place, args, act)
+    await noteLeft(place, args, last, act)
     throw await explained(place, wanted, error, act)
   } finally {
     over.abort(null)
@@ -45,16 +45,36 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
   }
 }
 
-/** A rollback that failed may stay pending in Helm's record: that nobody is at it is known here alone. */
-async function noteLeft(place: Place, args: RollbackArgs, act: StepAct): Promise<void> {
-  const history = await place.helm.history(act.signal).catch(() => [])
-  const last = history.at(-1)
-  if (last !== undefined && isOwn(last, args) && isPending(last)) await noteEnded(place.ctx, last)
+/**
+ * A rollback that failed may stay pending in Helm's record: that nobody is at it is known here alone. So is which revision
+ * it made: Helm puts why it failed in the place of what it was.
+ */
+async function noteLeft(place: Place, args: RollbackArgs, before: Revision, act: StepAct): Promise<void> {
+  const last = (await place.helm.history(act.signal).catch(() => [])).at(-1)
+  if (last === undefined || !isOwn(last, { ...args, expect: before.revision }, null)) return
+  if (isPending(last)) await noteEnded(place.ctx, last)
+  await act.note({ ...noted(act.handle), made: last.revision })
 }
 
-/** What an earlier attempt of this step left. */
-function isOwn({ revision, description }: Revision, { expect, to }: RollbackArgs): boolean {
-  return revision > expect && description.endsWith(`Rollback to ${to}`)
+interface Noted {
+  readonly pgid?: number
+  /** The newest revision that an attempt of this step made. */
+  readonly made?: number
+}
+
+function noted(handle: Json | null): Noted {
+  return (handle ?? {}) as Noted
+}
+
+/** What an earlier attempt of this step left: by its note, and where it died before that by what Helm says of it. */
+function isOwn(
+  { revision, status, description }: Revision,
+  { expect, to }: RollbackArgs,
+  handle: Json | null,
+): boolean {
+  if (revision <= expect) return false
+  if (noted(handle).made === revision || description.endsWith(`Rollback to ${to}`)) return true
+  return revision === expect + 1 && status === 'failed' && /^(Rollback|Release) "[^"]*" failed/.test(description)
 }
 
 function moved({ config }: Place, last: Revision | undefined): BackoutError {
@@ -70,14 +90,14 @@ function moved({ config }: Place, last: Revision | undefined): BackoutError {
 
 /** Helm's record, and what the cluster has of it: the record alone says nothing of pods. */
 async function isRolledBack(place: Place, args: RollbackArgs, act: StepAct): Promise<Verdict> {
-  const begun = act.handle as { pgid?: number } | null
-  if (begun?.pgid !== undefined && (await groupAlive(begun.pgid, act.idem))) {
+  const begun = noted(act.handle)
+  if (begun.pgid !== undefined && (await groupAlive(begun.pgid, act.idem))) {
     return { is: 'running', why: `helm is still at work (process group ${begun.pgid})` }
   }
   const last = (await place.helm.history(act.signal)).at(-1)
   if (last === undefined) return { is: 'not-done', why: `there is no release ${place.config.release}` }
   if (last.status !== 'deployed') {
-    const died = isPending(last) && isOwn(last, args) ? ': the client that was at it died' : ''
+    const died = isPending(last) && isOwn(last, args, act.handle) ? ': the client that was at it died' : ''
     return { is: 'not-done', why: `revision ${last.revision} is ${last.status}${died}` }
   }
   const text = await place.helm.manifest(last.revision, act.signal)

@@ -48,8 +48,8 @@ export function checkLast(
     return say(
       'warning',
       'pending_left',
-      `A client that died left ${config.release} in ${status} at revision ${revision} since ${updated}; helm would refuse an upgrade. The rollback goes over it, and is the newest revision then`,
-      'find out whether its hooks had run',
+      `A client that seems to have died left ${config.release} in ${status} at revision ${revision} since ${updated}; helm would refuse an upgrade. The rollback goes over it, and is the newest revision then`,
+      'see that nobody is at it any more, and find out whether its hooks had run',
     )
   }
   const waits =

@@ -71,7 +71,7 @@ export class Helm {
   /** Runs it in a group of its own, noted durably, so that nothing of it outlives this process unseen. */
   async rollback({ to, force }: { to: number; force: boolean }, limitMs: number, act: StepAct): Promise<void> {
     const onSpawn = async (pgid: number): Promise<void> => {
-      await act.note({ pgid })
+      await act.note({ ...(act.handle as object | null), pgid })
       act.guard()
     }
     const command = { ...this.#command(this.rollbackArgs(to, force)), limitMs, idem: act.idem, onSpawn }

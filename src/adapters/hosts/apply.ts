@@ -4,9 +4,10 @@ import { redact, reveal } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
 import { type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
-import { serviceScript, switchScript } from './scripts.ts'
+import { serviceScript } from './scripts.ts'
 import { factsOfStep, lastSeen, thenLook } from './seen.ts'
 import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs } from './steps.ts'
+import { switchScript } from './switch-script.ts'
 
 function hostOf(fleet: Fleet, name: string): Host {
   const host = fleet.hosts.find(h => h.name === name)
@@ -129,25 +130,30 @@ function unitsAsked(fleet: Fleet, host: Host, args: StepArgs): readonly Unit[] {
 export async function verify(fleet: Fleet, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
   const host = hostOf(fleet, args.host)
-  const serviceless = fleet.config.service === undefined
   const view = lastSeen(fleet, act.idem) ?? (await look(fleet, host, act.signal, unitsAsked(fleet, host, args)))
   if (view.silent !== null) return { is: 'unknown', why: `${host.name} does not answer: ${view.silent.why}` }
   const scope = args.do === 'switch' ? 'switch' : `unit.${args.label}`
   const busy = view.alive.find(a => a.scope === scope)
   if (busy !== undefined)
     return { is: 'running', why: `${busy.idem} is still at it (process ${busy.pid} on ${host.name})` }
-  return args.do === 'switch' ? switched(fleet, view, args, serviceless) : unitVerdict(view, args, act.idem)
+  return args.do === 'switch' ? switched(fleet, view, args, act.idem) : unitVerdict(view, args, act.idem)
 }
 
-function switched(fleet: Fleet, view: HostView, args: SwitchArgs, serviceless: boolean): Verdict {
-  if (view.link !== args.to) return { is: 'not-done', why: `the link leads to ${view.link ?? 'nothing'}` }
+function switched(fleet: Fleet, view: HostView, args: SwitchArgs, idem: string): Verdict {
+  if (view.link === null || (args.to !== null && view.link !== args.to))
+    return { is: 'not-done', why: `the link leads to ${view.link ?? 'nothing'}` }
   if (!view.there) return { is: 'not-done', why: 'the link leads to a folder that is not there' }
   const held = releaseOf(fleet, view)
-  if (held !== args.release) return { is: 'not-done', why: `${args.to} holds ${held ?? 'nothing'}` }
+  if (held !== args.release) return { is: 'not-done', why: `${view.link} holds ${held ?? 'nothing'}` }
+  // What is served is what was loaded last, which the link alone does not say.
+  if (fleet.config.reload !== undefined && view.reload.did !== idem) {
+    return { is: 'not-done', why: `the link leads to ${view.link}, and this step did not see \`reload\` end well` }
+  }
+  const serviceless = fleet.config.service === undefined
   const wrong = serviceless && args.version !== null && Object.values(view.units).some(u => u.version !== args.version)
   return wrong
     ? { is: 'not-done', why: 'another version is served' }
-    : { is: 'done', why: `the link leads to ${args.to}` }
+    : { is: 'done', why: `the link leads to ${view.link}` }
 }
 
 function unitVerdict(view: HostView, args: UnitArgs, idem: string): Verdict {

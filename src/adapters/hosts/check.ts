@@ -1,7 +1,7 @@
 import type { Finding, Observation, Question } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { clocksIn, skewFinding } from './clocks.ts'
-import type { Fleet, Host } from './fleet.ts'
+import { type Fleet, type Host, SLOTS } from './fleet.ts'
 import { readSums, type SumsView } from './look.ts'
 import { eachHost, type HostState, statesOf, versionsRunning, versionsSeen } from './observe.ts'
 import { type HostsPin, type PinnedHost, pinnedFor } from './pin.ts'
@@ -13,8 +13,8 @@ export interface Plan {
   /** null: it cannot be reached. */
   readonly state: Exclude<HostState, { unreachable: true }> | null
   readonly pinned: PinnedHost
-  /** What the link is to lead to: the release's folder, or the slot that holds it. */
-  readonly to: string
+  /** What the link is to lead to: the release's folder, or the slot that holds it; null = the host says which then. */
+  readonly to: string | null
 }
 
 type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
@@ -78,7 +78,11 @@ function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, 
     )
   }
   if (count > fleet.mayFail) {
-    const remedy = `make \`ssh -o BatchMode=yes ${host} true\` work, or keep it away from users and let ${count} of the hosts fail (maxFailures, stopAt)`
+    const work = `make \`ssh -o BatchMode=yes ${host} true\` work`
+    const none = count >= fleet.hosts.length
+    const remedy = none
+      ? `${work}: where no host answers, none can be brought to the release`
+      : `${work}, or keep it away from users and let ${count} of the hosts fail (maxFailures, stopAt)`
     return say('blocker', 'host_unreachable', `${host} cannot be reached: ${why}`, remedy)
   }
   const does =
@@ -124,7 +128,7 @@ async function checkHost(
   if (state === undefined || 'unreachable' in state) {
     return {
       ...nothing,
-      plan: { host, state: null, pinned, to: placeOf(fleet, from, host, pinned) ?? pinned.release },
+      plan: { host, state: null, pinned, to: placeUnseen(fleet, from, pinned) },
       silent: whyOf(from, host),
     }
   }
@@ -167,6 +171,18 @@ function placeOf(fleet: Fleet, from: Observation, host: Host, pinned: PinnedHost
   const detail = from.detail as { slots?: Record<string, Record<string, string>> } | null
   const slots = Object.entries(detail?.slots?.[host.name] ?? {})
   return slots.find(([, held]) => held === pinned.release)?.[0] ?? null
+}
+
+/**
+ * Where a host that does not answer may hold the release. Services of a slot need steps of that slot: the slot that most
+ * other hosts have, and the steps refuse where it holds another release.
+ */
+function placeUnseen(fleet: Fleet, from: Observation, pinned: PinnedHost): string | null {
+  if (fleet.config.strategy === 'symlink') return pinned.release
+  if (!fleet.perSlot) return null
+  const places = fleet.hosts.map(host => placeOf(fleet, from, host, pinned))
+  const votes = (slot: string) => places.filter(place => place === slot).length
+  return [...SLOTS].sort((a, b) => votes(b) - votes(a))[0] ?? null
 }
 
 function gone(fleet: Fleet, host: Host, release: string, why: string): Parameters<Say> {

@@ -91,6 +91,9 @@ describe('C7: the commands of a service', () => {
     expect(await tolerated({ stopAt: 3 })).toBe(2)
     expect(await tolerated({ stopAt: '10%' })).toBe(1)
     expect(await tolerated({ stopAt: '1%' })).toBe(0)
+    // Where all of them fail, nothing is on the release.
+    expect(await tolerated({ maxFailures: 20 })).toBe(19)
+    expect(await tolerated({ hosts: ['web-1'], maxFailures: 1 })).toBe(0)
   })
 
   it.each([

@@ -69,9 +69,10 @@ function runnerFor({ address, sshConfig }: Member, config: HostsConfig, ctx: Ope
   })
 }
 
-/** How many failures are tolerated: with `stopAt`, one less than what it stops at. */
+/** How many failures are tolerated: with `stopAt`, one less than what it stops at; never all, for that is no success. */
 function mayFail({ maxFailures = 0, stopAt }: HostsConfig, hosts: number): number {
-  return stopAt === undefined ? maxFailures : Math.max(1, sizeOf(stopAt, hosts)) - 1
+  const wanted = stopAt === undefined ? maxFailures : Math.max(1, sizeOf(stopAt, hosts)) - 1
+  return Math.min(wanted, hosts - 1)
 }
 
 /** A number, or the percentage of all hosts, rounded down; at least one. */

@@ -15,6 +15,7 @@ const hostState = z.union([
     release: z.string().nullable(),
     link: z.string().nullable(),
     notLink: z.boolean(),
+    reloadDue: z.boolean().optional(),
     units: z.record(z.string(), unitState),
   }),
 ])
@@ -71,7 +72,13 @@ function stateOf(fleet: Fleet, view: HostView): Json {
     const state = { is: unit.is, version: unit.version }
     return [label, unit.stale !== null && unit.stale === release ? { ...state, stale: true } : state]
   })
-  return { release, link: view.link, notLink: view.notLink, units: Object.fromEntries(units) }
+  const state = { release, link: view.link, notLink: view.notLink, units: Object.fromEntries(units) }
+  return reloadDue(fleet, view) ? { ...state, reloadDue: true } : state
+}
+
+/** A switch was begun here whose `reload` never ended well: nobody knows what is served. */
+function reloadDue(fleet: Fleet, view: HostView): boolean {
+  return fleet.config.reload !== undefined && view.reload.due !== null && view.reload.due === releaseOf(fleet, view)
 }
 
 function detailOf(fleet: Fleet, views: readonly HostView[], here: string | null): Json {
@@ -104,6 +111,8 @@ function summaryOf(fleet: Fleet, views: readonly HostView[]): string {
   )
   const silent = views.filter(v => v.silent !== null).map(v => v.host)
   if (silent.length > 0) parts.push(`${silent.join(', ')} unreachable`)
+  const due = views.filter(v => reloadDue(fleet, v)).map(v => v.host)
+  if (due.length > 0) parts.push(`${due.join(', ')} not reloaded`)
   const down = views.flatMap(v => notRunning(fleet, v))
   if (down.length > 0) parts.push(`${down.slice(0, 5).join(', ')} not running`)
   return parts.join(', ')

@@ -96,7 +96,7 @@ function unitsAfter(fleet: Fleet, plan: Plan): Unit[] {
 }
 
 function switches(plan: Plan): boolean {
-  return plan.state === null || plan.state.link !== plan.to
+  return plan.state === null || plan.state.link !== plan.to || plan.state.reloadDue === true
 }
 
 /** A unit that does not run, or does not run what the link leads to. */

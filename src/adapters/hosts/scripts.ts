@@ -15,14 +15,14 @@ export const UNTOLD = 'something that nobody can tell of'
 /** Names of releases that are ever put into a command or a path. */
 export const SAFE_NAME = /^[A-Za-z0-9][A-Za-z0-9._+@:=-]*$/
 
-function assign(values: Readonly<Record<string, string>>): string {
+export function assign(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([name, value]) => `${name}=${quote(value)}`)
     .join('\n')
 }
 
 /** Where everything is, for all scripts of one host. */
-function ground(fleet: Fleet, host: Host, idem: string): string {
+export function ground(fleet: Fleet, host: Host, idem: string): string {
   const { config } = fleet
   const ofUser = config.service !== undefined && 'systemd' in config.service && config.service.user
   const values = assign({
@@ -45,7 +45,7 @@ function ground(fleet: Fleet, host: Host, idem: string): string {
 const USER_MANAGER = 'export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"'
 
 /** Read whole before anything runs: the shell's stdin is never what a command sees, nor is half a script ever run. */
-function whole(...parts: string[]): string {
+export function whole(...parts: string[]): string {
   return `set -uf\nmain() {\n${parts.join('\n')}\n}\nmain\n`
 }
 
@@ -74,7 +74,9 @@ for f in "$box"/lock.* "$box"/svc.*; do
   m=$(readlink "$f") && alive "$m" && say "alive $m ${'$'}{f##*/}"
 done
 set -f
-[ ! -f "$box/from" ] || say "from $(clean <"$box/from")"`,
+for f in from reload.due reload.did; do
+  [ ! -f "$box/$f" ] || say "$f $(clean <"$box/$f")"
+done`,
     ...(config.strategy === 'blue-green' ? SLOTS.map(slot => `say "slot ${slot} $(slotrelease ${slot})"`) : []),
     ...(config.strategy === 'blue-green' ? ['live=$release', 'release=$(slotrelease "$live")'] : []),
     ...flightLines(fleet, host),
@@ -173,73 +175,6 @@ say end`,
   )
 }
 
-export interface SwitchQuestion {
-  /** What the link is to lead to: a release's folder, or a slot. */
-  readonly to: string
-  readonly release: string
-  /** What it leads to now; null = whatever. */
-  readonly expect: string | null
-  readonly sums: Sums
-  readonly stale: readonly string[]
-  readonly version: string | null
-}
-
-/** Verifies the artefact and puts the link on it, in one rename. */
-export function switchScript(fleet: Fleet, host: Host, idem: string, q: SwitchQuestion): string {
-  const { config } = fleet
-  const serviceless = config.service === undefined && config.version !== undefined
-  const unit = { label: 'main', instance: '', slot: null }
-  return whole(
-    ground(fleet, host, idem),
-    PRELUDE,
-    LOCKS,
-    SUMS,
-    assign({ ...serviceLines(fleet, host, unit), status: '' }),
-    WATCH,
-    assign({
-      to: q.to,
-      release: q.release,
-      expect: q.expect ?? '',
-      how: q.sums.how,
-      sha: q.sums.sha256,
-      stale: q.stale.join(' '),
-      want: q.version ?? '',
-      seconds: String(Math.ceil(config.limits.start / 1000)),
-      reload: config.reload === undefined ? '' : lineOf(config.reload, host, null),
-    }),
-    String.raw`
-take switch
-target=$folder$to
-[ -d "$root/$target/" ] || leave release_gone "$root/$target"
-${config.strategy === 'blue-green' ? '[ "$(slotrelease "$to")" = "$release" ] || leave release_gone "$root/$to holds $(slotrelease "$to")"' : ''}
-found=$(sums "$root/$target" "$how" full)
-bad=
-case $found in *"bad "*) bad=$(say "$found" | sed -n 's/^bad //p' | tr '\n' ' ') ;; esac
-[ -z "$bad" ] || leave artefact_altered "$bad"
-case $how in
-  none) ;;
-  *) case $found in "sums $how $sha "*) ;; *) leave artefact_altered "$found" ;; esac ;;
-esac
-[ -L "$root/$link" ] || [ ! -e "$root/$link" ] || leave not_a_link "$root/$link"
-now=$(base)
-if [ "$now" != "$to" ]; then
-  [ -z "$expect" ] || [ "$now" = "$expect" ] || leave link_moved "$now"
-  for label in $stale; do put "$box/stale.$label" "$release"; done
-  put "$box/from" "$now $to"
-  case $(readlink "$root/$link") in /*) target=$root/$target ;; esac
-  new=$root/.$link.$idem
-  [ ! -L "$new" ] || rm -f "$new"
-  ln -s "$target" "$new" || leave not_writable "$root"
-  why=$(mv -Tf "$new" "$root/$link" 2>&1) || mv -hf "$new" "$root/$link" 2>/dev/null || { say "$why" >&2; leave not_writable "$root"; }
-  sync "$root" 2>/dev/null || :
-  [ "$(base)" = "$to" ] || leave link_moved "$(base)"
-fi
-[ -z "$reload" ] || do_it "$reload" || leave command_failed "reload $code"`,
-    ...(serviceless ? ['until_time "$seconds"', 'until_version'] : []),
-    'finish switched',
-  )
-}
-
 export interface ServiceQuestion {
   readonly do: 'stop' | 'start' | 'restart'
   readonly unit: Unit
@@ -287,6 +222,7 @@ restart_it() {
 take "unit.$label"
 is
 case $code in 0|3|5) ;; *) leave status_unknown "$code" ;; esac
+${q.do === 'stop' ? '' : '[ -z "$slot" ] || [ "$(slotrelease "$slot")" = "$release" ] || leave release_gone "$root/$slot holds $(slotrelease "$slot")"'}
 ${doing}
 put "$box/did.$label" "$idem"
 finish ${q.do}`,

@@ -6,7 +6,7 @@ import { type PinnedHost, sums } from './pin.ts'
 const switchArgs = z.object({
   do: z.literal('switch'),
   host: z.string(),
-  to: z.string(),
+  to: z.string().nullable(),
   release: z.string(),
   expect: z.string().nullable(),
   sums,
@@ -56,10 +56,10 @@ export function typicalMs(fleet: Fleet, what: StepArgs['do']): number {
 export function switchStep(
   fleet: Fleet,
   host: Host,
-  more: { to: string; expect: string | null; pinned: PinnedHost; stale: string[]; fence: boolean },
+  more: { to: string | null; expect: string | null; pinned: PinnedHost; stale: string[]; fence: boolean },
 ): Step {
   const { to, expect, pinned, stale } = more
-  const toward = to === pinned.release ? to : `${to} (${pinned.release})`
+  const toward = to === null || to === pinned.release ? pinned.release : `${to} (${pinned.release})`
   return {
     ...frame(fleet, `switch/${host.name}`, 'switch', more.fence),
     title: `switch ${host.name} to ${toward}`,

@@ -7,7 +7,7 @@ import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
 import { MOVING, PAUSED, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
-import { goalOf, identityOf, keptVariables, pinsItself, shortName, variable } from './spec.ts'
+import { goalOf, identityOf, keptVariables, pinsItself, replicasOf, shortName, variable } from './spec.ts'
 import type { Goal } from './steps.ts'
 import type { Spec } from './types.ts'
 
@@ -45,6 +45,7 @@ export async function wayOf(
   const goal = { sealed: pinned.sealed, shape: site.shape(spec), image, renamed }
   sayKept(pinned.name, then, spec, renamed.secrets, say)
   if (view === null) return { pinned, view, goal, spec, differs: true, ill: null }
+  sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
   const settled = settledOf(view, swarm, image, site.config.limits.update)
   if (!differs && settled.is === 'unproven') {
@@ -56,6 +57,19 @@ export async function wayOf(
   const well = differs || settled.is === 'settled' || settled.is === 'unproven'
   const ill = well ? null : atIt ? 'moving' : 'stuck'
   return { pinned, view, goal, spec, differs, ill }
+}
+
+/** The load that it was given more tasks for may still be there. */
+function sayLowered(today: Spec, then: Spec, release: string, say: Say): void {
+  const [now, wanted] = [replicasOf(today), replicasOf(then)]
+  if (now === null || wanted === null || now <= wanted) return
+  const what = `${today.Name} goes back to ${wanted} tasks, as in ${release}: it has ${now} now`
+  say(
+    'warning',
+    'replicas_lowered',
+    what,
+    `\`docker service scale ${today.Name}=${now}\` afterwards, if the load is still there`,
+  )
 }
 
 async function opened(site: Site, pinned: PinnedService, release: string, say: Say): Promise<Spec | null> {

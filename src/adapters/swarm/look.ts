@@ -62,8 +62,11 @@ export async function lookAt(site: Site, swarm: Swarm, name: string, signal: Abo
   return view(site, swarm, service, await tasksOf(site, [service], signal), signal)
 }
 
-export function inspect({ engine }: Site, name: string, signal: AbortSignal): Promise<Service | null> {
-  return orNull(engine.ask<Service>(`the service ${name}`, (docker, o) => docker.getService(name).inspect(o), signal))
+/** The engine also takes the beginning of an id for a name: what is called otherwise is another service. */
+export async function inspect({ engine }: Site, name: string, signal: AbortSignal): Promise<Service | null> {
+  const asked = engine.ask<Service>(`the service ${name}`, (docker, o) => docker.getService(name).inspect(o), signal)
+  const found = await orNull(asked)
+  return found?.Spec.Name === name ? found : null
 }
 
 async function listed({ engine, config }: Site, signal: AbortSignal): Promise<Service[]> {

@@ -4,6 +4,9 @@ import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
 import { type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
 import type { Need } from '../../core/contract.ts'
+import { config } from './config.ts'
+import { inspect } from './look.ts'
+import { openSite } from './site.ts'
 import { captured, codes, open, proposed, run, shopOn } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages()
@@ -36,6 +39,25 @@ describe.skipIf(why !== null)(
       await target.apply(update, stepAct(update))
       expect([(await target.verify(update, stepAct(update))).is, await engine.versions(name)]).toEqual(['done', 'v1'])
       expect((await proposed(target, pin)).steps).toEqual([])
+    })
+
+    it.concurrent('says that tasks which it was given since go away, and takes no beginning of an id for a name', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('scaled', ['--replicas', '1'])
+      await engine.update(name, '--image', 'shop:v2', '--replicas', '2')
+      const { findings } = await proposed(target, pin, 'update')
+      expect(findings.filter(f => f.code === 'replicas_lowered')).toMatchObject([
+        { level: 'warning', what: expect.stringMatching(/scaled.* goes back to 1 tasks, .*: it has 2 now/) as string },
+      ])
+      const id = (await engine.docker('service', 'inspect', '--format', '{{.ID}}', name)).trim()
+      const { vault, backups } = stepAct()
+      const ctx = { environment: 'test', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
+      const site = openSite(config.parse({ engine: engine.host, services: [name] }), ctx)
+      expect((await inspect(site, name, signal))?.ID).toBe(id)
+      expect(await inspect(site, id.slice(0, 8), signal)).toBeNull()
+      await site.engine[Symbol.asyncDispose]()
+      await target[Symbol.asyncDispose]()
     })
 
     it.concurrent('stops for a database, and comes back with as many tasks as the release had; is made anew where asked', async ({

@@ -62,6 +62,32 @@ describe.skipIf(why !== null)(`the session that merges on MariaDB${why === null 
     expect(await written("INSERT INTO shop_base.t VALUES (1, 'x')")).toBe(true)
   })
 
+  it('changes rows of ours by those of an image, and does not say then that nobody wrote to one', async () => {
+    await using merger = await opened()
+    await server.sql("UPDATE shop.t SET v = 'old'")
+    const changed = await merger.transaction(() =>
+      merger.run(
+        'UPDATE `shop`.`t` AS o JOIN `shop_theirs`.`t` AS t LEFT JOIN `shop_base`.`t` AS b ON b.id = t.id ON o.id = t.id SET o.v = t.v',
+      ),
+    )
+    expect(changed).toBe(40)
+    expect(await server.sql("SELECT count(*) AS n FROM shop.t WHERE v LIKE 'row %'")).toEqual([{ n: 40 }])
+    expect(await merger.unmoved?.()).toBe(false)
+  })
+
+  it('marks rows of its own by those of an image, with nobody writing to it all the while', async () => {
+    await using merger = await opened()
+    const work = await merger.work(
+      'backout_work_0',
+      'SELECT id AS k0, 0 AS done FROM `shop`.`t`',
+      [['n'], ['k0']],
+      ['k0'],
+    )
+    const marked = `UPDATE ${work} AS o JOIN (SELECT w.n FROM ${work} AS w JOIN \`shop_theirs\`.\`t\` AS t ON t.id = w.k0) AS x ON o.n = x.n SET o.done = 1`
+    expect(await merger.run(marked)).toBe(40)
+    expect(await merger.unmoved?.()).toBe(true)
+  })
+
   it('does not say that nobody wrote after a lock was lost', async () => {
     await using merger = await opened()
     const sessions = await server.sql(

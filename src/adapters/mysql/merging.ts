@@ -39,7 +39,8 @@ export class MysqlMerger implements Merger {
   readonly #rows: string
   readonly #images: Named
   readonly #job: Job
-  readonly #frozen: Frozen | null
+  /** null: nobody can tell whether an image is as it was. */
+  #frozen: Frozen | null
   #made = false
   /** Reads only, while the first one is at work. */
   #beside: Session | null = null
@@ -116,8 +117,22 @@ export class MysqlMerger implements Merger {
     return this.#db.each(sql, values, row)
   }
 
-  run(sql: string, values?: readonly unknown[]): Promise<number> {
+  async run(sql: string, values?: readonly unknown[]): Promise<number> {
+    if (this.#writesBesideImage(sql)) await this.#thaw()
     return this.#db.run(sql, values)
+  }
+
+  /** What is written to is no work table: of those images are named within a query only. */
+  #writesBesideImage(sql: string): boolean {
+    if (!/^\s*UPDATE\s+(?:`(?:[^`]|``)+`\.)?`(?!backout_work_)/i.test(sql)) return false
+    return Object.values(this.#images).some(image => image !== null && sql.includes(`${quoted(image.database)}.`))
+  }
+
+  /** The server opens every table that an UPDATE names as if it were to be written to, which waits for the locks on images. */
+  async #thaw(): Promise<void> {
+    const frozen = this.#frozen
+    this.#frozen = null
+    await frozen?.[Symbol.asyncDispose]()
   }
 
   /** MySQL can name a temporary table once in a statement only: there it is one of a database beside. */

@@ -124,7 +124,8 @@ export class MysqlMerger implements Merger {
 
   /** What is written to is no work table: of those images are named within a query only. */
   #writesBesideImage(sql: string): boolean {
-    if (!/^\s*UPDATE\s+(?:`(?:[^`]|``)+`\.)?`(?!backout_work_)/i.test(sql)) return false
+    const table = /^\s*UPDATE\s+((?:`(?:[^`]|``)+`\.)*`(?:[^`]|``)+`)/i.exec(sql)?.[1]
+    if (table === undefined || /`backout_work_\d+`$/.test(table)) return false
     return Object.values(this.#images).some(image => image !== null && sql.includes(`${quoted(image.database)}.`))
   }
 

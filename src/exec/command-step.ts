@@ -1,7 +1,8 @@
-import type { Step, StepAct, Verdict } from '../core/contract.ts'
+import type { ExecResult, Step, StepAct, Verdict } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { groupAlive, runLocal } from './local.ts'
+import { runUser, type UserCommand } from './words.ts'
 
 interface CommandStep {
   readonly id: string
@@ -33,6 +34,16 @@ export async function verifyCommand(act: StepAct): Promise<Verdict> {
     return { is: 'running', why: `its process group ${handle.pgid} is alive` }
   }
   return { is: 'not-done', why: 'the command did not run to a good end' }
+}
+
+/** Runs a command of the settings for a step: a later process finds it while it lives. Secrets are hidden in what it says. */
+export async function runFor(act: StepAct, command: Omit<UserCommand, 'idem' | 'onSpawn'>): Promise<ExecResult> {
+  act.signal.throwIfAborted()
+  act.guard()
+  const onSpawn = (pgid: number) => act.note({ pgid })
+  const result = await runUser({ ...command, idem: act.idem, onSpawn }, act.signal)
+  await act.note({ ended: result.code })
+  return result
 }
 
 function commandFailed(title: string, result: { code: number; stdout: string; stderr: string }): BackoutError {

@@ -50,6 +50,19 @@ export function shownWords(argv: readonly Text[]): string {
   return redact(line.length > 120 ? `${line.slice(0, 117)}...` : line)
 }
 
+/**
+ * What a check of the settings saw under way: exit code 0, and stdout names it; above 125 nobody can tell. null: nothing.
+ * `nameless`: what it is called where the check says nothing. `untold`: what stands for what nobody can tell of.
+ */
+export function seenBy(
+  { code, stdout }: ExecResult,
+  nameless: string,
+  untold: (code: number) => string,
+): string | null {
+  if (code === 0) return redact(stdout.trim().split('\n')[0]?.slice(0, 400) || nameless)
+  return code > 125 ? untold(code) : null
+}
+
 /** The end of an output, for a cause: its last lines, not more than `max` characters. */
 export function lastLines(text: string, max = 400): string {
   const trimmed = text.trim()

@@ -2,8 +2,9 @@ import { systemClock } from '../../core/clock.ts'
 import type { StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Text } from '../../core/secret.ts'
+import { runFor } from '../../exec/command-step.ts'
 import { groupAlive } from '../../exec/local.ts'
-import { lastLines, runUser } from '../../exec/words.ts'
+import { lastLines } from '../../exec/words.ts'
 import { noteEnded } from './ended.ts'
 import { isLeft, isPending, type Place } from './look.ts'
 import type { SettleArgs } from './steps.ts'
@@ -42,11 +43,8 @@ export async function isSettled(place: Place, { revision }: SettleArgs, act: Ste
 /** Helm's record stays pending where its client is ended: that nobody is at it any more is known by this alone. */
 async function haltClient(place: Place, halt: readonly Text[], { revision }: SettleArgs, act: StepAct): Promise<void> {
   const { ctx, config } = place
-  act.signal.throwIfAborted()
-  act.guard()
-  const onSpawn = (pgid: number) => act.note({ pgid })
-  const command = { argv: halt, cwd: ctx.baseDir, limitMs: config.limits.halt, idem: act.idem, onSpawn }
-  const { code, stdout, stderr } = await runUser(command, act.signal)
+  const command = { argv: halt, cwd: ctx.baseDir, limitMs: config.limits.halt }
+  const { code, stdout, stderr } = await runFor(act, command)
   if (code !== 0) throw refused(place, code, lastLines(stderr || stdout, 1_000))
   const one = (await place.helm.history(act.signal)).find(found => found.revision === revision)
   if (one !== undefined && isPending(one)) await noteEnded(ctx, one)

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import type { Observation } from '../../core/contract.ts'
-import { redact, reveal, type Text } from '../../core/secret.ts'
+import { reveal, type Text } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
+import { seenBy } from '../../exec/words.ts'
 import { type Fleet, wordsOf } from './fleet.ts'
 import { UNTOLD } from './scripts.ts'
 
@@ -21,9 +22,8 @@ export function flightText(what: string, host: string | null): string {
 export async function flightHere(fleet: Fleet, signal: AbortSignal): Promise<string | null> {
   const { check, on } = wordsOf(fleet.config.inFlight)
   if (check === undefined || on !== 'here') return null
-  const { code, stdout } = await here(fleet, check, fleet.config.limits.status, signal)
-  if (code === 0) return redact(stdout.trim().split('\n')[0]?.slice(0, 400) || 'a deployment')
-  return code > 125 ? `${UNTOLD} (inFlight ended with ${code})` : null
+  const result = await here(fleet, check, fleet.config.limits.status, signal)
+  return seenBy(result, 'a deployment', code => `${UNTOLD} (inFlight ended with ${code})`)
 }
 
 /** Runs a command of the settings on this machine. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { iso, systemClock } from '../../core/clock.ts'
 import type { Backup, BackupAbout, CaptureAct, MigratedAct, Proof, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { sameJson, toJson } from '../../core/json.ts'
+import { toJson } from '../../core/json.ts'
 import { compareFingerprints } from '../diff.ts'
 import type { Image, Reader } from '../engine.ts'
 import { fingerprintShape } from '../fingerprint.ts'
@@ -10,7 +10,7 @@ import type { Rename } from '../renames.ts'
 import { compareSchemas, schemaShape } from '../schema.ts'
 import { writeAside } from './aside.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { readLive, shownLevel } from './level.ts'
+import { readLive, sameLevel, shownLevel } from './level.ts'
 import { candidates, findRenames } from './renames.ts'
 import { jobOf, type Site } from './site.ts'
 import { wholeImage } from './whole.ts'
@@ -133,7 +133,7 @@ export async function differencesOf(site: Site, backup: Backup, image: Image, si
     if (data.method !== facts.fingerprint.method)
       return [`the two servers have no fingerprint in common (${facts.fingerprint.method}, ${data.method})`]
     const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
-    const moved = sameJson(toJson(level), toJson(facts.level)) ? [] : [`it stands at ${shownLevel(level)}`]
+    const moved = sameLevel(level, facts.level) ? [] : [`it stands at ${shownLevel(level)}`]
     return [...compareSchemas(facts.schema, schema).map(d => d.text), ...moved, ...differing]
   })
 }

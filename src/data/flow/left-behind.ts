@@ -1,9 +1,8 @@
 import { z } from 'zod'
 import type { Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { sameJson, toJson } from '../../core/json.ts'
 import { schemaHash } from '../schema.ts'
-import { type Live, shownLevel } from './level.ts'
+import { type Live, sameLevel, shownLevel } from './level.ts'
 import { levelShape } from './settings.ts'
 import type { Site } from './site.ts'
 
@@ -23,7 +22,7 @@ export function leavesAsIs({ level, schema }: Live): Leaves {
 export function leftBehind({ unfinished, level, schema }: Live, expect: Leaves, well: string): Verdict {
   if (expect === null) return { is: 'done', why: 'no migration is under way' }
   if (unfinished.length > 0) return { is: 'not-done', why: unfinished.join('; ') }
-  if (!sameJson(toJson(level), toJson(expect.level))) {
+  if (!sameLevel(level, expect.level)) {
     const why = `it got further: ${shownLevel(level)}, where the plan reckons with ${shownLevel(expect.level)}`
     return { is: 'not-done', why }
   }

@@ -1,3 +1,4 @@
+import { sameJson, toJson } from '../../core/json.ts'
 import {
   type Bookkeeping,
   between,
@@ -74,6 +75,10 @@ export async function readLive(site: Site, db: Reader): Promise<Live> {
   const undoable =
     first.tool.undoable === undefined ? null : await firstColumn(db, spelt(first.tool.undoable, dialect, first))
   return { ...state, tool: first.tool, level, undoable }
+}
+
+export function sameLevel(a: Level, b: Level | undefined): boolean {
+  return b !== undefined && sameJson(toJson(a), toJson(b))
 }
 
 export function shownLevel(level: Level): string {

@@ -6,7 +6,7 @@ import type { Dialect } from '../engine.ts'
 import { touchedBy } from '../touched.ts'
 import { type MigratedFacts, makeBackup } from './backup.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { type Live, othersMoved } from './level.ts'
+import { type Live, othersMoved, sameLevel } from './level.ts'
 import type { Site } from './site.ts'
 import { readNow } from './under-way.ts'
 import { waysUp } from './ways-back.ts'
@@ -20,7 +20,7 @@ export async function keepMigrated(site: Site, act: MigratedAct): Promise<Backup
   const known = await migratedBackup(site.engine.dialect.kind, act.backups, site.ctx.component, act.upgrade)
   // Told twice: what users wrote in between must not be taken for the migrations' own.
   const facts = known === null ? null : factsIn(known, site.engine.dialect.kind)
-  if (known !== null && sameJson(facts?.level, live.level)) {
+  if (known !== null && sameLevel(live.level, facts?.level)) {
     if (act.wrote !== undefined) refuseOtherWord(site, facts, live, act.wrote)
     return known
   }

@@ -1,7 +1,7 @@
-import type { Dialect, Reader } from '../engine.ts'
+import type { Dialect } from '../engine.ts'
 import type { SchemaShape, TableShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
-import type { Misfit } from './misfits.ts'
+import type { Misfit, Narrowed } from './misfits.ts'
 import { isRestated } from './restated.ts'
 
 /** One that was released from its bonds since: the live columns that it names, by the names of then. */
@@ -15,18 +15,11 @@ interface Again {
 const BOND = /^(partition [^:]+: )?(check|foreign key)\b/i
 
 /** Rows that break a check or refer to nothing by a foreign key of the release that is gone now, and comes back. */
-export async function bondMisfits(
-  dialect: Dialect,
-  db: Reader,
-  table: string,
-  base: SchemaShape,
-  live: SchemaShape,
-): Promise<Misfit[]> {
-  const [then, now] = [base.tables[table], live.tables[table]]
-  if (then === undefined || now === undefined) return []
+export async function bondMisfits(narrowed: Narrowed): Promise<Misfit[]> {
+  const { dialect, db, table, then, now, base, live } = narrowed
   const out: Misfit[] = []
   for (const text of then.constraints.filter(c => BOND.test(c) && !now.constraints.includes(c))) {
-    if (isRestated(text, now.constraints, table, base, live)) continue
+    if (isRestated(text, now.constraints, narrowed)) continue
     const again = checkAgain(table, text, base, live) ?? referenceAgain(dialect, table, text, live)
     const ask = `SELECT count(*) AS n FROM ${dialect.table(table)} AS x WHERE ${again?.broken}`
     const count = again === null ? null : await askedNumber(db, ask)

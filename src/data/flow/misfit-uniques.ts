@@ -1,8 +1,8 @@
-import type { Dialect, Reader } from '../engine.ts'
-import type { SchemaShape, TableShape } from '../schema.ts'
+import type { Dialect } from '../engine.ts'
+import type { TableShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
 import { called } from './misfit-bonds.ts'
-import type { Misfit } from './misfits.ts'
+import type { Misfit, Narrowed } from './misfits.ts'
 import { isRestated } from './restated.ts'
 
 /** What was unique at the release and need not be any more, as far as it can be asked for. */
@@ -18,20 +18,13 @@ interface Unique {
 }
 
 /** Rows that are there twice where a key, a constraint or an index is unique again, or compares otherwise again. */
-export async function uniqueMisfits(
-  dialect: Dialect,
-  db: Reader,
-  table: string,
-  base: SchemaShape,
-  live: SchemaShape,
-): Promise<Misfit[]> {
-  const [then, now] = [base.tables[table], live.tables[table]]
-  if (then === undefined || now === undefined) return []
+export async function uniqueMisfits(narrowed: Narrowed): Promise<Misfit[]> {
+  const { dialect, db, table, then, now } = narrowed
   const out: Misfit[] = []
   for (const text of textsOf(then)) {
     const [bound, other] = [textsOf(now).includes(text), comparesOtherwise(dialect, text, then, now)]
     if (bound && !other) continue
-    if (!bound && isRestated(text, textsOf(now), table, base, live)) continue
+    if (!bound && isRestated(text, textsOf(now), narrowed)) continue
     const unique = uniqueIn(dialect, text, then, now)
     const count = unique.terms === null ? null : await askedNumber(db, twice(dialect, table, unique, unique.terms))
     if (count === 0) continue

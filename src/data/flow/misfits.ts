@@ -1,6 +1,6 @@
 import type { Finding, Loss } from '../../core/contract.ts'
 import type { Dialect, Reader } from '../engine.ts'
-import { compareSchemas, type SchemaDifference, type SchemaShape } from '../schema.ts'
+import { compareSchemas, type SchemaDifference, type SchemaShape, type TableShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
 import type { Say } from './checks.ts'
 import { bondMisfits } from './misfit-bonds.ts'
@@ -19,6 +19,17 @@ export interface Misfit {
   readonly why: string
 }
 
+/** A table that is there at the release and now, with both schemas. */
+export interface Narrowed {
+  readonly dialect: Dialect
+  readonly db: Reader
+  readonly table: string
+  readonly then: TableShape
+  readonly now: TableShape
+  readonly base: SchemaShape
+  readonly live: SchemaShape
+}
+
 const NOTE = 'does not fit the old schema: the down-script fails on it, or changes it; kept in the pre-rollback backup'
 
 /**
@@ -31,11 +42,11 @@ export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live:
     if (d.object === 'column' && d.is === 'changed') out.push(...(await columnMisfits(site, db, d, base, live)))
   }
   const { dialect } = site.engine
-  for (const table of Object.keys(base.tables)) {
-    out.push(...(await wordMisfits(dialect, db, table, base, live)))
-    out.push(...(await uniqueMisfits(dialect, db, table, base, live)))
-    out.push(...(await partMisfits(dialect, db, table, base, live)))
-    out.push(...(await bondMisfits(dialect, db, table, base, live)))
+  for (const [table, then] of Object.entries(base.tables)) {
+    const now = live.tables[table]
+    if (now === undefined) continue
+    const narrowed: Narrowed = { dialect, db, table, then, now, base, live }
+    for (const count of [wordMisfits, uniqueMisfits, partMisfits, bondMisfits]) out.push(...(await count(narrowed)))
   }
   return out
 }
@@ -93,16 +104,10 @@ async function columnMisfits(
 }
 
 /** Values of a column whose type has fewer words again, though it is called the same. */
-async function wordMisfits(
-  dialect: Dialect,
-  db: Reader,
-  table: string,
-  base: SchemaShape,
-  live: SchemaShape,
-): Promise<Misfit[]> {
+async function wordMisfits({ dialect, db, table, then, now, base, live }: Narrowed): Promise<Misfit[]> {
   const out: Misfit[] = []
-  for (const [column, { type }] of Object.entries(base.tables[table]?.columns ?? {})) {
-    if (live.tables[table]?.columns[column]?.type !== type) continue
+  for (const [column, { type }] of Object.entries(then.columns)) {
+    if (now.columns[column]?.type !== type) continue
     const value = dialect.quote(column)
     const misfit = dialect.misfitWords?.(value, type, base, live) ?? null
     if (misfit === null) continue

@@ -1,13 +1,12 @@
 import type { Backup, Finding, Loss, Proposal, Step } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
-import { sameJson, toJson } from '../../core/json.ts'
 import { isCarried } from '../carry/open.ts'
 import { carryStep } from '../carry/verb.ts'
 import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
-import { readLive, shownLevel } from './level.ts'
+import { readLive, sameLevel, shownLevel } from './level.ts'
 import { everything, type Since } from './since.ts'
 import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
@@ -51,7 +50,7 @@ function asReleased({ site, question }: Look): Promise<boolean | State> {
     const { schema } = live
     if (compareSchemas(to.schema, schema).length > 0) return false
     // What a migration tool still holds for begun or done keeps it from working with the old release.
-    if (live.unfinished.length > 0 || !sameJson(toJson(live.level), toJson(to.level))) return false
+    if (live.unfinished.length > 0 || !sameLevel(live.level, to.level)) return false
     const data = await db.fingerprint(schema, undefined, to.fingerprint.method)
     if (to.fingerprint.method === data.method && compareFingerprints(to.fingerprint, data).length === 0) return true
     return to.backup !== null && isCarried(site, to.backup, fingerprintHash(data))

@@ -1,21 +1,14 @@
-import type { SchemaShape } from '../schema.ts'
+import type { Narrowed } from './misfits.ts'
 
 /** Whether something that is gone is there still, in the words of what was renamed since: UNIQUE (mail) as UNIQUE (email). */
-export function isRestated(
-  text: string,
-  now: readonly string[],
-  table: string,
-  base: SchemaShape,
-  live: SchemaShape,
-): boolean {
-  const [then, here] = [base.tables[table]?.columns ?? {}, live.tables[table]?.columns ?? {}]
-  return [...swaps(then, here), ...swaps(base.tables, live.tables)].some(([was, is]) => {
+export function isRestated(text: string, texts: readonly string[], { then, now, base, live }: Narrowed): boolean {
+  return [...swaps(then.columns, now.columns), ...swaps(base.tables, live.tables)].some(([was, is]) => {
     const word = new RegExp(
       `(?<![\\p{L}\\p{N}_$])${was.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?![\\p{L}\\p{N}_$])`,
       'gu',
     )
     const said = text.replaceAll(word, () => is)
-    return said !== text && now.includes(said)
+    return said !== text && texts.includes(said)
   })
 }
 

@@ -3,14 +3,13 @@ import { systemClock } from '../../core/clock.ts'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
-import { sameJson, toJson } from '../../core/json.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { schemaHash } from '../schema.ts'
 import { differencesOf, recordProof } from './backup.ts'
 import { notAccepted } from './down.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { readLive } from './level.ts'
+import { readLive, sameLevel } from './level.ts'
 import { everything, measureSince } from './since.ts'
 import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
 
@@ -123,7 +122,7 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
     }
   }
   const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
-  const levelBack = live.unfinished.length === 0 && sameJson(toJson(live.level), toJson(facts?.level ?? null))
+  const levelBack = live.unfinished.length === 0 && sameLevel(live.level, facts?.level)
   if (schemaBack && dataBack && levelBack) return { is: 'done', why: `schema and data are those of ${args.backup}` }
   const what = !schemaBack
     ? 'the schema differs'

@@ -4,7 +4,8 @@ import { z } from 'zod'
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { lastLines, runUser } from '../../exec/words.ts'
+import { runFor } from '../../exec/command-step.ts'
+import { lastLines } from '../../exec/words.ts'
 import { stillAtIt } from './down-command.ts'
 import { expectShape, halfWay, type Leaves, LOOK_MS, leftBehind, TYPICAL_MS } from './left-behind.ts'
 import type { Live } from './level.ts'
@@ -70,15 +71,8 @@ async function look(site: Site, step: Step, { signal }: StepAct): Promise<Verdic
 async function stop(site: Site, act: StepAct): Promise<void> {
   const { cwd, inFlight } = site.settings.migrations
   if (inFlight.stop === undefined) throw unsaid(site)
-  act.signal.throwIfAborted()
-  act.guard()
   const command = { argv: inFlight.stop, env: site.engine.toolEnv(), cwd: resolve(site.ctx.baseDir, cwd) }
-  const onSpawn = (pgid: number) => act.note({ pgid })
-  const { code, stdout, stderr } = await runUser(
-    { ...command, limitMs: inFlight.limit, idem: act.idem, onSpawn },
-    act.signal,
-  )
-  await act.note({ ended: true })
+  const { code, stdout, stderr } = await runFor(act, { ...command, limitMs: inFlight.limit })
   if (code !== 0) throw refused(site, code, lastLines(stderr || stdout, 1_000))
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { BackoutError } from '../../core/errors.ts'
-import { runUser } from '../../exec/words.ts'
+import { runUser, seenBy } from '../../exec/words.ts'
 import type { Reader } from '../engine.ts'
 import { type Live, readLive } from './level.ts'
 import type { Site } from './site.ts'
@@ -20,9 +20,8 @@ async function seenByCheck({ ctx, engine, settings }: Site, signal: AbortSignal)
   if (inFlight.check === undefined) return null
   const command = { argv: inFlight.check, env: engine.toolEnv(), cwd: resolve(ctx.baseDir, cwd) }
   try {
-    const { code, stdout } = await runUser({ ...command, limitMs: inFlight.limit, idem: 'backout-look' }, signal)
-    if (code === 0) return stdout.trim().split('\n')[0]?.slice(0, 400) || 'a migration'
-    return code > 125 ? `${UNTOLD} (migrations.inFlight.check ended with ${code})` : null
+    const result = await runUser({ ...command, limitMs: inFlight.limit, idem: 'backout-look' }, signal)
+    return seenBy(result, 'a migration', code => `${UNTOLD} (migrations.inFlight.check ended with ${code})`)
   } catch (error) {
     signal.throwIfAborted()
     if (!(error instanceof BackoutError)) throw error

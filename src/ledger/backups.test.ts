@@ -76,9 +76,9 @@ describe('A1: a backup', () => {
     writeFileSync(join(draft.dir, 'dump.sql'), 'half of')
     writeFileSync(join(draft.dir, 'backup.json.1234.new'), '{"id":')
     expect(await c.again().list('db')).toEqual([])
-    for (const use of [c.again().get(draft.id), c.again().check(draft.id)]) {
-      await expect(use).rejects.toMatchObject({ code: 'backup_gone', exit: 'blocked' })
-    }
+    const gone = { code: 'backup_gone', exit: 'blocked' }
+    await expect(c.again().get(draft.id)).rejects.toMatchObject(gone)
+    await expect(c.again().check(draft.id)).rejects.toMatchObject(gone)
     await draft.discard()
     expect(readdirSync(join(c.root, 'db'))).toEqual([])
   })

@@ -1,38 +1,46 @@
 import { FLAGS } from './support/built.ts'
 import { join } from 'node:path'
-import { freshStore, rollBack } from './support/engine.ts'
-import { inFolder, median } from './support/measure.ts'
+import { freshStore, plainLoop, rollBack } from './support/engine.ts'
+import { inFolder, interleave, median } from './support/measure.ts'
 import { LINUX_ONLY, mb, peak } from './support/peak.ts'
 import { ms, percent, type Row } from './support/row.ts'
 
 const HOSTS = 1000
-const STEP_MS = 200
+const SWITCH_MS = 200
 const ROUNDS = 3
 const LIMIT = 0.05
 const LIMIT_MB = 250
-const WHAT = `${HOSTS.toLocaleString('en')} simulated hosts, a canary and batches of 5 %, a gate between them, a switch and a restart of ${STEP_MS} ms each`
 
 /** What scheduling a large fleet costs beyond the time of the steps themselves, and the memory that it takes. */
 export async function bench(): Promise<Row[]> {
   return inFolder(async dir => {
-    const taken: number[] = []
-    let own = 0
-    for (let i = 0; i < ROUNDS; i++) {
-      const shape = { targets: HOSTS, stepMs: STEP_MS, limit: 50, batches: true }
-      taken.push(await rollBack(freshStore(dir), shape, rounds => void (own = rounds * STEP_MS)))
+    const rows: Row[] = []
+    // The adapter watches each service for 3 s after its restart, if nobody sets that. The other one shows where the cost lies.
+    for (const [restartMs, limit] of [
+      [1000, LIMIT],
+      [SWITCH_MS, null],
+    ] as const) {
+      const shape = { targets: HOSTS, stepMs: SWITCH_MS, restartMs, limit: 50, batches: true }
+      const { run, bare } = await interleave(ROUNDS, {
+        run: () => rollBack(freshStore(dir), shape),
+        bare: () => plainLoop(shape),
+      })
+      rows.push(rowOf(restartMs, median(run), median(bare), limit))
     }
-    const over = median(taken) / own - 1
-    return [
-      {
-        what: WHAT,
-        backout: ms(median(taken)),
-        compared: `the steps' own time: ${ms(own)}`,
-        ratio: `+${percent(over)}`,
-        goal: { text: 'under +5 %', met: over < LIMIT },
-      },
-      await memoryRow(dir),
-    ]
+    return [...rows, await memoryRow(dir)]
   })
+}
+
+function rowOf(restartMs: number, run: number, bare: number, limit: number | null): Row {
+  const steps = `a switch of ${SWITCH_MS} ms and a restart of ${restartMs} ms each`
+  const over = run / bare - 1
+  return {
+    what: `${HOSTS.toLocaleString('en')} simulated hosts, a canary and batches of 5 %, a gate between them, ${steps}`,
+    backout: ms(run),
+    compared: `a plain loop that waits as long: ${ms(bare)}`,
+    ratio: `+${percent(over)}`,
+    goal: limit === null ? null : { text: 'under +5 %', met: over < limit },
+  }
 }
 
 async function memoryRow(dir: string): Promise<Row> {

@@ -119,6 +119,7 @@ function sizeOf(change: (tx: Tx) => void): number {
   const count = (row: unknown) => void (bytes += Buffer.byteLength(JSON.stringify(row)))
   change({
     putRun: count,
+    markRun: count,
     putOp: count,
     addSignal: row => (count(row), true),
     addEvent: event => (count(event), { ...event, seq: 0, mac: '0'.repeat(64) }),

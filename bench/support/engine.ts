@@ -5,6 +5,7 @@ import { Runtime } from '../../src/engine/runtime.ts'
 import { sqliteStore } from '../../src/engine/sqlite/store.ts'
 import type { Store } from '../../src/engine/store.ts'
 import { fleet, runInput } from './fleet.ts'
+import { timed } from './measure.ts'
 
 let homes = 0
 
@@ -20,13 +21,8 @@ export async function openEngine(store: Store): Promise<Runtime> {
 }
 
 /** Rolls a fleet back on a journal on disk, from the confirmed plan to the end of the run. Answers milliseconds. */
-export async function rollBack(
-  store: Store,
-  shape: Parameters<typeof fleet>[0],
-  shaped: (rounds: number) => void = () => {},
-): Promise<number> {
-  const { world, plan, rounds } = fleet(shape)
-  shaped(rounds)
+export async function rollBack(store: Store, shape: Parameters<typeof fleet>[0]): Promise<number> {
+  const { world, plan } = fleet(shape)
   const engine = await openEngine(store)
   defineRollback(engine, world)
   const input = runInput(await plan())
@@ -37,4 +33,9 @@ export async function rollBack(
   await engine.close()
   if (run.state !== 'succeeded') throw new Error(`the run ended as ${run.state}: ${run.error}`)
   return took
+}
+
+/** What a loop takes that waits as long as the steps do, as many at a time, in the same order: their own time, on this machine now. */
+export function plainLoop(shape: Parameters<typeof fleet>[0]): Promise<number> {
+  return timed(fleet(shape).plainly)
 }

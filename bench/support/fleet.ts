@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/core/clock.ts'
-import { NOTHING, type Proposal, type Step, type Target } from '../../src/core/contract.ts'
+import { NOTHING, type Node, type Proposal, type Step, type Target } from '../../src/core/contract.ts'
 import type { World } from '../../src/core/executor/world.ts'
 import type { Probe } from '../../src/core/gate.ts'
 import { type Json, toJson } from '../../src/core/json.ts'
@@ -12,6 +12,8 @@ interface Shape {
   readonly targets: number
   /** How long each step takes by itself, in milliseconds. */
   readonly stepMs: number
+  /** The same of steps that restart a unit; like the others where it is not said. */
+  readonly restartMs?: number
   /** How many steps at the same time. */
   readonly limit: number
   /** In the batches of the `hosts` adapter, with two steps for each target. */
@@ -21,14 +23,15 @@ interface Shape {
 interface Fleet {
   readonly world: World
   readonly plan: () => Promise<Plan>
-  /** How many steps come one after another at least. */
-  readonly rounds: number
+  /** The same waiting without Backout: as many at a time, in the same order. Resolves at its end. */
+  readonly plainly: () => Promise<void>
 }
 
 /** One component of many targets that are variables, with a step for each: what the executor costs, and nothing else. */
 export function fleet(shape: Shape): Fleet {
-  const { proposal, rounds } = shape.batches === true ? batches(shape.targets) : atOnce(shape)
-  const target = targetOf(proposal, shape.stepMs)
+  const proposal = shape.batches === true ? batches(shape.targets) : atOnce(shape)
+  const wait = (step: string) => waitOf(shape, step)
+  const target = targetOf(proposal, wait)
   const plan = async () => {
     const from = await target.observe(new AbortController().signal)
     const pin = { version: 'A' }
@@ -43,7 +46,7 @@ export function fleet(shape: Shape): Fleet {
     replan: plan,
     departure: async () => 'departure',
   }
-  return { world, plan, rounds }
+  return { world, plan, plainly: () => plainly(proposal.phases.code ?? { seq: [] }, wait) }
 }
 
 /** Says at once that all is well. */
@@ -53,20 +56,37 @@ export function runInput(plan: Plan): Json {
   return toJson({ plan, by: 'bench', reason: null, confirmed: '--yes' })
 }
 
-function atOnce({ targets, stepMs, limit }: Shape): { proposal: Proposal; rounds: number } {
+function atOnce({ targets, stepMs, limit }: Shape): Proposal {
   const steps = Array.from({ length: targets }, (_, i) => stepOf(`web-${String(i).padStart(4, '0')}`, stepMs))
   const par = steps.map(step => ({ id: step.title, after: [], node: { step: step.id } }))
   const seq = steps.map(step => ({ step: step.id }))
-  const proposal: Proposal = {
+  return {
     ...NOTHING,
     change: { from: 'B', to: 'A' },
     steps,
     phases: { code: limit === 1 ? { seq } : { par, limit, maxFailures: 0 } },
   }
-  return { proposal, rounds: Math.ceil(targets / limit) }
 }
 
-function targetOf(proposal: Proposal, stepMs: number): Target<Json> {
+function waitOf({ stepMs, restartMs = stepMs }: Shape, step: string): number {
+  return step.startsWith('fleet/restart/') ? restartMs : stepMs
+}
+
+async function plainly(node: Node, wait: (step: string) => number): Promise<void> {
+  if ('gate' in node) return
+  if ('step' in node) return systemClock.sleep(wait(node.step))
+  if ('seq' in node) {
+    for (const inner of node.seq) await plainly(inner, wait)
+    return
+  }
+  const left = [...node.par]
+  const worker = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await plainly(item.node, wait)
+  }
+  await Promise.all(Array.from({ length: node.limit }, worker))
+}
+
+function targetOf(proposal: Proposal, wait: (step: string) => number): Target<Json> {
   const done = new Set<string>()
   return {
     rungs: [{ id: 'set', tier: 'platform', title: 'set the version' }],
@@ -75,7 +95,8 @@ function targetOf(proposal: Proposal, stepMs: number): Target<Json> {
     capture: async () => ({ version: 'B' }),
     propose: async () => proposal,
     async apply(step, act) {
-      if (stepMs > 0) await systemClock.sleep(stepMs, act.signal)
+      const ms = wait(step.id)
+      if (ms > 0) await systemClock.sleep(ms, act.signal)
       act.guard()
       done.add(step.id)
     },

@@ -1,11 +1,11 @@
 import { config } from '../../src/adapters/hosts/config.ts'
 import { type Fleet, openFleet } from '../../src/adapters/hosts/fleet.ts'
 import { type HostWork, rolling, switchStep, unitStep } from '../../src/adapters/hosts/steps.ts'
-import { NOTHING, type Node, type Proposal } from '../../src/core/contract.ts'
+import { NOTHING, type Proposal } from '../../src/core/contract.ts'
 import { memoryBackups, memoryVault } from '../../test/conformance/stores.ts'
 
 /** Steps and batches of the `hosts` adapter for hosts that there are not: a canary, then batches of 5 %. */
-export function batches(hosts: number): { proposal: Proposal; rounds: number } {
+export function batches(hosts: number): Proposal {
   const names = Array.from({ length: hosts }, (_, i) => `web-${String(i + 1).padStart(4, '0')}`)
   const settings = {
     hosts: names,
@@ -31,10 +31,7 @@ export function batches(hosts: number): { proposal: Proposal; rounds: number } {
   const node = rolling(fleet, work, true)
   if (node === null) throw new Error('no batches')
   const steps = work.flatMap(w => w.steps)
-  return {
-    proposal: { ...NOTHING, change: { from: 'B', to: 'A' }, steps, phases: { code: node } },
-    rounds: roundsOf(node),
-  }
+  return { ...NOTHING, change: { from: 'B', to: 'A' }, steps, phases: { code: node } }
 }
 
 function workOf(fleet: Fleet, host: HostWork['host']): HostWork {
@@ -45,13 +42,4 @@ function workOf(fleet: Fleet, host: HostWork['host']): HostWork {
   const change = { to: 'v1.2.9', expect: 'v1.3.0', pinned, stale: ['main'], fence: false }
   const more = { release: 'v1.2.9', version: 'v1.2.9', fence: false }
   return { host, steps: [switchStep(fleet, host, change), unitStep(fleet, host, unit, 'restart', more)] }
-}
-
-/** How many steps come one after another at least. */
-function roundsOf(node: Node): number {
-  if ('step' in node) return 1
-  if ('gate' in node) return 0
-  if ('seq' in node) return node.seq.reduce((sum, inner) => sum + roundsOf(inner), 0)
-  const longest = Math.max(...node.par.map(item => roundsOf(item.node)))
-  return Math.ceil(node.par.length / node.limit) * longest
 }

@@ -84,7 +84,7 @@ export class ActiveRun {
     const at = iso(this.#around.clock.now())
     this.#row = { ...this.#row, state, output, error, updatedAt: at }
     await this.#around.store.write(tx => {
-      tx.putRun(this.#row)
+      tx.markRun(this.#row)
       tx.addEvent({ run: this.root, at, type: 'run-ended', data: { state, error } })
     })
   }
@@ -185,7 +185,7 @@ export class ActiveRun {
     this.#row = { ...this.#row, state, updatedAt: at }
     const row = this.#row
     const change = (tx: Tx) => {
-      tx.putRun(row)
+      tx.markRun(row)
       tx.addEvent({ run: this.root, at, type: 'run-state', data: { state } })
     }
     // A store that failed once refuses all that follows.

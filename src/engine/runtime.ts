@@ -91,7 +91,7 @@ export class Runtime implements Engine {
     const [state, error] = ['aborted', `run ${runId} took its place`] as const
     await this.#store.write(tx => {
       for (const run of open) {
-        tx.putRun({ ...run, state, error, updatedAt })
+        tx.markRun({ ...run, state, error, updatedAt })
         tx.addEvent({ run: run.id, at: updatedAt, type: 'run-ended', data: { state, error } })
       }
     })
@@ -133,7 +133,8 @@ export class Runtime implements Engine {
   #announce(row: RunRow, resumed: boolean): Promise<void> {
     const at = iso(this.#clock.now())
     return this.#store.write(tx => {
-      tx.putRun(row)
+      if (resumed) tx.markRun(row)
+      else tx.putRun(row)
       const event = tx.addEvent({
         run: row.id,
         at,

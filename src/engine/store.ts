@@ -29,6 +29,8 @@ export interface Store {
 
 export interface Tx {
   putRun(row: RunRow): void
+  /** How a run that is there already stands now: its state, output and error. */
+  markRun(row: RunRow): void
   putOp(row: OpRow): void
   /** False where a signal of that idem was there already. */
   addSignal(row: Omit<SignalRow, 'seq'>): boolean

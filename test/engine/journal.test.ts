@@ -128,6 +128,22 @@ describe('C16: a journal that is not as it should be', () => {
     expect(use).toThrowError(expect.objectContaining({ code: 'journal_unreadable', exit: 'failed' }))
   })
 
+  it('with a plan of nonsense lists all runs, and says so where that one is asked for what it is', async () => {
+    const home = folder()
+    const engine = await engineOn(home)
+    engine.define('say', 1, async (_, input) => input)
+    for (const id of ['r1', 'r2']) {
+      await engine.start('say', id, { said: id })
+      expect((await engine.settled(id)).output).toEqual({ said: id })
+    }
+    const db = new DatabaseSync(join(home, 'journal.db'))
+    db.exec(`UPDATE runs SET input = '{"said' WHERE id = 'r1'`)
+    db.close()
+    const [first, second] = openStore(home).runs({})
+    expect([first?.state, second?.input]).toEqual(['succeeded', { said: 'r2' }])
+    expect(() => first?.input).toThrowError(expect.objectContaining({ code: 'journal_unreadable' }))
+  })
+
   it('cut in the middle of a write has everything before that write, unbroken', async () => {
     const home = folder()
     const store = openStore(home)

@@ -18,6 +18,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
   }
   const tx: Tx = {
     putRun: row => void runs.set(row.id, row),
+    markRun: row => void runs.set(row.id, row),
     putOp: row => void ops.set(`${row.run}\n${row.key}`, row),
     addSignal(row) {
       if (signals.some(s => s.root === row.root && s.idem === row.idem)) return false

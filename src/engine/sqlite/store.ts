@@ -78,11 +78,11 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
     check() {
       if (broken !== null) throw broken
     },
-    run: id => read(() => toRun(sql.run.get(id) as Row | undefined)),
+    run: id => read(() => toRun(sql.run.get(id) as Row | undefined, read)),
     runs: ({ state, exclusive }) =>
       read(() => {
         const rows = sql.runs.all({ state: state ?? null, exclusive: exclusive ?? null }) as Row[]
-        return rows.flatMap(r => toRun(r) ?? [])
+        return rows.flatMap(r => toRun(r, read) ?? [])
       }),
     load: root =>
       read(() => [...(sql.callsOf.all(root) as Row[]).map(toOp), ...(sql.toldOf.all(root) as Row[]).map(toTold)]),
@@ -230,6 +230,7 @@ function statements(db: DatabaseSync) {
     last: p('SELECT seq, mac FROM events ORDER BY seq DESC LIMIT 1'),
     version: p('PRAGMA data_version'),
     putRun: p('INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)'),
+    markRun: p('UPDATE runs SET state = ?, output = ?, error = ?, updated_at = ? WHERE id = ?'),
     putCall: p('INSERT INTO calls VALUES (?,?,?,?,?,?,?,?)'),
     addSignal: p('INSERT OR IGNORE INTO signals (root, name, value, idem) VALUES (?,?,?,?)'),
     addEvent: p('INSERT INTO events (seq, run, at, type, data, mac, op_run, op_key) VALUES (?,?,?,?,?,?,?,?)'),
@@ -259,6 +260,9 @@ function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx 
       const io = [text(r.input), orNull(r.output), r.error]
       sql.putRun.run(r.id, r.root, r.workflow, r.version, r.exclusive, r.state, ...io, r.createdAt, r.updatedAt)
     },
+    markRun({ state, output, error, updatedAt, id }) {
+      sql.markRun.run(state, orNull(output), error, updatedAt, id)
+    },
     putOp(o) {
       sql.putCall.run(
         o.root,
@@ -287,12 +291,20 @@ function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx 
   }
 }
 
+function lazy<T>(make: () => T): () => T {
+  let made: { value: T } | null = null
+  return () => (made ??= { value: make() }).value
+}
+
 function parse(value: string | number | null | undefined): Json {
   return value === null || value === undefined ? null : (JSON.parse(String(value)) as Json)
 }
 
-function toRun(r: Row | undefined): RunRow | null {
+/** Inputs hold whole plans: of many runs they are parsed where somebody looks at them. */
+function toRun(r: Row | undefined, read: <T>(query: () => T) => T): RunRow | null {
   if (r === undefined) return null
+  const input = lazy(() => read(() => parse(r['input'])))
+  const output = lazy(() => read(() => parse(r['output'])))
   return {
     id: String(r['id']),
     root: String(r['root']),
@@ -300,8 +312,12 @@ function toRun(r: Row | undefined): RunRow | null {
     version: Number(r['version']),
     exclusive: r['exclusive'] as string | null,
     state: r['state'] as RunRow['state'],
-    input: parse(r['input']),
-    output: parse(r['output']),
+    get input() {
+      return input()
+    },
+    get output() {
+      return output()
+    },
     error: r['error'] as string | null,
     createdAt: String(r['created_at']),
     updatedAt: String(r['updated_at']),

@@ -19,7 +19,7 @@ import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
 
-const QUICK = { limits: { settle: '100ms', stuck: '5s', rollout: '60s' } }
+const QUICK = { limits: { settle: '100ms', stuck: '5s', rollout: '180s' } }
 
 describe.skipIf(noKubectl() !== null)(`C5: pods that no controller replaces ${noKubectl() ?? ''}`, () => {
   let kube: Kube

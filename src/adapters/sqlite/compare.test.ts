@@ -48,6 +48,14 @@ describe('D5: a database beside what a release was captured with', () => {
     })
   })
 
+  it('sees that rows are told apart by something else', async () => {
+    shop.sql(`CREATE TABLE anew (id INTEGER, total NUMERIC NOT NULL, note TEXT COLLATE NOCASE, PRIMARY KEY (id, total)); PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON;
+      INSERT INTO anew SELECT * FROM orders; DROP TABLE orders; ALTER TABLE anew RENAME TO orders`)
+    const { shape, parts } = await compare(10)
+    expect(shape).toEqual(expect.arrayContaining([expect.stringMatching(/orders.*primary key \(id, total\)/)]))
+    expect(parts.filter(part => part.name === 'orders')).toEqual([])
+  })
+
   it('shows rows where they are asked for, with their values masked', async () => {
     shop.upgrade()
     const [, orders] = (await compare(10)).parts

@@ -39,7 +39,7 @@ function workOf(fleet: Fleet, host: HostWork['host']): HostWork {
   if (unit === undefined) throw new Error('no unit')
   const sums = { how: 'manifest' as const, sha256: '0'.repeat(64), files: 3 }
   const pinned = { release: 'v1.2.9', sums, version: 'v1.2.9', stopped: [] }
-  const change = { to: 'v1.2.9', expect: 'v1.3.0', pinned, stale: ['main'], fence: false }
+  const change = { to: 'v1.2.9', expect: 'v1.3.0', left: 'v1.3.0', pinned, stale: ['main'], fence: false }
   const more = { release: 'v1.2.9', version: 'v1.2.9', fence: false }
   return { host, steps: [switchStep(fleet, host, change), unitStep(fleet, host, unit, 'restart', more)] }
 }

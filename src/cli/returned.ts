@@ -1,19 +1,20 @@
-import type { Step } from '../core/contract.ts'
+import type { StandsOn, Step, StepAct, Target } from '../core/contract.ts'
 import type { Act, Engine } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { makeAct, within } from '../core/executor/attempt.ts'
 import type { World } from '../core/executor/world.ts'
 import { toJson } from '../core/json.ts'
 import { takeLock } from '../engine/sqlite/lock.ts'
+import type { LastingStep, LeftStep } from './left-behind.ts'
 import type { Session } from './session.ts'
 import { worldOf } from './wiring/world.ts'
 
 /** What became of a target that was kept away from users when its run ended. */
 export interface Returned {
   readonly step: string
-  /** `back`: it answers, and is not on the release. */
-  readonly is: 'silent' | 'back' | 'on the release'
-  /** Kept away from users again; null where there was no need. */
+  /** `back`: it answers, and is on what the run left. */
+  readonly is: 'silent' | 'back' | 'on the release' | 'on another release'
+  /** Kept away from users again; null where there was no need, or nobody can tell. */
   readonly fenced: boolean | null
   readonly why: string
 }
@@ -22,26 +23,27 @@ export interface Returned {
 const PATIENCE_MS = 30_000
 
 /**
- * Looks again at what the last run left fenced, and fences what is back with the wrong version: it may have come back
- * into traffic by itself, as a host does that is switched on again. Holds the environment's lock, so that no run brings it
- * back at the same time; null where a process is at work there.
+ * Looks again at what was left fenced, and fences what is back as the run left it: it may have come back into traffic by
+ * itself, as a host does that is switched on again. Where something was deployed since, it is said and left alone. Holds
+ * the environment's lock, so that no run brings it back at the same time; null where a process is at work there.
  */
 export async function lookAgain(
   session: Session,
   engine: Engine,
   run: string,
-  steps: readonly Step[],
+  fenced: readonly LeftStep[],
 ): Promise<Returned[] | null> {
   const { environment, targets } = session
   const lock = lockOf(session, run)
   if (lock === null) return null
   try {
     const world = worldOf(environment, targets)
-    const returned = await Promise.all(steps.map(step => lookAt(world, step, run)))
-    for (const found of returned.filter(r => r.is !== 'silent')) {
-      await engine.record('returned', toJson({ run, ...found }))
+    const returned = await Promise.all(fenced.map(async left => ({ run: left.run, found: await lookAt(world, left) })))
+    for (const { run, found } of returned) {
+      const tells = found.fenced !== null || found.is === 'on the release'
+      if (tells) await engine.record('returned', toJson({ run, ...found }))
     }
-    return returned
+    return returned.map(({ found }) => found)
   } finally {
     lock.release()
   }
@@ -56,28 +58,43 @@ function lockOf({ environment }: Session, run: string) {
   }
 }
 
-/** What of the last run holds on until a person lifts it. */
+/** What of a run holds on until a person lifts it. */
 export interface Lasting {
+  readonly run: string
   readonly step: string
   /** `unknown`: its target cannot be asked. */
   readonly is: 'in force' | 'lifted' | 'unknown'
   readonly why: string
+  /** The command that lifts it; null where it was not told. */
+  readonly lift: string | null
 }
 
-/** Asks the targets of steps whose effect outlives their run whether it is still there. */
-export async function stillInForce(session: Session, run: string, steps: readonly Step[]): Promise<Lasting[]> {
+/**
+ * Asks the targets of steps whose effect outlives their run whether it is still there. Of an earlier run it is kept in the
+ * journal that it is lifted, and not asked for again.
+ */
+export async function stillInForce(
+  session: Session,
+  engine: Engine,
+  newest: string,
+  steps: readonly LastingStep[],
+): Promise<Lasting[]> {
   const world = worldOf(session.environment, session.targets)
-  return Promise.all(steps.map(step => askAgain(world, step, run)))
+  const found = await Promise.all(steps.map(lasting => askAgain(world, lasting)))
+  const lifted = found.filter(({ run, is }) => is === 'lifted' && run !== newest)
+  for (const { run, step, why } of lifted) await engine.record('lifted', { run, step, why })
+  return found
 }
 
-async function askAgain(world: World, step: Step, run: string): Promise<Lasting> {
+async function askAgain(world: World, { step, run, lift }: LastingStep): Promise<Lasting> {
   const { act, limited } = asking(world, step, run)
+  const told = { run, step: step.id, lift }
   try {
     const target = await limited(() => world.target(step.component))
     const { is, why } = await limited(() => target.verify(step, act))
-    return { step: step.id, is: is === 'done' ? 'in force' : is === 'not-done' ? 'lifted' : 'unknown', why }
+    return { ...told, is: is === 'done' ? 'in force' : is === 'not-done' ? 'lifted' : 'unknown', why }
   } catch (error) {
-    return { step: step.id, is: 'unknown', why: messageOf(error) }
+    return { ...told, is: 'unknown', why: messageOf(error) }
   }
 }
 
@@ -87,23 +104,32 @@ function asking(world: World, step: Step, run: string) {
   return { act, limited: <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work) }
 }
 
-async function lookAt(world: World, step: Step, run: string): Promise<Returned> {
+async function lookAt(world: World, { run, step, steps, since }: LeftStep): Promise<Returned> {
   const { act, limited } = asking(world, step, run)
+  const found = (is: Returned['is'], why: string): Returned => ({ step: step.id, is, fenced: null, why })
   try {
     const target = await limited(() => world.target(step.component))
-    const { is, why } = await limited(() => target.verify(step, act))
-    if (is === 'done') return { step: step.id, is: 'on the release', fenced: null, why }
-    if (is !== 'not-done') return { step: step.id, is: 'silent', fenced: null, why }
+    const { is, why } = await limited(() => standsOn(target, step, steps, act))
+    if (is === 'release') return found('on the release', why)
+    if (is === 'unknown') return found('silent', why)
+    if (is === 'other') return found('on another release', why)
+    if (since !== null) return found('back', `${why}; ${since}`)
     try {
       if (target.fence === undefined) throw new Error('its adapter has no fence')
       await limited(async () => target.fence?.(step, act))
-      return { step: step.id, is: 'back', fenced: true, why }
+      return { ...found('back', why), fenced: true }
     } catch (error) {
-      return { step: step.id, is: 'back', fenced: false, why: `${why}; ${messageOf(error)}` }
+      return { ...found('back', `${why}; ${messageOf(error)}`), fenced: false }
     }
   } catch (error) {
-    return { step: step.id, is: 'silent', fenced: null, why: messageOf(error) }
+    return found('silent', messageOf(error))
   }
+}
+
+async function standsOn(target: Target, step: Step, steps: readonly Step[], act: StepAct): Promise<StandsOn> {
+  if (target.standsOn !== undefined) return target.standsOn(step, steps, act)
+  const { is, why } = await target.verify(step, act)
+  return { is: is === 'done' ? 'release' : is === 'not-done' ? 'left' : 'unknown', why }
 }
 
 /** Nothing is journalled of a look: only what it found. */
@@ -116,21 +142,22 @@ export function returnedLines(returned: readonly Returned[] | null): string[] {
   return returned.map(({ step, is, fenced, why }) => {
     if (is === 'silent') return `still fenced: ${step}: ${why}`
     if (is === 'on the release') return `on the release by now: ${step}: ${why}; let it have users again: backout run`
-    const now = fenced === true ? 'kept away from users again' : 'NOT kept away from users'
+    if (is === 'on another release')
+      return `on another release by now: ${step}: ${why}; somebody has put it there since, so it is left alone`
+    if (fenced === null)
+      return `back, and not on the release: ${step}: ${why}, so it is left alone; look at what belongs there: backout plan`
+    const now = fenced ? 'kept away from users again' : 'NOT kept away from users'
     return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run`
   })
 }
 
-/** A command of `lifts` stands on a line of its own, to be copied: it is never wrapped. */
-export function lastingLines(
-  lasting: readonly Lasting[],
-  lifts: ReadonlyMap<string, string | null>,
-): { text: string; command: string | null }[] {
+/** A command that lifts stands on a line of its own, to be copied: it is never wrapped. */
+export function lastingLines(lasting: readonly Lasting[], newest: string): { text: string; command: string | null }[] {
   return lasting
     .filter(({ is }) => is !== 'lifted')
-    .map(({ step, is, why }) => {
-      const command = lifts.get(step) ?? null
-      const text = is === 'in force' ? `still in force: ${why}` : `perhaps still in force: ${step}: ${why}`
-      return { text: command === null ? text : `${text}; lifted by:`, command }
+    .map(({ run, step, is, why, lift }) => {
+      const what = is === 'in force' ? `still in force: ${why}` : `perhaps still in force: ${step}: ${why}`
+      const text = run === newest ? what : `${what}, since ${run}`
+      return { text: lift === null ? text : `${text}; lifted by:`, command: lift }
     })
 }

@@ -55,6 +55,12 @@ export interface Target<Pin = unknown> extends AsyncDisposable {
   /** Keeps a step's target away from users until it proves its version. Called for `onUnknown: 'fence'`. */
   fence?(step: Step, act: StepAct): Promise<void>
   /**
+   * Long after a step was fenced: what its target as a whole (all of a host) is on now, of all that `steps` of the component
+   * were to bring about there. What proves the release counts, whoever brought it about. Reads only. Without it `verify` is
+   * asked for the step alone.
+   */
+  standsOn?(step: Step, steps: readonly Step[], act: StepAct): Promise<StandsOn>
+  /**
    * Right after the migrations of an upgrade and before users write: keeps what tells the migrations' own changes from what
    * users change later, as a backup with the reason `migrated`, the upgraded release, and facts that name the upgrade. Throws
    * where a migration is still under way. Answers the backup; null: nothing here is worth keeping.
@@ -212,6 +218,15 @@ export type Verdict =
   | { readonly is: 'running'; readonly why: string }
   /** The target cannot say. */
   | { readonly is: 'unknown'; readonly why: string }
+
+export interface StandsOn {
+  /**
+   * `left`: on what the plan left, or somewhere between that and the release. `other`: on something else that somebody has
+   * put there since.
+   */
+  readonly is: 'release' | 'left' | 'other' | 'unknown'
+  readonly why: string
+}
 
 export interface Finding {
   readonly level: 'blocker' | 'warning' | 'note'

@@ -102,7 +102,7 @@ function excluded(d: Obj): string {
 function fencedText(d: Obj): string {
   const fenced =
     d['fenced'] === true ? 'kept away from users' : `could NOT be kept away from users (${say(d['fence'])})`
-  return `${say(d['step'])}: the target could not say what became of it, and was ${fenced}${because(d['why'])}`
+  return `${say(d['step'])} came to nothing that could be trusted; its target was ${fenced}${because(d['why'])}`
 }
 
 function gateText(d: Obj): string {

@@ -136,9 +136,18 @@ describe.skipIf(noKubectl() !== null)(
       expect(await line.backout(['run', '--yes', '--reason', 'it is bad'])).toMatchObject({ code: 0 })
       const told = (await line.backout(['status'])).stdout
       expect(told).toContain("still in force: Flux's Kustomization")
-      const [, lift = ''] = told.match(/^  kubectl (.*)$/m) ?? []
+      // The bad release comes once more, and another run goes back: what the first one holds is said still.
+      await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await rolledOut(space, 'deployment/shop')
+      expect(await line.backout(['run', '--yes', '--reason', 'once more'])).toMatchObject({ code: 0 })
+      const again = (await line.backout(['status'])).stdout
+      expect(again.replaceAll(/\s+/g, ' ')).toMatch(
+        /still in force: Flux's Kustomization .*, since r\S+; lifted by: kubectl/,
+      )
+      const [, lift = ''] = again.match(/^  kubectl (.*)$/m) ?? []
       await space.kubectl(...(lift.match(/'[^']*'|\S+/g) ?? []).map(word => word.replaceAll("'", '')))
       expect(await line.json(['status'])).toMatchObject({ lasting: [{ is: 'lifted' }] })
+      expect(await line.json(['status'])).not.toHaveProperty('lasting')
       expect((await line.backout(['status'])).stdout).not.toContain('in force')
     })
 

@@ -9,7 +9,7 @@ import { factsOfStep, lastSeen, thenLook } from './seen.ts'
 import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs } from './steps.ts'
 import { switchScript } from './switch-script.ts'
 
-function hostOf(fleet: Fleet, name: string): Host {
+export function hostOf(fleet: Fleet, name: string): Host {
   const host = fleet.hosts.find(h => h.name === name)
   if (host !== undefined) return host
   throw new BackoutError({

@@ -118,4 +118,30 @@ describe('C7: hosts that are not as they should be', () => {
     expect(await readlink(shop.path('local', 'current'))).toBe('releases/v1.3.0')
     await rm(bin, { recursive: true })
   })
+
+  it('takes a host that was fenced for what all of its parts say, not for its link alone', async () => {
+    const good = await captured(target)
+    await shop.link('local', 'current', 'releases/v1.3.0')
+    shop.call('local', 'stop', 'current')
+    shop.call('local', 'start', 'current')
+    const { steps } = await proposed(target, good)
+    const [change, restart] = steps
+    if (change === undefined || restart === undefined) throw new Error('two steps expected')
+    const stands = async () => target.standsOn?.(change, steps, stepAct(change))
+    expect(await stands()).toMatchObject({ is: 'left', why: 'the link leads to v1.3.0' })
+    // Lost right after the rename: the link is right, and the bad version runs.
+    await target.apply(change, stepAct(change))
+    expect(await target.verify(change, stepAct(change))).toMatchObject({ is: 'done' })
+    expect(await stands()).toMatchObject({ is: 'left', why: 'it runs since before the switch' })
+    await target.apply(restart, stepAct(restart))
+    expect(await stands()).toMatchObject({ is: 'release' })
+    shop.call('local', 'stop', 'current')
+    expect(await stands()).toMatchObject({ is: 'left', why: 'it does not run' })
+    await shop.unpack('local', 'releases/v1.4.0', 'v1.4.0')
+    await shop.link('local', 'current', 'releases/v1.4.0')
+    expect(await stands()).toMatchObject({ is: 'other', why: 'the link leads to v1.4.0' })
+    // A host that did not answer when the plan was made may have had anything, where no other says what was left.
+    const blind = steps.map(s => ({ ...s, args: { ...(s.args as object), expect: null } })) as typeof steps
+    expect(await target.standsOn?.(change, blind, stepAct(change))).toMatchObject({ is: 'left' })
+  })
 })

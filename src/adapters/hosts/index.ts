@@ -9,6 +9,7 @@ import { capture, observe } from './observe.ts'
 import { type HostsPin, pin } from './pin.ts'
 import { propose } from './propose.ts'
 import { ready } from './ready.ts'
+import { standsOn } from './stands.ts'
 
 /** Releases in folders on this machine or over SSH: behind a symlink, or in two slots. */
 export const hosts: Adapter<HostsConfig, HostsPin> = {
@@ -35,6 +36,7 @@ function targetOf(fleet: Fleet): Target<HostsPin> {
     verify: (step, act) => (isHalt(step) ? haltVerdict(fleet, step, act) : verify(fleet, step, act)),
     exec: (side, argv, act) => exec(fleet, side, argv, act),
     fence: (step, act) => fence(fleet, step, act),
+    standsOn: (step, steps, act) => standsOn(fleet, step, steps, act),
     ready: signal => ready(fleet, signal),
     remembered: signal => remembered(fleet, signal),
     async [Symbol.asyncDispose]() {

@@ -123,7 +123,8 @@ function codeOf(fleet: Fleet, plan: Plan, asked: Asked, fence: boolean): Step[] 
   const more = { release: pinned.release, version: pinned.version, fence }
   const units = fleet.config.service === undefined ? [] : unitsAfter(fleet, plan)
   const stale = fleet.perSlot ? [] : units.map(u => u.label)
-  const change = switchStep(fleet, host, { to: plan.to, expect: plan.state?.link ?? null, pinned, stale, fence })
+  const { link: expect = null, release: left = null } = plan.state ?? {}
+  const change = switchStep(fleet, host, { to: plan.to, expect, left, pinned, stale, fence })
   const move = switches(plan) || (fleet.config.service === undefined && differs(fleet, plan)) ? [change] : []
   if (fleet.perSlot)
     return [...slotStarts(fleet, plan, asked, units, more), ...move, ...slotStops(fleet, plan, asked, fence)]

@@ -9,6 +9,8 @@ const switchArgs = z.object({
   to: z.string().nullable(),
   release: z.string(),
   expect: z.string().nullable(),
+  /** The release that a slot held which is left: the slot's name will not tell it later. */
+  left: z.string().nullable().optional(),
   sums,
   stale: z.array(z.string()),
   version: z.string().nullable(),
@@ -27,6 +29,11 @@ export type UnitArgs = z.infer<typeof unitArgs>
 
 export function argsOf(step: Step): StepArgs {
   return args.parse(step.args)
+}
+
+/** What the steps of a plan do on one host; without those that are of no host, such as a halt. */
+export function argsOn(host: string | null, steps: readonly Step[]): StepArgs[] {
+  return steps.flatMap(step => args.safeParse(step.args).data ?? []).filter(a => host === null || a.host === host)
 }
 
 /** Milliseconds that a script has on top of its own limits, to say what it found. */
@@ -56,9 +63,16 @@ export function typicalMs(fleet: Fleet, what: StepArgs['do']): number {
 export function switchStep(
   fleet: Fleet,
   host: Host,
-  more: { to: string | null; expect: string | null; pinned: PinnedHost; stale: string[]; fence: boolean },
+  more: {
+    to: string | null
+    expect: string | null
+    left: string | null
+    pinned: PinnedHost
+    stale: string[]
+    fence: boolean
+  },
 ): Step {
-  const { to, expect, pinned, stale } = more
+  const { to, expect, left, pinned, stale } = more
   const toward = to === null || to === pinned.release ? pinned.release : `${to} (${pinned.release})`
   return {
     ...frame(fleet, `switch/${host.name}`, 'switch', more.fence),
@@ -69,6 +83,7 @@ export function switchStep(
       to,
       release: pinned.release,
       expect,
+      ...(fleet.config.strategy === 'symlink' ? {} : { left }),
       sums: pinned.sums,
       stale,
       version: pinned.version,

@@ -1,14 +1,13 @@
-import type { Step } from '../../core/contract.ts'
-import type { Engine, Event, RunInfo } from '../../core/engine.ts'
+import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
-import type { Plan } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
+import { leftBehind, readRun, type Told } from '../left-behind.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
-import { askedLines, Progress, type Standing, standingLine } from '../render/progress.ts'
+import { askedLines, standingLine } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 
@@ -34,21 +33,16 @@ export function status(globals: Globals, options: { follow?: boolean }, id?: str
 async function show(session: Session, engine: Engine, run: RunInfo, newest: boolean): Promise<void> {
   const { environment, out } = session
   const { plan, by } = run.input as unknown as RunInput
-  const progress = new Progress(plan)
-  const lifts: Lifts = new Map()
-  for await (const event of engine.events(run.id)) {
-    progress.see(event)
-    noteLift(lifts, event)
-  }
+  const told = await readRun(engine, run)
+  const { progress } = told
   const { standing } = progress
   const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
   const mine = owner?.run === run.id ? owner : null
   const state = stateOf(run, mine)
   const ended = ENDED.has(run.state)
-  const looked =
-    ended && newest ? await lookedAgain(session, engine, run, progress.plan, lifts) : { data: {}, lines: [] }
-  const told = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
-  out.data({ ...told, ...looked.data })
+  const looked = ended && newest ? await lookedAgain(session, engine, told) : { data: {}, lines: [] }
+  const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
+  out.data({ ...shown, ...looked.data })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
   if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
@@ -56,7 +50,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     out.line(
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
-  const lines = details(run, standing, state, ended).map(text => ({ text, command: null }))
+  const lines = details(told, state, ended).map(text => ({ text, command: null }))
   for (const { text, command } of [...lines, ...looked.lines]) {
     for (const l of wrap(text, out.width, '  ', '  ')) out.line(l)
     if (command !== null) out.line(`  ${command}`)
@@ -65,36 +59,20 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
 }
 
-/** Steps whose effect may outlive the run, and the command that lifts it; null where it was not told yet. */
-type Lifts = Map<string, string | null>
-
-function noteLift(lifts: Lifts, { type, data }: Event): void {
-  const { step, data: more } = (data ?? {}) as { step?: string; data?: { lift?: string } }
-  if (step === undefined) return
-  if (type === 'step-begun') lifts.set(step, null)
-  if (type === 'fact' && more?.lift !== undefined) lifts.set(step, more.lift)
-}
-
-/** Asks the targets again about what the run left fenced, and what of it holds on until a person lifts it. */
-async function lookedAgain(session: Session, engine: Engine, run: RunInfo, plan: Plan, lifts: Lifts) {
-  const fenced = fencedSteps(run, plan)
-  const lasts = Object.values(plan.steps).filter(step => step.lasts === true && lifts.has(step.id))
+/** Asks the targets again about what this run and those before it left fenced, and what holds on until a person lifts it. */
+async function lookedAgain(session: Session, engine: Engine, told: Told) {
+  const { fenced, lasting: lasts } = await leftBehind(session, engine, told)
   if (fenced.length === 0 && lasts.length === 0) return { data: {}, lines: [] }
   const { lookAgain, stillInForce, returnedLines, lastingLines } = await import('../returned.ts')
-  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, run.id, fenced)
-  const lasting = await stillInForce(session, run.id, lasts)
+  const { id } = told.run
+  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, id, fenced)
+  const lasting = await stillInForce(session, engine, id, lasts)
   const data = {
     ...(fenced.length === 0 ? {} : { returned: toJson(returned) }),
-    ...(lasts.length === 0 ? {} : { lasting: toJson(lasting) }),
+    ...(lasting.length === 0 ? {} : { lasting: toJson(lasting) }),
   }
   const lines = returnedLines(returned).map(text => ({ text, command: null }))
-  return { data, lines: [...lines, ...lastingLines(lasting, lifts)] }
-}
-
-/** What the run left fenced, of the plan that was in force at its end. */
-function fencedSteps({ output }: RunInfo, plan: Plan): Step[] {
-  const { fenced = [] } = (output ?? {}) as Partial<RunOutput>
-  return fenced.flatMap(id => plan.steps[id] ?? [])
+  return { data, lines: [...lines, ...lastingLines(lasting, id)] }
 }
 
 /** A run that the journal calls running, and that no process holds, was interrupted. */
@@ -102,11 +80,12 @@ function stateOf(run: RunInfo, owner: Owner | null): string {
   return run.state === 'running' && owner === null ? 'interrupted' : run.state
 }
 
-function details(run: RunInfo, standing: Standing, state: string, ended: boolean): string[] {
+function details({ run, progress, left }: Told, state: string, ended: boolean): string[] {
+  const { standing } = progress
   if (ended) {
     const output = run.output as unknown as RunOutput | null
     const why = output?.why ?? run.error
-    const fenced = (output?.fenced ?? []).map(target => `not on the release: ${target}`)
+    const fenced = [...new Set([...(output?.fenced ?? []), ...left])].map(target => `not on the release: ${target}`)
     return [...(why === null ? [] : [why]), ...fenced, `backout report ${run.id}`]
   }
   const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)

@@ -4,7 +4,7 @@ import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
 import { executeGate } from './gate.ts'
 import { cancelled, type Failure, NodeFailed, type NodeResult, OK } from './result.ts'
-import { executeStep, type Place } from './step.ts'
+import { executeStep, fence, type Place } from './step.ts'
 
 export const NODE_WORKFLOW = 'rollback-node'
 
@@ -61,13 +61,19 @@ export async function hold(place: Place): Promise<Failure | null> {
 async function sequence(place: Place, { seq, maxFailures = Infinity }: SeqNode): Promise<NodeResult> {
   const tolerated: Failure[] = []
   const most = Math.min(maxFailures, place.mayFail ?? Infinity)
+  let someDone = false
+  let unproven = false
   for (const [i, node] of seq.entries()) {
-    const mayFail = Math.max(0, most - tolerated.length)
-    const result = await executeNode({ ...place, key: `${place.key}/${i}`, mayFail }, node)
+    const here = { ...place, key: `${place.key}/${i}`, mayFail: Math.max(0, most - tolerated.length) }
+    const result: NodeResult = await ('gate' in node ? executeGate(here, node, unproven) : executeNode(here, node))
     if (!result.ok) return result.kind === 'cancelled' ? result : several(result, [...tolerated, result])
     tolerated.push(...result.tolerated)
     // What ran side by side inside of it could not count what the others tolerated.
     if (tolerated[0] !== undefined && tolerated.length > most) return several(tolerated[0], tolerated)
+    if ('gate' in node) continue
+    // One alone that failed after others were done is what is tolerated; of many, somebody has to be there to be measured.
+    unproven = result.nobody !== undefined && (result.nobody > 1 || !someDone)
+    someDone ||= result.nobody === undefined
   }
   return { ok: true, tolerated }
 }
@@ -95,11 +101,14 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
     maxFailures,
   })
   const failures: Failure[] = []
+  let done = 0
   for (const [id, outcome] of Object.entries(outcomes)) {
     if (outcome.ok === false) failures.push(NodeFailed.read(outcome.error))
     if (outcome.ok === null) notBegun.push(neverBegun(id))
     if (outcome.ok !== true) continue
-    tolerated.push(...((outcome.value as unknown as { tolerated: Failure[] } | null)?.tolerated ?? []))
+    const ended = outcome.value as unknown as ChildOutput | null
+    tolerated.push(...(ended?.tolerated ?? []))
+    if (ended?.nobody === undefined) done++
   }
   const [first] = failures.filter(f => f.kind !== 'cancelled')
   if (first !== undefined && failures.length > maxFailures) return several(first, failures)
@@ -108,7 +117,22 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   // What comes after something that failed is not on the release either.
   const all = [...failures, ...notBegun]
   if (all[0] !== undefined && all.length > maxFailures) return several(all[0], all)
-  return { ok: true, tolerated: [...tolerated, ...all] }
+  const left = [...tolerated, ...(await keptAway(place, all))]
+  return { ok: true, tolerated: left, ...(done > 0 ? {} : { nobody: node.par.length }) }
+}
+
+/**
+ * What is gone on without may serve users the release that is left: it is fenced like what does not answer. Only here, for
+ * what is not gone on without may be all there is.
+ */
+async function keptAway(place: Place, failures: readonly Failure[]): Promise<Failure[]> {
+  const kept: Failure[] = []
+  for (const failure of failures) {
+    const step = failure.kind === 'step' ? place.plan.steps[failure.what] : undefined
+    const key = `${place.key}/par/${failure.what}`
+    kept.push(step?.onUnknown === 'fence' ? await fence(place, key, step, failure.why) : failure)
+  }
+  return kept
 }
 
 function neverBegun(id: string): Failure {
@@ -124,11 +148,14 @@ function several(first: Failure, all: readonly Failure[]): Failure {
   return { ...first, then, why: [first, ...others].map(f => `${f.what}: ${f.why}`).join('; ') }
 }
 
+type ChildOutput = Omit<NodeResult & { ok: true }, 'ok'>
+
 /** The body of a child run. */
 export async function executeChild(place: Place, node: Node): Promise<Json> {
   const result = await executeNode(place, node)
   if (!result.ok) throw new NodeFailed(result)
-  return toJson({ tolerated: result.tolerated })
+  const { ok: _, ...output } = result
+  return toJson(output satisfies ChildOutput)
 }
 
 /** Looks whether the run is to pause or end here; waits while it is paused. */

@@ -1,7 +1,14 @@
 import type { StepId } from '../words.ts'
 
 /** How a part of a plan ended. */
-export type NodeResult = { readonly ok: true; readonly tolerated: readonly Failure[] } | Failure
+export type NodeResult = Ended | Failure
+
+interface Ended {
+  readonly ok: true
+  readonly tolerated: readonly Failure[]
+  /** Of so many things side by side not one was done, which was tolerated all the same. Left out: some were. */
+  readonly nobody?: number
+}
 
 export interface Failure {
   readonly ok: false

@@ -9,7 +9,10 @@ import { executeStep, type LastGate, type Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
-/** Raised whenever the order or the keys of the calls change: a run of another version is not resumed silently. */
+/**
+ * Raised whenever the order or the keys of the calls change: a run of another version is not resumed silently. A call that
+ * is added changes neither for what was journalled without it.
+ */
 const VERSION = 2
 
 /** Teaches an engine how to roll back. */

@@ -62,7 +62,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
       accepted = [...accepted, ...tried.loss.map(l => ({ what: l.what, unit: l.unit, max: l.count, component }))]
       continue
     }
-    if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried)
+    if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried.why)
     if (tried.is === 'unknown' && step.onUnknown === 'ask') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
       // The target is asked before anything is done again.
@@ -131,7 +131,8 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
   return OK
 }
 
-async function fence(place: Place, key: string, step: Step, tried: Tried): Promise<Failure> {
+/** Keeps the target of a step that came to nothing away from users; that it failed stands either way. */
+export async function fence(place: Place, key: string, step: Step, why: string): Promise<Failure> {
   const { ctx, world, runId, accepted } = place
   const keepAway = async (act: Act) => {
     const over = new AbortController()
@@ -142,7 +143,7 @@ async function fence(place: Place, key: string, step: Step, tried: Tried): Promi
       const signal = AbortSignal.any([act.signal, over.signal])
       const keep = async () => target.fence?.(step, makeAct(world, step, act, signal, options))
       await within(world.clock, step.limitMs, act.signal, keep)
-      return { ok: true, why: tried.why }
+      return { ok: true, why }
     } catch (error) {
       // Given up on, it writes nothing more.
       over.abort(error)
@@ -150,10 +151,9 @@ async function fence(place: Place, key: string, step: Step, tried: Tried): Promi
       return { ok: false, why: messageOf(error) }
     }
   }
-  const fenced = await ctx.run(`${key}/fence`, keepAway, { handle: step.id })
-  const { ok, why } = fenced as { ok: boolean; why: string }
-  const told = { step: step.id, component: step.component, fenced: ok, why: tried.why, fence: why }
+  const fenced = (await ctx.run(`${key}/fence`, keepAway, { handle: step.id })) as { ok: boolean; why: string }
+  const told = { step: step.id, component: step.component, fenced: fenced.ok, why, fence: fenced.why }
   ctx.tell(`${key}/fenced`, 'fenced', told)
-  const said = ok ? `${tried.why}; kept away from users` : `${tried.why}; could not be kept away from users: ${why}`
+  const said = fenced.ok ? `${why}; kept away from users` : `${why}; could not be kept away from users: ${fenced.why}`
   return { ok: false, kind: 'fenced', what: step.id, component: step.component, why: said, then: null }
 }

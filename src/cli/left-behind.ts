@@ -1,0 +1,178 @@
+import type { Step } from '../core/contract.ts'
+import type { Engine, Event, RunInfo } from '../core/engine.ts'
+import { messageOf } from '../core/errors.ts'
+import type { RunInput } from '../core/executor/world.ts'
+import type { Plan } from '../core/plan.ts'
+import { ENDED } from '../core/words.ts'
+import { Progress } from './render/progress.ts'
+import type { Session } from './session.ts'
+
+/** How many runs are looked back over at most: each is read with its plan. */
+const LOOK_BACK = 100
+
+/** What the journal says of one run, as far as it matters afterwards. */
+export interface Told {
+  readonly run: RunInfo
+  readonly progress: Progress
+  /** Steps that failed and were gone on without, or were fenced, and were not done later in the run. */
+  readonly left: ReadonlySet<string>
+  readonly done: ReadonlySet<string>
+  /** Steps that were begun, with the command that lifts their effect where that was told. */
+  readonly begun: ReadonlyMap<string, string | null>
+}
+
+export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
+  const progress = new Progress((run.input as unknown as RunInput).plan)
+  const told = {
+    run,
+    progress,
+    left: new Set<string>(),
+    done: new Set<string>(),
+    begun: new Map<string, string | null>(),
+  }
+  for await (const event of engine.events(run.id)) {
+    progress.see(event)
+    note(told, event)
+  }
+  return told
+}
+
+interface Noting {
+  readonly left: Set<string>
+  readonly done: Set<string>
+  readonly begun: Map<string, string | null>
+}
+
+function note({ left, done, begun }: Noting, { type, data }: Event): void {
+  const { step, what, data: more } = (data ?? {}) as { step?: string; what?: string; data?: { lift?: string } }
+  if (type === 'tolerated' && what !== undefined) left.add(what)
+  if (step === undefined) return
+  if (type === 'fenced') left.add(step)
+  if (type === 'step-begun') begun.set(step, null)
+  if (type === 'fact' && more?.lift !== undefined) begun.set(step, more.lift)
+  if (type !== 'step-done') return
+  done.add(step)
+  left.delete(step)
+}
+
+/** A target that a run left on what it should have left. */
+export interface LeftStep {
+  readonly run: string
+  readonly step: Step
+  /** All of its component, of all runs that wanted the same. */
+  readonly steps: readonly Step[]
+  /** What happened since, so that nobody can tell any more what belongs there; null: nothing. */
+  readonly since: string | null
+}
+
+/** A step whose effect may outlive its run. */
+export interface LastingStep {
+  readonly run: string
+  readonly step: Step
+  readonly lift: string | null
+}
+
+export interface LeftBehind {
+  readonly fenced: readonly LeftStep[]
+  readonly lasting: readonly LastingStep[]
+}
+
+/**
+ * What the newest run and those before it may have left behind. Of what was fenced: as far back as they wanted the same
+ * release and nothing was deployed or captured since. Of what lasts: until somebody saw that it was lifted.
+ */
+export async function leftBehind(session: Session, engine: Engine, newest: Told): Promise<LeftBehind> {
+  const told = await look(session, engine, newest)
+  const lasting = await lastingOf(session, engine, told, newest)
+  const wanting = told.filter(t => t.begun.size > 0)
+  const release = wanting[0]?.progress.plan.to.release
+  const end = wanting.findIndex(t => t.progress.plan.to.release !== release)
+  const same = end < 0 ? wanting : wanting.slice(0, end)
+  return { lasting, fenced: same.some(t => t.left.size > 0) ? await fencedOf(session, same) : [] }
+}
+
+/** The newest run, and those before it that have anything to say, newest first. */
+async function look({ environment }: Session, engine: Engine, newest: Told): Promise<Told[]> {
+  const runs = await engine.list({ exclusive: environment.config.environment })
+  const before = runs.filter(run => ENDED.has(run.state) && run.id !== newest.run.id).slice(-LOOK_BACK)
+  const told = [newest]
+  let release = newest.begun.size > 0 ? newest.progress.plan.to.release : null
+  let same = true
+  for (const run of before.toReversed()) {
+    const { plan } = run.input as unknown as RunInput
+    if (!same && !lastsIn(plan)) continue
+    const one = await readRun(engine, run)
+    told.push(one)
+    if (one.begun.size === 0) continue
+    release ??= plan.to.release
+    same &&= plan.to.release === release
+  }
+  return told
+}
+
+function lastsIn({ steps }: Plan): boolean {
+  return Object.values(steps).some(step => step.lasts === true)
+}
+
+async function fencedOf({ environment }: Session, runs: readonly Told[]): Promise<LeftStep[]> {
+  const seen = new Set<string>()
+  const fenced: LeftStep[] = []
+  const all = runs.flatMap(({ progress }) => Object.values(progress.plan.steps))
+  for (const [i, { run, progress, left, done }] of runs.entries()) {
+    const since = await changedSince(environment.ledger, run)
+    // Older ones are as good as forgotten: what was deployed since is what counts.
+    if (since !== null && i > 0) break
+    for (const id of left) {
+      const step = progress.plan.steps[id]
+      if (step === undefined || seen.has(id)) continue
+      const steps = all.filter(s => s.component === step.component)
+      fenced.push({ run: run.id, step, steps, since })
+    }
+    for (const id of [...left, ...done]) seen.add(id)
+  }
+  return fenced
+}
+
+type Ledger = Session['environment']['ledger']
+
+/** Whether anything was deployed or captured after a run, as far as Backout was told. */
+async function changedSince({ releases }: Ledger, { updatedAt }: RunInfo): Promise<string | null> {
+  try {
+    const upgrade = (await releases.upgrades()).findLast(u => u.begunAt > updatedAt)
+    if (upgrade !== undefined) return `the upgrade to ${upgrade.to} began at ${upgrade.begunAt}, after that run`
+    const captures = (await releases.list()).flatMap(r => r.captures)
+    const capture = captures.find(c => c.purpose === 'release' && c.at > updatedAt)
+    return capture === undefined ? null : `${capture.release} was captured at ${capture.at}, after that run`
+  } catch (error) {
+    return `nobody can tell what was deployed since: ${messageOf(error)}`
+  }
+}
+
+/** Each step once, of the newest run that began it. */
+async function lastingOf(
+  { environment }: Session,
+  engine: Engine,
+  runs: readonly Told[],
+  newest: Told,
+): Promise<LastingStep[]> {
+  const found = new Map<string, LastingStep>()
+  const lifted = await liftedIn(engine)
+  for (const { run, progress, begun } of runs) {
+    for (const step of Object.values(progress.plan.steps)) {
+      if (step.lasts !== true || !begun.has(step.id) || found.has(step.id)) continue
+      if (run.id !== newest.run.id && environment.config.components[step.component] === undefined) continue
+      found.set(step.id, { run: run.id, step, lift: begun.get(step.id) ?? null })
+    }
+  }
+  return [...found.values()].filter(l => l.run === newest.run.id || !lifted.has(`${l.run} ${l.step.id}`))
+}
+
+/** What was seen to be lifted once is not asked for again: whoever holds it since, it is not that run. */
+async function liftedIn(engine: Engine): Promise<Set<string>> {
+  const lifted = new Set<string>()
+  for await (const { data } of engine.events('*', { type: 'lifted' })) {
+    const { run, step } = data as { run: string; step: string }
+    lifted.add(`${run} ${step}`)
+  }
+  return lifted
+}

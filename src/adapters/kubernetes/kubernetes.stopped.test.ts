@@ -6,7 +6,6 @@ import {
   codes,
   IMAGES,
   type Kube,
-  onlyStandIn,
   pods,
   proposed,
   put,
@@ -74,8 +73,13 @@ describe.skipIf(noKubectl() !== null)(`C5: what a run stopped ${noKubectl() ?? '
     expect(await target.exec?.('from', ['sh', '-c', 'echo $VERSION'], act)).toMatchObject({ stdout: 'bad\n' })
   })
 
-  describe.skipIf(onlyStandIn !== null)(`where its volumes go with its pods (since 1.27) ${onlyStandIn ?? ''}`, () => {
-    const claims = [{ metadata: { name: 'data' }, spec: { accessModes: ['ReadWriteOnce'] } }]
+  describe('where its volumes go with its pods (since 1.27)', () => {
+    const claims = [
+      {
+        metadata: { name: 'data' },
+        spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
+      },
+    ]
     const made = (replicas: number, image: string) =>
       workload('StatefulSet', 'shop', {
         image,
@@ -83,7 +87,8 @@ describe.skipIf(noKubectl() !== null)(`C5: what a run stopped ${noKubectl() ?? '
         spec: { volumeClaimTemplates: claims, persistentVolumeClaimRetentionPolicy: { whenScaled: 'Delete' } },
       })
 
-    it('a StatefulSet is not stopped, nor is it given fewer pods', async () => {
+    it('a StatefulSet is not stopped, nor is it given fewer pods', async context => {
+      if (kube.minor < 27) context.skip('served since 1.27')
       const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
       await put(space, made(2, IMAGES.good))
       await rolledOut(space, 'statefulset/shop')

@@ -96,7 +96,9 @@ function unhalted({ kind }: Seen, object: Workload): Partial<Workload['spec']> {
 async function configPin(site: Site, id: string, object: ConfigObject, act: CaptureAct): Promise<PinnedConfig> {
   const keys = [...Object.keys(object.data ?? {}), ...Object.keys(object.binaryData ?? {})].sort()
   const mac = configMac(object, act.vault) ?? ''
-  const content = Buffer.from(JSON.stringify(contentOf(object)))
+  // Made again it is as immutable as it was; in one that is there only the content is put back.
+  const { immutable } = object
+  const content = Buffer.from(JSON.stringify({ ...(contentOf(object) as object), immutable }))
   const sealed = goesBack(site, id) ? await act.vault.seal(content, `${site.component}: ${id}`) : null
   return { mac, sealed, keys }
 }

@@ -8,6 +8,8 @@ import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
 import type { RollArgs } from './steps.ts'
+import { DUE } from './template.ts'
+import { keepsItsPods } from './volumes.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
@@ -29,6 +31,8 @@ export interface Case {
   readonly owners: readonly GitOwner[]
   /** ConfigMaps and Secrets that are not as pinned, by id; the hash of today's content, null where it is gone. */
   readonly configs: ReadonlyMap<string, string | null>
+  /** Those of them that are immutable. */
+  readonly fixed: ReadonlySet<string>
 }
 
 export async function caseOf(site: Site, question: Question<KubernetesPin>): Promise<Case> {
@@ -39,7 +43,7 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     stop: needs.some(n => n.of === site.component && n.what === 'stopped'),
     redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
   }
-  const [goals, owners, configs] = await Promise.all([
+  const [goals, owners, { configs, fixed }] = await Promise.all([
     goalsOf(world, to, site.ctx.vault),
     ownersOf(site, world, signal),
     changedConfigs(site, world, to, signal),
@@ -48,7 +52,7 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
   const changing = goals.filter(
     goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts(site, goal, configs),
   )
-  return { site, world, question, rung, asked, goals, changing, owners, configs }
+  return { site, world, question, rung, asked, goals, changing, owners, configs, fixed }
 }
 
 async function changedConfigs(
@@ -56,30 +60,42 @@ async function changedConfigs(
   world: World,
   to: KubernetesPin,
   signal: AbortSignal,
-): Promise<Map<string, string | null>> {
+): Promise<Pick<Case, 'configs' | 'fixed'>> {
   const unread = Object.keys(to.configs).filter(id => !world.configs.has(id))
   const more = await readConfigs(site, unread, signal)
-  const entries = Object.entries(to.configs).flatMap(([id, { mac }]): [string, string | null][] => {
-    const now = configMac(world.configs.get(id) ?? more.get(id) ?? null, site.ctx.vault)
-    return now === mac ? [] : [[id, now]]
-  })
-  return new Map(entries)
+  const configs = new Map<string, string | null>()
+  const fixed = new Set<string>()
+  for (const [id, { mac }] of Object.entries(to.configs)) {
+    const object = world.configs.get(id) ?? more.get(id) ?? null
+    const now = configMac(object, site.ctx.vault)
+    if (now === mac) continue
+    configs.set(id, now)
+    if (object?.immutable === true) fixed.add(id)
+  }
+  return { configs, fixed }
+}
+
+/** A run put back what its pods read, and ended before they were made anew. */
+export function isDue({ seen }: Goal): boolean {
+  return seen.object?.metadata.annotations?.[DUE] !== undefined
 }
 
 /** Pods read their configuration when they start: those that run the release already would keep the bad one. */
 export function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
   const { pinned, sameTemplate } = goal
-  if (!pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
+  if (!isDue(goal) && !pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
   return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(isLive) === true
 }
 
 /** How many pods it is to have; null: as many as there are. */
-export function replicasFor(site: Site, world: World, { seen, pinned }: Goal): number | null {
+export function replicasFor(site: Site, world: World, goal: Goal): number | null {
+  const { seen, pinned } = goal
   if (pinned.replicas === null || isScaled(world, seen.id)) {
     // Scaled to nothing, an autoscaler does not bring it back.
     const none = seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0
     return none ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
   }
   const now = seen.object?.spec.replicas ?? 0
+  if (now > pinned.replicas && keepsItsPods(goal)) return null
   return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas
 }

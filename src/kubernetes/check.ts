@@ -1,7 +1,7 @@
 import type { Finding } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
 import { goesBack } from './capture.ts'
-import { type Case, replicasFor, type Say } from './case.ts'
+import { type Case, isDue, replicasFor, restarts, type Say } from './case.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
@@ -11,6 +11,7 @@ import { checkSteps } from './rollout-check.ts'
 import { serverFinding } from './server.ts'
 import { rolloutOf } from './status.ts'
 import { differingPaths, referencesOf, refsOf, withImages } from './template.ts'
+import { checkCommands, checkVolumes } from './volumes.ts'
 
 /** What stands in the way of a rung, and what going back by it means. Reads only. */
 export async function check(it: Case): Promise<Finding[]> {
@@ -28,6 +29,7 @@ export async function check(it: Case): Promise<Finding[]> {
   }
   for (const goal of it.changing) checkObject(it, goal, say)
   checkConfigs(it, say)
+  checkCommands(it, say)
   checkOthers(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
@@ -69,6 +71,8 @@ function checkObject(it: Case, goal: Goal, say: Say): void {
   checkRollout(goal, say)
   if (seen.kind === 'Rollout') checkSteps(goal, rung, it.site, say)
   checkReplicas(it, goal, say)
+  checkVolumes(it, goal, say)
+  checkDue(it, goal, say)
 }
 
 /** Fields that no update can change. */
@@ -186,8 +190,18 @@ function checkReplicas({ site, world }: Case, goal: Goal, say: Say): void {
   )
 }
 
+function checkDue({ site, configs }: Case, goal: Goal, say: Say): void {
+  if (!isDue(goal) || !restarts(site, goal, configs)) return
+  say(
+    'note',
+    'restart_due',
+    `An earlier run put back what pods of ${goal.seen.id} read, and ended before they were made anew: that is done now`,
+    'nothing',
+  )
+}
+
 function checkConfigs(it: Case, say: Say): void {
-  const { site, configs, question, goals } = it
+  const { site, configs, question, goals, fixed } = it
   for (const [id, now] of configs) {
     const needed = goals.some(
       g => g.manifest !== null && referencesOf(g.manifest.spec.template).some(r => r.id === id && !r.optional),
@@ -200,6 +214,13 @@ function checkConfigs(it: Case, say: Say): void {
           'content_gone',
           `${id} was captured without its content, which is to go back`,
           'capture a release with `pinned:` as it is now, or take it out of there',
+        )
+      else if (fixed.has(id))
+        say(
+          'blocker',
+          'config_immutable',
+          `${id} is not as it was at ${question.release}, and is immutable: its content cannot be put back into it`,
+          `kubectl -n ${site.namespace} delete ${id}, then plan again: it is made again as it was captured`,
         )
       continue
     }

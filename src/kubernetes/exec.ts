@@ -11,6 +11,7 @@ import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
 import { isLive, type Trouble, troubleOf } from './status.ts'
 import { LEFT, pinnedRef, runningIn, WROTE } from './template.ts'
+import { devicesOf, withoutClaims } from './volumes.ts'
 
 interface Job extends KubeObject {
   status?: { conditions?: { type: string; status: string; reason?: string; message?: string }[] }
@@ -89,7 +90,10 @@ type Artefact = Pick<Revision, 'template' | 'pods'>
 function left(seen: Seen, vault: Vault): Artefact | null {
   if (seen.object === null) return null
   const name = leftBehind(seen, seen.object, vault)
-  if (name !== null) return seen.revisions.find(r => r.name === name) ?? null
+  if (name !== null) {
+    const found = seen.revisions.find(r => r.name === name)
+    return found === undefined ? null : { ...found, template: asReleased(found.template) }
+  }
   return { template: asReleased(seen.object.spec.template), pods: currentOf(seen)?.pods ?? [] }
 }
 
@@ -124,9 +128,10 @@ function jobOf(
     labels: { 'app.kubernetes.io/managed-by': 'backout' },
     annotations: { 'backout.dev/step': act.idem },
   }
-  const container = containerOf(base, runningIn(pods.filter(isLive))[base.name], argv, secret)
-  const used = new Set((container.volumeMounts ?? []).map(m => m.name))
   const { initContainers: _, containers: __, volumes = [], ...pod } = spec
+  const mounting = withoutClaims(base, volumes)
+  const container = containerOf(mounting, runningIn(pods.filter(isLive))[base.name], argv, secret)
+  const used = new Set([...(container.volumeMounts ?? []), ...devicesOf(container)].map(m => m.name))
   const podSpec = {
     ...pod,
     restartPolicy: 'Never',

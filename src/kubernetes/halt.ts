@@ -2,6 +2,9 @@ import type { PatchOp } from './api/client.ts'
 import type { Kind, Workload } from './api/objects.ts'
 import { HALTED } from './template.ts'
 
+/** Above any number of pods that it is scaled to while it is held. */
+const ALL_PODS = 1_000_000_000
+
 /** Whether its controller is kept from replacing further pods, by whomever. */
 export function isHalted({ kind, spec }: Workload): boolean {
   if (kind === 'Deployment') return spec.paused === true
@@ -26,7 +29,7 @@ export function halting(object: Workload, by: string): PatchOp[] {
 function holding({ kind, spec }: Workload): PatchOp {
   if (kind === 'Deployment') return { op: 'add', path: '/spec/paused', value: true }
   if (kind === 'DaemonSet') return { op: 'add', path: '/spec/updateStrategy', value: { type: 'OnDelete' } }
-  const rollingUpdate = { ...spec.updateStrategy?.rollingUpdate, partition: spec.replicas ?? 1 }
+  const rollingUpdate = { ...spec.updateStrategy?.rollingUpdate, partition: ALL_PODS }
   return { op: 'add', path: '/spec/updateStrategy', value: { type: 'RollingUpdate', rollingUpdate } }
 }
 

@@ -9,6 +9,7 @@ import {
   type Step,
 } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
+import { asReleased } from './apply/desired.ts'
 import { isAborted } from './apply/rollout.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
@@ -109,12 +110,18 @@ function suspendSteps({ site, owners }: Case): Step[] {
   })
 }
 
-function configSteps({ site, question: { to, release }, configs }: Case): Step[] {
+function configSteps(it: Case): Step[] {
+  const { site, question, configs, changing } = it
+  const { to, release } = question
   return [...configs].flatMap(([id, expect]) => {
     const then = to.configs[id]
     if (then?.sealed == null || !goesBack(site, id)) return []
     const { sealed, mac } = then
-    return [makeStep(site, id, `put ${id} back as in ${release}`, { do: 'config', config: id, sealed, mac, expect })]
+    const readers = changing
+      .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(site, g, configs))
+      .map(g => g.seen.id)
+    const args = { do: 'config' as const, config: id, sealed, mac, expect, readers }
+    return [makeStep(site, id, `put ${id} back as in ${release}`, args)]
   })
 }
 
@@ -131,7 +138,7 @@ function rollStep(it: Case, goal: Goal): Step {
     rung,
     object: seen.id,
     release: question.release,
-    expect: seen.object === null ? null : fingerprint(seen.object.spec.template, vault),
+    expect: seen.object === null ? null : fingerprint(asReleased(seen.object.spec.template), vault),
     template: pinned.template,
     write,
     proof: Object.fromEntries(proof),

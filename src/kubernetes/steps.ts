@@ -43,6 +43,8 @@ const configArgs = z.object({
   sealed,
   mac: z.string(),
   expect: z.string().nullable(),
+  /** Objects whose pods are made anew for it. */
+  readers: z.array(z.string()).default([]),
 })
 const selector = z.record(z.string(), z.string())
 const serviceArgs = z.object({ do: z.literal('service'), service: z.string(), selector, expect: selector })

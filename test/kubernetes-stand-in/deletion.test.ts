@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, MERGE_PATCH } from '../support/kubernetes/client.ts'
 import { definition } from '../support/kubernetes/definitions.ts'
-import { deployment, IMAGES } from '../support/kubernetes/manifests.ts'
+import { deployment, IMAGES, statefulSet } from '../support/kubernetes/manifests.ts'
 import { isReal, makePlace, type Place } from '../support/kubernetes/place.ts'
 import { at, type Fields, type Obj } from '../support/kubernetes/types.ts'
 
@@ -33,6 +33,25 @@ describe("deletion in a cluster, and kinds of one's own", () => {
     expect(marked.metadata.deletionTimestamp).toBeDefined()
     await client.must('PATCH', `${maps}/kept`, { metadata: { finalizers: null } }, MERGE_PATCH)
     expect((await client.ask('GET', `${maps}/kept`)).code).toBe(404)
+  })
+
+  // stateful_pod_control.go: UpdatePodClaimForRetentionPolicy (since 1.27)
+  it('deletes the claims of pods that a StatefulSet is scaled down by, where it says so, and no others', async context => {
+    if (place.minor < 27) context.skip('served since 1.27')
+    const claims = [
+      {
+        metadata: { name: 'data' },
+        spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
+      },
+    ]
+    const spec = { volumeClaimTemplates: claims, persistentVolumeClaimRetentionPolicy: { whenScaled: 'Delete' } }
+    const sets = deployments.replace('deployments', 'statefulsets')
+    const volumes = maps.replace('configmaps', 'persistentvolumeclaims')
+    await client.must('POST', sets, statefulSet('kept', IMAGES.old, { replicas: 2, spec }))
+    await client.until(`${sets}/kept`, one => at(one.status, 'readyReplicas') === 2)
+    await client.must('PATCH', `${sets}/kept`, { spec: { replicas: 1 } }, MERGE_PATCH)
+    await gone(`${volumes}/data-kept-1`)
+    expect((await client.ask('GET', `${volumes}/data-kept-0`)).code).toBe(200)
   })
 
   it('refuses to delete another object of the same name than the one meant', async () => {

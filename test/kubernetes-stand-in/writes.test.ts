@@ -207,6 +207,15 @@ describe('writes to a cluster', () => {
     expect(body.details?.['causes']).toMatchObject([{ field: 'spec.template.metadata.labels' }])
   })
 
+  // pkg/apis/apps/validation: ValidatePodTemplateSpecForStatefulSet leaves out the pod's spec
+  it('takes a mount without a volume from a StatefulSet alone, whose volumes may be claims', async () => {
+    const o = { replicas: 0, container: { volumeMounts: [{ name: 'data', mountPath: '/data' }] } }
+    const { code, body } = await client.ask('POST', deployments, deployment('mounts', IMAGES.old, o))
+    expect([code, body.message]).toEqual([422, expect.stringContaining('volumeMounts[0].name: Not found: "data"')])
+    const sets = deployments.replace('deployments', 'statefulsets')
+    expect((await client.ask('POST', sets, statefulSet('mounts', IMAGES.old, o))).code).toBe(201)
+  })
+
   // apiserver, endpoints/handlers: fieldValidation; what is not asked to be strict is dropped, with a warning.
   it('keeps no field that the kind does not have, and refuses values of another type', async () => {
     const made = deployment('typed', IMAGES.old, { spec: { progressDeadline: 5 } })

@@ -6,6 +6,7 @@ import {
   IMAGES,
   type Kube,
   proposed,
+  put,
   rolledOut,
   type Space,
   startKube,
@@ -117,6 +118,26 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
       why: expect.stringMatching(/Image/) as string,
     })
     await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+  })
+
+  it('runs a command of a StatefulSet without the claims of its pods, and says so ahead', async () => {
+    const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
+    const mounted = { ...container, volumeMounts: [{ name: 'data', mountPath: '/data' }] }
+    const claims = [
+      {
+        metadata: { name: 'data' },
+        spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
+      },
+    ]
+    const made = { image: IMAGES.shell, replicas: 0, container: mounted, spec: { volumeClaimTemplates: claims } }
+    await put(space, workload('StatefulSet', 'shop', made))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    const needs = [{ of: 'shop', what: 'exec-from' as const, by: 'db' }]
+    const { findings } = await proposed(target, pin, 'adopt', { needs })
+    expect(findings.map(one => one.code)).toEqual(['claims_left_out'])
+    expect(findings[0]?.what).toContain('data')
+    expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
   })
 
   it('runs a command while a DaemonSet is stopped', async () => {

@@ -81,6 +81,25 @@ describe.skipIf(noKubectl() !== null)(`C2: a run that ends after its halt ${noKu
     expect(new Set(await running(space))).toEqual(new Set([IMAGES.bad]))
   })
 
+  it('holds a StatefulSet that is scaled meanwhile too, and is no part of what is captured', async () => {
+    const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
+    await put(space, workload('StatefulSet', 'shop', { image: IMAGES.good }))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    await space.kubectl('set', 'image', 'statefulset/shop', `app=${IMAGES.missing}`)
+    await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(1)
+    const halt = ordered(await proposed(target, pin)).find(step => step.id.includes('/halt/'))
+    if (halt === undefined) throw new Error('nothing is halted')
+    await target.apply(halt, stepAct(halt))
+    await space.kubectl('scale', 'statefulset', 'shop', '--replicas=4')
+    expect(await target.verify(halt, stepAct(halt))).toMatchObject({ is: 'done' })
+    expect((await target.ready?.(signal))?.findings.map(one => one.code)).toEqual(['rollout_held'])
+    const departure = { ...stepAct(), purpose: 'departure' as const, release: 'v2' }
+    const left = await target.capture(await target.observe(signal), departure)
+    const sealed = Buffer.from(await stepAct().vault.open(left.manifests)).toString('utf8')
+    expect(sealed).toContain('"partition":0')
+  })
+
   it('is gone on with by the next one, after which nothing is held', async () => {
     const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
     await put(space, workload('Deployment', 'shop', { image: IMAGES.good }))

@@ -6,7 +6,7 @@ import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '.
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
-import { bare, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages, WROTE } from '../template.ts'
+import { bare, DUE, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages, WROTE } from '../template.ts'
 
 /** A label that no node has: what a DaemonSet is stopped by. */
 export const STOPPED = 'backout.dev/stopped'
@@ -92,9 +92,9 @@ export function replicasToWrite({ spec }: Workload, { replicas, scaled }: RollAr
   return enough ? null : replicas
 }
 
-/** A halt of the run still keeps its controller from replacing pods. */
-function held(live: Workload): boolean {
-  return live.spec.paused === true || live.metadata.annotations?.[HALTED] !== undefined
+/** A halt of the run still keeps its controller from replacing pods, or these are still to be made anew. */
+function held({ spec, metadata: { annotations = {} } }: Workload): boolean {
+  return spec.paused === true || annotations[HALTED] !== undefined || annotations[DUE] !== undefined
 }
 
 type Marks = Readonly<Record<string, string>>
@@ -123,8 +123,8 @@ export function patchTo(live: Workload, desired: Desired, args: RollArgs, marks:
   const replicas = replicasToWrite(live, args)
   if (replicas !== null) ops.push({ op: 'add', path: '/spec/replicas', value: replicas })
   if (spec.paused === true) ops.push({ op: 'replace', path: '/spec/paused', value: false })
-  const { [HALTED]: halted, [LEFT]: _, [WROTE]: __, ...annotations } = metadata.annotations ?? {}
-  if (ops.length === 0 && halted === undefined) return null
+  const { [HALTED]: halted, [DUE]: due, [LEFT]: _, [WROTE]: __, ...annotations } = metadata.annotations ?? {}
+  if (ops.length === 0 && halted === undefined && due === undefined) return null
   return [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, ...marks } }, ...ops]
 }
 

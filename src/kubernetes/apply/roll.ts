@@ -123,7 +123,6 @@ async function manifestFor(args: RollArgs, live: Workload | null, desired: Desir
 
 function replicasIn(live: Workload | null, args: RollArgs, then: number | undefined): number | undefined {
   if (live === null) return args.replicas ?? then
-  if (!args.scaled) return args.replicas ?? undefined
   // Where this manager wrote it once, a number that it does not mention would be taken away.
   return replicasToWrite(live, args) ?? live.spec.replicas
 }

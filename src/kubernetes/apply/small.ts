@@ -17,6 +17,7 @@ import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended } from '../status.ts'
 import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
+import { DUE } from '../template.ts'
 import { STOPPED } from './desired.ts'
 import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
@@ -68,9 +69,24 @@ export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Pro
     const { id } = await act.vault.seal(before, `${site.component}: ${args.config} before ${act.idem}`)
     const text = `${args.config} as it was is in the vault as ${id}`
     await act.tell({ kind: 'kept', text, data: { config: args.config, sealed: id } })
+    await markReaders(site, args, act)
     return [field('data', content.data, data), field('binaryData', content.binaryData, binaryData)].flat()
   }
   await change<ConfigObject>(site, { path, name: args.config, decide }, act)
+}
+
+/** Before the content is written: a run that ends in between leaves pods that read the old one, and nothing else tells. */
+async function markReaders(site: Site, { readers, config }: ConfigArgs, act: StepAct): Promise<void> {
+  for (const object of readers) {
+    const { kind, name } = parseId(object)
+    const path = workloadPath(site.namespace, kind, name)
+    if ((await site.client.get(path, act.signal)) === null) continue
+    const decide = ({ metadata: { annotations = {} } }: Workload): PatchOp[] | null =>
+      annotations[DUE] === undefined
+        ? [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, [DUE]: config } }]
+        : null
+    await change<Workload>(site, { path, name: object, decide }, act)
+  }
 }
 
 function field(
@@ -89,7 +105,7 @@ async function made(site: Site, args: ConfigArgs, content: ConfigObject, act: St
   if (args.expect !== null) throw moved(args.config, null)
   const [kind, name = ''] = args.config.split('/')
   const secret = kind === 'secret'
-  const { data, binaryData, type } = content
+  const { data, binaryData, type, immutable } = content
   const metadata = { name, namespace: site.namespace }
   const body = {
     apiVersion: 'v1',
@@ -97,7 +113,9 @@ async function made(site: Site, args: ConfigArgs, content: ConfigObject, act: St
     metadata,
     data,
     ...(secret ? { type } : { binaryData }),
+    ...(immutable === true ? { immutable } : {}),
   }
+  await markReaders(site, args, act)
   act.signal.throwIfAborted()
   act.guard()
   try {

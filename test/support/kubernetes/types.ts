@@ -188,6 +188,7 @@ export interface StatefulSet extends Obj {
     minReadySeconds?: number
     revisionHistoryLimit: number
     volumeClaimTemplates?: { metadata: { name: string }; spec: Fields }[]
+    persistentVolumeClaimRetentionPolicy?: { whenScaled?: 'Retain' | 'Delete'; whenDeleted?: 'Retain' | 'Delete' }
   }
   status: {
     observedGeneration?: number

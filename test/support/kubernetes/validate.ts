@@ -49,7 +49,9 @@ const TEMPLATED = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job'
 function shape(object: Obj): Cause[] {
   if (object.kind === 'Pod') return podSpec(object.spec, 'spec')
   if (!TEMPLATED.includes(object.kind)) return []
-  const causes = podSpec(at(object.spec, 'template', 'spec'), 'spec.template.spec')
+  // Of a StatefulSet it looks at labels and restartPolicy alone: its pods' volumes come from claims, too. They are refused later.
+  const looks = object.kind !== 'StatefulSet'
+  const causes = looks ? podSpec(at(object.spec, 'template', 'spec'), 'spec.template.spec') : []
   if (object.kind === 'Job') return [...causes, ...jobRestart(object)]
   const selector = at(object.spec, 'selector') as LabelSelector | undefined
   if (selector === undefined) return [required('spec.selector'), ...causes]

@@ -3,7 +3,7 @@ import { type Change } from '../store.ts'
 import { type ControllerRevision, type Pod, type PodTemplate, same, type StatefulSet } from '../types.ts'
 import { revisions, REVISION_LABEL, templateOf, truncate, updateRevision } from './history.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
-import { claim, create, ownerReference, tell, writeStatus } from './owned.ts'
+import { claim, create, ownerReference, tell, write, writeStatus } from './owned.ts'
 import { availableInMs, isAvailable, isReady, podFrom } from './pods.ts'
 import { count } from './replicaset.ts'
 
@@ -60,7 +60,10 @@ export class StatefulSetController implements Controller {
       .filter(pod => ordinalOf(pod) >= set.spec.replicas)
       .sort((a, b) => ordinalOf(b) - ordinalOf(a))
     for (const pod of condemned) {
-      if (pod.metadata.deletionTimestamp === undefined) this.#delete(set, pod)
+      if (pod.metadata.deletionTimestamp === undefined) {
+        this.#releaseVolumes(set, pod)
+        this.#delete(set, pod)
+      }
       if (ordered) return
     }
     if (set.spec.updateStrategy.type === 'RollingUpdate') this.#roll(view)
@@ -147,6 +150,19 @@ export class StatefulSetController implements Controller {
     })
     if (volumes.length === 0) return template
     return { ...template, spec: { ...template.spec, volumes: [...(template.spec.volumes ?? []), ...volumes] } }
+  }
+
+  /** stateful_pod_control.go: UpdatePodClaimForRetentionPolicy. The claims of a condemned pod belong to it, and go with it. */
+  #releaseVolumes(set: StatefulSet, pod: Pod): void {
+    if (set.spec.persistentVolumeClaimRetentionPolicy?.whenScaled !== 'Delete') return
+    const kind = this.#api.resources.key('/persistentvolumeclaims')
+    for (const { metadata } of set.spec.volumeClaimTemplates ?? []) {
+      const name = `${metadata.name}-${pod.metadata.name}`
+      const found = this.#api.store.get(kind, set.metadata.namespace, name)
+      if (found === undefined) continue
+      const ownerReferences = [ownerReference(pod)]
+      write(this.#api, kind, { ...found, metadata: { ...found.metadata, ownerReferences } })
+    }
   }
 
   #delete(set: StatefulSet, pod: Pod): void {

@@ -1,0 +1,96 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import {
+  applied,
+  captured,
+  codes,
+  configMap,
+  IMAGES,
+  type Kube,
+  pods,
+  proposed,
+  put,
+  rolledOut,
+  type Space,
+  startKube,
+  workload,
+} from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Step, Target } from '../../core/contract.ts'
+import type { KubernetesPin } from '../../kubernetes/pin.ts'
+
+const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
+
+describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubectl() ?? ''}`, () => {
+  let kube: Kube
+  let space: Space
+  let target: Target<KubernetesPin>
+  let pin: KubernetesPin
+  beforeAll(async () => {
+    kube = await startKube()
+  })
+  afterAll(() => kube[Symbol.asyncDispose]())
+  beforeEach(async () => {
+    space = await kube.namespace()
+    target = await space.open(SHOP)
+    return () => target[Symbol.asyncDispose]()
+  })
+
+  const names = async () => (await pods(space)).map(pod => pod.metadata.name).sort()
+
+  async function deployed(settings: Record<string, unknown>): Promise<void> {
+    const container = { envFrom: [{ configMapRef: { name: 'shop' } }] }
+    const made = workload('Deployment', 'shop', { image: IMAGES.good, container })
+    await put(space, { ...configMap('shop', { MODE: 'good' }), ...settings }, made)
+    await rolledOut(space, 'deployment/shop')
+    pin = await captured(target)
+  }
+
+  /** What the plan does to the ConfigMap, where its run ends. */
+  async function putBack(): Promise<Step> {
+    const config = ordered(await proposed(target, pin)).find(step => step.id.includes('/config/'))
+    if (config === undefined) throw new Error('nothing is put back')
+    await target.apply(config, stepAct(config))
+    expect((await target.verify(config, stepAct(config))).is).toBe('done')
+    return config
+  }
+
+  it.each(['adopt', 'manifest'])(
+    'has its pods made anew by a later plan where the run ended before, by the rung %s',
+    async rung => {
+      await deployed({})
+      await space.kubectl.apply(configMap('shop', { MODE: 'bad' }))
+      const before = await names()
+      await putBack()
+      const later = await proposed(target, pin, rung)
+      expect(codes(later)).toEqual(['restart_due'])
+      expect(await applied(target, later, 'r2')).toEqual(['shop/roll/deployment.shop: done'])
+      expect((await names()).filter(name => before.includes(name))).toEqual([])
+      expect((await proposed(target, pin, rung)).steps).toEqual([])
+    },
+  )
+
+  it('leaves nothing due where a later plan has its pods made anew for another reason', async () => {
+    await deployed({})
+    await space.kubectl.apply(configMap('shop', { MODE: 'bad' }))
+    await putBack()
+    await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+    await rolledOut(space, 'deployment/shop')
+    const later = await proposed(target, pin)
+    expect(codes(later)).toEqual(['restart_due'])
+    await applied(target, later, 'r2')
+    expect((await proposed(target, pin)).steps).toEqual([])
+  })
+
+  it('is a finding ahead where it is immutable, and is made again as immutable as it was', async () => {
+    await deployed({ immutable: true })
+    await space.kubectl('delete', 'configmap', 'shop')
+    await put(space, { ...configMap('shop', { MODE: 'bad' }), immutable: true })
+    const refused = await proposed(target, pin)
+    expect([codes(refused), refused.steps]).toEqual([['CONFIG_IMMUTABLE', 'config_back'], []])
+    await space.kubectl('delete', 'configmap', 'shop')
+    await putBack()
+    const made = JSON.parse(await space.kubectl('get', 'configmap', 'shop', '-o', 'json')) as object
+    expect(made).toMatchObject({ data: { MODE: 'good' }, immutable: true })
+  })
+})

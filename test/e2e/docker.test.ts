@@ -1,17 +1,16 @@
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
-import { noDockerd } from '../support/dockerd.ts'
 import { COMPOSE, noCompose } from '../support/compose.ts'
+import { noDockerd } from '../support/dockerd.ts'
+import { MAIN } from '../support/shipped.ts'
 import { noImages } from '../support/shop-images.ts'
 import { type SwarmEngine, swarmEngine } from '../support/swarm.ts'
-import { MAIN } from '../support/shipped.ts'
 
 const why = noDockerd() ?? noImages() ?? noCompose()
 
@@ -76,7 +75,11 @@ describe.skipIf(why !== null)(
                 limits: { settle: '500ms' },
               },
             },
-            web: { adapter: 'swarm', dependsOn: ['jobs'], settings: { engine: engine.host, services: ['web'] } },
+            web: {
+              adapter: 'swarm',
+              dependsOn: ['jobs'],
+              settings: { engine: engine.host, services: ['web'], limits: { settle: '500ms' } },
+            },
           },
         }),
       )
@@ -116,7 +119,7 @@ describe.skipIf(why !== null)(
     it("takes the next rung where Swarm's own rollback gets stuck, in the same run", { timeout: 300_000 }, async () => {
       const slow = ['--rollback-order', 'stop-first', '--rollback-parallelism', '1', '--rollback-delay', '10m']
       await engine.create('slow', 'shop:v1', '--replicas', '2', ...slow)
-      const settings = { engine: engine.host, services: ['slow'], limits: { update: '20s' } }
+      const settings = { engine: engine.host, services: ['slow'], limits: { update: '20s', settle: '500ms' } }
       const config = {
         environment: 'slow',
         components: { slow: { adapter: 'swarm', settings } },

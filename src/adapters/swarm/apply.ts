@@ -3,14 +3,14 @@ import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
-import { alive, inspect, lookAt, lookAtSwarm } from './look.ts'
+import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
 import { MOVING, settledOf } from './settled.ts'
 import { type Site, stands } from './site.ts'
 import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
 import { argsOf, type BringArgs, type Expect, type HaltArgs, type StopArgs } from './steps.ts'
+import { goesOn, gone, moved, replaced, stuck } from './trouble.ts'
 import type { Service, Spec } from './types.ts'
-import { gone, goesOn, moved, replaced, stuck } from './trouble.ts'
-import { atWork, leadsBack, stoppedSpec } from './verify.ts'
+import { atWork, leadsBack, removedBy, stoppedSpec, stopVerdict } from './verify.ts'
 
 const LOOK_MS = 400
 /** How often the version may move under a write before it is somebody else's doing. */
@@ -37,7 +37,8 @@ async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec>
   const kept = (act.handle as { goal: Sealed } | null)?.goal
   const read = async (sealed: Sealed) => JSON.parse(Buffer.from(await act.vault.open(sealed)).toString('utf8')) as Spec
   if (kept !== undefined) return read(kept)
-  const today = (await inspect(site, service, act.signal))?.Spec ?? null
+  const there = await inspect(site, service, act.signal)
+  const today = there?.Spec ?? null
   const wanted = { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config }
   const spec = goalOf(await read(goal.sealed), today, wanted)
   if (site.shape(spec) !== goal.shape) throw moved(service, 'its variables')
@@ -46,7 +47,7 @@ async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec>
     Buffer.from(JSON.stringify(spec)),
     `${site.component}: ${service} as it is made again`,
   )
-  await act.note({ goal: { id, mac } })
+  await act.note({ goal: { id, mac }, ...(there === null ? {} : { service: there.ID }) })
   return spec
 }
 
@@ -56,7 +57,7 @@ async function bring(site: Site, args: BringArgs, goal: Spec, act: StepAct): Pro
   await write(site, name, act, service => {
     if (service === null) throw gone(name)
     const again = service.Spec.Labels?.[STEP] === act.idem
-    if (atWork(site, service, args)) {
+    if (atWork(site, service, args, act)) {
       if (again || args.force === null) return null
     } else refuseForeign(site, service, expect)
     if (args.do === 'previous') return { spec: previousOf(site, service, args), previous: true }
@@ -112,7 +113,8 @@ function refuseForeign(site: Site, service: Service, expect: Expect): void {
   if (!found && !stands(site, service)) throw moved(spec.Name, 'it')
 }
 
-async function stop(site: Site, { service: name, expect }: StopArgs, act: StepAct): Promise<void> {
+async function stop(site: Site, args: StopArgs, act: StepAct): Promise<void> {
+  const { service: name, expect } = args
   await write(site, name, act, service => {
     if (service === null) return null
     refuseForeign(site, service, expect)
@@ -121,11 +123,10 @@ async function stop(site: Site, { service: name, expect }: StopArgs, act: StepAc
   const until = performance.now() + site.config.limits.update
   for (;;) {
     const swarm = await lookAtSwarm(site, act.signal)
-    const view = await lookAt(site, swarm, name, act.signal)
-    const left = view?.tasks.filter(({ task }) => alive(task)) ?? []
-    if (left.length === 0) return
-    act.progress({ text: `${name}: ${left.length} task${left.length > 1 ? 's' : ''} still there` })
-    if (performance.now() > until) throw stuck(name, `${left.length} tasks still run`)
+    const { is, why } = await stopVerdict(site, swarm, args, act.signal)
+    if (is === 'done') return
+    act.progress({ text: `${name}: ${why}` })
+    if (performance.now() > until) throw stuck(name, why)
     await sleep(LOOK_MS, undefined, { signal: act.signal })
   }
 }
@@ -152,31 +153,30 @@ async function halt(site: Site, { service: name, expect }: HaltArgs, act: StepAc
 async function recreate(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
   const { service: name } = args
   const there = await inspect(site, name, act.signal)
-  if (there !== null && there.Spec.Labels?.[STEP] === act.idem && atWork(site, there, args)) return
+  if (there !== null && there.Spec.Labels?.[STEP] === act.idem && atWork(site, there, args, act)) return
   if (there !== null) {
     refuseForeign(site, there, args.expect)
     act.signal.throwIfAborted()
     act.guard()
     await orNull(site.engine.ask(`to remove ${name}`, (docker, o) => docker.getService(there.ID).remove(o), act.signal))
-    await tasksGone(site, there, act)
   }
+  await tasksGone(site, args, there?.ID ?? removedBy(args, act), act)
   act.signal.throwIfAborted()
   act.guard()
   const spec = marked(site, careful(goal), there, act)
   await site.engine.ask(`to make ${name}`, (docker, o) => docker.createService(given(spec, o)), act.signal)
 }
 
-async function tasksGone(site: Site, { ID: id, Spec: { Name: name } }: Service, act: StepAct): Promise<void> {
+/** Old and new never run side by side: what the removed service has left is waited for, also after Backout died in between. */
+async function tasksGone(site: Site, { service: name }: BringArgs, id: string | null, act: StepAct): Promise<void> {
+  if (id === null) return
   const until = performance.now() + site.config.limits.update
   for (;;) {
-    const filters = { label: [`com.docker.swarm.service.id=${id}`] }
-    const left = await site.engine.ask<unknown[]>(
-      'its containers',
-      (docker, o) => docker.listContainers(given({ filters }, o)),
-      act.signal,
-    )
-    if (left.length === 0) return
-    if (performance.now() > until) throw stuck(name, `${left.length} containers of the removed service still run`)
+    const { running } = await leftBy(site, await lookAtSwarm(site, act.signal), id, act.signal)
+    if (running === 0) return
+    const why = `${running} task${running > 1 ? 's' : ''} of the removed service still run`
+    act.progress({ text: `${name}: ${why}` })
+    if (performance.now() > until) throw stuck(name, why)
     await sleep(LOOK_MS, undefined, { signal: act.signal })
   }
 }
@@ -222,8 +222,8 @@ async function follow(site: Site, args: BringArgs, act: StepAct): Promise<void> 
     const swarm = await lookAtSwarm(site, act.signal)
     const view = await lookAt(site, swarm, args.service, act.signal)
     if (view === null) throw gone(args.service)
-    if (!atWork(site, view.service, args)) throw replaced(args.service, view)
-    const settled = settledOf(view, swarm, args.goal.image, site.config.limits.update)
+    if (!atWork(site, view.service, args, act)) throw replaced(args.service, view)
+    const settled = settledOf(view, swarm, args.goal.image, site.config.limits)
     if (settled.is === 'settled' || settled.is === 'unproven') return
     if (settled.is === 'stuck') throw stuck(args.service, settled.why)
     act.progress({ text: `${args.service}: ${settled.why}` })
@@ -238,7 +238,7 @@ async function follow(site: Site, args: BringArgs, act: StepAct): Promise<void> 
 async function settle(site: Site, args: BringArgs, goal: Spec, act: StepAct): Promise<void> {
   await write(site, args.service, act, service => {
     if (service === null) throw gone(args.service)
-    if (!atWork(site, service, args)) throw moved(args.service, 'it')
+    if (!atWork(site, service, args, act)) throw moved(args.service, 'it')
     if (leadsBack(site, service, args)) return null
     const spec = forced(goal, service.Spec.TaskTemplate.ForceUpdate ?? 0)
     return { spec: marked(site, spec, service, act), previous: false }

@@ -47,7 +47,7 @@ export async function wayOf(
   if (view === null) return { pinned, view, goal, spec, differs: true, ill: null }
   sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
-  const settled = settledOf(view, swarm, image, site.config.limits.update)
+  const settled = settledOf(view, swarm, image, { ...site.config.limits, settle: 0 })
   if (!differs && settled.is === 'unproven') {
     say('warning', 'unproven', `${pinned.name}: ${settled.why}`, 'look at those nodes: `docker node ls`')
   }

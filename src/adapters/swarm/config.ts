@@ -48,6 +48,7 @@ export const config = z
         update: duration()
           .prefault('10m')
           .describe('Until all tasks of a service run what they should, and old ones are gone'),
+        settle: duration().prefault('5s').describe('How long each task must have run'),
       })
       .prefault({}),
   })

@@ -27,7 +27,10 @@ export function swarmConformance(rung: string): void {
         const { vault, backups } = stepAct()
         const ctx = { environment: 'test', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
         const open = (services: string[]): Promise<Target<SwarmPin>> =>
-          swarm.open(swarm.config.parse({ engine: engine.host, services, limits: { update: '100s' } }), ctx)
+          swarm.open(
+            swarm.config.parse({ engine: engine.host, services, limits: { update: '100s', settle: '300ms' } }),
+            ctx,
+          )
         await engine.create(name, 'shop:v1', '--replicas', '2', '--env', 'COLOUR=blue', '--env', 'API_TOKEN=geheim-123')
         return {
           open: () => open([name]),

@@ -84,6 +84,31 @@ async function tasksOf({ engine }: Site, services: readonly Service[], signal: A
   return engine.ask<Task[]>('the tasks', (docker, o) => docker.listTasks(given({ filters }, o)), signal)
 }
 
+/** What still runs of a service by its id, be it removed by now; `silent` on nodes that do not answer. */
+export async function leftBy(
+  { engine }: Site,
+  { nodes }: Swarm,
+  id: string,
+  signal: AbortSignal,
+): Promise<{ running: number; silent: number }> {
+  // The engine filters by services that are there only.
+  const tasks = await engine.ask<Task[]>('the tasks', (docker, o) => docker.listTasks(o), signal)
+  const filters = { label: [`com.docker.swarm.service.id=${id}`] }
+  const asked = engine.ask<unknown[]>(
+    'its containers',
+    (docker, o) => docker.listContainers(given({ filters }, o)),
+    signal,
+  )
+  const down = downOf(nodes)
+  const left = tasks.filter(task => task.ServiceID === id && alive(task))
+  const silent = left.filter(task => down.has(task.NodeID ?? '')).length
+  return { running: Math.max(left.length - silent, (await asked).length), silent }
+}
+
+function downOf(nodes: readonly Node[]): Set<string> {
+  return new Set(nodes.filter(n => n.Status.State === 'down').map(n => n.ID))
+}
+
 async function view(
   site: Site,
   swarm: Swarm,
@@ -91,7 +116,7 @@ async function view(
   all: readonly Task[],
   signal: AbortSignal,
 ): Promise<View> {
-  const down = new Set(swarm.nodes.filter(n => n.Status.State === 'down').map(n => n.ID))
+  const down = downOf(swarm.nodes)
   const tasks = await Promise.all(
     all
       .filter(task => task.ServiceID === service.ID)

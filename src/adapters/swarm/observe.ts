@@ -92,7 +92,7 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
   const wrong = names.flatMap(name => {
     const view = views.get(name)
     if (view === undefined) return [`${name} is not there`]
-    const settled = settledOf(view, swarm, view.image, 0)
+    const settled = settledOf(view, swarm, view.image, { update: 0, settle: 0 })
     if (settled.is !== 'settled') return [`${name}: ${settled.why}`]
     return view.image.digest === null && view.image.id === null
       ? [`${name}: nobody knows what ${view.image.ref} is`]

@@ -44,9 +44,9 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   }
   const added = addedOf(site, to, views, question, say)
   const changing = ways.filter(way => way.differs || way.ill !== null)
-  for (const way of changing) sayRung(site, question.rung, way, asked, say)
-  if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const bring = asked.stop || asked.redeploy ? ways : changing
+  for (const way of bring) sayRung(site, question.rung, way, asked, say)
+  if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
     .filter(view => goesOn(site, view))
     .map(view => haltOf(site, view, say))
@@ -152,7 +152,7 @@ function sayRung(site: Site, rung: string, { view, goal, spec, pinned }: Way, as
 function expectOf(site: Site, view: View | null): Expect {
   if (view === null) return null
   const { Spec: spec } = view.service
-  return { shape: site.shape(spec), ref: spec.TaskTemplate.ContainerSpec.Image }
+  return { shape: site.shape(spec), ref: spec.TaskTemplate.ContainerSpec.Image, id: view.service.ID }
 }
 
 function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
@@ -169,6 +169,7 @@ function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, as
     goal,
     expect: expectOf(site, view),
     force: rung === 'update' ? force : null,
+    anew: rung === 'recreate' && again,
   })
 }
 

@@ -16,11 +16,20 @@ export type Settled =
 export const MOVING: ReadonlySet<string> = new Set(['updating', 'rollback_started'])
 export const PAUSED: ReadonlySet<string> = new Set(['paused', 'rollback_paused'])
 
+/** In milliseconds: how long it may take altogether, and how long each task must have run. */
+interface Limits {
+  readonly update: number
+  readonly settle: number
+}
+
+/** How often a task may end by itself in one place before nothing more is expected of the next one. */
+const DEATHS = 3
+
 /** `image` is what its tasks are to run. */
-export function settledOf(view: View, swarm: Swarm, image: Image, limitMs: number): Settled {
+export function settledOf(view: View, swarm: Swarm, image: Image, { update, settle }: Limits): Settled {
   const { service } = view
   const state = service.UpdateStatus?.State ?? ''
-  const wrong = wrongOf(view, swarm, image)
+  const wrong = wrongOf(view, swarm, image) ?? youngOf(view, swarm, settle)
   if (PAUSED.has(state)) {
     const message = service.UpdateStatus?.Message ?? ''
     return {
@@ -31,11 +40,15 @@ export function settledOf(view: View, swarm: Swarm, image: Image, limitMs: numbe
   // An update waits for what was on a node that went; nothing more comes of waiting with it.
   const lost = silentOf(view, image).length > 0
   if (wrong === null && (lost || !MOVING.has(state))) return proven(view, image)
+  const dying = dyingOf(view)
+  if (dying !== null) return { is: 'stuck', why: `${dying}${errorsOf(view)}` }
   const since = Date.parse(service.UpdateStatus?.StartedAt ?? service.UpdatedAt)
   // Both times are the manager's: the clock of this machine says nothing here.
   const spent = Date.parse(swarm.info.SystemTime) - since
   const why = `${wrong ?? `Swarm says ${state}`}${errorsOf(view)}`
-  return spent > limitMs ? { is: 'stuck', why: `after ${Math.round(spent / 1000)} s: ${why}` } : { is: 'moving', why }
+  return spent > update + settle
+    ? { is: 'stuck', why: `after ${Math.round(spent / 1000)} s: ${why}` }
+    : { is: 'moving', why }
 }
 
 /** What keeps the tasks from being as they should; null: nothing. */
@@ -51,6 +64,29 @@ function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string |
   const old = living.filter(t => !well.includes(t) && !t.silent)
   if (old.length === 0) return null
   return `${old.length} old task${old.length > 1 ? 's are' : ' is'} still there (${old.map(({ task }) => task.Status.State).join(', ')})`
+}
+
+/** A task counts once it has run for a while: one that dies two seconds after its start was running too. By the manager's clock alone. */
+function youngOf({ tasks }: View, { info }: Swarm, settle: number): string | null {
+  const ages = tasks
+    .filter(({ task, silent }) => task.Status.State === 'running' && !silent)
+    .map(({ task }) => Date.parse(info.SystemTime) - Date.parse(task.UpdatedAt))
+  const least = Math.min(...ages)
+  return least < settle ? `its newest task has run for ${Math.max(0, Math.round(least / 1000))} s` : null
+}
+
+/** Tasks that end again and again since the specification was written; null: there are none. Swarm itself looks at that in updates only. */
+function dyingOf({ service, tasks }: View): string | null {
+  const since = Date.parse(service.UpdatedAt)
+  const deaths = new Map<string, number>()
+  for (const { task } of tasks) {
+    const died = task.Status.State === 'failed' || task.Status.State === 'complete'
+    if (!died || !isOf(service.Spec, task) || Date.parse(task.CreatedAt) < since) continue
+    const place = String(task.Slot ?? task.NodeID)
+    deaths.set(place, (deaths.get(place) ?? 0) + 1)
+  }
+  const most = Math.max(0, ...deaths.values())
+  return most < DEATHS ? null : `${most} tasks in one place ended by themselves since it was written`
 }
 
 /** How many nodes a service with one task on each has at least; where constraints choose them, Swarm's own choice counts. */

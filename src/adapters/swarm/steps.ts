@@ -19,8 +19,11 @@ const goal = z.object({
 })
 export type Goal = z.infer<typeof goal>
 
-/** What the plan found there: another specification was written by somebody else since. null: there was no such service. */
-const expect = z.object({ shape: z.string(), ref: z.string() }).nullable()
+/**
+ * What the plan found there: another specification was written by somebody else since. null: there was no such service. By
+ * its id what it leaves behind is found where it was removed.
+ */
+const expect = z.object({ shape: z.string(), ref: z.string(), id: z.string().nullable().default(null) }).nullable()
 export type Expect = z.infer<typeof expect>
 
 const bringArgs = z.object({
@@ -30,6 +33,8 @@ const bringArgs = z.object({
   expect,
   /** The count of forced updates that its tasks must carry; null: any. */
   force: z.number().nullable(),
+  /** It must have been made again by this very step, though it may be right already. */
+  anew: z.boolean().default(false),
 })
 const stopArgs = z.object({
   do: z.literal('stop'),
@@ -71,7 +76,7 @@ function frame({ component, config }: Site, own: Args) {
   return {
     id: `${component}/${own.do}/${own.service}`,
     component,
-    limitMs: config.limits.update + WAY_MS,
+    limitMs: config.limits.update + config.limits.settle + WAY_MS,
     retries: 1,
     estimateMs: typicalMs(own.do),
     onUnknown: 'ask' as const,

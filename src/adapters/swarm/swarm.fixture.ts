@@ -9,12 +9,19 @@ const signal = new AbortController().signal
 /** Opens services as another process would; all share one vault. */
 export async function open(
   engine: Pick<SwarmEngine, 'host'>,
-  settings: object,
+  settings: { readonly limits?: object; readonly [other: string]: unknown },
   vault: Vault = stepAct().vault,
 ): Promise<Target<SwarmPin>> {
   const { backups } = stepAct()
   const ctx: OpenContext = { environment: 'test', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
-  return swarm.open(swarm.config.parse({ engine: engine.host, limits: { update: '60s' }, ...settings }), ctx)
+  return swarm.open(
+    swarm.config.parse({
+      engine: engine.host,
+      ...settings,
+      limits: { update: '60s', settle: '300ms', ...settings.limits },
+    }),
+    ctx,
+  )
 }
 
 export async function captured(target: Target<SwarmPin>, vault = stepAct().vault): Promise<SwarmPin> {

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { memoryVault } from '../../../test/conformance/stores.ts'
@@ -12,6 +13,7 @@ import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
 import { noSshd, type SshHosts, sshHosts } from '../../../test/support/sshd.ts'
 import { type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
+import type { Json } from '../../core/json.ts'
 import { captured, open, proposed, run } from './swarm.fixture.ts'
 
 const why = noDockerd() ?? noImages() ?? noSshd()
@@ -83,6 +85,33 @@ describe.skipIf(why !== null)(`C6: bad luck with a Swarm${why === null ? '' : ` 
     await expect.poll(async () => (await target.verify(step, act)).is, { timeout: 60_000 }).toBe('not-done')
     await target.apply(step, act)
     expect((await target.verify(step, act)).is).toBe('done')
+    expect(await engine.versions(name)).toBe('v1')
+  })
+
+  it.concurrent('never lets old and new run side by side, also when it is killed while the removed one still stops', async ({
+    expect,
+  }) => {
+    const name = 'apart'
+    await engine.create(name, 'shop:v1', '--stop-signal', 'WINCH', '--stop-grace-period', '8s')
+    const target = await open(engine, { services: [name] })
+    const pin = await captured(target)
+    await engine.update(name, '--image', 'shop:v2')
+    const [step] = ordered(await proposed(target, pin, 'recreate'))
+    const [stop] = ordered(await proposed(target, pin, 'update', { needs: [{ of: 'web', what: 'stopped', by: 'db' }] }))
+    if (step === undefined || stop === undefined) throw new Error('no step')
+    const handles = new Map<string, Json>()
+    const killed = new AbortController()
+    const dies = target.apply(step, { ...stepAct(step, 'apart', handles), signal: killed.signal })
+    const there = () => engine.docker('service', 'ls', '-q', '--filter', `name=${name}`)
+    await expect.poll(there, { timeout: 60_000, interval: 50 }).toBe('')
+    killed.abort()
+    await expect(dies).rejects.toThrow()
+    expect((await target.verify(stop, stepAct(stop))).is).toBe('running')
+    const seen = new Set<string>()
+    const again = target.apply(step, stepAct(step, 'apart', handles))
+    while ((await Promise.race([again, sleep(100, 'at it')])) === 'at it') seen.add(await engine.versions(name))
+    expect((await target.verify(step, stepAct(step, 'apart', handles))).is).toBe('done')
+    expect([...seen]).not.toContain('v1 v2')
     expect(await engine.versions(name)).toBe('v1')
   })
 

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
@@ -86,6 +89,49 @@ describe.skipIf(why !== null)(
       ])
       const after = (await ids()).split('\n')
       expect([after.length, after.filter(id => before.includes(id))]).toEqual([2, []])
+    })
+
+    it.concurrent('does not take what is right already for made anew, where it is asked to make it anew', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('anew')
+      const needs = [need('redeployed')]
+      const ids = () => engine.docker('ps', '-q', '--filter', `label=com.docker.swarm.service.name=${name}`)
+      const before = await ids()
+      expect(codes(await proposed(target, pin, 'previous', { needs }))).toContain('blocker previous_is_other')
+      const proposal = await proposed(target, pin, 'recreate', { needs })
+      const [step] = ordered(proposal)
+      if (step === undefined) throw new Error('no step')
+      expect(codes(proposal)).toContain('warning service_recreated')
+      expect((await target.verify(step, stepAct(step, 'anew'))).is).toBe('not-done')
+      await target.apply(step, stepAct(step, 'anew'))
+      expect((await target.verify(step, stepAct(step, 'anew'))).is).toBe('done')
+      expect([await engine.versions(name), await ids()]).toEqual(['v1', expect.not.stringContaining(before)])
+    })
+
+    it.concurrent('does not believe tasks that die a moment after their start, made again or after a stop', async ({
+      expect,
+    }) => {
+      const flags = await mkdtemp(join(tmpdir(), 'flags-'))
+      const script = 'while :; do [ ! -e /flags/ill ] || { sleep 1.5; exit 3; }; sleep 0.2; done'
+      await engine.create('brief', 'shop:v1', '--mount', `type=bind,source=${flags},target=/flags`)
+      await engine.update('brief', '--args', `sh -c "${script}"`)
+      const target = await open(engine, { services: ['brief'], limits: { update: '90s', settle: '4s' } })
+      const pin = await captured(target)
+      await engine.update('brief', '--image', 'shop:v2')
+      await writeFile(join(flags, 'ill'), '')
+      const [again] = ordered(await proposed(target, pin, 'recreate'))
+      if (again === undefined) throw new Error('no step')
+      const dies = { code: 'update_stuck', why: expect.stringMatching(/ended by themselves.*exit \(3\)/) }
+      await expect(target.apply(again, stepAct(again, 'dies'))).rejects.toMatchObject(dies)
+      expect((await target.verify(again, stepAct(again, 'dies'))).is).toBe('not-done')
+      const [stop, update] = ordered(await proposed(target, pin, 'update', { needs: [need('stopped')] }))
+      if (stop === undefined || update === undefined) throw new Error('no steps')
+      await target.apply(stop, stepAct(stop))
+      await expect(target.apply(update, stepAct(update))).rejects.toMatchObject(dies)
+      await rm(join(flags, 'ill'))
+      expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+      await rm(flags, { recursive: true })
     })
 
     it.concurrent('says ahead where Swarm would not change the mode of a service, and makes it again', async ({

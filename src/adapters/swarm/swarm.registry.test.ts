@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { noDockerd } from '../../../test/support/dockerd.ts'
-import { type Registry, noRegistry, registry } from '../../../test/support/registry.ts'
+import { noRegistry, type Registry, registry } from '../../../test/support/registry.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
 import { NETWORK, type SwarmEngine, swarmEngine } from '../../../test/support/swarm.ts'
 import { captured, codes, open, proposed, run } from './swarm.fixture.ts'

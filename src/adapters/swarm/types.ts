@@ -52,6 +52,7 @@ export interface Task {
   NodeID?: string
   Slot?: number
   CreatedAt: string
+  UpdatedAt: string
   DesiredState: string
   Spec: TaskTemplate
   Status: {

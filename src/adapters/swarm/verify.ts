@@ -1,9 +1,10 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { haltVerdict } from './halt.ts'
-import { alive, lookAt, lookAtSwarm, type View } from './look.ts'
+import { leftBy, lookAt, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { settledOf } from './settled.ts'
 import type { Site } from './site.ts'
-import { argsOf, type BringArgs } from './steps.ts'
+import { STEP } from './spec.ts'
+import { argsOf, type BringArgs, type StopArgs } from './steps.ts'
 import type { Service, Spec } from './types.ts'
 
 const NOWHERE = 'node.id==stopped-by-backout'
@@ -20,7 +21,8 @@ export function stoppedSpec(spec: Spec): Spec {
 }
 
 /** Whether the service has the specification of the step, be it with Backout's own settings for the time of the update. */
-export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs): boolean {
+export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs, { idem }: Pick<StepAct, 'idem'>): boolean {
+  if (args.anew && spec.Labels?.[STEP] !== idem) return false
   if (args.force !== null && (spec.TaskTemplate.ForceUpdate ?? 0) < args.force) return false
   return isGoal(site, spec, args)
 }
@@ -56,12 +58,15 @@ export function leadsBack(site: Site, service: Service, args: BringArgs): boolea
 export async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
   const swarm = await lookAtSwarm(site, act.signal)
+  if (args.do === 'stop') return stopVerdict(site, swarm, args, act.signal)
   const view = await lookAt(site, swarm, args.service, act.signal)
-  if (args.do === 'stop') return stopVerdict(view)
   if (args.do === 'halt') return haltVerdict(site, view)
   if (view === null) return { is: 'not-done', why: 'there is no such service' }
-  if (!atWork(site, view.service, args)) return { is: 'not-done', why: otherwise(view) }
-  const settled = settledOf(view, swarm, args.goal.image, site.config.limits.update)
+  if (!atWork(site, view.service, args, act)) return { is: 'not-done', why: otherwise(view) }
+  const old = args.do === 'recreate' ? removedBy(args, act) : null
+  const left = old === null || old === view.service.ID ? null : await leftVerdict(site, swarm, old, act.signal)
+  if (left !== null) return left
+  const settled = settledOf(view, swarm, args.goal.image, site.config.limits)
   if (settled.is === 'moving') return { is: 'running', why: settled.why }
   if (settled.is === 'stuck') return { is: 'not-done', why: settled.why }
   if (settled.is === 'unproven') return { is: 'unknown', why: settled.why }
@@ -75,15 +80,31 @@ function otherwise({ service }: View): string {
   return `it has another specification, with ${service.Spec.TaskTemplate.ContainerSpec.Image}${said}`
 }
 
-function stopVerdict(view: View | null): Verdict {
-  if (view === null) return { is: 'done', why: 'there is no such service' }
-  const { Spec: spec } = view.service
-  const told =
-    spec.Mode.Replicated?.Replicas === 0 || spec.TaskTemplate.Placement?.Constraints?.includes(NOWHERE) === true
-  if (!told) return { is: 'not-done', why: 'it is not told to stop' }
-  const silent = view.tasks.filter(t => t.silent && alive(t.task))
-  const left = view.tasks.filter(t => alive(t.task) && !t.silent)
-  if (left.length > 0) return { is: 'running', why: `${left.length} of its tasks still run` }
-  if (silent.length > 0) return { is: 'unknown', why: `${silent.length} of its tasks are on nodes that do not answer` }
-  return { is: 'done', why: 'none of its tasks is left' }
+export async function stopVerdict(
+  site: Site,
+  swarm: Swarm,
+  { service: name, expect }: StopArgs,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const view = await lookAt(site, swarm, name, signal)
+  if (view !== null && !isStopped(view.service.Spec)) return { is: 'not-done', why: 'it is not told to stop' }
+  const id = view?.service.ID ?? expect?.id ?? null
+  const left = id === null ? null : await leftVerdict(site, swarm, id, signal)
+  return left ?? { is: 'done', why: view === null ? 'there is no such service' : 'none of its tasks is left' }
+}
+
+function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
+  return mode.Replicated?.Replicas === 0 || template.Placement?.Constraints?.includes(NOWHERE) === true
+}
+
+/** The id of the service that a step removes, by what it kept, or by what the plan found; null: there was none. */
+export function removedBy({ expect }: BringArgs, { handle }: Pick<StepAct, 'handle'>): string | null {
+  return (handle as { service?: string } | null)?.service ?? expect?.id ?? null
+}
+
+/** null: nothing of it is left. */
+async function leftVerdict(site: Site, swarm: Swarm, id: string, signal: AbortSignal): Promise<Verdict | null> {
+  const { running, silent } = await leftBy(site, swarm, id, signal)
+  if (running > 0) return { is: 'running', why: `${running} of its tasks still run` }
+  return silent > 0 ? { is: 'unknown', why: `${silent} of its tasks are on nodes that do not answer` } : null
 }

@@ -351,7 +351,7 @@ export interface Dialect {
   alike?(a: ColumnShape, b: ColumnShape): boolean
   /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
   rowNumber?(name: string, shape: TableShape): string | null
-  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  /** True for values of a column, and never for NULL, that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape, live: SchemaShape, base: SchemaShape): string | null
   /** The same for a type that is defined in the schema under one name: true for values that the one of `then` does not know. */
   misfitWords?(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null

@@ -1,6 +1,7 @@
 import type { Backup } from '../core/contract.ts'
 import type { Json } from '../core/json.ts'
 import type { Fingerprint } from './fingerprint.ts'
+import type { LargeObject, ObjectsAfter } from './objects.ts'
 import type { Rename } from './renames.ts'
 import type { ColumnShape, SchemaDifference, SchemaShape, TableShape } from './schema.ts'
 
@@ -150,6 +151,8 @@ export interface Reader {
    * `data`: the fingerprint of `base`.
    */
   renames(base: SchemaShape, data: Fingerprint, now: SchemaShape): Promise<Rename[]>
+  /** Only where the system has such. */
+  readonly objects?: ObjectsAfter
 }
 
 export interface FingerprintPart {
@@ -252,6 +255,19 @@ export interface Merger extends AsyncDisposable {
   refusal(error: unknown): Refusal | null
   /** Lets numbers be issued beyond every one of ours and theirs only. */
   sequences(): Promise<void>
+  /** Only where the system has such, and there are images. */
+  readonly objects?: LargeObjects
+}
+
+/** What lies in no table, in the databases of a merge. */
+export interface LargeObjects {
+  /** Whether there is this image. */
+  has(image: ImageName): boolean
+  after(image: ImageName, id: number): Promise<LargeObject[]>
+  /** That of theirs, in pieces of base64 that are decoded one by one. */
+  content(id: number): AsyncIterable<string>
+  /** Makes ours have what theirs has under this number. In a transaction. */
+  put(id: number): Promise<void>
 }
 
 export interface Staged {
@@ -351,7 +367,7 @@ export interface Dialect {
   alike?(a: ColumnShape, b: ColumnShape): boolean
   /** The hidden column of the system's own number of a row: survives a dump, and orders rows without a key. null: none. */
   rowNumber?(name: string, shape: TableShape): string | null
-  /** True for values of a column (never NULL) that would not fit, or not stay the same, after its type became `type`; null: all fit. */
+  /** True for values of a column, and never for NULL, that would not fit, or not stay the same, after its type became `type`; null: all fit. */
   misfit?(value: string, now: ColumnShape, then: ColumnShape, live: SchemaShape, base: SchemaShape): string | null
   /** The same for a type that is defined in the schema under one name: true for values that the one of `then` does not know. */
   misfitWords?(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null

@@ -98,5 +98,5 @@ export function misfit(v: string, now: ColumnShape, then: ColumnShape): string |
   const conversion = convert(v, now.type, then.type)
   // Nobody can tell: every value is at risk.
   if (conversion === null) return `${v} IS NOT NULL`
-  return conversion.fits === ALWAYS ? null : `NOT ${conversion.fits}`
+  return conversion.fits === ALWAYS ? null : `(${v} IS NOT NULL AND NOT ${conversion.fits})`
 }

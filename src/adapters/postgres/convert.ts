@@ -1,12 +1,11 @@
-import type { ColumnShape, SchemaShape } from '../../data/schema.ts'
-import { joined, literal, split } from './names.ts'
+import { literal } from './names.ts'
 
 export interface Conversion {
   readonly value: string
   readonly fits: string
 }
 
-const ALWAYS = '1 = 1'
+export const ALWAYS = '1 = 1'
 const WHOLE: Readonly<Record<string, readonly [low: string, high: string]>> = {
   smallint: ['-32768', '32767'],
   integer: ['-2147483648', '2147483647'],
@@ -26,7 +25,8 @@ export function bare(type: string): string {
   return base.replace(/^bit\b(?! varying)/, 'bit varying')
 }
 
-function plain(type: string): string {
+/** Without its collation. */
+export function plain(type: string): string {
   return type.replace(/ COLLATE .*$/, '')
 }
 
@@ -95,79 +95,4 @@ function isOwn(type: string): boolean {
 function toOwn(value: string, to: string): Conversion {
   const words = `SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = to_regtype(${literal(plain(to))})`
   return guarded(`${value}::text`, to, `(${value} IS NULL OR ${value}::text IN (${words}))`)
-}
-
-/** True for values that would not be the same after their column became the type of `then`; null: all of them are. */
-export function misfit(
-  value: string,
-  now: ColumnShape,
-  then: ColumnShape,
-  live: SchemaShape,
-  base: SchemaShape,
-): string | null {
-  const [from, to] = [baseType(live, now.type), baseType(base, then.type)]
-  const words = domainMisfits(value, then.type, base, live)
-  if (from === to) return words
-  if (isInstant(from) && isClock(to)) return misfitTypes(value, from, to.replace('without', 'with'))
-  const types = misfitTypes(value, from, to)
-  return words === null || types === null ? (types ?? words) : `(${types} OR ${words})`
-}
-
-function misfitTypes(value: string, from: string, to: string): string | null {
-  const conversion = convert(value, from, to)
-  // Nobody can tell: every value is at risk.
-  if (conversion === null) return `${value} IS NOT NULL`
-  return conversion.fits === ALWAYS ? null : `NOT (${conversion.fits})`
-}
-
-/** The instant stays what it was in the zone of whoever converts it; only its precision may not. */
-function isInstant(type: string): boolean {
-  return /^timestamp(\(\d\))? with time zone$/.test(type)
-}
-
-function isClock(type: string): boolean {
-  return /^timestamp(\(\d\))? without time zone$/.test(type)
-}
-
-/** True for values of an enum that had fewer words, alone or in an array, or of a domain that allowed less. */
-export function misfitWords(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
-  const [was, is] = [wordsOf(then, type), wordsOf(now, type)]
-  if (was === null || is === null) return domainMisfits(value, type, then, now)
-  if (is.every(word => was.includes(word))) return null
-  const words = was.map(literal).join(', ')
-  if (isArray(type)) return `NOT (array_remove(${value}::text[], NULL) <@ ARRAY[${words}]::text[])`
-  return `${value}::text NOT IN (${words || "''"})`
-}
-
-function isArray(type: string): boolean {
-  return plain(type).endsWith('[]')
-}
-
-/** What a schema says of a type of its own; null: it is none. */
-function definition({ others }: SchemaShape, type: string): string | null {
-  const { schema, name } = split(plain(type).replace(/(\[\])+$/, ''))
-  return others[`type ${joined(schema, name)}`] ?? null
-}
-
-function wordsOf(schema: SchemaShape, type: string): string[] | null {
-  const text = definition(schema, type) ?? ''
-  return text.startsWith('enum ') ? (JSON.parse(text.slice('enum '.length)) as string[]) : null
-}
-
-const DOMAIN = /^domain over (.+?)(?= not null| default | COLLATE | CHECK |$)/
-
-/** What a domain is over, and all else as it is. */
-function baseType(schema: SchemaShape, type: string): string {
-  const over = isArray(type) ? undefined : DOMAIN.exec(definition(schema, type) ?? '')?.[1]
-  return over === undefined ? type : baseType(schema, over)
-}
-
-/** True for what the checks of a domain refused then and do not now. */
-function domainMisfits(value: string, type: string, then: SchemaShape, now: SchemaShape): string | null {
-  const [was, is] = [definition(then, type) ?? '', definition(now, type) ?? '']
-  if (was === is || !DOMAIN.test(was) || isArray(type)) return null
-  const checks = was.split(/ (?=CHECK \()/).slice(1)
-  const back = checks.filter(check => !is.includes(check)).map(check => check.slice('CHECK '.length))
-  if (back.length === 0) return null
-  return `(${back.map(c => `NOT ${c.replace(/ NOT VALID$/, '').replaceAll(/\bVALUE\b/g, () => value)}`).join(' OR ')})`
 }

@@ -1,5 +1,6 @@
 import type { Dialect } from '../../data/engine.ts'
-import { bare, convert, misfit, misfitWords } from './convert.ts'
+import { bare, convert } from './convert.ts'
+import { misfit, misfitWords } from './misfits.ts'
 import { LONGEST_NAME, quote, sqlName } from './names.ts'
 
 /** Types of which a cast to fewer digits or characters loses the rest without a word. */

@@ -2,6 +2,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { hashOf } from '../../core/json.ts'
 import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
+import { OBJECTS } from '../../data/objects.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
 import { quote, sqlName } from './names.ts'
 import { one, type Session, textOf } from './session.ts'
@@ -12,8 +13,6 @@ export const METHOD = 'postgres-2'
 
 /** PostgreSQL gives 1,664 results a query at the most. */
 const COLUMNS_A_QUERY = 800
-
-const LARGE_OBJECTS = '(large objects)'
 
 /** One query over one table, and where its answers go. */
 interface Work {
@@ -192,5 +191,5 @@ async function largeObjects(session: Session): Promise<[string, TableFingerprint
     if (Number(row?.['n']) < OBJECTS_AT_ONCE) break
     after = Number(row?.['last'])
   }
-  return [[LARGE_OBJECTS, { rows, columns: { content: String(sum) } }]]
+  return [[OBJECTS, { rows, columns: { content: String(sum) } }]]
 }

@@ -1,14 +1,27 @@
 import { BackoutError } from '../../core/errors.ts'
-import type { Bonds, Dialect, Image, ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import type {
+  Bonds,
+  Dialect,
+  Image,
+  ImageName,
+  Images,
+  Job,
+  LargeObjects,
+  Merger,
+  Refusal,
+  Row,
+  Staged,
+} from '../../data/engine.ts'
 import { numbered } from '../../data/numbered.ts'
 import { bondsOf } from './bonds.ts'
 import { keepNumbers } from './carried-numbers.ts'
 import { postgresDialect } from './dialect.ts'
 import { explained, sqlState } from './errors.ts'
 import { sourceOf } from './image.ts'
+import { largeObjects } from './large-objects.ts'
 import { quote } from './names.ts'
 import type { Source } from './reader.ts'
-import { one, eachRow, openSession, type Session } from './session.ts'
+import { eachRow, one, openSession, type Session } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row. */
@@ -81,6 +94,7 @@ async function mayBeQuiet(session: Session): Promise<boolean> {
 
 class PostgresMerger implements Merger {
   readonly quiet: boolean
+  readonly objects?: LargeObjects
   readonly #session: Session
   readonly #images: Sessions
   readonly #home: string
@@ -98,6 +112,7 @@ class PostgresMerger implements Merger {
     this.#job = job
     this.#close = close
     this.#dialect = postgresDialect(() => quiet)
+    if (images.theirs !== null) this.objects = largeObjects(session, images)
     this.#stage = new Stage(session, images, home, this.#dialect, job)
   }
 

@@ -3,6 +3,7 @@ import type { FingerprintPart, Reader, Row } from '../../data/engine.ts'
 import type { Fingerprint } from '../../data/fingerprint.ts'
 import type { SchemaShape } from '../../data/schema.ts'
 import { fingerprint } from './fingerprint.ts'
+import { objectsAfter } from './large-objects.ts'
 import { quote, sqlName } from './names.ts'
 import type { Place } from './place.ts'
 import { renames } from './renames.ts'
@@ -74,6 +75,7 @@ function readerOf(source: Source, { id, where, session }: Snapshot): Reader {
     rowCounts: shape => rowCounts(session, shape, where.home),
     bytes: async () => Number(await one(session, 'SELECT pg_database_size(current_database())')),
     renames: async (base, _data, now) => renames(base, now),
+    objects: after => objectsAfter(session, after),
   }
 }
 

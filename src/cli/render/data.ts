@@ -2,6 +2,7 @@ import type { CarryOutcome } from '../../data/carry/index.ts'
 import type { CarryPlan, TablePlan } from '../../data/carry/plan.ts'
 import type { ReplayedPart } from '../../data/carry/replay.ts'
 import type { ListedRow, Sides } from '../../data/carry/rows.ts'
+import { whyUnplaced } from '../../data/carry/unplaced.ts'
 import type { Kind } from '../../data/carry/words.ts'
 import { table, wrap } from '../text.ts'
 
@@ -29,7 +30,7 @@ export function planLines(plan: CarryPlan, width: number): string[] {
     .filter(a => a.count > 0)
     .map(
       a =>
-        `archive: ${a.count} ${a.column === null ? `rows of ${a.table}` : `values of ${a.table}.${a.column}`}: no place in the old schema`,
+        `archive: ${a.count} ${a.column === null ? `rows of ${a.table}` : `values of ${a.table}.${a.column}`}: ${whyUnplaced(a)}`,
     )
   const gone = plan.gone.map(name => `${name} is not in the new schema: it stays as it was at the release`)
   const list =

@@ -5,6 +5,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { canonical, hashOf } from '../../core/json.ts'
 import { replaceFile } from '../../exec/atomic-file.ts'
 import type { Job } from '../engine.ts'
+import { OBJECTS } from '../objects.ts'
 import type { TableShape } from '../schema.ts'
 import { lineFile, writeLines } from './lines.ts'
 import { type MappedTable } from './mapping.ts'
@@ -15,7 +16,7 @@ import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'cells', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'cells', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -66,6 +67,7 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(await archiveCells(source, `columns-${i}.ndjson.zst`, mapped, shape))
   }
+  parts.push(...(await objectsPart(laid, dir)))
   const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)
   parts.push(await rowsPart(laid, held, 'quarantine', 'w.done = 0 AND w.held > 0'))
   return writeManifest(laid, dir, parts)
@@ -98,6 +100,22 @@ async function rowsPart(
     for (const piece of pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
   })
   return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }
+}
+
+/** Their numbers and content, piece by piece, so that a person can bring them back. */
+async function objectsPart({ ground, objects: { listed } }: Laid, dir: string): Promise<ArchivedPart[]> {
+  const { objects } = ground.merger
+  if (objects === undefined || listed.length === 0) return []
+  const file = await writeLines(dir, 'objects.ndjson.zst', async line => {
+    for (const id of listed) {
+      let piece = 0
+      for await (const content of objects.content(id)) {
+        await line({ key: { oid: String(id), piece: String(piece++) }, values: { content } } satisfies ArchivedRow)
+      }
+    }
+  })
+  const key = { oid: 'oid', piece: 'integer' }
+  return [{ ...file, what: 'objects', table: OBJECTS, key, columns: { content: 'base64' }, defaults: {} }]
 }
 
 function archiveCells(

@@ -3,6 +3,7 @@ import { type Manifest, writeArchive, writeConflicts } from './archive.ts'
 import { BATCH, Moved } from './batches.ts'
 import { moved, planMoved } from './errors.ts'
 import { makeLedger } from './ledger.ts'
+import { carryObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import type { Ground } from './piece.ts'
 import { type CarryPlan, type Laid, layOut, type TablePlan, tablePlan } from './plan.ts'
@@ -76,6 +77,7 @@ async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> 
   const before = await measureUntouched(laid)
   job.guard()
   await makeLedger(ground)
+  await carryObjects(ground, laid.objects, options, laid.source.component, job)
   const none = { rows: 0, standing: laid.standing }
   const carried = options.mode === 'report' ? none : await carryOut(laid, job, batch)
   if (options.mode !== 'report') await ground.merger.sequences()

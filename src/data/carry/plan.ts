@@ -7,6 +7,7 @@ import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
 import { leaveCarried } from './ledger.ts'
 import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
+import { objectsOf, type ObjectsFound, unplacedObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, Piece } from './piece.ts'
@@ -48,6 +49,8 @@ export interface CarryPlan {
   readonly tables: readonly TablePlan[]
   /** What has no place in the old schema and goes to the archive. */
   readonly archived: readonly Unplaced[]
+  /** Large objects that will be written. */
+  readonly objects: number
   /** Tables of the old schema that theirs has no more: they stay as they were at the release. */
   readonly gone: readonly string[]
   readonly notes: readonly string[]
@@ -60,6 +63,7 @@ export interface Laid extends Whole {
   readonly source: CarrySource
   readonly options: CarryOptions
   readonly mapping: Mapping
+  readonly objects: ObjectsFound
   /** How the rows of each piece stand. */
   readonly standing: readonly (readonly Standing[])[]
   readonly plan: CarryPlan
@@ -88,7 +92,8 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   await said(whole, source, options)
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
-  const archived = await unplacedOf(source, mapping, job.signal)
+  const objects = await objectsOf(ground, options)
+  const archived = [...(await unplacedOf(source, mapping, job.signal)), ...unplacedObjects(objects)]
   const standing = await Promise.all(pieces.map(piece => standingOf(ground, piece)))
   const tables = pieces.map((piece, i) => tablePlan(piece, standing[i] ?? []))
   const plan: Omit<CarryPlan, 'hash'> = {
@@ -98,12 +103,13 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
     mode: options.mode,
     tables,
     archived,
+    objects: objects.carry.length,
     gone: mapping.gone,
     notes: [...notesOf(source, whole), ...ambiguousNote(tables)],
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
-  return { ...whole, source, options, mapping, standing, plan: { ...plan, hash } }
+  return { ...whole, source, options, mapping, objects, standing, plan: { ...plan, hash } }
 }
 
 /** Of what the migrations left alone there is nothing that right after migrating could tell: it is as users left it. */

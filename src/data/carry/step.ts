@@ -8,6 +8,7 @@ import type { CarryOptions } from './options.ts'
 import type { CarryPlan } from './plan.ts'
 import type { CarrySource } from './source.ts'
 import { keepOutcome, readOutcome, readSaid } from './state.ts'
+import { whyUnplaced } from './unplaced.ts'
 
 /** A source that is closed when it is done with. */
 export type OpenedSource = CarrySource & AsyncDisposable
@@ -72,8 +73,9 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
   }
 }
 
-export function rowsToCarry({ tables }: CarryPlan): number {
-  return tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, 0)
+/** Large objects are counted as rows. */
+export function rowsToCarry({ tables, objects }: CarryPlan): number {
+  return tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, objects)
 }
 
 export function conflictsIn(tables: readonly { conflicts: CarryPlan['tables'][number]['conflicts'] }[]): number {
@@ -106,14 +108,12 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
     const text = `${amount(proof.quarantined, 'rows')} of ${component} in quarantine until somebody says otherwise: backout data release`
     facts.push({ kind: 'kept', text, data: { quarantined: proof.quarantined, waits: true } })
   }
-  for (const { table, column, count } of plan.archived.filter(a => a.count > 0)) {
+  for (const archived of plan.archived.filter(a => a.count > 0)) {
+    const { table, column, count } = archived
     const what =
       column === null ? `${amount(count, 'rows')} of ${table}` : `${amount(count, 'values')} of ${table}.${column}`
-    facts.push({
-      kind: 'kept',
-      text: `${what} ${count === 1 ? 'has' : 'have'} no place in the old schema: archived in ${dir}`,
-      data: { table, column, count },
-    })
+    const text = `${what} ${count === 1 ? 'has' : 'have'} ${whyUnplaced(archived)}: archived in ${dir}`
+    facts.push({ kind: 'kept', text, data: { table, column, count } })
   }
   return facts
 }

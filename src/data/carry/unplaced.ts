@@ -1,4 +1,5 @@
 import type { Reader } from '../engine.ts'
+import { OBJECTS } from '../objects.ts'
 import type { ColumnShape, TableShape } from '../schema.ts'
 import type { Mapping } from './mapping.ts'
 import type { CarrySource } from './source.ts'
@@ -11,6 +12,13 @@ export interface Unplaced {
   readonly column: string | null
   /** Rows, or values that are unlike the default. */
   readonly count: number
+}
+
+/** For people: why it was not carried, behind "it has". */
+export function whyUnplaced({ table }: Unplaced): string {
+  return table === OBJECTS
+    ? 'more than one writer: the migration too, or somebody since the restore'
+    : 'no place in the old schema'
 }
 
 /** Counts what the old schema has no place for. */

@@ -46,7 +46,7 @@ export function notBefore(since: string | null, at: string): string {
 
 /** The same, and what does not fit any more where the schema is narrower again. */
 export async function lostByUndoing(site: Site, db: Reader, way: Way): Promise<Loss[]> {
-  const misfits = await misfitsOf(site, db, way.base, way.live)
+  const misfits = await misfitsOf(site, db, way)
   return [...(await lostByGoingDown(site, db, way)), ...misfitLoss(misfits)]
 }
 

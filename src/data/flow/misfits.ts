@@ -1,11 +1,13 @@
 import type { Finding, Loss } from '../../core/contract.ts'
 import type { Dialect, Reader } from '../engine.ts'
+import type { Rename } from '../renames.ts'
 import { compareSchemas, type SchemaDifference, type SchemaShape, type TableShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
 import type { Say } from './checks.ts'
 import { bondMisfits } from './misfit-bonds.ts'
 import { partMisfits } from './misfit-parts.ts'
 import { uniqueMisfits } from './misfit-uniques.ts'
+import { underNewNames } from './renamed-base.ts'
 import type { Site } from './site.ts'
 
 /** Rows that do not fit any more once something is as narrow again as at the release. */
@@ -34,10 +36,16 @@ const NOTE = 'does not fit the old schema: the down-script fails on it, or chang
 
 /**
  * Counted in the live database: values missing, too long, out of range or of another kind, and rows that are no longer unique,
- * break a check, or refer to nothing.
+ * break a check, or refer to nothing. What was renamed is told by its new name.
  */
-export async function misfitsOf(site: Site, db: Reader, base: SchemaShape, live: SchemaShape): Promise<Misfit[]> {
+export async function misfitsOf(
+  site: Site,
+  db: Reader,
+  way: { readonly base: SchemaShape; readonly live: SchemaShape; readonly renames: readonly Rename[] },
+): Promise<Misfit[]> {
   const out: Misfit[] = []
+  const { live } = way
+  const base = underNewNames(way.base, live, way.renames)
   for (const d of compareSchemas(base, live)) {
     if (d.object === 'column' && d.is === 'changed') out.push(...(await columnMisfits(site, db, d, base, live)))
   }
@@ -98,7 +106,7 @@ async function columnMisfits(
   if (now.nullable && !then.nullable) await add(`${value} IS NULL`, 'no value', `${name} is NOT NULL again`)
   const misfit = then.type === now.type ? null : (dialect.misfit?.(value, now, then, live, base) ?? null)
   if (misfit !== null) {
-    await add(`${value} IS NOT NULL AND ${misfit}`, 'too wide', `${name} is ${then.type} again, and ${now.type} now`)
+    await add(misfit, 'too wide', `${name} is ${then.type} again, and ${now.type} now`)
   }
   return out
 }
@@ -111,7 +119,7 @@ async function wordMisfits({ dialect, db, table, then, now, base, live }: Narrow
     const value = dialect.quote(column)
     const misfit = dialect.misfitWords?.(value, type, base, live) ?? null
     if (misfit === null) continue
-    const count = await countWhere(db, dialect.table(table), `${value} IS NOT NULL AND ${misfit}`)
+    const count = await countWhere(db, dialect.table(table), misfit)
     const name = `${table}.${column}`
     if (count !== 0)
       out.push({ what: `${name} (too wide)`, count, unit: 'values', why: `${name} is a narrower ${type} again` })

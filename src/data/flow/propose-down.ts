@@ -4,7 +4,7 @@ import { toJson } from '../../core/json.ts'
 import { type Between, between } from '../bookkeeping.ts'
 import type { Image } from '../engine.ts'
 import { NO_RENAMES, type Renames } from '../renames.ts'
-import type { SchemaDifference } from '../schema.ts'
+import type { SchemaDifference, SchemaShape } from '../schema.ts'
 import type { Release } from './backup.ts'
 import {
   backupFindings,
@@ -81,7 +81,7 @@ function measured(
   const base = question.to.schema
   const way = { base, live: live.schema, declared, renames: found.renames, at: question.to.at }
   return site.engine.reading(question.signal, async db => {
-    const misfits = await misfitsOf(site, db, base, live.schema)
+    const misfits = await misfitsOf(site, db, way)
     return {
       loss: [...(await lostByGoingDown(site, db, way)), ...misfitLoss(misfits)],
       bytes: await db.bytes(),
@@ -99,11 +99,21 @@ function releaseOf({ site, question: { to } }: Look, live: Live): Release {
 async function renamesSince(look: Look, live: Live, image: Image | null): Promise<Renames> {
   const { site, question, stamp } = look
   const { to, signal } = question
-  if (candidates(site, to.schema, live.schema).length === 0) return NO_RENAMES
+  if (!mayBeRenamed(to.schema, live.schema)) return NO_RENAMES
   const then = { schema: to.schema, data: to.fingerprint, image }
   return measuredOnce(site, `renames since ${to.at} by ${image?.name ?? 'fingerprint'}`, stamp, async () => {
     const found = await tellState(() => findRenames(site, then, signal))
     return isState(found) ? NO_RENAMES : found
+  })
+}
+
+/** Something has not the name that it had, or the name belongs to something else: by the database's own numbers, where it has some. */
+function mayBeRenamed(base: SchemaShape, live: SchemaShape): boolean {
+  const moved = (then: { id?: string | undefined }, now: { id?: string | undefined } | undefined) =>
+    now === undefined || then.id !== now.id
+  return Object.entries(base.tables).some(([name, then]) => {
+    const now = live.tables[name]
+    return moved(then, now) || Object.entries(then.columns).some(([c, column]) => moved(column, now?.columns[c]))
   })
 }
 

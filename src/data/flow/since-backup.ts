@@ -1,6 +1,7 @@
 import type { Backup } from '../../core/contract.ts'
 import { compareFingerprints, type DataDifference } from '../diff.ts'
 import type { Fingerprint } from '../fingerprint.ts'
+import { OBJECTS } from '../objects.ts'
 import type { Rename } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
 import { readLive } from './level.ts'
@@ -41,7 +42,7 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
     })
     const data = underOldNames(await now.fingerprint(schema, undefined, to.fingerprint.method), columns)
     const returning: Record<string, number> = {}
-    for (const d of differencesOf(to.fingerprint, data, written(to.schema, schema))) {
+    for (const d of differencesOf(withObjects(to.fingerprint), data, written(to.schema, schema))) {
       if (d.rowsThen === null || d.rowsNow === null) continue
       const rows = (how: string, count: number) =>
         loss.push({ what: `${d.table} (${how})`, count, unit: 'rows', since: to.at, note: AT_MOST })
@@ -51,6 +52,11 @@ async function atMost({ site, question }: Look): Promise<Since | State> {
     }
     return { loss: loss.filter(l => l.count > 0), returning }
   })
+}
+
+/** Where there was no large object, none is told of. */
+function withObjects({ method, tables }: Fingerprint): Fingerprint {
+  return { method, tables: { [OBJECTS]: { rows: 0, columns: { content: '' } }, ...tables } }
 }
 
 function underOldNames({ method, tables }: Fingerprint, renames: readonly Rename[]): Fingerprint {

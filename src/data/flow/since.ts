@@ -1,5 +1,6 @@
 import type { Loss } from '../../core/contract.ts'
 import type { Image } from '../engine.ts'
+import { OBJECTS, sideBySide } from '../objects.ts'
 import type { Rename } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
 import { byContent, type Column, joined, matchOf, type Pair } from './compare.ts'
@@ -50,7 +51,21 @@ async function changedSince(
     loss.push(...rowLoss(table, found.added, 'added'), ...rowLoss(table, found.changed, 'changed'))
     if (found.deleted > 0) returning[table] = found.deleted
   }
+  const objects = await objectsSince(sides)
+  loss.push(...rowLoss(OBJECTS, objects.added, 'added'), ...rowLoss(OBJECTS, objects.changed, 'changed'))
+  if (objects.deleted > 0) returning[OBJECTS] = objects.deleted
   return { loss, returning }
+}
+
+async function objectsSince({ now, base }: Sides): Promise<Changes> {
+  const found = { added: 0, deleted: 0, changed: 0 }
+  if (now.objects === undefined || base?.objects === undefined) return found
+  for await (const { digests } of sideBySide([base.objects, now.objects])) {
+    const [then, is] = digests
+    if (then === is) continue
+    found[then === null ? 'added' : is === null ? 'deleted' : 'changed']++
+  }
+  return found
 }
 
 export interface Changes {

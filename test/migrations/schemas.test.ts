@@ -144,6 +144,21 @@ describe.skipIf(skipped !== null)(`bookkeeping in several schemas${skipped === n
     ])
   }, 60_000)
 
+  it('C11: what a script destroys is looked up in the schema that it means', async () => {
+    await make(...GOOD, 'CREATE TABLE invoices (id int)')
+    const to = await capture()
+    await p.sql(`ALTER TABLE billing.invoices ADD b int; CREATE TABLE news (id int); ${applied('billing', 2, '11:00')}`)
+    await p.write(
+      'down/V2__d.sql.sql',
+      `ALTER TABLE billing.invoices DROP b; DROP TABLE news; DROP TABLE billing.news; ALTER TABLE invoices DROP b;
+       DELETE FROM flyway_schema_history WHERE version = '2'; DELETE FROM public.flyway_schema_history`,
+    )
+    const migrations = { down: 'true # $BACKOUT_TABLE', downScripts: 'down/{name}.sql' }
+    expect(told(await propose(to, migrations), 'warning').filter(text => text.startsWith('down_script'))).toEqual([
+      'down_script_destroys: Undoing V2__d.sql drops the table billing.news, drops the column invoices.b, deletes from public.flyway_schema_history (down/V2__d.sql.sql), which counting by the schema does not see',
+    ])
+  }, 60_000)
+
   it('C2: ends what runs in one schema, and knows it from what runs in another', async () => {
     const golang = (schema: string) =>
       `CREATE TABLE ${schema}.schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL); INSERT INTO ${schema}.schema_migrations VALUES (7, false)`

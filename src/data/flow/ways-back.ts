@@ -3,11 +3,11 @@ import { resolve } from 'node:path'
 import type { Finding } from '../../core/contract.ts'
 import { type Destroys, readScript, said } from '../down-script.ts'
 import { findMigrationFiles, type MigrationFiles, type WayBack, wayBack, wayUp } from '../migration-files.ts'
-import { isNamed, isTable, partsOf } from '../recognise.ts'
 import type { SchemaDifference } from '../schema.ts'
 import type { Say } from './checks.ts'
 import type { Live } from './level.ts'
 import type { Site } from './site.ts'
+import { isCounted, isOfTheBooks } from './told-already.ts'
 import type { Task, Undo, WaySettings } from './undoing.ts'
 
 /** What the files of the migrations say about undoing them: that it cannot be done, or what it destroys beyond the schema. */
@@ -29,7 +29,7 @@ export async function wayBackFindings(
     const read = await readScript(way.sql, site.engine.dialect.kind)
     unread.push(...read.unread.map(why => `${migration} (${way.file}: ${why})`))
     const declared = site.settings.loses.some(l => l.migration === migration)
-    const more = read.destroys.filter(d => !isKnown(d, differences) && !isOfTheBooks(d, undo, live))
+    const more = read.destroys.filter(d => !isCounted(d, differences, undo, live) && !isOfTheBooks(d, undo, live))
     if (more.length > 0 && !declared) out.push(destroysMore(migration, way.file, more, say))
   }
   if (unread.length > 0) {
@@ -37,14 +37,6 @@ export async function wayBackFindings(
     out.push(say('warning', 'down_script_unread', what, 'read them, and name in `loses` what they delete or change'))
   }
   return out
-}
-
-/** Scripts that keep the tool's books themselves take their own migration out of them: those in which it stands, and no others. */
-function isOfTheBooks({ does, name }: Destroys, { book }: Undo, { home }: Live): boolean {
-  if (does !== 'deletes from' || book === null) return false
-  // Without a schema it is the table that the tool looks in first, which may be one that the connection does not.
-  const bare = partsOf(name).schema === null && isNamed(book.table, name)
-  return bare || isTable(book.table, name, home)
 }
 
 /** How each of these migrations is undone, by its files: those of the release that `down` runs from, as far as they are here. */
@@ -90,24 +82,6 @@ function noWay({ migration, book }: Undo, { file, why, empty }: WayBack & { is: 
 function destroysMore(migration: string, file: string, more: readonly Destroys[], say: Say): Finding {
   const what = `Undoing ${migration} ${more.map(said).join(', ')} (${file}), which counting by the schema does not see`
   return say('warning', 'down_script_destroys', what, 'count it in `loses`, or take the rung `restore`')
-}
-
-/** Whether it is gone with something that was added since, and so is counted already. */
-function isKnown({ does, object, name }: Destroys, differences: readonly SchemaDifference[]): boolean {
-  if (object !== 'table' && object !== 'column') return does === 'drops' && object !== 'schema'
-  const lower = name.toLowerCase()
-  const named = (own: string) => lower === own.toLowerCase() || lower.endsWith(`.${own.toLowerCase()}`)
-  return differences.some(d => {
-    if (d.is === 'added' && d.object === 'table')
-      return named(d.table) || (object === 'column' && isColumnOf(lower, d.table))
-    if (d.object !== 'column' || object !== 'column' || !named(d.name)) return false
-    return d.is === 'added' || (d.is === 'changed' && does === 'narrows')
-  })
-}
-
-function isColumnOf(name: string, table: string): boolean {
-  const own = `${table.toLowerCase()}.`
-  return name.startsWith(own) || name.includes(`.${own}`)
 }
 
 /** The SQL by which these migrations went up; null where one of them is a program, or not to be found here. */

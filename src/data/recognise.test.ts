@@ -26,8 +26,8 @@ describe('C11: bookkeeping in several schemas, and what only bears its name', ()
     }
     expect(found(tables)).toEqual([
       'knex a.knex_migrations',
-      'flyway billing.flyway_schema_history',
       'flyway flyway_schema_history',
+      'flyway billing.flyway_schema_history',
       'rails c.schema_migrations',
       'dbmate b.schema_migrations',
     ])
@@ -93,7 +93,7 @@ describe('C11: bookkeeping in several schemas, and what only bears its name', ()
     const note = ['version', 'note']
     const tables = { 'a.schema_migrations': note, 'b.schema_migrations': note, schema_migrations: ['version'] }
     expect(found(tables)).toEqual(['dbmate schema_migrations'])
-    expect(found(tables, { loose: ['dbmate'] })).toEqual(['dbmate a.schema_migrations', 'dbmate schema_migrations'])
+    expect(found(tables, { loose: ['dbmate'] })).toEqual(['dbmate schema_migrations', 'dbmate a.schema_migrations'])
     expect(found(tables, { loose: ['dbmate'], table: 'schema_migrations' })).toEqual(['dbmate schema_migrations'])
   })
 

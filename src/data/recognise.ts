@@ -24,7 +24,7 @@ type Tables = Readonly<Record<string, readonly string[]>>
 
 /**
  * The bookkeepings that a database holds: those of the settings' table and tool first, then those of tools with more marks,
- * those with settings of their own last. `tables` maps each table, as `SchemaShape` names it, to its columns. `amiss`: what
+ * of one tool that where the connection looks first, those with settings of their own last. `tables` maps each table, as `SchemaShape` names it, to its columns. `amiss`: what
  * the settings name and is not there, or is none. For people.
  */
 export function recogniseAll(tables: Tables, asked: Asked = UNASKED): { found: Recognised[]; amiss: string[] } {
@@ -61,7 +61,8 @@ function unlike(table: string, tool: string | undefined): string {
 
 function byMarks(tool: string | undefined): (a: Recognised, b: Recognised) => number {
   const rank = (r: Recognised) => (r.tool.tool === tool ? -1 : BOOKKEEPING.indexOf(r.tool))
-  return (a, b) => rank(a) - rank(b)
+  const away = (r: Recognised) => Number(partsOf(r.table).schema !== null)
+  return (a, b) => rank(a) - rank(b) || away(a) - away(b)
 }
 
 /** A table that a person named is taken at their word, as long as it has what the tool's queries read. */

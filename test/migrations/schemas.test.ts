@@ -72,8 +72,8 @@ describe.skipIf(skipped !== null)(`bookkeeping in several schemas${skipped === n
     await make(...GOOD)
     const to = await capture()
     expect(to.level).toMatchObject({
-      table: 'billing.flyway_schema_history',
-      more: [{ table: 'flyway_schema_history' }],
+      table: 'flyway_schema_history',
+      more: [{ table: 'billing.flyway_schema_history' }],
     })
     expect(to.fingerprint.tables['crm.migrations']?.rows).toBe(2)
     for (const sql of BAD) await p.sql(sql)
@@ -82,16 +82,16 @@ describe.skipIf(skipped !== null)(`bookkeeping in several schemas${skipped === n
     expect(told(proposal)).toEqual([])
     expect(told(proposal, 'warning').filter(text => text.startsWith('undo_order'))).toEqual([])
     expect(proposal.findings.filter(f => f.code === 'migrations_between').map(f => f.what)).toEqual([
-      'To undo (flyway (billing.flyway_schema_history)), newest first: V2__d.sql',
       'To undo (flyway (flyway_schema_history)), newest first: V3__d.sql, V2__d.sql',
+      'To undo (flyway (billing.flyway_schema_history)), newest first: V2__d.sql',
     ])
     const verdicts = await walk(proposal, () => p.open(migrations))
     expect(verdicts.map(v => [v.step, v.before, v.after])).toEqual(
       [
         'db/backup',
-        'db/migrate-down/flyway_schema_history/V3__d.sql',
+        'db/migrate-down/V3__d.sql',
+        'db/migrate-down/billing.flyway_schema_history/V2__d.sql',
         'db/migrate-down/V2__d.sql',
-        'db/migrate-down/flyway_schema_history/V2__d.sql',
       ].map(step => [step, 'not-done', 'done']),
     )
     for (const rung of ['leave', 'migrate-down', 'restore'])
@@ -177,7 +177,7 @@ describe.skipIf(skipped !== null)(`bookkeeping in several schemas${skipped === n
     expect(told(proposal)).toEqual([])
     const verdicts = await walk(proposal, () => p.open({}))
     expect(verdicts).toEqual(
-      ['billing.schema_migrations', 'schema_migrations'].map(table => ({
+      ['schema_migrations', 'billing.schema_migrations'].map(table => ({
         step: `db/stop-migration/golang-migrate/${table}`,
         before: 'not-done',
         after: 'done',

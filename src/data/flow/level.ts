@@ -13,7 +13,7 @@ import {
 import type { SchemaShape } from '../schema.ts'
 import { sessionHolder } from '../session-locks.ts'
 import { isEarlier, keptIn, nameOfBook } from './levels.ts'
-import type { Level } from './settings.ts'
+import type { DatabaseSettings, Level } from './settings.ts'
 import type { Site } from './site.ts'
 import { shownValue } from './values.ts'
 
@@ -69,7 +69,7 @@ export async function readLive(site: Site, db: Reader, than?: Level): Promise<Li
   const { found, amiss } =
     migrations.applied === undefined
       ? recogniseAll(tables, { ...migrations, home, loose: earlier })
-      : { found: [], amiss: [] }
+      : { found: [], amiss: unread(migrations) }
   const own = ownTables(tables, found)
   const theirs = BOOKKEEPING.filter(b => earlier.includes(b.tool))
   const schema = without(whole, found, name => {
@@ -84,6 +84,12 @@ export async function readLive(site: Site, db: Reader, than?: Level): Promise<Li
   for (const kept of found) books.push(await bookOf(db, site.engine.dialect, kept, whole, home))
   const work = await workOf(db, site.engine.dialect, found, tables)
   return { ...common, ...work, books, level: levelOf(books) }
+}
+
+/** Where a query says what is applied, no table is looked for. */
+function unread({ table, also }: DatabaseSettings['migrations']): string[] {
+  const named = [...(table === undefined ? [] : [table]), ...Object.keys(also)]
+  return named.map(name => `${name} is not read beside \`migrations.applied\``)
 }
 
 function columnsOf({ tables }: SchemaShape): Record<string, readonly string[]> {

@@ -70,7 +70,8 @@ function isSame(a: Kept | null, b: Kept | null): boolean {
 
 function paired(then: Level, now: Level): Pairs {
   const a = keptIn(then)
-  const left = keptIn(now)
+  // Earlier versions read the first table of a tool by its name.
+  const left = isEarlier(then) ? keptIn(now).toSorted(byTable) : keptIn(now)
   const [one, other] = [a[0], left[0]]
   // A query of the settings in place of a tool, or the other way round: its names are what can be compared.
   if (a.length === 1 && left.length === 1 && one && other && [one.tool, other.tool].includes('custom')) {
@@ -84,6 +85,10 @@ function paired(then: Level, now: Level): Pairs {
   const pairs = exact.map(([k, o]) => [k, o ?? (k.table === null ? take(p => sharesName(k, p)) : null)] as const)
   const untold = isEarlier(then) ? left.filter(o => a.some(k => sharesName(k, o))) : []
   return { pairs: [...pairs, ...left.filter(o => !untold.includes(o)).map(o => [null, o] as const)], untold }
+}
+
+function byTable(a: Kept, b: Kept): number {
+  return (a.table ?? '') < (b.table ?? '') ? -1 : 1
 }
 
 /** Whether the tool of an earlier level keeps its books under the name of this table: then only one such table was read. */

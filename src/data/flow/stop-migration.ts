@@ -42,7 +42,7 @@ export function calm(live: Live): Live {
 export async function withStops(look: Look, live: Live, proposal: Proposal, whatever = false): Promise<Proposal> {
   if (proposal.findings.some(f => f.level === 'blocker')) return proposal
   const { site, question } = look
-  const expect = whatever ? null : leavesAsIs(live)
+  const expect = whatever ? null : leavesAsIs(live, question.to.level)
   const holders = await site.engine.holders(question.signal)
   const who = live.sessions.map(({ session }) => holders.find(h => h.id === session)?.text ?? `session ${session}`)
   const byCommand = site.settings.migrations.inFlight.stop !== undefined
@@ -166,7 +166,7 @@ async function holderOf(site: Site, args: StopArgs, { signal }: StepAct): Promis
 /** What became of the session after it was told to end, and of the database. */
 async function endVerdict(site: Site, args: StopArgs, { signal }: StepAct): Promise<Verdict> {
   const { session, expect } = args
-  const live = await site.engine.reading(signal, db => readLive(site, db))
+  const live = await site.engine.reading(signal, db => readLive(site, db, expect?.than))
   const now = live.sessions.find(s => isHeldBy(args, s))?.session
   const there = (await site.engine.holders(signal)).find(h => h.id === session)
   if (now === session || there !== undefined) return { is: 'running', why: `${there?.text ?? session} is ending` }

@@ -75,6 +75,8 @@ describe('C11: bookkeeping in several schemas, and what only bears its name', ()
     }
     const asked = { table: 'Public.flyway_schema_history', also: { 'jobs.my_migrations': { tool: 'knex' } } }
     expect(found(tables, asked)).toEqual(['flyway flyway_schema_history', 'knex jobs.my_migrations'])
+    const twice = { ...asked, also: { flyway_schema_history: {}, 'public.flyway_schema_history': {} } }
+    expect(found(tables, twice)).toEqual(['flyway flyway_schema_history'])
     expect(own(tables, asked)).toEqual(['flyway_schema_history', 'jobs.my_migrations', 'jobs.my_migrations_lock'])
   })
 

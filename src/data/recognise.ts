@@ -37,7 +37,7 @@ export function recogniseAll(tables: Tables, asked: Asked = UNASKED): { found: R
     return []
   }
   const also = Object.entries(asked.also).flatMap(([name, { tool }]) => named([name, tool]))
-  if (asked.table !== undefined) return { found: [...named([asked.table, asked.tool]), ...also], amiss }
+  if (asked.table !== undefined) return { found: once([...named([asked.table, asked.tool]), ...also]), amiss }
   const listed = (table: string) => Object.keys(asked.also).some(name => isTable(table, name, asked.home))
   const before = asked.loose.map(tool => takenBefore(tables, tool))
   const others = Object.keys(tables).flatMap(table => {
@@ -48,7 +48,12 @@ export function recogniseAll(tables: Tables, asked: Asked = UNASKED): { found: R
   })
   // The tool that was named has applied nothing yet: what another one left is nothing that the settings speak of.
   const none = asked.tool !== undefined && !others.some(o => o.tool.tool === asked.tool)
-  return { found: [...(none ? [] : others.toSorted(byMarks(asked.tool))), ...also], amiss }
+  return { found: [...(none ? [] : others.toSorted(byMarks(asked.tool))), ...once(also)], amiss }
+}
+
+/** A table may be named twice, with its schema and without. */
+function once(found: readonly Recognised[]): Recognised[] {
+  return found.filter(({ table }, i) => found.findIndex(f => f.table === table) === i)
 }
 
 function unlike(table: string, tool: string | undefined): string {

@@ -116,6 +116,27 @@ describe.skipIf(skipped !== null)(`bookkeeping in several schemas${skipped === n
     expect(impact.staysBehind).toEqual(['migration V2__d.sql stays applied (flyway (billing.flyway_schema_history))'])
   }, 60_000)
 
+  it('C11: undoes each by its own command, whichever is the main one', async () => {
+    await make(...GOOD)
+    const own = (schema: string) => ['sh', '-c', `test $BACKOUT_SCHEMA = ${schema} || exit 7; ${DOWN}`, psql()]
+    const migrations = {
+      table: 'billing.flyway_schema_history',
+      down: own('billing'),
+      also: { flyway_schema_history: { down: own('public') } },
+    }
+    const to = await capture(migrations)
+    for (const sql of BAD) await p.sql(sql)
+    const verdicts = await walk(await propose(to, migrations), () => p.open(migrations))
+    expect(verdicts.map(v => [v.step, v.after])).toEqual(
+      [
+        'db/backup',
+        'db/migrate-down/flyway_schema_history/V3__d.sql',
+        'db/migrate-down/V2__d.sql',
+        'db/migrate-down/flyway_schema_history/V2__d.sql',
+      ].map(step => [step, 'done']),
+    )
+  }, 60_000)
+
   it('C11: does not believe a command that undoes in another schema', async () => {
     await make(...GOOD)
     const to = await capture()

@@ -11,7 +11,7 @@ import type { Live } from './level.ts'
 import { type Gap, nameOfBook } from './levels.ts'
 import type { DatabasePin } from './settings.ts'
 import { backupStamp, measuredOnce, nounOf, type Site } from './site.ts'
-import { says, type Task, type WaySettings } from './undoing.ts'
+import { commandOf, says, type Task, type WaySettings } from './undoing.ts'
 
 type Ask = Question<DatabasePin>
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => Finding
@@ -100,7 +100,7 @@ async function taskFindings(site: Site, task: Task, several: boolean, say: Say):
   if (way.down === undefined) out.push(noDown(task, way, say))
   else if (!isNewest(gap) && !says(way, 'BACKOUT_MIGRATION')) {
     const what = `${extra.join(', ')} ${extra.length > 1 ? 'are' : 'is'} older than migrations that stay${of}`
-    const remedy = `let \`${way.name}\` undo the migration named in $BACKOUT_MIGRATION, not just the newest`
+    const remedy = `let \`${commandOf(way)}\` undo the migration named in $BACKOUT_MIGRATION, not just the newest`
     out.push(say('blocker', 'migrations_interleaved', what, remedy))
   }
   if (way.downScripts !== undefined) out.push(...(await scriptFindings(site, way.downScripts, gap, say)))
@@ -115,12 +115,12 @@ export function unfinishedFindings(live: Live, say: Say): Finding[] {
   return [say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy)]
 }
 
-function noDown({ book }: Task, { name }: WaySettings, say: Say): Finding {
+function noDown({ book }: Task, way: WaySettings, say: Say): Finding {
   const own = book?.tool.down
   const hint =
     own == null ? 'a command that undoes the migration named in $BACKOUT_MIGRATION' : `for example \`${own}\``
   const lacks = own === null ? `${book?.tool.tool} has no way to undo a migration, and ` : ''
-  return say('blocker', 'no_down_command', `${lacks}\`${name}\` is not set`, `set it: ${hint}`)
+  return say('blocker', 'no_down_command', `${lacks}\`${commandOf(way)}\` is not set`, `set it: ${hint}`)
 }
 
 function isNewest({ now, extra }: Gap): boolean {

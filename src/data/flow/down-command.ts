@@ -6,7 +6,7 @@ import { reveal } from '../../core/secret.ts'
 import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
 import type { DownArgs } from './down.ts'
 import type { Site } from './site.ts'
-import { wayAt } from './undoing.ts'
+import { commandOf, wayAt } from './undoing.ts'
 
 /** Kept before the command starts, so that a later process finds what it left behind. */
 const handleShape = z.object({
@@ -50,8 +50,10 @@ export async function runDown(
   check: string | null,
   act: StepAct,
 ): Promise<ExecResult> {
-  const { down, runIn, cwd, name } = wayAt(site.settings.migrations, book?.table ?? null, book?.schema ?? '')
-  if (down === undefined) throw new BackoutError({ code: 'no_down_command', what: `${name} is not set any more` })
+  const way = wayAt(site.settings.migrations, book?.also ?? null)
+  const { down, runIn, cwd } = way
+  if (down === undefined)
+    throw new BackoutError({ code: 'no_down_command', what: `${commandOf(way)} is not set any more` })
   const argv = down.map(reveal)
   const env = {
     BACKOUT_MIGRATION: migration,

@@ -12,7 +12,7 @@ export function downSteps({ site, question: { to } }: Look, live: Live, undos: r
   const { component } = site.ctx
   let standing = keptIn(live.level)
   return undos.map((undo, i) => {
-    const { migration, gap, book } = undo
+    const { migration, gap, book, way } = undo
     const before = standing.find(k => k.table === gap.table)?.applied ?? []
     const beside = besideHash(standing, gap.table)
     standing = standing.map(k => (k.table === gap.table ? { ...k, applied: afterUndoing(undo, k.applied) } : k))
@@ -26,7 +26,14 @@ export function downSteps({ site, question: { to } }: Look, live: Live, undos: r
       first: i === 0,
       last: i === undos.length - 1,
       backup: to.backup,
-      book: { tool: gap.tool, table: gap.table, schema: book?.schema ?? '', headOnly: gap.headOnly, beside },
+      book: {
+        tool: gap.tool,
+        table: gap.table,
+        schema: book?.schema ?? '',
+        headOnly: gap.headOnly,
+        also: way.also,
+        beside,
+      },
       ...(isEarlier(to.level) ? { than: to.level } : {}),
     }
     const own = gap.table === live.level.table

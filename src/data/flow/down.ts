@@ -40,6 +40,8 @@ const downArgs = z.object({
       table: z.string().nullable(),
       schema: z.string(),
       headOnly: z.boolean(),
+      /** The entry of `migrations.also` that has its command; null: `migrations` itself. */
+      also: z.string().nullable(),
       /** What the other bookkeepings say right before this step, and after it. */
       beside: z.string(),
     })

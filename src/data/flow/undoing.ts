@@ -8,8 +8,8 @@ type Migrations = DatabaseSettings['migrations']
 
 /** How what one bookkeeping lists is undone, as the settings have it. */
 export type WaySettings = Pick<Migrations, 'down' | 'runIn' | 'cwd' | 'files' | 'downScripts' | 'upScripts'> & {
-  /** The setting that says it: "migrations.down". */
-  readonly name: string
+  /** The entry of `migrations.also` that says it; null: `migrations` itself. */
+  readonly also: string | null
 }
 
 /** One migration that is to be undone. `book`: null where the settings ask by a query what is applied. */
@@ -48,18 +48,25 @@ function wayOf(migrations: Migrations, live: Live, book: Book): WaySettings | nu
   return oneTool && says(main, 'BACKOUT_SCHEMA') ? main : null
 }
 
-/** The settings for a table at the time of its step: which ones was settled when the plan was made. */
-export function wayAt(migrations: Migrations, table: string | null, home: string): WaySettings {
-  return (table === null ? null : ownWay(migrations, table, home)) ?? mainWay(migrations)
+/** The settings by which a step undoes, as they are when it does. */
+export function wayAt(migrations: Migrations, also: string | null): WaySettings {
+  if (also === null) return mainWay(migrations)
+  const own = migrations.also[also]
+  return { ...own, cwd: own?.cwd ?? migrations.cwd, also }
 }
 
-function ownWay({ also, cwd }: Migrations, table: string, home: string): WaySettings | null {
-  const [name, own] = Object.entries(also).find(([meant]) => isTable(table, meant, home)) ?? []
-  return own === undefined ? null : { ...own, cwd: own.cwd ?? cwd, name: `migrations.also.${name}.down` }
+function ownWay(migrations: Migrations, table: string, home: string): WaySettings | null {
+  const name = Object.keys(migrations.also).find(meant => isTable(table, meant, home))
+  return name === undefined ? null : wayAt(migrations, name)
 }
 
 function mainWay(migrations: Migrations): WaySettings {
-  return { ...migrations, name: 'migrations.down' }
+  return { ...migrations, also: null }
+}
+
+/** The setting of the command, for people. */
+export function commandOf({ also }: WaySettings): string {
+  return also === null ? 'migrations.down' : `migrations.also.${also}.down`
 }
 
 export function says({ down }: Pick<WaySettings, 'down'>, variable: string): boolean {

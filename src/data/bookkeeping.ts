@@ -4,14 +4,20 @@ export interface Bookkeeping {
   readonly table: string
   /** Columns that the table must have: several tools share a table's name. */
   readonly columns: readonly string[]
-  /** Another table that must be there. */
+  /** The only others that it may have. Left out: any, for nobody else calls a table so. */
+  readonly more?: readonly string[]
+  /** Applications call tables of their own so, too. */
+  readonly common?: true
+  /** The column that says when a migration was applied. */
+  readonly when?: string
+  /** Another table that must be there, in the same schema. */
   readonly beside?: string
   /** Lists the applied migrations, first applied first. */
   readonly applied: string
   /** Lists migrations that were begun and did not end. */
   readonly dirty?: string
   /** A lock that the tool takes while it works; the query gives a row while it is held. */
-  readonly lock?: { readonly table: string; readonly held: string }
+  readonly lock?: { readonly table: string; readonly column: string; readonly held: string }
   /** Lists the only migrations that the tool can undo. Without it the tool undoes any that has a way back. */
   readonly undoable?: string
   /** A schema that the tool keeps for itself: nothing in it is the application's. */
@@ -30,8 +36,13 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'knex',
     table: 'knex_migrations',
     columns: ['id', 'name', 'batch'],
+    when: 'migration_time',
     applied: 'SELECT "name" FROM "knex_migrations" ORDER BY "id"',
-    lock: { table: 'knex_migrations_lock', held: 'SELECT 1 FROM "knex_migrations_lock" WHERE "is_locked" = 1' },
+    lock: {
+      table: 'knex_migrations_lock',
+      column: 'is_locked',
+      held: 'SELECT 1 FROM "knex_migrations_lock" WHERE "is_locked" = 1',
+    },
     refusesUnknown: true,
     down: 'npx knex migrate:down "$BACKOUT_MIGRATION"',
   },
@@ -39,6 +50,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'prisma',
     table: '_prisma_migrations',
     columns: ['migration_name', 'finished_at', 'rolled_back_at'],
+    when: 'finished_at',
     applied:
       'SELECT "migration_name" FROM "_prisma_migrations" WHERE "finished_at" IS NOT NULL AND "rolled_back_at" IS NULL ORDER BY "started_at", "migration_name"',
     dirty:
@@ -57,6 +69,8 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'typeorm',
     table: 'migrations',
     columns: ['id', 'timestamp', 'name'],
+    more: [],
+    common: true,
     applied: 'SELECT "name" FROM "migrations" ORDER BY "id"',
     down: 'npx typeorm migration:revert -d data-source.js',
   },
@@ -64,6 +78,8 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'laravel',
     table: 'migrations',
     columns: ['id', 'migration', 'batch'],
+    more: [],
+    common: true,
     applied: 'SELECT "migration" FROM "migrations" ORDER BY "batch", "id"',
     down: 'php artisan migrate:rollback --step=1',
   },
@@ -71,6 +87,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'sequelize',
     table: 'SequelizeMeta',
     columns: ['name'],
+    more: ['createdAt', 'updatedAt'],
     applied: 'SELECT "name" FROM "SequelizeMeta" ORDER BY "name"',
     down: 'npx sequelize-cli db:migrate:undo --name "$BACKOUT_MIGRATION"',
   },
@@ -78,6 +95,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'node-pg-migrate',
     table: 'pgmigrations',
     columns: ['id', 'name', 'run_on'],
+    when: 'run_on',
     applied: 'SELECT "name" FROM "pgmigrations" ORDER BY "run_on", "id"',
     down: 'npx node-pg-migrate down 1',
   },
@@ -85,6 +103,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'django',
     table: 'django_migrations',
     columns: ['id', 'app', 'name', 'applied'],
+    when: 'applied',
     applied: `SELECT CONCAT("app", '.', "name") FROM "django_migrations" ORDER BY "id"`,
     down: 'python manage.py migrate "${BACKOUT_MIGRATION%%.*}" <the migration before it>',
   },
@@ -92,6 +111,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'flyway',
     table: 'flyway_schema_history',
     columns: ['installed_rank', 'version', 'type', 'script', 'success'],
+    when: 'installed_on',
     // What was undone stays in the table, and so does what undid it.
     applied:
       'SELECT "script" FROM "flyway_schema_history" AS h WHERE "success" = TRUE AND "version" IS NOT NULL AND "type" NOT LIKE \'UNDO%\' AND "type" <> \'DELETE\' AND NOT EXISTS (SELECT 1 FROM "flyway_schema_history" AS later WHERE later."version" = h."version" AND later."installed_rank" > h."installed_rank" AND later."success" = TRUE) ORDER BY "installed_rank"',
@@ -102,14 +122,20 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'liquibase',
     table: 'databasechangelog',
     columns: ['id', 'author', 'filename', 'orderexecuted'],
+    when: 'dateexecuted',
     applied: `SELECT CONCAT("filename", '::', "id", '::', "author") FROM "databasechangelog" ORDER BY "orderexecuted"`,
-    lock: { table: 'databasechangeloglock', held: 'SELECT 1 FROM "databasechangeloglock" WHERE "locked" = TRUE' },
+    lock: {
+      table: 'databasechangeloglock',
+      column: 'locked',
+      held: 'SELECT 1 FROM "databasechangeloglock" WHERE "locked" = TRUE',
+    },
     down: 'liquibase rollback-count 1',
   },
   {
     tool: 'alembic',
     table: 'alembic_version',
     columns: ['version_num'],
+    more: [],
     applied: 'SELECT "version_num" FROM "alembic_version" ORDER BY "version_num"',
     headOnly: true,
     refusesUnknown: true,
@@ -119,6 +145,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'atlas',
     table: 'atlas_schema_revisions',
     columns: ['version', 'type', 'applied', 'total', 'hash'],
+    when: 'executed_at',
     home: 'atlas_schema_revisions',
     // A version that begins with a dot is a mark of the tool's own.
     applied:
@@ -132,6 +159,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'pgroll',
     table: 'migrations',
     columns: ['schema', 'name', 'migration', 'parent', 'done'],
+    when: 'created_at',
     home: 'pgroll',
     applied: 'SELECT "name" FROM "migrations" ORDER BY "created_at", "name"',
     // Begun and not completed is how an upgrade by pgroll stands while both versions are served.
@@ -142,6 +170,7 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'goose',
     table: 'goose_db_version',
     columns: ['id', 'version_id', 'is_applied'],
+    when: 'tstamp',
     applied:
       'SELECT "version_id" FROM "goose_db_version" AS g WHERE "is_applied" = TRUE AND "version_id" > 0 AND NOT EXISTS (SELECT 1 FROM "goose_db_version" AS later WHERE later."version_id" = g."version_id" AND later."id" > g."id") ORDER BY "id"',
     down: 'goose down',
@@ -150,6 +179,8 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'golang-migrate',
     table: 'schema_migrations',
     columns: ['version', 'dirty'],
+    more: [],
+    common: true,
     applied: 'SELECT "version" FROM "schema_migrations"',
     dirty: 'SELECT "version" FROM "schema_migrations" WHERE "dirty" = TRUE',
     headOnly: true,
@@ -160,6 +191,8 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'rails',
     table: 'schema_migrations',
     columns: ['version'],
+    more: [],
+    common: true,
     beside: 'ar_internal_metadata',
     applied: 'SELECT "version" FROM "schema_migrations" ORDER BY "version"',
     down: 'bin/rails db:migrate:down VERSION="$BACKOUT_MIGRATION"',
@@ -168,63 +201,14 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     tool: 'dbmate',
     table: 'schema_migrations',
     columns: ['version'],
+    more: [],
+    common: true,
     applied: 'SELECT "version" FROM "schema_migrations" ORDER BY "version"',
     down: 'npx dbmate rollback',
   },
 ]
 
 export const TOOLS = BOOKKEEPING.map(b => b.tool) as [string, ...string[]]
-
-/** A tool whose bookkeeping a database holds, and the table that it keeps it in. */
-export interface Recognised {
-  readonly tool: Bookkeeping
-  readonly table: string
-}
-
-/**
- * The tools whose bookkeeping this database holds, the one with the most marks first. `tables` maps each table, as
- * `SchemaShape` names it, to its columns. A tool that was named comes first; of several that share a table's name only one counts.
- */
-export function recogniseAll(tables: Readonly<Record<string, readonly string[]>>, named?: string): Recognised[] {
-  const there = Object.entries(tables).map(([table, columns]) => ({ table, columns: lower(columns) }))
-  const known = named === undefined ? BOOKKEEPING : BOOKKEEPING.toSorted((a, b) => rank(a, named) - rank(b, named))
-  const found = known.flatMap(tool => {
-    const at = there.find(t => isNamed(t.table, tool.table) && tool.columns.every(c => t.columns.has(c.toLowerCase())))
-    const { beside } = tool
-    const whole = beside === undefined || there.some(t => isNamed(t.table, beside))
-    return at !== undefined && whole ? [{ tool, table: at.table }] : []
-  })
-  if (named !== undefined && found[0]?.tool.tool !== named) return []
-  return found.filter((f, i) => found.findIndex(other => other.table === f.table) === i)
-}
-
-function rank(tool: Bookkeeping, named: string): number {
-  return tool.tool === named ? 0 : 1
-}
-
-/** The first of them; null where none is known. A tool that was named is only looked for itself. */
-export function recognise(tables: Readonly<Record<string, readonly string[]>>, named?: string): Bookkeeping | null {
-  return recogniseAll(tables, named)[0]?.tool ?? null
-}
-
-/** Whether a table of `SchemaShape` has this name, in whatever schema it is. Letter case does not count. */
-export function isNamed(table: string, name: string): boolean {
-  const [at, wanted] = [table.toLowerCase(), name.toLowerCase()]
-  return at === wanted || at.endsWith(`.${wanted}`) || at === `"${wanted}"` || at.endsWith(`."${wanted}"`)
-}
-
-/** Whether a table belongs to the tool that was recognised. */
-export function isBookkeeping(table: string, tool: Bookkeeping | null): boolean {
-  if (tool === null) return false
-  if (tool.home !== undefined && isIn(table, tool.home)) return true
-  return [tool.table, tool.lock?.table, tool.beside].some(own => own !== undefined && isNamed(table, own))
-}
-
-/** Whether something of `SchemaShape` ("drizzle.x", "function pgroll.f(text)", "schema drizzle") is in this schema, or is it. */
-export function isIn(name: string, schema: string): boolean {
-  const bare = name.replace(/^(?:[a-z]+ )*/, '')
-  return name === `schema ${schema}` || [`${schema}.`, `"${schema}".`].some(start => bare.startsWith(start))
-}
 
 /** What lies between two levels. */
 export interface Between {
@@ -246,8 +230,4 @@ export function between(then: readonly string[], now: readonly string[], headOnl
 function isBehind(then: readonly string[], now: readonly string[]): boolean {
   if (now.length === 0 || ![...then, ...now].every(name => /^\d+$/.test(name))) return false
   return now.every(name => then.some(other => BigInt(name) < BigInt(other)))
-}
-
-function lower(columns: readonly string[]): Set<string> {
-  return new Set(columns.map(c => c.toLowerCase()))
 }

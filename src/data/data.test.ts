@@ -1,9 +1,10 @@
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
-import { BOOKKEEPING, between, isBookkeeping, isIn, recognise } from './bookkeeping.ts'
+import { BOOKKEEPING, between } from './bookkeeping.ts'
 import { compareFingerprints } from './diff.ts'
 import { fingerprintHash, rowsIn } from './fingerprint.ts'
 import { atRisk, lossOf, notRestored } from './loss.ts'
+import { ownTables, recogniseAll } from './recognise.ts'
 import { type Rename, renameCandidates, settle, type Weighed } from './renames.ts'
 import { compareSchemas, type SchemaShape, schemaHash, type TableShape } from './schema.ts'
 
@@ -87,30 +88,13 @@ describe('C11: the bookkeeping of migration tools', () => {
         .map(row => String(Object.values(row)[0]))
     const names = first(`SELECT name FROM sqlite_schema WHERE type = 'table'`)
     const tables = Object.fromEntries(names.map(t => [t, first(`SELECT name FROM pragma_table_info('${t}')`)]))
-    const found = recognise(tables)
-    expect(found?.tool).toBe(tool)
+    const { found: all } = recogniseAll(tables)
+    const found = all[0]?.tool
+    expect(all.map(f => f.tool.tool)).toEqual([tool])
     expect(first(found?.applied ?? '')).toEqual(applied)
     expect(found?.dirty === undefined ? undefined : first(found.dirty)[0]).toBe(DIRTY[tool])
-    expect(names.every(name => isBookkeeping(name, found))).toBe(true)
+    expect([...ownTables(tables, all)].sort()).toEqual(names.sort())
     db.close()
-  })
-
-  it('knows none where there is none, and looks only for the one that was named', () => {
-    expect(recognise({ users: ['id'] })).toBeNull()
-    expect(recognise({ migrations: ['id', 'name'] })).toBeNull()
-    expect(recognise({ schema_migrations: ['version'] }, 'knex')).toBeNull()
-    expect(isBookkeeping('knex_migrations', null)).toBe(false)
-  })
-
-  it('knows a tool whose table lies in a schema of its own, and all that is in it', () => {
-    const columns = ['schema', 'name', 'migration', 'parent', 'done']
-    const pgroll = recognise({ orders: ['id'], 'pgroll.migrations': columns, 'pgroll.pgroll_version': ['version'] })
-    expect(pgroll?.tool).toBe('pgroll')
-    expect(isBookkeeping('pgroll.pgroll_version', pgroll)).toBe(true)
-    expect(isBookkeeping('pgroll', pgroll)).toBe(false)
-    const names = ['function pgroll.f(a text)', 'sequence pgroll.s', 'schema pgroll', 'function pgrolled.f()', 'pgroll']
-    expect(names.map(name => isIn(name, 'pgroll'))).toEqual([true, true, true, false, false])
-    expect(recognise({ 'drizzle.__drizzle_migrations': ['id', 'hash', 'created_at'] })?.home).toBe('drizzle')
   })
 
   it('says what to undo, newest first, and what is missing', () => {

@@ -210,4 +210,10 @@ describe('C11: how a migration is undone, by its files', () => {
     })
     expect(await findMigrationFiles(dir)).toEqual([])
   })
+
+  it('says of a name that files of several folders bear that nobody can tell', async () => {
+    const up = 'exports.up = knex => knex.schema; exports.down = knex => knex.schema.dropTable(1)'
+    await write({ 'a/migrations/1_x.js': up, 'b/migrations/1_x.js': up, 'b/migrations/2_y.js': up })
+    expect([await way('1_x.js'), await way('2_y.js')]).toEqual(['knex several', 'knex code'])
+  })
 })

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { LAYOUTS, type Layout } from './files/layouts.ts'
+import { type Found, LAYOUTS, type Layout } from './files/layouts.ts'
 
 /** Where the migrations of one tool lie. */
 export interface MigrationFiles {
@@ -19,6 +19,8 @@ export type WayBack =
   | { readonly is: 'computed'; readonly file: string }
   /** Not at all. `why`: "has no way back", "undoes nothing", "says that it is irreversible". */
   | { readonly is: 'none'; readonly file: string; readonly why: string; readonly empty: boolean }
+  /** Files of several folders bear its name. */
+  | { readonly is: 'several'; readonly files: readonly string[] }
   /** Its file is not there, or nobody can read it. */
   | { readonly is: 'unknown' }
 
@@ -50,30 +52,33 @@ export async function toolOf(folder: string): Promise<string | null> {
 }
 
 /** How a migration, as the bookkeeping of the tool names it, is undone. */
-export async function wayBack({ tool, folders }: MigrationFiles, migration: string): Promise<WayBack> {
-  const layout = LAYOUTS.find(l => l.tool === tool)
-  if (layout === undefined) return { is: 'unknown' }
-  for (const folder of folders) {
-    const names = await namesIn(folder)
-    const name = await nameOf(layout, folder, names, migration)
-    if (name === undefined) continue
-    return layout.back({ folder, name, names, migration, read: file => textOf(join(folder, file)) })
-  }
-  return { is: 'unknown' }
+export async function wayBack(files: MigrationFiles, migration: string): Promise<WayBack> {
+  const [one, ...more] = await filesFor(files, migration)
+  if (one === undefined) return { is: 'unknown' }
+  if (more.length > 0) return { is: 'several', files: [one, ...more].map(f => join(f.found.folder, f.found.name)) }
+  return one.layout.back(one.found)
 }
 
-/** The SQL by which a migration goes up; null: it is a program, or its file is not there. */
-export async function wayUp({ tool, folders }: MigrationFiles, migration: string): Promise<string | null> {
+/** The SQL by which a migration goes up; null: it is a program, or nobody can tell which file is its own. */
+export async function wayUp(files: MigrationFiles, migration: string): Promise<string | null> {
+  const [one, ...more] = await filesFor(files, migration)
+  if (one?.layout.up === undefined || more.length > 0) return null
+  const sql = await one.layout.up(one.found)
+  return sql?.trim() === '' ? null : sql
+}
+
+/** The files that bear a migration's name, one a folder: parts of an application may have migrations of the same name. */
+async function filesFor({ tool, folders }: MigrationFiles, migration: string) {
   const layout = LAYOUTS.find(l => l.tool === tool)
-  if (layout?.up === undefined) return null
+  const out: { layout: Layout; found: Found }[] = []
+  if (layout === undefined) return out
   for (const folder of folders) {
     const names = await namesIn(folder)
     const name = await nameOf(layout, folder, names, migration)
     if (name === undefined) continue
-    const sql = await layout.up({ folder, name, names, migration, read: file => textOf(join(folder, file)) })
-    return sql?.trim() === '' ? null : sql
+    out.push({ layout, found: { folder, name, names, migration, read: file => textOf(join(folder, file)) } })
   }
-  return null
+  return out
 }
 
 async function nameOf(

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
-import type { Recognised } from './bookkeeping.ts'
 import type { Dialect, Reader } from './engine.ts'
+import { partsOf, type Recognised } from './recognise.ts'
 
 /** Where a tool's bookkeeping is: locks are named by it. */
 interface Place {
@@ -45,8 +45,7 @@ export async function sessionHolder(
 ): Promise<string | null> {
   const lock = SESSION_LOCKS[tool.tool]
   if (lock === undefined || kind === 'sqlite') return null
-  const parts = table.split('.').map(part => part.replaceAll('"', ''))
-  const bare = parts.at(-1) ?? table
+  const { schema: own, name: bare } = partsOf(table)
   if (kind === 'mysql') {
     if (lock.mysql === undefined) return null
     const [here] = await db.query('SELECT DATABASE() AS name')
@@ -55,7 +54,7 @@ export async function sessionHolder(
   }
   if (lock.postgres === undefined) return null
   const [here] = await db.query('SELECT current_database() AS name, current_schema() AS home')
-  const schema = parts.length > 1 ? (parts[0] ?? '') : textOf(here?.['home'])
+  const schema = own ?? textOf(here?.['home'])
   const key = BigInt.asUintN(64, lock.postgres({ database: textOf(here?.['name']), schema, table: bare }))
   return idOf(
     await db.query(`SELECT pid AS id FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1

@@ -2,7 +2,8 @@ import { createConnection } from 'mysql2/promise'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mysql } from '../../src/adapters/mysql/index.ts'
 import { memoryBackups, memoryVault } from '../conformance/stores.ts'
-import { ordered, stepAct } from '../conformance/walk.ts'
+import { ordered, stepAct, walk } from '../conformance/walk.ts'
+import { ask } from '../support/ask.ts'
 import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
 
 const signal = new AbortController().signal
@@ -67,6 +68,55 @@ describe.skipIf(skipped !== null)(`migration tools on MariaDB${skipped === null 
       expect(seen.inFlight.map(op => op.what)).toEqual([expect.stringMatching(said)])
     },
   )
+
+  it('C11: several bookkeepings in one database are undone each by its own command, and a table that is only called so is data', async () => {
+    const knex = (table: string) =>
+      `CREATE TABLE ${table} (id int AUTO_INCREMENT PRIMARY KEY, name varchar(255), batch int, migration_time timestamp)`
+    await server.sql('CREATE DATABASE books', 'USE books', knex('knex_migrations'), knex('jobs_migrations'))
+    await server.sql(
+      'USE books',
+      'CREATE TABLE orders (id int PRIMARY KEY)',
+      'CREATE TABLE migrations (id int PRIMARY KEY, name varchar(20), timestamp bigint, customer varchar(20))',
+      "INSERT INTO migrations VALUES (1, 'Ada', 1, 'north'), (2, 'Grace', 2, 'south')",
+      "INSERT INTO knex_migrations (name, batch) VALUES ('1_start', 1)",
+      "INSERT INTO jobs_migrations (name, batch) VALUES ('1_start', 1)",
+    )
+    const stores = { backups: memoryBackups(), vault: memoryVault() }
+    const ctx = { environment: 'test', component: 'db', baseDir: '/', stateDir: '/nowhere', ...stores }
+    const client = 'mariadb --no-defaults --user="$MYSQL_USER" --socket="$MYSQL_UNIX_PORT" "$MYSQL_DATABASE" -e'
+    const down = (column: string) =>
+      `${client} "ALTER TABLE orders DROP ${column}; DELETE FROM $BACKOUT_TABLE WHERE name = '$BACKOUT_MIGRATION'"`
+    const migrations = {
+      tool: 'knex',
+      table: 'knex_migrations',
+      down: down('x'),
+      also: { jobs_migrations: { tool: 'knex', down: down('y') } },
+    }
+    const settings = { socket: server.socket, user: 'root', database: 'books', writers: 'none', migrations }
+    const open = () => mysql.open(mysql.config.parse(settings), ctx)
+    await using target = await open()
+    const act = { ...stepAct(), ...stores, purpose: 'departure', release: 'v1' } as const
+    const to = await target.capture(await target.observe(signal), act)
+    expect([to.level.table, to.level.more?.[0]?.table]).toEqual(['knex_migrations', 'jobs_migrations'])
+    expect([Object.keys(to.schema.tables), to.fingerprint.tables['migrations']?.rows]).toEqual([
+      ['migrations', 'orders'],
+      2,
+    ])
+    await server.sql(
+      'USE books',
+      'ALTER TABLE orders ADD x int',
+      'ALTER TABLE orders ADD y int',
+      "INSERT INTO knex_migrations (name, batch, migration_time) VALUES ('2_more', 2, '2026-11-26 11:00')",
+      "INSERT INTO jobs_migrations (name, batch, migration_time) VALUES ('2_more', 2, '2026-11-26 10:00')",
+    )
+    const proposal = await target.propose(ask(await target.observe(signal), to, 'migrate-down'))
+    expect(proposal.findings.filter(f => f.level === 'blocker')).toEqual([])
+    const downs = { ...proposal, phases: { data: proposal.phases.data ?? { seq: [] } } }
+    expect((await walk(downs, open)).map(v => [v.step, v.after])).toEqual([
+      ['db/migrate-down/2_more', 'done'],
+      ['db/migrate-down/jobs_migrations/2_more', 'done'],
+    ])
+  }, 60_000)
 
   it('C2: ends a migration under way as a step, and no other session; what it had changed stays, and stops the run', async () => {
     const [[, sql, , lock] = ['', [], [], '']] = MADE

@@ -39,7 +39,7 @@ describe('backups of an SQLite database', () => {
     expect(backup.proof).toMatchObject({ ok: true, differences: [] })
     expect(backup.files.map(f => f.path)).toEqual(['database.sqlite'])
     expect(pin.fingerprint.tables['orders']?.rows).toBe(3)
-    expect(pin.level).toEqual({ tool: 'knex', applied: ['001_start'] })
+    expect(pin.level).toEqual({ tool: 'knex', table: 'knex_migrations', applied: ['001_start'] })
     expect(await readdir(shop.ctx.stateDir)).toEqual([])
     expect(await shop.ctx.backups.check(backup.id)).toEqual([])
   })

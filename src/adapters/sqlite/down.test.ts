@@ -132,7 +132,13 @@ describe('undoing migrations of an SQLite database', () => {
     }
     const handles: Json[] = []
     await target.apply(coupons, shop.act({ exec, note: async handle => void handles.push(handle) }))
-    const env = { BACKOUT_MIGRATION: '003_coupons', BACKOUT_LEVEL: '002_discount', BACKOUT_DATABASE: shop.file }
+    const env = {
+      BACKOUT_MIGRATION: '003_coupons',
+      BACKOUT_LEVEL: '002_discount',
+      BACKOUT_SCHEMA: 'main',
+      BACKOUT_TABLE: 'knex_migrations',
+      BACKOUT_DATABASE: shop.file,
+    }
     expect(calls).toEqual([['shop', 'from', env]])
     expect(handles).toEqual([{ elsewhere: 'shop' }, { ended: true, code: 0 }])
     expect((await target.verify(coupons, shop.act())).is).toBe('done')

@@ -161,29 +161,72 @@ describe('C2 C11: several migration tools in one database', () => {
 
   it('counts the tables of none of them as data, and sees what any of them has under way', async () => {
     world = await makeBetween(`${BASE}; ${PRISMA}`, add)
-    expect(world.pin.level).toEqual({ tool: 'knex', applied: ['001_start'], others: { prisma: ['001_base'] } })
+    expect(world.pin.level).toEqual({
+      tool: 'knex',
+      table: 'knex_migrations',
+      applied: ['001_start'],
+      more: [{ tool: 'prisma', table: '_prisma_migrations', applied: ['001_base'] }],
+    })
     expect(Object.keys(world.pin.schema.tables)).toEqual(['t'])
     world.sql(`INSERT INTO _prisma_migrations VALUES ('003_half', NULL, NULL, 3)`)
     const { summary } = await (await world.open()).observe(new AbortController().signal)
     expect(summary).toContain('prisma migration 003_half began and did not end')
+    expect(summary).toContain(
+      'knex (knex_migrations): migration 002_x, prisma (_prisma_migrations): migration 001_base',
+    )
   })
 
-  it('does not undo with one tool what another applied', async () => {
+  const blockers = async (migrations: object, rung = 'migrate-down') => {
+    const target = await world.open({ migrations: { ...(world.settings['migrations'] as object), ...migrations } })
+    const proposal = await target.propose(ask(await target.observe(new AbortController().signal), world.pin, rung))
+    const told = proposal.findings.filter(f => f.level === 'blocker').map(f => `${f.code}: ${f.what}`)
+    return { told, steps: proposal.steps.map(s => s.id), proposal }
+  }
+  const UNASSIGNED = 'and the settings do not say which command undoes that'
+
+  it('undoes nothing with a command of which nobody says what it undoes', async () => {
     world = await makeBetween(`${BASE}; ${PRISMA}`, add)
-    expect((await world.propose()).findings.filter(f => f.level === 'blocker')).toEqual([])
-    world.sql(LATER)
-    const blockers = (await world.propose()).findings.filter(f => f.level === 'blocker')
-    expect(blockers.map(f => [f.code, f.what])).toEqual([
-      ['other_tool_between', 'prisma applied 002_more since, and `migrations.down` undoes what knex applied'],
+    expect((await blockers({})).told).toEqual([
+      `bookkeeping_unassigned: knex (knex_migrations) applied 002_x since, ${UNASSIGNED}`,
     ])
-    expect((await world.propose('leave')).impact.staysBehind).toContain('prisma applied 002_more since')
+    expect(await blockers({ tool: 'knex' })).toMatchObject({ told: [], steps: ['db/backup', 'db/migrate-down/002_x'] })
+    world.sql(LATER)
+    expect((await blockers({ tool: 'knex' })).told).toEqual([
+      `bookkeeping_unassigned: prisma (_prisma_migrations) applied 002_more since, ${UNASSIGNED}`,
+    ])
+    const stays = (await blockers({}, 'leave')).proposal.impact.staysBehind
+    expect(stays).toContain('migration 002_more stays applied (prisma (_prisma_migrations))')
+    const { well, findings } = (await (await world.open()).ready?.(new AbortController().signal)) ?? {}
+    expect(well).toContain(
+      'migrations are known by knex (knex_migrations), 2 applied; prisma (_prisma_migrations), 2 applied',
+    )
+    expect(findings?.map(f => [f.level, f.code])).toContainEqual(['warning', 'bookkeeping_unassigned'])
+  })
+
+  it('undoes each by the command that the settings name for it, and says where the order is a guess', async () => {
+    world = await makeBetween(`${BASE}; ${PRISMA}`, add)
+    world.sql(LATER)
+    const also = { _prisma_migrations: { down: 'true' } }
+    const { told, steps, proposal } = await blockers({ also })
+    expect([told, steps]).toEqual([
+      [],
+      ['db/backup', 'db/migrate-down/_prisma_migrations/002_more', 'db/migrate-down/002_x'],
+    ])
+    const order = proposal.findings.find(f => f.code === 'undo_order_guessed')
+    expect(order?.what).toContain('one after the other: prisma (_prisma_migrations), then knex (knex_migrations)')
+    expect((await blockers({ also: { _prisma_migrations: {} } })).told).toEqual([
+      'no_down_command: prisma has no way to undo a migration, and `migrations.also._prisma_migrations.down` is not set',
+    ])
+    expect((await blockers({ also: { ...also, gone: {} } })).told).toEqual([
+      'bookkeeping_amiss: The settings name bookkeeping of migrations that cannot be read: there is no table gone',
+    ])
   })
 
   it('asks the one that the settings name', async () => {
     world = await makeBetween(`${BASE}; ${PRISMA}`, add)
     const named = await world.open({ migrations: { tool: 'prisma' } })
     expect((await named.observe(new AbortController().signal)).state).toMatchObject({
-      level: { tool: 'prisma', applied: ['001_base'], others: { knex: ['001_start', '002_x'] } },
+      level: { tool: 'prisma', applied: ['001_base'], more: [{ tool: 'knex', applied: ['001_start', '002_x'] }] },
     })
   })
 })

@@ -1,5 +1,6 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
+import { besideEachOther } from '../../data/flow/pins.ts'
 import { isAltered } from '../../ledger/sealed-file.ts'
 import { comparable, differences } from '../differences.ts'
 import { paint } from '../out.ts'
@@ -63,7 +64,8 @@ export function compare(globals: Globals, _options: unknown, a = '', b = ''): Pr
     const ids = [...new Set([...Object.keys(left), ...Object.keys(right)])]
     const rows = ids.map(id => {
       const [one, other] = [left[id], right[id]]
-      const differs = one === undefined || other === undefined ? ['all of it'] : differences(one.pin, other.pin)
+      const differs =
+        one === undefined || other === undefined ? ['all of it'] : differences(...besideEachOther(one.pin, other.pin))
       const summary = { a: one?.summary ?? '-', b: other?.summary ?? '-' }
       return { component: id, same: differs.length === 0, ...summary, differs }
     })

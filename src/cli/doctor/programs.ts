@@ -72,8 +72,9 @@ function linesOf(kind: string, settings: Settings): { argv: unknown; cwd: string
   const lines = (LINES[kind] ?? []).map(key => ({ argv: settings[key], cwd: textOf(settings['cwd']) }))
   if (!isDatabase(kind)) return lines
   const migrations = (settings['migrations'] ?? {}) as Settings
-  const elsewhere = migrations['runIn'] !== undefined
-  return elsewhere ? lines : [...lines, { argv: migrations['down'], cwd: textOf(migrations['cwd']) }]
+  const also = Object.values((migrations['also'] ?? {}) as Record<string, Settings>)
+  const here = [migrations, ...also].filter(way => way['runIn'] === undefined)
+  return [...lines, ...here.map(way => ({ argv: way['down'], cwd: textOf(way['cwd'] ?? migrations['cwd']) }))]
 }
 
 function textOf(value: unknown): string {

@@ -21,6 +21,7 @@ export async function migrated(site: Site, wish: Wish, runIn: string | null): Pr
       : [
           `migrations.down undoes ONE migration, $BACKOUT_MIGRATION${runIn === null ? '' : ', from the release that has its script'}.`,
         ]),
+    ...(typeof observed === 'string' ? [] : further(observed)),
     ...(tool !== null && !down.sure ? [`migrations: { down: ${JSON.stringify(down.line)} }`] : []),
     'writers: none        # if no other component writes to it',
   ]
@@ -39,6 +40,15 @@ export async function migrated(site: Site, wish: Wish, runIn: string | null): Pr
 function toolIn({ state }: Observation): string | null {
   const level = (state as { level?: { tool?: string | null } } | null)?.level
   return level?.tool ?? null
+}
+
+function further({ state }: Observation): string[] {
+  const level = (state as { level?: { more?: readonly { table: string }[] } } | null)?.level
+  const tables = level?.more?.map(({ table }) => table) ?? []
+  if (tables.length === 0) return []
+  return [
+    `Migrations are kept in ${tables.join(', ')}, too: name in migrations.table what \`down\` undoes, the others in migrations.also.`,
+  ]
 }
 
 /** Packages by which a project says that it has the tool. */

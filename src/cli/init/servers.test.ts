@@ -57,6 +57,24 @@ describe.skipIf(missing !== null)(`F: init and a server that answers${missing ==
     expect(all).not.toContain(PASSWORD)
     expect((await folder.doctor()).accepted).toBe(true)
   })
+
+  it('says that migrations are kept in several tables, and doctor that nothing says which command undoes which', async () => {
+    await server.sql('CREATE DATABASE several')
+    await server.sql(`${SHOP}; CREATE SCHEMA jobs; CREATE TABLE jobs.knex_migrations (LIKE knex_migrations)`, 'several')
+    await using folder = await Folder.make({
+      '.env': `DATABASE_URL=${url.replace('/shop', '/several')}\n`,
+      'package.json': PACKAGES,
+    })
+    const { written } = await init(folder)
+    expect(written.replaceAll(/\n *# */g, ' ')).toContain('Migrations are kept in jobs.knex_migrations, too: name in')
+    const { checks } = await folder.doctor()
+    expect(checks.filter(c => c.code === 'bookkeeping_unassigned').map(c => [c.level, c.what])).toEqual([
+      [
+        'warning',
+        'db: Several bookkeepings of migrations are here, and nothing says which command undoes what knex (knex_migrations), knex (jobs.knex_migrations) applied',
+      ],
+    ])
+  })
 })
 
 describe('F: init and a server that does not answer', () => {

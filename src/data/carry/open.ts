@@ -9,6 +9,7 @@ import { type BackupFacts, factsIn } from '../flow/facts.ts'
 import { readLive } from '../flow/level.ts'
 import { renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
+import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
 import { nameOf } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
@@ -73,7 +74,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, base.facts, job)),
       merging: given => merging(images, given),
-      result: async given => ({ base: base.backup.id, data: await dataOf(site, given) }),
+      result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
     return { ...source, [Symbol.asyncDispose]: close }
   } catch (error) {
@@ -89,9 +90,9 @@ async function replaying(site: Site, run: string, job: Job): Promise<ReplaySourc
   return { component, run, dialect: site.engine.dialect, dir: dirOf(site, run), schema, merging: g => merging(null, g) }
 }
 
-function dataOf(site: Site, { signal }: Job): Promise<string> {
+function dataOf(site: Site, base: Level, { signal }: Job): Promise<string> {
   return site.engine.reading(signal, async db => {
-    const { schema } = await readLive(site, db)
+    const { schema } = await readLive(site, db, base)
     return fingerprintHash(await db.fingerprint(schema))
   })
 }

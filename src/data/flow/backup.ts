@@ -10,7 +10,8 @@ import type { Rename } from '../renames.ts'
 import { compareSchemas, schemaShape } from '../schema.ts'
 import { writeAside } from './aside.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { readLive, sameLevel, shownLevel } from './level.ts'
+import { readLive } from './level.ts'
+import { holdsLevel, keptIn, shownLevel } from './levels.ts'
 import { candidates, findRenames } from './renames.ts'
 import { jobOf, type Site } from './site.ts'
 import { wholeImage } from './whole.ts'
@@ -71,7 +72,7 @@ async function factsOf(
   { identity, renames }: { identity: string; renames: readonly Rename[] },
 ): Promise<Omit<BackupFacts, 'dump'>> {
   const live = await readLive(site, db)
-  const declared = site.settings.loses.filter(l => live.level.applied.includes(l.migration))
+  const declared = site.settings.loses.filter(l => keptIn(live.level).some(k => k.applied.includes(l.migration)))
   return {
     kind: site.engine.dialect.kind,
     identity,
@@ -128,12 +129,12 @@ export async function differencesOf(site: Site, backup: Backup, image: Image, si
   const facts = factsIn(backup, site.engine.dialect.kind)
   if (facts === null) return ['the backup does not say what it holds']
   return image.reading(signal, async db => {
-    const { schema, level } = await readLive(site, db)
+    const { schema, level } = await readLive(site, db, facts.level)
     const data = await db.fingerprint(schema, undefined, facts.fingerprint.method)
     if (data.method !== facts.fingerprint.method)
       return [`the two servers have no fingerprint in common (${facts.fingerprint.method}, ${data.method})`]
     const differing = compareFingerprints(facts.fingerprint, data).map(d => d.text)
-    const moved = sameLevel(level, facts.level) ? [] : [`it stands at ${shownLevel(level)}`]
+    const moved = holdsLevel(level, facts.level) ? [] : [`it stands at ${shownLevel(level)}`]
     return [...compareSchemas(facts.schema, schema).map(d => d.text), ...moved, ...differing]
   })
 }

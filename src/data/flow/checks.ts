@@ -2,15 +2,16 @@ import { access } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Backup, Finding, Need, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
-import { reveal } from '../../core/secret.ts'
 import type { Between } from '../bookkeeping.ts'
 import { notRestored } from '../loss.ts'
 import { type Doubt, nameOf, type Rename, type Renames } from '../renames.ts'
 import type { SchemaDifference } from '../schema.ts'
 import { factsIn } from './facts.ts'
 import type { Live } from './level.ts'
+import { type Gap, nameOfBook } from './levels.ts'
 import type { DatabasePin } from './settings.ts'
 import { backupStamp, measuredOnce, nounOf, type Site } from './site.ts'
+import { commandOf, says, type Task, type WaySettings } from './undoing.ts'
 
 type Ask = Question<DatabasePin>
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => Finding
@@ -71,30 +72,38 @@ export async function backupFindings(
   return { findings, backup }
 }
 
-/** What the tool and the settings say about undoing these migrations. */
-export async function downFindings(site: Site, live: Live, between: Between, say: Say): Promise<Finding[]> {
-  const { down, downScripts } = site.settings.migrations
+/** What the tools and the settings say about undoing these migrations. */
+export async function downFindings(site: Site, live: Live, tasks: readonly Task[], say: Say): Promise<Finding[]> {
+  const several = live.books.length > 1
+  const out = unfinishedFindings(live, say)
+  for (const task of tasks) out.push(...(await taskFindings(site, task, several, say)))
+  return out
+}
+
+async function taskFindings(site: Site, task: Task, several: boolean, say: Say): Promise<Finding[]> {
+  const { gap, book, way } = task
+  const { extra, missing } = gap
+  const [tool, of] = [nameOfBook(gap, several), several ? ` (${nameOfBook(gap, true)})` : '']
   const out: Finding[] = []
-  const tool = live.level.tool ?? 'the migration tool'
-  out.push(...unfinishedFindings(live, say))
-  if (between.missing.length > 0) {
-    const what = `Migrations of the release are not applied any more: ${between.missing.join(', ')}`
+  if (missing.length > 0) {
+    const what = `Migrations of the release are not applied any more${of}: ${missing.join(', ')}`
     out.push(say('blocker', 'migrations_missing', what, 'apply them again by hand, or take the rung `restore`'))
   }
-  if (between.extra.length === 0) return out
-  out.push(say('note', 'migrations_between', `To undo, newest first: ${between.extra.join(', ')}`, ''))
-  const final = live.undoable === null ? [] : between.extra.filter(name => !live.undoable?.includes(name))
+  if (extra.length === 0) return out
+  out.push(say('note', 'migrations_between', `To undo${of}, newest first: ${extra.join(', ')}`, ''))
+  const final = book?.undoable == null ? [] : extra.filter(name => !book.undoable?.includes(name))
   if (final.length > 0) {
     const what = `${tool} completed ${final.join(', ')}, and has no way back then`
     out.push(say('blocker', 'migration_without_down', what, 'take the rung `restore`, or undo it by hand'))
   }
-  if (down === undefined) out.push(noDown(live, say))
-  else if (!inOrder(live, between) && !down.some(word => reveal(word).includes('BACKOUT_MIGRATION'))) {
-    const what = `${between.extra.join(', ')} ${between.extra.length > 1 ? 'are' : 'is'} older than migrations that stay`
-    const remedy = 'let `migrations.down` undo the migration named in $BACKOUT_MIGRATION, not just the newest'
+  if (way === null) return out
+  if (way.down === undefined) out.push(noDown(task, way, say))
+  else if (!isNewest(gap) && !says(way, 'BACKOUT_MIGRATION')) {
+    const what = `${extra.join(', ')} ${extra.length > 1 ? 'are' : 'is'} older than migrations that stay${of}`
+    const remedy = `let \`${commandOf(way)}\` undo the migration named in $BACKOUT_MIGRATION, not just the newest`
     out.push(say('blocker', 'migrations_interleaved', what, remedy))
   }
-  if (downScripts !== undefined) out.push(...(await scriptFindings(site, downScripts, between, say)))
+  if (way.downScripts !== undefined) out.push(...(await scriptFindings(site, way.downScripts, gap, say)))
   return out
 }
 
@@ -106,17 +115,21 @@ export function unfinishedFindings(live: Live, say: Say): Finding[] {
   return [say('blocker', 'migration_half_done', live.unfinished.join('; '), remedy)]
 }
 
-function noDown(live: Live, say: Say): Finding {
-  const own = live.tool?.down
+function noDown({ book }: Task, way: WaySettings, say: Say): Finding {
+  const own = book?.tool.down
   const hint =
     own == null ? 'a command that undoes the migration named in $BACKOUT_MIGRATION' : `for example \`${own}\``
-  const lacks = live.tool !== null && own === null ? `${live.tool.tool} has no way to undo a migration, and ` : ''
-  return say('blocker', 'no_down_command', `${lacks}\`migrations.down\` is not set`, `set it: ${hint}`)
+  const lacks = own === null ? `${book?.tool.tool} has no way to undo a migration, and ` : ''
+  return say('blocker', 'no_down_command', `${lacks}\`${commandOf(way)}\` is not set`, `set it: ${hint}`)
 }
 
-function inOrder(live: Live, { extra }: Between): boolean {
-  const newest = live.level.applied.slice(live.level.applied.length - extra.length).toReversed()
-  return newest.join('\0') === extra.join('\0')
+function isNewest({ now, extra }: Gap): boolean {
+  return (
+    now
+      .slice(now.length - extra.length)
+      .toReversed()
+      .join('\0') === extra.join('\0')
+  )
 }
 
 async function scriptFindings(site: Site, template: string, { extra }: Between, say: Say): Promise<Finding[]> {

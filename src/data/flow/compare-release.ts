@@ -6,7 +6,8 @@ import type { Image, Reader } from '../engine.ts'
 import { compareSchemas, type SchemaShape } from '../schema.ts'
 import { differingRows } from './differing.ts'
 import { factsIn } from './facts.ts'
-import { type Live, othersMoved, readLive } from './level.ts'
+import { type Live, readLive } from './level.ts'
+import { gapsBetween, saidMoved } from './levels.ts'
 import type { DatabasePin, Level } from './settings.ts'
 import { pairOf } from './since.ts'
 import { jobOf, type Site } from './site.ts'
@@ -20,7 +21,7 @@ export async function compareWith(site: Site, question: Ask): Promise<Compared> 
   const identity = await site.engine.identity(signal)
   if (identity !== to.identity) notes.push(`the release was captured from ${to.identity}, this is ${identity}`)
   return site.engine.reading(signal, async now => {
-    const live = await readLive(site, now)
+    const live = await readLive(site, now, to.level)
     const { schema } = live
     const shape = [...compareSchemas(to.schema, schema).map(d => d.text), ...migrationsMoved(to.level, live)]
     question.progress({ text: 'taking the fingerprint' })
@@ -40,7 +41,10 @@ export async function compareWith(site: Site, question: Ask): Promise<Compared> 
 
 /** What the migration tools say, beside what they said then. For people. */
 function migrationsMoved(then: Level, { level, unfinished }: Live): string[] {
-  const { extra, missing } = between(then.applied, level.applied, false)
+  const { gaps, untold } = gapsBetween(then, level)
+  if (gaps.length > 1 || untold.length > 0) return [...saidMoved(then, level), ...unfinished]
+  const [{ then: before, now } = { then: [], now: [] }] = gaps
+  const { extra, missing } = between(before, now, false)
   const moved = [
     ...(then.tool === level.tool
       ? []
@@ -48,7 +52,7 @@ function migrationsMoved(then: Level, { level, unfinished }: Live): string[] {
     ...(extra.length === 0 ? [] : [`migrations were applied since: ${extra.toReversed().join(', ')}`]),
     ...(missing.length === 0 ? [] : [`migrations are not applied any more: ${missing.join(', ')}`]),
   ]
-  return [...moved, ...othersMoved(then, level), ...unfinished]
+  return [...moved, ...unfinished]
 }
 
 function counted({ table, rowsThen, rowsNow, columns }: DataDifference): ComparedPart {

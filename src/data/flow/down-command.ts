@@ -4,7 +4,9 @@ import type { ExecResult, StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
 import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
+import type { DownArgs } from './down.ts'
 import type { Site } from './site.ts'
+import { commandOf, wayAt } from './undoing.ts'
 
 /** Kept before the command starts, so that a later process finds what it left behind. */
 const handleShape = z.object({
@@ -44,15 +46,22 @@ export async function stillAtIt({ engine }: Site, act: StepAct): Promise<string 
 /** Runs the project's own tool for one migration, where the down-scripts are. `check`: what the handle is to keep. */
 export async function runDown(
   site: Site,
-  what: { migration: string; level: string },
+  { migration, level, book }: Pick<DownArgs, 'migration' | 'level' | 'book'>,
   check: string | null,
   act: StepAct,
 ): Promise<ExecResult> {
-  const { down, runIn, cwd, downLimit } = site.settings.migrations
+  const way = wayAt(site.settings.migrations, book?.also ?? null)
+  const { down, runIn, cwd } = way
   if (down === undefined)
-    throw new BackoutError({ code: 'no_down_command', what: 'migrations.down is not set any more' })
+    throw new BackoutError({ code: 'no_down_command', what: `${commandOf(way)} is not set any more` })
   const argv = down.map(reveal)
-  const env = { BACKOUT_MIGRATION: what.migration, BACKOUT_LEVEL: what.level, ...site.engine.toolEnv() }
+  const env = {
+    BACKOUT_MIGRATION: migration,
+    BACKOUT_LEVEL: level,
+    BACKOUT_SCHEMA: book?.schema ?? '',
+    BACKOUT_TABLE: book?.table ?? '',
+    ...site.engine.toolEnv(),
+  }
   const kept = check === null ? {} : { check }
   if (runIn !== undefined) {
     await act.note({ elsewhere: runIn, ...kept })
@@ -64,7 +73,7 @@ export async function runDown(
     argv,
     env,
     cwd: resolve(site.ctx.baseDir, cwd),
-    limitMs: downLimit,
+    limitMs: site.settings.migrations.downLimit,
     idem: act.idem,
     onSpawn: (pgid: number) => act.note({ pgid, ...kept }),
   }

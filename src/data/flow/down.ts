@@ -10,10 +10,13 @@ import { nameOf } from '../renames.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../schema.ts'
 import { type Kept, keptBackup, type NotBack, notBack, refuseWritten, shortfall } from './came-back.ts'
 import { begun, checked, handleOf, runDown, stillAtIt } from './down-command.ts'
+import { appliedIn, besideHash } from './down-steps.ts'
 import { factsIn } from './facts.ts'
 import { type Live, readLive } from './level.ts'
+import { gapsBetween, keptIn, shownLevel } from './levels.ts'
 import { lostByUndoing } from './lost.ts'
 import { notBackError } from './mend.ts'
+import { levelShape } from './settings.ts'
 import type { Site } from './site.ts'
 
 const downArgs = z.object({
@@ -30,6 +33,21 @@ const downArgs = z.object({
   last: z.boolean(),
   /** The release's backup, which knows the data as it was. */
   backup: z.string().nullable(),
+  /** The bookkeeping in which the migration stands. Left out by earlier versions: the first one. */
+  book: z
+    .object({
+      tool: z.string(),
+      table: z.string().nullable(),
+      schema: z.string(),
+      headOnly: z.boolean(),
+      /** The entry of `migrations.also` that has its command; null: `migrations` itself. */
+      also: z.string().nullable(),
+      /** What the other bookkeepings say right before this step, and after it. */
+      beside: z.string(),
+    })
+    .optional(),
+  /** The level of the release, where an earlier version captured it. */
+  than: levelShape.optional(),
 })
 export type DownArgs = z.infer<typeof downArgs>
 
@@ -38,8 +56,8 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
   const args = downArgs.parse(step.args)
   const kept = await keptFor(site, act)
   const { live, loss } = await measured(site, args, kept, act)
-  if (live.level.applied.includes(args.migration)) {
-    refuseMoved(args, live.level.applied)
+  if (isApplied(args, live)) {
+    refuseMoved(args, live)
     refuseHalfDone(site, live)
     if (args.first && kept !== null) await refuseWritten(site, kept, live.schema, act.signal)
     if (!act.accepts(loss)) throw notAccepted(args.migration, loss)
@@ -49,7 +67,7 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
     const result = await runDown(site, args, check, act)
     if (result.code !== 0) throw downFailed(args.migration, result)
   }
-  const after = await site.engine.reading(act.signal, db => readLive(site, db))
+  const after = await site.engine.reading(act.signal, db => readLive(site, db, args.than))
   const missing = await missingAfter(site, args, kept, after, act)
   if (kept !== null && missing.length > 0 && !checked(act)) throw notBackError(site, args.migration, kept, missing)
   const wrong = wrongAfter(args, after)
@@ -64,7 +82,7 @@ export async function migrateDown(site: Site, step: Step, act: StepAct): Promise
 
 function measured(site: Site, args: DownArgs, kept: Kept | null, act: StepAct) {
   return site.engine.reading(act.signal, async db => {
-    const live = await readLive(site, db)
+    const live = await readLive(site, db, args.than)
     const declared = site.settings.loses.filter(l => l.migration === args.migration)
     // What the backup does not vouch for is counted as lost.
     const way = { base: args.schema, live: live.schema, declared, renames: kept?.facts.renames ?? [] }
@@ -84,8 +102,8 @@ async function missingAfter(
   live: Live,
   act: StepAct,
 ): Promise<NotBack[]> {
-  if (kept === null || !args.last || live.level.applied.includes(args.migration)) return []
-  const undone = kept.facts.level.applied.filter(name => !args.release.includes(name))
+  if (kept === null || !args.last || isApplied(args, live)) return []
+  const undone = gapsBetween(live.level, kept.facts.level).gaps.flatMap(gap => gap.extra)
   const declared = site.settings.loses.some(l => undone.includes(l.migration))
   const missing = await notBack(site, kept, live.schema, act)
   return missing.filter(n => !(declared && n.other === 0 && !n.nowhere))
@@ -116,14 +134,15 @@ async function tellCompared(site: Site, id: string, after: Live, act: StepAct): 
 }
 
 /** A command that undoes "the newest" would undo the wrong one after somebody moved the level. */
-function refuseMoved(args: DownArgs, applied: readonly string[]): void {
+function refuseMoved(args: DownArgs, live: Live): void {
+  const applied = appliedIn(args, live.level)
   const [then, now] = [args.before.toSorted(), applied.toSorted()]
-  if (sameJson(then, now)) return
+  if (sameJson(then, now) && !othersMoved(args, live)) return
   const odd = [...applied.filter(m => !args.before.includes(m)), ...args.before.filter(m => !applied.includes(m))]
   throw new BackoutError({
     code: 'level_moved',
     what: `The migrations are not those that the plan reckoned with before undoing ${args.migration}`,
-    cause: `other than planned: ${odd.join(', ')}`,
+    cause: `other than planned: ${odd.join(', ') || `those of the other bookkeepings (now ${shownLevel(live.level)})`}`,
     next: 'plan again: `backout plan`',
     exit: 'moved',
   })
@@ -143,22 +162,38 @@ function refuseHalfDone({ engine }: Site, { unfinished }: Live): void {
 
 /** What is not as it should be after this migration was undone; null: all is well. */
 function wrongAfter(args: DownArgs, live: Live): { code: string; why: string } | null {
-  if (live.level.applied.includes(args.migration)) {
+  if (isApplied(args, live)) {
     return { code: 'down_without_effect', why: `${args.migration} is still applied` }
   }
   // Some tools mark the migration before they undo it: what is marked half done is not undone.
   if (live.unfinished.length > 0) return { code: 'migration_half_done', why: live.unfinished.join('; ') }
-  const { missing } = between(args.release, live.level.applied, live.tool?.headOnly === true)
+  const applied = appliedIn(args, live.level)
+  const headOnly = args.book?.headOnly ?? live.books[0]?.tool.headOnly === true
+  const { missing } = between(args.release, applied, headOnly)
   if (missing.length > 0)
     return { code: 'down_too_far', why: `${missing.join(', ')} belongs to the release and is undone` }
-  if (!args.last) return null
-  if (live.tool?.headOnly === true && !sameJson(args.release.toSorted(), live.level.applied.toSorted())) {
-    const why = `it stands at ${live.level.applied.join(', ') || 'no migration'}, the release at ${args.release.join(', ') || 'none'}`
+  if (othersMoved(args, live)) {
+    const why = `the other bookkeepings do not say what they said before: ${shownLevel(live.level)}`
+    return { code: 'down_of_another', why }
+  }
+  // Where only the head is known, one step leads all the way.
+  if ((args.last || args.book !== undefined) && headOnly && !sameJson(args.release.toSorted(), applied.toSorted())) {
+    const why = `it stands at ${applied.join(', ') || 'no migration'}, the release at ${args.release.join(', ') || 'none'}`
     return { code: 'level_not_as_released', why }
   }
+  if (!args.last) return null
   const differences = compareSchemas(args.schema, live.schema).filter(binding)
   if (differences.length === 0) return null
   return { code: 'schema_not_as_released', why: differences.map(d => d.text).join('; ') }
+}
+
+function isApplied(args: DownArgs, { level }: Live): boolean {
+  return appliedIn(args, level).includes(args.migration)
+}
+
+/** Whether something was applied or undone in a bookkeeping that this step has nothing to do with. */
+function othersMoved({ book }: DownArgs, { level }: Live): boolean {
+  return book !== undefined && besideHash(keptIn(level), book.table) !== book.beside
 }
 
 /** An index that merely makes something faster binds nobody. */
@@ -222,7 +257,7 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   const args = downArgs.parse(step.args)
   const alive = await stillAtIt(site, act)
   if (alive !== null) return { is: 'running', why: alive }
-  const live = await site.engine.reading(act.signal, db => readLive(site, db))
+  const live = await site.engine.reading(act.signal, db => readLive(site, db, args.than))
   const wrong = wrongAfter(args, live)
   const missing = await missingAfter(site, args, await keptFor(site, act), live, act)
   if (missing.length > 0 && !checked(act)) return { is: 'not-done', why: missing.map(shortfall).join('; ') }

@@ -2,20 +2,24 @@ import { z } from 'zod'
 import type { Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { schemaHash } from '../schema.ts'
-import { type Live, sameLevel, shownLevel } from './level.ts'
-import { levelShape } from './settings.ts'
+import type { Live } from './level.ts'
+import { isEarlier, sameLevel, shownLevel } from './levels.ts'
+import { type Level, levelShape } from './settings.ts'
 import type { Site } from './site.ts'
 
 /** How often it is looked whether a migration has ended. */
 export const LOOK_MS = 200
 export const TYPICAL_MS = 1_000
 
-/** What the database must be once a migration was ended, for the rest of the plan to hold; null: whatever it is. */
-export const expectShape = z.object({ level: levelShape, schema: z.string() }).nullable()
+/**
+ * What the database must be once a migration was ended, for the rest of the plan to hold; null: whatever it is. `than`: the
+ * level of the release, where an earlier version captured it (see `readLive`).
+ */
+export const expectShape = z.object({ level: levelShape, schema: z.string(), than: levelShape.optional() }).nullable()
 export type Leaves = z.infer<typeof expectShape>
 
-export function leavesAsIs({ level, schema }: Live): Leaves {
-  return { level, schema: schemaHash(schema) }
+export function leavesAsIs({ level, schema }: Live, release: Level): Leaves {
+  return { level, schema: schemaHash(schema), ...(isEarlier(release) ? { than: release } : {}) }
 }
 
 /** What a migration that was ended left, held against what the plan reckons with. `well`: how the good end is told. */

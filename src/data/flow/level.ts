@@ -1,16 +1,18 @@
-import { sameJson, toJson } from '../../core/json.ts'
+import { BOOKKEEPING, type Bookkeeping } from '../bookkeeping.ts'
+import type { Dialect, Reader } from '../engine.ts'
 import {
-  type Bookkeeping,
-  between,
-  isBookkeeping,
+  homesOf,
   isIn,
-  isNamed,
+  leftOutByName,
+  lockTable,
+  ownTables,
+  partsOf,
   type Recognised,
   recogniseAll,
-} from '../bookkeeping.ts'
-import type { Dialect, Reader } from '../engine.ts'
+} from '../recognise.ts'
 import type { SchemaShape } from '../schema.ts'
 import { sessionHolder } from '../session-locks.ts'
+import { isEarlier, keptIn, nameOfBook } from './levels.ts'
 import type { DatabaseSettings, Level } from './settings.ts'
 import type { Site } from './site.ts'
 import { shownValue } from './values.ts'
@@ -18,84 +20,97 @@ import { shownValue } from './values.ts'
 /** A migration under way. */
 export interface Running {
   readonly tool: string
+  readonly table: string
   /** The server's own number of the session. */
   readonly session: string
 }
 
+/** One bookkeeping, as it is now. */
+export interface Book extends Recognised {
+  /** By its real name, also where the connection looks in it first. */
+  readonly schema: string
+  readonly applied: readonly string[]
+  /** When they were applied, as ISO text, of those of which the tool kept it. */
+  readonly times: ReadonlyMap<string, string>
+  /** Those times are the same everywhere, so that they can be compared with another tool's. */
+  readonly zoned: boolean
+  /** The only migrations that the tool can undo; null: any that has a way back. */
+  readonly undoable: readonly string[] | null
+}
+
 /** What the database says of itself. */
 export interface Live {
-  readonly tool: Bookkeeping | null
+  /** The one that the settings name, or else that has the most marks, first. None where the settings ask by a query. */
+  readonly books: readonly Book[]
   readonly level: Level
-  /** What the tool is doing right now, by the lock that it holds. For people. */
+  /** What tools are doing right now, by the locks that they hold. For people. */
   readonly running: readonly string[]
   /** Those of them that a session of the server does, which holds the tool's lock. */
   readonly sessions: readonly Running[]
-  /** The same, and what the tool began and did not end: it may have died over it. */
+  /** The same, and what a tool began and did not end: it may have died over it. */
   readonly unfinished: readonly string[]
-  /** The only migrations that the tool can undo; null: any that has a way back. */
-  readonly undoable: readonly string[] | null
+  /** Bookkeeping that the settings name and that is not there, or is none. For people. */
+  readonly amiss: readonly string[]
+  /** Tables of the tools themselves. */
+  readonly own: ReadonlySet<string>
+  /** The schema of names without one. */
+  readonly home: string
   /** As far as it binds an application: the bookkeeping of migration tools, and tables named as such, are left out. */
   readonly schema: SchemaShape
 }
 
-export async function readLive(site: Site, db: Reader): Promise<Live> {
+/** `than`: the level that it will be compared with; what an earlier version took for bookkeeping is then taken so too. */
+export async function readLive(site: Site, db: Reader, than?: Level): Promise<Live> {
   const { migrations } = site.settings
   const whole = await db.schema()
-  const found = keptIn(whole, migrations)
-  const schema = without(whole, found, migrations.tables)
-  const { dialect } = site.engine
-  const halfDone: string[] = []
-  const running: string[] = []
-  const sessions: Running[] = []
-  for (const kept of found) {
-    halfDone.push(...(await halfDoneOf(db, dialect, kept)))
-    const { tool } = kept
-    if (await isLocked(db, dialect, tool, whole)) {
-      running.push(`${tool.tool} holds its migration lock (${tool.lock?.table})`)
-    }
-    const session = await sessionHolder(db, dialect, kept)
-    if (session === null) continue
-    sessions.push({ tool: tool.tool, session })
-    running.push(`${tool.tool} is migrating right now (session ${session} holds its lock)`)
-  }
-  const state = { running, sessions, unfinished: [...halfDone, ...running], schema }
-  const [first, ...more] = found
+  const home = await homeOf(db, site.engine.dialect)
+  const earlier = than !== undefined && isEarlier(than) ? keptIn(than).map(k => k.tool) : []
+  const tables = columnsOf(whole)
+  const { found, amiss } =
+    migrations.applied === undefined
+      ? recogniseAll(tables, { ...migrations, home, loose: earlier })
+      : { found: [], amiss: unread(migrations) }
+  const own = ownTables(tables, found)
+  const theirs = BOOKKEEPING.filter(b => earlier.includes(b.tool))
+  const schema = without(whole, found, name => {
+    return own.has(name) || migrations.tables.includes(name) || theirs.some(tool => leftOutByName(name, tool))
+  })
+  const common = { amiss, own, home, schema }
   if (migrations.applied !== undefined) {
-    const level = { tool: 'custom', applied: await firstColumn(db, migrations.applied) }
-    return { tool: null, level, running: [], sessions: [], unfinished: [], undoable: null, schema }
+    const level = { tool: 'custom', table: null, applied: await firstColumn(db, migrations.applied) }
+    return { ...common, books: [], level, running: [], sessions: [], unfinished: [] }
   }
-  if (first === undefined) return { ...state, tool: null, level: { tool: null, applied: [] }, undoable: null }
-  const applied = await appliedOf(db, dialect, first)
-  const others = await Promise.all(more.map(async k => [k.tool.tool, await appliedOf(db, dialect, k)] as const))
-  const level = {
-    tool: first.tool.tool,
-    applied,
-    ...(others.length === 0 ? {} : { others: Object.fromEntries(others) }),
-  }
-  const undoable =
-    first.tool.undoable === undefined ? null : await firstColumn(db, spelt(first.tool.undoable, dialect, first))
-  return { ...state, tool: first.tool, level, undoable }
+  const books: Book[] = []
+  for (const kept of found) books.push(await bookOf(db, site.engine.dialect, kept, whole, home))
+  const work = await workOf(db, site.engine.dialect, found, tables)
+  return { ...common, ...work, books, level: levelOf(books) }
 }
 
-export function sameLevel(a: Level, b: Level | undefined): boolean {
-  return b !== undefined && sameJson(toJson(a), toJson(b))
+/** Where a query says what is applied, no table is looked for. */
+function unread({ table, also }: DatabaseSettings['migrations']): string[] {
+  const named = [...(table === undefined ? [] : [table]), ...Object.keys(also)]
+  return named.map(name => `${name} is not read beside \`migrations.applied\``)
 }
 
-export function shownLevel(level: Level): string {
-  if (level.tool === null) return 'no migration tool known'
-  return level.applied.length === 0 ? 'no migrations' : `migration ${level.applied.at(-1)}`
+function columnsOf({ tables }: SchemaShape): Record<string, readonly string[]> {
+  return Object.fromEntries(Object.entries(tables).map(([name, t]) => [name, Object.keys(t.columns)]))
 }
 
-/** The one that the settings name, or else that has the most marks, comes first. */
-function keptIn(schema: SchemaShape, { tool, applied }: DatabaseSettings['migrations']): Recognised[] {
-  if (applied !== undefined) return []
-  const tables = Object.fromEntries(Object.entries(schema.tables).map(([name, t]) => [name, Object.keys(t.columns)]))
-  return recogniseAll(tables, tool)
+const HOME = { postgres: 'current_schema()', mysql: 'DATABASE()', sqlite: "'main'" } as const
+
+async function homeOf(db: Reader, { kind }: Dialect): Promise<string> {
+  return (await firstColumn(db, `SELECT ${HOME[kind]} AS name`))[0] ?? ''
 }
 
-function without(schema: SchemaShape, found: readonly Recognised[], own: readonly string[]): SchemaShape {
-  const theirs = (name: string) => own.includes(name) || found.some(({ tool }) => isBookkeeping(name, tool))
-  const atHome = (name: string) => found.some(({ tool: { home } }) => home !== undefined && isIn(name, home))
+function levelOf(books: readonly Book[]): Level {
+  const [first, ...more] = books.map(({ tool, table, applied }) => ({ tool: tool.tool, table, applied: [...applied] }))
+  if (first === undefined) return { tool: null, table: null, applied: [] }
+  return more.length === 0 ? first : { ...first, more }
+}
+
+function without(schema: SchemaShape, found: readonly Recognised[], theirs: (table: string) => boolean): SchemaShape {
+  const homes = homesOf(found)
+  const atHome = (name: string) => homes.some(home => isIn(name, home))
   return {
     tables: omitting(schema.tables, theirs),
     views: omitting(schema.views, atHome),
@@ -108,43 +123,86 @@ function omitting<T>(of: Record<string, T>, leave: (name: string) => boolean): R
   return Object.fromEntries(Object.entries(of).filter(([name]) => !leave(name)))
 }
 
-async function halfDoneOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {
-  const { tool } = kept
-  const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
-  return dirty.map(name => `${tool.tool} migration ${name} began and did not end`)
+/** What is under way, and what died. Tools that take one lock for a whole database hold it for one session. */
+async function workOf(
+  db: Reader,
+  dialect: Dialect,
+  found: readonly Recognised[],
+  tables: Readonly<Record<string, readonly string[]>>,
+): Promise<Pick<Live, 'running' | 'sessions' | 'unfinished'>> {
+  const halfDone: string[] = []
+  const running: string[] = []
+  const sessions: Running[] = []
+  for (const kept of found) {
+    const { tool, table } = kept
+    const several = found.filter(f => f.tool === tool).length > 1
+    const name = nameOfBook({ tool: tool.tool, table }, several)
+    const dirty = tool.dirty === undefined ? [] : await firstColumn(db, spelt(tool.dirty, dialect, kept))
+    halfDone.push(...dirty.map(migration => `${name} migration ${migration} began and did not end`))
+    const lock = lockTable(tables, kept)
+    if (lock !== undefined && (await isHeld(db, dialect, tool, lock))) {
+      running.push(`${name} holds its migration lock (${lock})`)
+    }
+    const session = await sessionHolder(db, dialect, kept)
+    if (session === null || sessions.some(s => s.tool === tool.tool && s.session === session)) continue
+    sessions.push({ tool: tool.tool, table, session })
+    running.push(`${name} is migrating right now (session ${session} holds its lock)`)
+  }
+  return { running, sessions, unfinished: [...halfDone, ...running] }
 }
 
-async function isLocked(db: Reader, dialect: Dialect, tool: Bookkeeping, schema: SchemaShape): Promise<boolean> {
-  if (tool.lock === undefined) return false
-  const { table, held } = tool.lock
-  const there = Object.keys(schema.tables).find(name => isNamed(name, table))
-  return there !== undefined && (await db.query(spelt(held, dialect, { tool, table: there }))).length > 0
+async function isHeld(db: Reader, dialect: Dialect, { lock }: Bookkeeping, table: string): Promise<boolean> {
+  return lock !== undefined && (await db.query(inTable(lock.held, dialect, lock.table, table))).length > 0
 }
 
-async function appliedOf(db: Reader, dialect: Dialect, kept: Recognised): Promise<string[]> {
-  return firstColumn(db, spelt(kept.tool.applied, dialect, kept))
+async function bookOf(
+  db: Reader,
+  dialect: Dialect,
+  kept: Recognised,
+  { tables }: SchemaShape,
+  home: string,
+): Promise<Book> {
+  const { tool, table } = kept
+  const columns = Object.entries(tables[table]?.columns ?? {})
+  const [when, shape] = columns.find(([name]) => name.toLowerCase() === tool.when) ?? []
+  const time = when === undefined ? null : dialect.iso(dialect.quote(when), shape?.type ?? '')
+  const rows = await db.query(timed(spelt(tool.applied, dialect, kept), time))
+  const [names, at] = [rows.map(row => valueAt(row, 0)), rows.map(row => valueAt(row, 1))]
+  const applied = names.map(name => name ?? '')
+  return {
+    ...kept,
+    schema: partsOf(table).schema ?? home,
+    applied,
+    times: new Map(applied.flatMap((name, i) => (at[i] == null ? [] : [[name, at[i]] as const]))),
+    zoned: isZoned(dialect, shape?.type ?? ''),
+    undoable: tool.undoable === undefined ? null : await firstColumn(db, spelt(tool.undoable, dialect, kept)),
+  }
+}
+
+/** The same query, which gives the time of each row as well. */
+function timed(sql: string, time: string | null): string {
+  return time === null ? sql : sql.replace(' FROM ', () => `, ${time} AS backout_at FROM `)
+}
+
+/** Times without a zone are those of whoever wrote them. */
+function isZoned({ kind }: Dialect, type: string): boolean {
+  if (kind === 'postgres') return type.endsWith('with time zone')
+  return kind === 'mysql' && /^timestamp\b/.test(type)
 }
 
 /** The tool's query with names quoted as this system does, and the table where it is. */
-function spelt(sql: string, dialect: Dialect, { table }: Recognised): string {
-  return sql.replaceAll(/"([^"]+)"/g, (_, name: string) =>
-    isNamed(table, name) ? dialect.table(table) : dialect.quote(name),
-  )
+function spelt(sql: string, dialect: Dialect, { tool, table }: Recognised): string {
+  return inTable(sql, dialect, tool.table, table)
+}
+
+function inTable(sql: string, dialect: Dialect, name: string, table: string): string {
+  return sql.replaceAll(/"([^"]+)"/g, (_, said: string) => (said === name ? dialect.table(table) : dialect.quote(said)))
 }
 
 async function firstColumn(db: Reader, sql: string): Promise<string[]> {
-  return (await db.query(sql)).map(row => shownValue(Object.values(row)[0]) ?? '')
+  return (await db.query(sql)).map(row => valueAt(row, 0) ?? '')
 }
 
-/** Further tools whose level is not that of the release: nothing here undoes what they applied. For people. */
-export function othersMoved(then: Level, now: Level): string[] {
-  const tools = new Set([...Object.keys(then.others ?? {}), ...Object.keys(now.others ?? {})])
-  return [...tools].flatMap(tool => {
-    const { extra, missing } = between(then.others?.[tool] ?? [], now.others?.[tool] ?? [], false)
-    const said = [
-      ...(extra.length === 0 ? [] : [`${tool} applied ${extra.toReversed().join(', ')} since`]),
-      ...(missing.length === 0 ? [] : [`${tool} undid ${missing.join(', ')} since`]),
-    ]
-    return said
-  })
+function valueAt(row: Readonly<Record<string, unknown>>, at: number): string | null {
+  return shownValue(Object.values(row)[at]) ?? null
 }

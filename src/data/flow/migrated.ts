@@ -1,14 +1,15 @@
 import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
-import { between } from '../bookkeeping.ts'
 import type { Dialect } from '../engine.ts'
 import { touchedBy } from '../touched.ts'
 import { type MigratedFacts, makeBackup } from './backup.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { type Live, othersMoved, sameLevel } from './level.ts'
+import type { Live } from './level.ts'
+import { gapsBetween, moved, sameLevel } from './levels.ts'
 import type { Site } from './site.ts'
 import { readNow } from './under-way.ts'
+import { tasksFor } from './undoing.ts'
 import { waysUp } from './ways-back.ts'
 import { wroteBy } from './wrote.ts'
 
@@ -48,13 +49,20 @@ async function touchedSince(
   if (facts === null) return {}
   const schemas = [facts.schema, live.schema]
   if (wrote !== undefined) return { touched: { since: begun.id, ...wroteBy(wrote, schemas, site.engine.name) } }
-  const gap = between(facts.level.applied, live.level.applied, live.tool?.headOnly === true)
-  // Of a tool that keeps its head only, those between are not known one by one.
-  const known =
-    gap.missing.length === 0 && live.tool?.headOnly !== true && othersMoved(facts.level, live.level).length === 0
-  const scripts = known ? await waysUp(site, live, gap.extra) : null
+  const scripts = await scriptsSince(site, live, facts)
   const touched = scripts === null ? null : touchedBy(scripts, kind, schemas)
   return touched === null ? {} : { touched: { since: begun.id, ...touched } }
+}
+
+/** The SQL of what was applied since; null: nobody can tell. */
+async function scriptsSince(site: Site, live: Live, { level }: BackupFacts): Promise<string[] | null> {
+  const { gaps, untold } = gapsBetween(level, live.level)
+  const [task, ...more] = tasksFor(site.settings.migrations, live, moved(gaps))
+  if (untold.length + more.length > 0) return null
+  if (task === undefined) return []
+  // Of a tool that keeps its head only, those between are not known one by one.
+  const known = task.gap.missing.length === 0 && !task.gap.headOnly
+  return known ? waysUp(site, task) : null
 }
 
 /** The word belongs to the moment; what was kept then knows it, and is not made again when users have written. */

@@ -1,7 +1,7 @@
 import type { Observation } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import { schemaHash } from '../schema.ts'
-import { shownLevel } from './level.ts'
+import { shownLevel } from './levels.ts'
 import { isState, nounOf, readOrTell, type Site } from './site.ts'
 import { readNow } from './under-way.ts'
 

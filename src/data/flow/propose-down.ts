@@ -1,11 +1,11 @@
-import type { Finding, Node, Proposal, Step } from '../../core/contract.ts'
+import type { Finding, Need, Node, Proposal } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
-import { type Between, between } from '../bookkeeping.ts'
 import type { Image } from '../engine.ts'
 import { NO_RENAMES, type Renames } from '../renames.ts'
 import type { SchemaDifference, SchemaShape } from '../schema.ts'
 import type { Release } from './backup.ts'
+import { bookFindings, guessedOrder } from './book-findings.ts'
 import {
   backupFindings,
   downFindings,
@@ -15,8 +15,9 @@ import {
   writerFindings,
   writersOf,
 } from './checks.ts'
-import type { DownArgs } from './down.ts'
-import { type Live, othersMoved, shownLevel } from './level.ts'
+import { downSteps } from './down-steps.ts'
+import type { Live } from './level.ts'
+import { gapsBetween, moved, shownLevel } from './levels.ts'
 import { lockFindings } from './locks.ts'
 import { lostByGoingDown } from './lost.ts'
 import { misfitFindings, misfitLoss, misfitsOf } from './misfits.ts'
@@ -24,41 +25,49 @@ import { shown } from './propose-leave.ts'
 import { candidates, dataFor, findRenames } from './renames.ts'
 import { isState, measuredOnce, tellState } from './site.ts'
 import { backupStep, estimate, type Look, omitted, withFindings } from './steps.ts'
+import { inOrder, tasksFor, type Undo } from './undoing.ts'
 import { wayBackFindings } from './ways-back.ts'
 
-/** Undoes the migrations that lie between, one a step, with the project's own tool. */
+/** Undoes the migrations that lie between, one a step, with the project's own tools. */
 export async function proposeDown(look: Look, live: Live, differences: readonly SchemaDifference[]): Promise<Proposal> {
   const { site, question, say } = look
   const { to } = question
-  const gap = between(to.level.applied, live.level.applied, live.tool?.headOnly === true)
-  const others = otherFindings(look, live)
-  if (gap.extra.length + gap.missing.length === 0) {
+  const { gaps, untold } = gapsBetween(to.level, live.level)
+  const tasks = tasksFor(site.settings.migrations, live, moved(gaps))
+  const doubts = bookFindings(live, tasks, untold, say)
+  if (tasks.length === 0) {
     const halfDone = unfinishedFindings(live, say)
-    if (others.length + halfDone.length > 0) return withFindings(...halfDone, ...others)
+    if (doubts.length + halfDone.length > 0) return withFindings(...halfDone, ...doubts)
     return differences.length === 0 ? NOTHING : withFindings(byHand(look, live, differences))
   }
-  const runIn = site.settings.migrations.runIn
-  const needs = writersOf(site, question)
+  const { undos, guessed } = inOrder(tasks)
   const { findings, whole, found } = await lookBack(look, live)
-  findings.push(...others, ...writerFindings(site, question, say), ...(await downFindings(site, live, gap, say)))
-  findings.push(...(await wayBackFindings(site, live, gap.extra, differences, say)))
+  findings.push(...doubts, ...(guessed ? [guessedOrder(undos, say)] : []), ...writerFindings(site, question, say))
+  findings.push(...(await downFindings(site, live, tasks, say)))
+  findings.push(...(await wayBackFindings(site, live, undos, differences, say)))
   findings.push(...goneFindings(differences, found.renames, say))
-  const { loss, bytes, more } = await measured(look, live, differences, gap, found)
+  const { loss, bytes, more } = await measured(look, live, differences, undos, found)
   findings.push(...more)
   const by = whole ? 'the backup' : 'the fingerprint in the release'
   findings.push(...renameFindings(found, new Set(loss.map(l => l.what)), by, say))
   const backup = backupStep(look, bytes, toJson(releaseOf(look, live)))
-  const downs = downSteps(look, live, gap.extra)
+  const downs = downSteps(look, live, undos)
   return {
     ...NOTHING,
     change: { from: shownLevel(live.level), to: shownLevel(to.level) },
     findings,
     impact: { ...NO_IMPACT, downtimeMs: estimate(backup, ...downs), loss },
-    needs: runIn === undefined ? needs : [...needs, { of: runIn, what: 'exec-from' }],
+    needs: [...writersOf(site, question), ...artefactsOf(undos)],
     steps: [backup, ...downs],
     phases: { backup: { step: backup.id }, data: { seq: downs.map((s): Node => ({ step: s.id })) } },
     omits: omitted(question),
   }
+}
+
+/** The components from whose bad release something is undone. */
+function artefactsOf(undos: readonly Undo[]): Omit<Need, 'by'>[] {
+  const components = new Set(undos.map(({ way }) => way.runIn).filter(of => of !== undefined))
+  return [...components].map(of => ({ of, what: 'exec-from' }))
 }
 
 /** The release's backup, and what was renamed since. */
@@ -74,10 +83,10 @@ function measured(
   { site, question, say }: Look,
   live: Live,
   differences: readonly SchemaDifference[],
-  gap: Between,
+  undos: readonly Undo[],
   found: Renames,
 ) {
-  const declared = site.settings.loses.filter(l => gap.extra.includes(l.migration))
+  const declared = site.settings.loses.filter(l => undos.some(({ migration }) => migration === l.migration))
   const base = question.to.schema
   const way = { base, live: live.schema, declared, renames: found.renames, at: question.to.at }
   return site.engine.reading(question.signal, async db => {
@@ -117,49 +126,8 @@ function mayBeRenamed(base: SchemaShape, live: SchemaShape): boolean {
   })
 }
 
-/** One database, several tools: only one of them is asked to undo. */
-function otherFindings({ question, say }: Look, live: Live): Finding[] {
-  const moved = othersMoved(question.to.level, live.level)
-  if (moved.length === 0) return []
-  const what = `${moved.join('; ')}, and \`migrations.down\` undoes what ${live.level.tool} applied`
-  const remedy = 'name the tool that is to be undone in `migrations.tool`, undo the rest by hand, or take `restore`'
-  return [say('blocker', 'other_tool_between', what, remedy)]
-}
-
 function byHand({ say }: Look, live: Live, differences: readonly SchemaDifference[]): Finding {
   const known = live.level.tool === null ? 'No migration tool is known here' : 'No migration lies between'
   const what = `${known}, yet the schema differs: ${shown(differences)}`
   return say('blocker', 'schema_changed_by_hand', what, 'undo it by hand, set `migrations.applied`, or take `restore`')
-}
-
-function downSteps({ site, question }: Look, live: Live, extra: readonly string[]): Step[] {
-  const { component } = site.ctx
-  const { to } = question
-  return extra.map((migration, i) => {
-    const before = live.level.applied.filter(name => !extra.slice(0, i).includes(name))
-    const after = before.filter(name => name !== migration)
-    const head = live.tool?.headOnly === true ? to.level.applied.at(-1) : after.at(-1)
-    const args: DownArgs = {
-      migration,
-      before,
-      level: head ?? '',
-      release: to.level.applied,
-      schema: to.schema,
-      first: i === 0,
-      last: i === extra.length - 1,
-      backup: to.backup,
-    }
-    return {
-      id: `${component}/migrate-down/${migration}`,
-      component,
-      title: `undo migration ${migration}`,
-      args: toJson(args),
-      limitMs: site.settings.migrations.downLimit + 30_000,
-      retries: 0,
-      estimateMs: 5_000,
-      onUnknown: 'ask',
-      destructive: true,
-      recheck: true,
-    }
-  })
 }

@@ -1,19 +1,24 @@
 import type { Finding, Proposal } from '../../core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
-import { between } from '../bookkeeping.ts'
+import { BOOKKEEPING } from '../bookkeeping.ts'
 import { reasonFor } from '../fits.ts'
 import type { SchemaDifference, SchemaShape } from '../schema.ts'
 import { unfinishedFindings } from './checks.ts'
-import { type Live, othersMoved } from './level.ts'
+import type { Live } from './level.ts'
+import { type Gap, gapsBetween, keptIn, moved, nameOfBook, saidUntold } from './levels.ts'
 import type { Look } from './steps.ts'
 
 /** The schema stays as it is: nothing is done, nothing is lost, and the old release has to live with it. */
 export function proposeLeave(look: Look, live: Live, differences: readonly SchemaDifference[]): Proposal {
   const { site, question, say } = look
-  const { extra, missing } = between(question.to.level.applied, live.level.applied, live.tool?.headOnly === true)
-  const others = othersMoved(question.to.level, live.level)
+  const { gaps, untold } = gapsBetween(question.to.level, live.level)
+  const between = moved(gaps)
+  const extra = between.flatMap(gap => gap.extra)
   const findings: Finding[] = unfinishedFindings(live, say)
-  if (differences.length + extra.length + missing.length + others.length === 0) return { ...NOTHING, findings }
+  for (const kept of untold) {
+    findings.push(say('warning', 'bookkeeping_untold', saidUntold(kept), 'capture the release again once it runs'))
+  }
+  if (differences.length + between.length === 0) return { ...NOTHING, findings }
   const bad = differences.filter(d => !d.additive)
   const why = (list: readonly SchemaDifference[]) => reasons(list, question.to.schema, live.schema)
   const { compatible } = site.settings
@@ -31,16 +36,25 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
   }
   const fine = compatible === 'always' ? differences : differences.filter(d => d.additive)
   if (fine.length > 0) findings.push(say('note', 'schema_fits', `The old release can live with: ${why(fine)}`, ''))
-  if (live.tool?.refusesUnknown === true && extra.length > 0) {
-    const what = `${live.tool.tool} of the old release does not know ${extra.join(', ')} and refuses to migrate`
+  for (const gap of between.filter(g => g.extra.length > 0 && refusesUnknown(g))) {
+    const what = `${gap.tool} of the old release does not know ${gap.extra.join(', ')} and refuses to migrate`
     findings.push(say('warning', 'tool_behind', what, 'let the old release start without migrating'))
   }
-  const staysBehind = [
-    ...differences.map(d => d.text),
-    ...extra.map(name => `migration ${name} stays applied`),
-    ...others,
-  ]
+  const several = keptIn(live.level).length > 1
+  const staysBehind = [...differences.map(d => d.text), ...between.flatMap(gap => staying(gap, several))]
   return { ...NOTHING, findings, impact: { ...NO_IMPACT, staysBehind } }
+}
+
+function refusesUnknown({ tool }: Gap): boolean {
+  return BOOKKEEPING.find(b => b.tool === tool)?.refusesUnknown === true
+}
+
+function staying(gap: Gap, several: boolean): string[] {
+  const of = several ? ` (${nameOfBook(gap, true)})` : ''
+  return [
+    ...gap.extra.map(name => `migration ${name} stays applied${of}`),
+    ...gap.missing.map(name => `migration ${name} stays undone${of}`),
+  ]
 }
 
 /** Each difference, and what it means to code that does not know of it. */

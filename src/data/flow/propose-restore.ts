@@ -6,7 +6,8 @@ import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
-import { readLive, sameLevel, shownLevel } from './level.ts'
+import { readLive } from './level.ts'
+import { sameLevel, shownLevel } from './levels.ts'
 import { everything, type Since } from './since.ts'
 import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
@@ -46,7 +47,7 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
 function asReleased({ site, question }: Look): Promise<boolean | State> {
   const { to, signal } = question
   return readOrTell(site, signal, async db => {
-    const live = calm(await readLive(site, db))
+    const live = calm(await readLive(site, db, to.level))
     const { schema } = live
     if (compareSchemas(to.schema, schema).length > 0) return false
     // What a migration tool still holds for begun or done keeps it from working with the old release.

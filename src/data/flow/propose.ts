@@ -16,7 +16,7 @@ export async function propose(site: Site, question: Ask): Promise<Proposal> {
   const look: Look = { site, question, stamp, say: saying(site.ctx.component) }
   const identity = await site.engine.identity(question.signal)
   if (question.to.identity !== identity) return withFindings(otherDatabase(look, identity))
-  const live = await readOrTell(site, question.signal, db => readNow(site, db, question.signal))
+  const live = await readOrTell(site, question.signal, db => readNow(site, db, question.signal, question.to.level))
   const restoring = question.rung === 'restore'
   if (isState(live)) return restoring ? proposeRestore(look) : withFindings(unreadable(look, live))
   if (!stoppable(site, live)) return restoring ? proposeRestore(look) : proposeBy(look, live)

@@ -1,9 +1,12 @@
 import type { Finding, Readiness } from '../../core/contract.ts'
 import type { Lack } from '../engine.ts'
 import { type Say, saying } from './checks.ts'
+import { amissFindings, openFindings } from './book-findings.ts'
 import { readLive } from './level.ts'
+import { gapsBetween, keptIn, nameOfBook } from './levels.ts'
 import type { Level } from './settings.ts'
 import { isState, readOrTell, type Site } from './site.ts'
+import { tasksFor } from './undoing.ts'
 
 const LEVEL_OF: Readonly<Record<Lack['for'], Finding['level']>> = {
   capture: 'blocker',
@@ -28,6 +31,9 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
   if (findings.some(f => f.level === 'blocker')) return { well, findings }
   const live = await readOrTell(site, signal, db => readLive(site, db))
   if (isState(live)) return { well, findings }
+  const { gaps } = gapsBetween({ tool: null, applied: [] }, live.level)
+  findings.push(...amissFindings(live, 'warning', say))
+  findings.push(...openFindings(tasksFor(site.settings.migrations, live, gaps), say))
   const kept = keptBy(live.level)
   return kept === null ? { well, findings: [...findings, unknownTool(say)] } : { well: [...well, kept], findings }
 }
@@ -43,10 +49,12 @@ function told(lack: Lack, say: Say): Finding {
   return say(LEVEL_OF[lack.for], lack.code, why === '' ? lack.what : `${lack.what}: ${why}`, lack.remedy)
 }
 
-function keptBy({ tool, applied }: Level): string | null {
-  if (tool === null) return null
-  const whose = tool === 'custom' ? 'the query of the settings' : tool
-  return `migrations are known by ${whose}, ${applied.length} applied`
+function keptBy(level: Level): string | null {
+  const all = keptIn(level)
+  if (all.length === 0) return null
+  const whose = (kept: (typeof all)[number]) =>
+    kept.tool === 'custom' ? 'the query of the settings' : nameOfBook(kept, all.length > 1)
+  return `migrations are known by ${all.map(kept => `${whose(kept)}, ${kept.applied.length} applied`).join('; ')}`
 }
 
 function unknownTool(say: Say): Finding {

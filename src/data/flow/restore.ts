@@ -9,7 +9,8 @@ import { schemaHash } from '../schema.ts'
 import { differencesOf, recordProof } from './backup.ts'
 import { notAccepted } from './down.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
-import { readLive, sameLevel } from './level.ts'
+import { readLive } from './level.ts'
+import { holdsLevel } from './levels.ts'
 import { everything, measureSince } from './since.ts'
 import { isState, jobOf, nounOf, readOrTell, type Site } from './site.ts'
 
@@ -83,7 +84,7 @@ export async function applySwap(site: Site, step: Step, act: StepAct): Promise<v
 }
 
 async function lossNow(site: Site, image: Beside, facts: BackupFacts, act: StepAct) {
-  const since = await measureSince(site, image, facts.schema, act.signal)
+  const since = await measureSince(site, image, facts, act.signal)
   return isState(since) ? [everything(site, facts.at, since)] : since.loss
 }
 
@@ -105,8 +106,12 @@ function notLoaded({ engine }: Site, backup: string): BackoutError {
 
 export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = restoreArgs.parse(step.args)
+  const facts = await act.backups.get(args.backup).then(
+    b => factsIn(b, site.engine.dialect.kind),
+    () => null,
+  )
   const live = await readOrTell(site, act.signal, async db => {
-    const { schema, level, unfinished } = await readLive(site, db)
+    const { schema, level, unfinished } = await readLive(site, db, facts?.level)
     const data = fingerprintHash(await db.fingerprint(schema, undefined, args.method))
     return { schema: schemaHash(schema), data, level, unfinished }
   })
@@ -121,8 +126,7 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
       why: `${args.backup} was restored by this step (what was there is kept as ${kept.name}); ${since}`,
     }
   }
-  const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
-  const levelBack = live.unfinished.length === 0 && sameLevel(live.level, facts?.level)
+  const levelBack = live.unfinished.length === 0 && facts !== null && holdsLevel(live.level, facts.level)
   if (schemaBack && dataBack && levelBack) return { is: 'done', why: `schema and data are those of ${args.backup}` }
   const what = !schemaBack
     ? 'the schema differs'

@@ -23,12 +23,59 @@ const inFlight = z
   })
   .describe('How a migration that is under way is seen and ended. Run on this machine in `cwd`.')
 
+/** How what one bookkeeping lists is undone. */
+const way = {
+  down: command()
+    .optional()
+    .describe(
+      'Undoes ONE migration. Finds its name in BACKOUT_MIGRATION, the newest one that stays in BACKOUT_LEVEL, its bookkeeping in BACKOUT_SCHEMA and BACKOUT_TABLE, the database in the variables that the adapter sets.',
+    ),
+  runIn: z
+    .string()
+    .optional()
+    .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
+  files: z
+    .string()
+    .optional()
+    .describe(
+      'Folder of the migration files, relative to backout.yaml. Looked for below `cwd` where this and `runIn` are left out. They are read ahead: is there a way back, and what does it destroy?',
+    ),
+  downScripts: z
+    .string()
+    .optional()
+    .describe('Where the way back of a migration lies, with {name}: "migrations/{name}.down.sql". Looked for ahead.'),
+  upScripts: z
+    .string()
+    .optional()
+    .describe(
+      'Where a migration lies that is SQL, with {name}: "migrations/{name}.sql". Read by `backout upgrade migrated`: which tables did it leave alone?',
+    ),
+}
+
+const also = z
+  .strictObject({
+    tool: z.enum(TOOLS).optional().describe('Its tool, where the table has another name than the tool gives it.'),
+    ...way,
+    cwd: z.string().optional().describe('Folder in which `down` runs; that of `migrations` where it is left out.'),
+  })
+  .describe('One more bookkeeping, and how what it lists is undone.')
+
 const migrations = z
   .strictObject({
     tool: z
       .enum(TOOLS)
       .optional()
       .describe('The migration tool. Recognised by its bookkeeping table where this is left out.'),
+    table: z
+      .string()
+      .optional()
+      .describe(
+        'The bookkeeping that `down` undoes, where the tool keeps several, or one under a name of its own: "billing.flyway_schema_history". Then only this one and those in `also` are bookkeeping.',
+      ),
+    also: z
+      .record(z.string(), also)
+      .default({})
+      .describe('Further bookkeepings in the same database, each by its table.'),
     applied: z
       .string()
       .optional()
@@ -37,34 +84,10 @@ const migrations = z
       .array(z.string())
       .default([])
       .describe("Tables of such a tool's bookkeeping: no data of the application, nothing that could be lost."),
-    down: command()
-      .optional()
-      .describe(
-        'Undoes ONE migration. Finds its name in BACKOUT_MIGRATION, the newest one that stays in BACKOUT_LEVEL, the database in the variables that the adapter sets.',
-      ),
-    runIn: z
-      .string()
-      .optional()
-      .describe('The component from whose bad release `down` runs: only that release has the down-scripts.'),
+    ...way,
     cwd: z.string().default('.').describe('Folder in which `down` runs where `runIn` is left out.'),
     downLimit: duration().default(600_000).describe('Time limit of `down` for one migration.'),
     inFlight: inFlight.prefault({}),
-    files: z
-      .string()
-      .optional()
-      .describe(
-        'Folder of the migration files, relative to backout.yaml. Looked for below `cwd` where this and `runIn` are left out. They are read ahead: is there a way back, and what does it destroy?',
-      ),
-    downScripts: z
-      .string()
-      .optional()
-      .describe('Where the way back of a migration lies, with {name}: "migrations/{name}.down.sql". Looked for ahead.'),
-    upScripts: z
-      .string()
-      .optional()
-      .describe(
-        'Where a migration lies that is SQL, with {name}: "migrations/{name}.sql". Read by `backout upgrade migrated`: which tables did it leave alone?',
-      ),
   })
   .describe("The project's migration tool.")
 
@@ -106,11 +129,15 @@ const shape = z.strictObject(databaseSettings)
 export type DatabaseSettings = z.output<typeof shape>
 export type DeclaredLoss = DatabaseSettings['loses'][number]
 
+/** Pins and backups of earlier versions have no `table`: they told one table of each tool, the further ones in `others`. */
 export const levelShape = z.object({
   tool: z.string().nullable(),
+  /** The bookkeeping, as `SchemaShape` names it; null: there is none, or it is asked by a query. */
+  table: z.string().nullable().optional(),
   applied: z.array(z.string()),
-  /** What further tools in the same database say that they applied. */
   others: z.record(z.string(), z.array(z.string())).optional(),
+  /** The further bookkeepings in the same database. */
+  more: z.array(z.object({ tool: z.string(), table: z.string(), applied: z.array(z.string()) })).optional(),
 })
 export type Level = z.infer<typeof levelShape>
 

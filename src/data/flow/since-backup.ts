@@ -19,7 +19,7 @@ export async function sinceBackup(look: Look, backup: Backup): Promise<Since | S
   const { site, question } = look
   const { peek } = site.engine
   if (peek !== undefined) {
-    const since = await measureSince(site, await peek(backup), question.to.schema, question.signal)
+    const since = await measureSince(site, await peek(backup), question.to, question.signal)
     if (isState(since)) return since
     return { ...since, loss: since.loss.map(l => ({ ...l, since: notBefore(l.since, question.to.at) })) }
   }
@@ -29,7 +29,7 @@ export async function sinceBackup(look: Look, backup: Backup): Promise<Since | S
 async function atMost({ site, question }: Look): Promise<Since | State> {
   const { to, signal } = question
   return readOrTell(site, signal, async now => {
-    const { schema } = await readLive(site, now)
+    const { schema } = await readLive(site, now, to.level)
     const then = { schema: to.schema, data: to.fingerprint }
     const { renames } = await renamesOver(site, { now, base: null, both: null }, then, schema, signal)
     const columns = renames.filter(r => r.now.column !== null)

@@ -7,6 +7,7 @@ import { byContent, type Column, joined, matchOf, type Pair } from './compare.ts
 import { readLive } from './level.ts'
 import { KEPT, lostByGoingDown, type Way } from './lost.ts'
 import { renamesOver } from './renames.ts'
+import type { DatabasePin } from './settings.ts'
 import { type Sides, withSides } from './sides.ts'
 import { nounOf, type Site, type State, tellState } from './site.ts'
 
@@ -21,10 +22,15 @@ export interface Since {
 const NO_DATA = { method: '', tables: {} }
 
 /** What was written since the backup, counted to the row; or why the database cannot be asked. */
-export function measureSince(site: Site, image: Image, base: SchemaShape, signal: AbortSignal): Promise<Since | State> {
+export function measureSince(
+  site: Site,
+  image: Image,
+  { schema: base, level }: Pick<DatabasePin, 'schema' | 'level'>,
+  signal: AbortSignal,
+): Promise<Since | State> {
   return tellState(() =>
     withSides(site.engine, image, signal, async sides => {
-      const { schema } = await readLive(site, sides.now)
+      const { schema } = await readLive(site, sides.now, level)
       const { renames } = await renamesOver(site, sides, { schema: base, data: NO_DATA }, schema, signal)
       // Rows are compared table by table, by the table's name: those of a renamed one count as gone and added.
       const columns = renames.filter(r => r.now.column !== null)

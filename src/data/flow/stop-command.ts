@@ -63,7 +63,7 @@ export async function commandStopVerdict(site: Site, step: Step, act: StepAct): 
 /** `over`: nothing is under way any more, whatever it left. */
 async function look(site: Site, step: Step, { signal }: StepAct): Promise<Verdict & { over: boolean }> {
   const { expect } = commandArgs.parse(step.args)
-  const live = await site.engine.reading(signal, db => readNow(site, db, signal))
+  const live = await site.engine.reading(signal, db => readNow(site, db, signal, expect?.than))
   if (live.running.length > 0) return { is: 'not-done', why: `under way: ${live.running.join('; ')}`, over: false }
   return { ...leftBehind(live, expect, 'no migration is under way'), over: true }
 }

@@ -4,7 +4,8 @@ import type { Finding, Proposal, Step, StepAct, Verdict } from '../../core/contr
 import { BackoutError } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import { expectShape, halfWay, LOOK_MS, leavesAsIs, leftBehind, TYPICAL_MS } from './left-behind.ts'
-import { type Live, readLive } from './level.ts'
+import { type Live, type Running, readLive } from './level.ts'
+import { nameOfBook } from './levels.ts'
 import type { Site } from './site.ts'
 import type { Look } from './steps.ts'
 import { commandStop, commandStopVerdict, endByCommand, isCommandStop } from './stop-command.ts'
@@ -12,6 +13,8 @@ import { UNTOLD } from './under-way.ts'
 
 const stopArgs = z.object({
   tool: z.string(),
+  /** Its bookkeeping, where several of the tool's are there. */
+  table: z.string().optional(),
   /** The server's number of the session that holds the tool's lock. */
   session: z.string(),
   expect: expectShape,
@@ -39,13 +42,17 @@ export function calm(live: Live): Live {
 export async function withStops(look: Look, live: Live, proposal: Proposal, whatever = false): Promise<Proposal> {
   if (proposal.findings.some(f => f.level === 'blocker')) return proposal
   const { site, question } = look
-  const expect = whatever ? null : leavesAsIs(live)
+  const expect = whatever ? null : leavesAsIs(live, question.to.level)
   const holders = await site.engine.holders(question.signal)
   const who = live.sessions.map(({ session }) => holders.find(h => h.id === session)?.text ?? `session ${session}`)
   const byCommand = site.settings.migrations.inFlight.stop !== undefined
   const steps = byCommand
     ? [commandStop(site, live, expect)]
-    : live.sessions.map(({ tool, session }) => stopStep(site, { tool, session, expect }))
+    : live.sessions.map((running, i) => {
+        // What the others do is under way still: the last step sees to what all of them leave.
+        const left = i === live.sessions.length - 1 ? expect : null
+        return stopStep(site, { ...heldBy(live, running), session: running.session, expect: left })
+      })
   const told = byCommand
     ? [
         say(
@@ -53,7 +60,9 @@ export async function withStops(look: Look, live: Live, proposal: Proposal, what
           `What is under way (${[...live.running, ...who].join('; ')}) is ended first by \`migrations.inFlight.stop\``,
         ),
       ]
-    : live.sessions.map(({ tool }, i) => say(look, `The migration of ${tool} under way is ended first (${who[i]})`))
+    : live.sessions.map((running, i) =>
+        say(look, `The migration of ${called(heldBy(live, running))} under way is ended first (${who[i]})`),
+      )
   return {
     ...proposal,
     findings: [...proposal.findings, ...told],
@@ -90,11 +99,23 @@ export function lockedBy({ site, say }: Look, { sessions }: Live, { message }: B
   return say('blocker', 'migration_locks', what, `stop the deployment, end its session (${ends}), and plan again`)
 }
 
+function heldBy({ sessions }: Live, { tool, table }: Running): Pick<StopArgs, 'tool' | 'table'> {
+  return sessions.filter(s => s.tool === tool).length > 1 ? { tool, table } : { tool }
+}
+
+function called({ tool, table }: Pick<StopArgs, 'tool' | 'table'>): string {
+  return nameOfBook({ tool, table: table ?? null }, true)
+}
+
+function isHeldBy({ tool, table }: StopArgs, session: Running): boolean {
+  return session.tool === tool && (table === undefined || session.table === table)
+}
+
 function stopStep({ ctx, settings }: Site, args: StopArgs): Step {
   return {
-    id: `${ctx.component}/stop-migration/${args.tool}`,
+    id: [ctx.component, 'stop-migration', args.tool, ...(args.table === undefined ? [] : [args.table])].join('/'),
     component: ctx.component,
-    title: `end the migration of ${args.tool} (session ${args.session})`,
+    title: `end the migration of ${called(args)} (session ${args.session})`,
     args: toJson(args),
     limitMs: settings.migrations.downLimit + 30_000,
     retries: 0,
@@ -121,12 +142,12 @@ async function endSession(site: Site, step: Step, act: StepAct): Promise<void> {
   for (;;) {
     const { is, why } = await endVerdict(site, args, act)
     if (is === 'done') break
-    if (is === 'not-done') throw halfWay(site, `The migration of ${args.tool}`, why)
+    if (is === 'not-done') throw halfWay(site, `The migration of ${called(args)}`, why)
     act.progress({ text: why })
     await sleep(LOOK_MS, undefined, { signal: act.signal })
   }
   if (now === null) return
-  await act.tell({ kind: 'note', text: `The migration of ${args.tool} was ended (session ${args.session})` })
+  await act.tell({ kind: 'note', text: `The migration of ${called(args)} was ended (session ${args.session})` })
 }
 
 export async function stopVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
@@ -137,25 +158,26 @@ export async function stopVerdict(site: Site, step: Step, act: StepAct): Promise
   return endVerdict(site, args, act)
 }
 
-async function holderOf(site: Site, { tool }: StopArgs, { signal }: StepAct): Promise<string | null> {
+async function holderOf(site: Site, args: StopArgs, { signal }: StepAct): Promise<string | null> {
   const { sessions } = await site.engine.reading(signal, db => readLive(site, db))
-  return sessions.find(s => s.tool === tool)?.session ?? null
+  return sessions.find(s => isHeldBy(args, s))?.session ?? null
 }
 
 /** What became of the session after it was told to end, and of the database. */
-async function endVerdict(site: Site, { tool, session, expect }: StopArgs, { signal }: StepAct): Promise<Verdict> {
-  const live = await site.engine.reading(signal, db => readLive(site, db))
-  const now = live.sessions.find(s => s.tool === tool)?.session
+async function endVerdict(site: Site, args: StopArgs, { signal }: StepAct): Promise<Verdict> {
+  const { session, expect } = args
+  const live = await site.engine.reading(signal, db => readLive(site, db, expect?.than))
+  const now = live.sessions.find(s => isHeldBy(args, s))?.session
   const there = (await site.engine.holders(signal)).find(h => h.id === session)
   if (now === session || there !== undefined) return { is: 'running', why: `${there?.text ?? session} is ending` }
   if (now !== undefined) return { is: 'not-done', why: `session ${now} migrates now` }
   return leftBehind(live, expect, 'its session is gone')
 }
 
-function another({ tool, session }: StopArgs, now: string): BackoutError {
+function another(args: StopArgs, now: string): BackoutError {
   return new BackoutError({
     code: 'migration_moved',
-    what: `Another session (${now}) migrates with ${tool} than the one that the plan names (${session}); it was left alone`,
+    what: `Another session (${now}) migrates with ${called(args)} than the one that the plan names (${args.session}); it was left alone`,
     next: 'stop what starts the migrations, then plan again',
     exit: 'moved',
   })

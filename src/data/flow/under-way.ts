@@ -3,14 +3,15 @@ import { BackoutError } from '../../core/errors.ts'
 import { runUser, seenBy } from '../../exec/words.ts'
 import type { Reader } from '../engine.ts'
 import { type Live, readLive } from './level.ts'
+import type { Level } from './settings.ts'
 import type { Site } from './site.ts'
 
 /** What begins so is no migration that could be named, and none that could be said to have been ended. */
 export const UNTOLD = 'a migration that nobody can tell of'
 
-/** What the database says of itself, and what the check of the settings sees under way. */
-export async function readNow(site: Site, db: Reader, signal: AbortSignal): Promise<Live> {
-  const [live, seen] = await Promise.all([readLive(site, db), seenByCheck(site, signal)])
+/** What the database says of itself, and what the check of the settings sees under way. `than`: as for `readLive`. */
+export async function readNow(site: Site, db: Reader, signal: AbortSignal, than?: Level): Promise<Live> {
+  const [live, seen] = await Promise.all([readLive(site, db, than), seenByCheck(site, signal)])
   if (seen === null) return live
   return { ...live, running: [...live.running, seen], unfinished: [...live.unfinished, seen] }
 }

@@ -121,6 +121,25 @@ describe('C10: a flag file taken back', () => {
     expect(notes(bad.proposal, 'flag_not_off')).toEqual(['Cannot turn off x: no variant is named "off" or is false'])
   })
 
+  it('says which flag it cannot find to turn off, or cannot reach', async () => {
+    const said = async (then: string, off: string) => {
+      const { proposal } = await back('flags.yaml', then, `${then}more: true\n`, { format: 'yaml', off: [off] }).catch(
+        (error: unknown) => ({ proposal: { findings: [String(error)] } }),
+      )
+      return proposal.findings
+    }
+    expect(await said('new-checkout: true\n', 'new-chekout')).toMatchObject([
+      { level: 'warning', code: 'flag_unknown', what: expect.stringMatching(/no flag new-chekout/) },
+      { code: 'flags_change' },
+    ])
+    await place.dispose()
+    for (const inside of ['  <<: *d\n', ' *d\n']) {
+      const then = `defaults: &d\n  new-checkout: true\nproduction:${inside.startsWith('  ') ? '\n' : ''}${inside}`
+      expect(JSON.stringify(await said(then, 'production.new-checkout'))).toContain('an alias or a merge key')
+      await place.dispose()
+    }
+  })
+
   it('keeps the comments of YAML', async () => {
     const then =
       '# for support\nflags:\n  # the box\n  search:\n    state: ENABLED\n    variants: { on: true, off: false }\n    defaultVariant: on\n'

@@ -27,9 +27,9 @@ function treeOf(content: Uint8Array, path: string): Tree {
 }
 
 /** Whole numbers stay exact, however long they are. */
-function documentOf(content: Uint8Array, path: string): Doc {
+function documentOf(content: Uint8Array, path: string, options: { merge?: boolean } = {}): Doc {
   try {
-    return parseDocument(new TextDecoder('utf-8', { fatal: true }).decode(content), { intAsBigInt: true })
+    return parseDocument(new TextDecoder('utf-8', { fatal: true }).decode(content), { intAsBigInt: true, ...options })
   } catch {
     throw unreadable(path, 'it is no UTF-8 text')
   }
@@ -73,6 +73,8 @@ export interface Composed {
   readonly content: Buffer
   /** Flags that cannot be turned off, and why. */
   readonly stuck: readonly string[]
+  /** Flags to be turned off that neither file has. */
+  readonly unknown: readonly string[]
 }
 
 /**
@@ -80,16 +82,19 @@ export interface Composed {
  * off: whoever still asks for it must not get the default of the code. Without such flags not a byte is changed.
  */
 export function composed(then: Uint8Array, today: Uint8Array | null, config: FlagFileConfig): Composed {
-  if (config.off.length === 0) return { content: Buffer.from(then), stuck: [] }
+  if (config.off.length === 0) return { content: Buffer.from(then), stuck: [], unknown: [] }
   const document = documentOf(then, config.path)
   const now = today === null ? {} : treeOf(today, config.path)
+  const resolved = documentOf(then, config.path, { merge: true }).toJS() as Tree
   const stuck: string[] = []
+  const unknown: string[] = []
   for (const name of config.off) {
-    const problem = config.format === 'flagd' ? flagdOff(document, now, name) : plainOff(document, now, name)
-    if (problem !== null) stuck.push(`${name}: ${problem}`)
+    const problem = config.format === 'flagd' ? flagdOff(document, now, name) : plainOff(document, resolved, now, name)
+    if (problem === 'unknown') unknown.push(name)
+    else if (problem !== null) stuck.push(`${name}: ${problem}`)
   }
   const json = config.format === 'json' || (config.format === 'flagd' && !/\.ya?ml$/.test(config.path))
-  return { content: Buffer.from(json ? asJson(document) : document.toString({ lineWidth: 0 })), stuck }
+  return { content: Buffer.from(json ? asJson(document) : document.toString({ lineWidth: 0 })), stuck, unknown }
 }
 
 function asJson(document: Doc): string {
@@ -104,7 +109,7 @@ type Doc = ReturnType<typeof parseDocument>
 function flagdOff(document: Doc, now: Tree, name: string): string | null {
   if (!document.hasIn(['flags', name])) {
     const flag = flagsIn(now)[name]
-    if (flag === undefined) return null
+    if (flag === undefined) return 'unknown'
     document.setIn(['flags', name], document.createNode(flag))
   }
   const flag = (document.toJS() as { flags: Record<string, Tree> }).flags[name] ?? {}
@@ -117,12 +122,13 @@ function flagdOff(document: Doc, now: Tree, name: string): string | null {
   return null
 }
 
-function plainOff(document: Doc, now: Tree, name: string): string | null {
+function plainOff(document: Doc, resolved: Tree, now: Tree, name: string): string | null {
   const whole = [name]
   const path = document.hasIn(whole) || Object.hasOwn(now, name) ? whole : name.split('.')
   const there = document.hasIn(path)
+  if (!there && at(resolved, path) !== undefined) return 'it comes there by an alias or a merge key (<<)'
   const value = there ? document.getIn(path) : at(now, path)
-  if (value === undefined) return null
+  if (value === undefined) return 'unknown'
   if (typeof value === 'boolean') {
     document.setIn(path, false)
     return null

@@ -133,8 +133,12 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
     say('blocker', made.code, `${made.message}, as it was at ${release}: ${made.why}`, 'take the flags out of `off`')
     return { ...NOTHING, findings }
   }
+  for (const name of made.unknown) {
+    const what = `There is no flag ${name} in ${site.path}, neither now nor at ${release}: nothing is turned off`
+    say('warning', 'flag_unknown', what, 'correct its name in `off`, or take it out')
+  }
   const mac = site.ctx.vault.mac(made.content)
-  if (now !== null && site.ctx.vault.mac(now.content) === mac) return NOTHING
+  if (now !== null && site.ctx.vault.mac(now.content) === mac) return { ...NOTHING, findings }
   for (const why of made.stuck) say('blocker', 'flag_not_off', `Cannot turn off ${why}`, 'take it out of `off`')
   const flags = statesIn(site, now)
   if (flags === null) say('warning', 'flags_unreadable', `${site.path} is not readable as it is now`, 'it is replaced')

@@ -201,6 +201,67 @@ describe('with a maintenance server', () => {
     expect((await ask(target)).findings).toMatchObject([{ code: 'server_out' }, { code: 'not_durable' }])
   })
 
+  it('takes users to safety whatever somebody did to a server meanwhile', async () => {
+    const target = await open(proxy)
+    const proposal = await ask(target)
+    for (const id of ['drain', 'return/100']) await apply(target, stepOf(proposal, id))
+    await proxy.tell('set server web/web-2 state maint')
+    const away = stepOf(proposal, 'away')
+    expect(await target.verify(away, stepAct(away))).toMatchObject({ is: 'not-done' })
+    await apply(target, away)
+    expect((await proxy.ask()).body).toBe('sorry')
+    expect((await target.observe(signal)).summary).toMatch(/^sorry 100 %; web-1 in drain, web-2 in maint$/)
+  })
+
+  it('holds a server that came after the plan was made, too', async () => {
+    const target = await open(proxy)
+    const proposal = await ask(target)
+    await proxy.tell(`add server web/web-3 127.0.0.1:${proxy.port} weight 100`, 'enable server web/web-3')
+    try {
+      for (const id of ['drain', 'away']) {
+        const step = stepOf(proposal, id)
+        expect(await target.verify(step, stepAct(step))).toMatchObject({
+          is: 'not-done',
+          why: expect.stringMatching(/web-3 is ready/),
+        })
+        await apply(target, step)
+        expect((await proxy.ask()).body).toBe('sorry')
+        await proxy.tell('set server web/web-3 state ready')
+      }
+    } finally {
+      await proxy.tell('set server web/web-3 state maint', 'del server web/web-3')
+    }
+  })
+
+  it('sends nobody to a maintenance server that is down, unless it is an emergency', async () => {
+    const target = await open(proxy)
+    await proxy.tell('set server web/sorry health down')
+    try {
+      const proposal = await ask(target)
+      expect(proposal).toMatchObject({ steps: [], findings: [{ level: 'blocker', code: 'page_down' }] })
+      const emergency = await ask(target, { mode: 'emergency' })
+      expect(emergency.findings[0]).toMatchObject({ level: 'warning', code: 'page_down' })
+      const drain = stepOf(emergency, 'drain')
+      await target.apply(drain, stepAct(drain))
+      const why = expect.stringContaining('sorry is down by health check: users get the error of HAProxy itself')
+      expect(await target.verify(drain, stepAct(drain))).toMatchObject({ is: 'done', why })
+    } finally {
+      await proxy.tell('set server web/sorry health up')
+    }
+  })
+
+  it('does not call traffic back while each server that is to have it is down', async () => {
+    const target = await open(proxy)
+    const proposal = await ask(target)
+    await apply(target, stepOf(proposal, 'drain'))
+    const back = stepOf(proposal, 'return/100')
+    await target.apply(back, stepAct(back))
+    await proxy.tell('set server web/web-1 health down', 'set server web/web-2 health down')
+    expect(await target.verify(back, stepAct(back))).toMatchObject({ is: 'running' })
+    await proxy.tell('set server web/web-1 health up', 'set server web/web-2 health up')
+    expect(await target.verify(back, stepAct(back))).toMatchObject({ is: 'done' })
+  })
+
   it('proposes the whole way again from the middle of a run', async () => {
     const target = await open(proxy)
     const first = await ask(target)

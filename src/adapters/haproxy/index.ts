@@ -5,7 +5,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { type Config, config, type Pin, pin, type Servers, servers } from './config.ts'
 import { type Args, propose } from './propose.ts'
 import { Runtime, type Server } from './runtime.ts'
-import { commands, described, missing } from './weights.ts'
+import { awayFrom, commands, described, missing, parts } from './weights.ts'
 
 /** HAProxy through its runtime API: server states and weights of one backend. */
 export const haproxy: Adapter<Config, Pin> = {
@@ -80,9 +80,12 @@ function caredFor(config: Config, all: All): Servers {
 }
 
 /** The API has no compare-and-set: what is there is read, and compared with what may be there, right before writing. */
-async function put(runtime: Runtime, config: Config, { goal, found }: Args, act: StepAct): Promise<void> {
+async function put(runtime: Runtime, config: Config, args: Args, act: StepAct): Promise<void> {
+  const { found } = args
   const now = await runtime.servers(act.signal)
-  for (const name of Object.keys(goal)) {
+  const goal = goalOf(config, args, now)
+  // What takes users to safety is not kept from it by what somebody did to one server.
+  for (const name of args.away === 'safe' ? [] : Object.keys(args.goal)) {
     const admin = now.get(name)?.admin
     if (admin === undefined || !(found[name] ?? []).includes(admin)) throw moved(config, name, admin)
   }
@@ -91,7 +94,8 @@ async function put(runtime: Runtime, config: Config, { goal, found }: Args, act:
     act.guard()
     await runtime.tell(command, act.signal)
   }
-  const wrong = missing(await runtime.servers(act.signal), goal)
+  const after = await runtime.servers(act.signal)
+  const wrong = missing(after, goalOf(config, args, after))
   if (wrong.length === 0) return
   throw new BackoutError({
     code: 'haproxy_not_taken',
@@ -100,6 +104,10 @@ async function put(runtime: Runtime, config: Config, { goal, found }: Args, act:
     next: 'find out who else writes to it (an agent check, a controller, another operator), stop that, then go on',
     exit: 'failed',
   })
+}
+
+function goalOf(config: Config, { goal, away }: Args, now: All): Servers {
+  return away === null ? goal : awayFrom(config, now, goal, away === 'safe')
 }
 
 function moved({ backend }: Config, name: string, admin: string | undefined): BackoutError {
@@ -154,12 +162,22 @@ async function emptied(runtime: Runtime, config: Config, ms: number, act: StepAc
 }
 
 async function verify(runtime: Runtime, config: Config, step: Step, act: StepAct): Promise<Verdict> {
-  const { goal, wait } = step.args as Args
+  const args = step.args as Args
+  const { wait, away } = args
   try {
-    const wrong = missing(await runtime.servers(act.signal), goal)
+    const now = await runtime.servers(act.signal)
+    const goal = goalOf(config, args, now)
+    const wrong = missing(now, goal)
     if (wrong.length > 0) return { is: 'not-done', why: wrong.join('; ') }
+    const serving = Object.entries(parts(goal)).flatMap(([name, part]) => (part > 0 ? [name] : []))
+    const down = serving.length > 0 && serving.every(name => now.get(name)?.up === false)
+    // Its checks may not have seen yet that it is there again.
+    if (down && away === null) return { is: 'running', why: `${serving.join(', ')} down by health check` }
     const { open } = await openRequests(runtime, config, act.signal)
-    const why = `HAProxy has ${described(goal)}`
+    const page = down
+      ? `, but ${serving.join(', ')} is down by health check: users get the error of HAProxy itself`
+      : ''
+    const why = `HAProxy has ${described(goal)}${page}`
     if (!wait || open === 0) return { is: 'done', why }
     const waited = (act.handle as { waited?: number } | null)?.waited
     if (waited === undefined) return { is: 'not-done', why: `${why}, but ${open} requests are still open` }

@@ -10,6 +10,8 @@ export type Args = {
   goal: Servers
   /** Wait until no live server works on a request. */
   wait: boolean
+  /** Users are to be away: servers that came since are held too. `safe`: and whoever was taken out by hand counts as held. */
+  away: 'drain' | 'safe' | null
   /** In what administrative state a server may be found: in another one, somebody else put it there. */
   found: Record<string, ServerState['admin'][]>
 }
@@ -25,7 +27,8 @@ export function propose(config: Config, component: string, { now, all }: Scene, 
   const serves = needs.filter(need => need.what === 'drained')
   const differs = !sameJson(now, pin.servers)
   if (!differs && serves.length === 0) return NOTHING
-  const wrong = blockers(config, component, now, pin.servers)
+  const page = pageDown(config, component, all, mode)
+  const wrong = [...blockers(config, component, now, pin.servers), ...page.filter(f => f.level === 'blocker')]
   if (wrong.length > 0) return { ...NOTHING, findings: wrong }
   const safe = away(config, now)
   const start = serves.length > 0 ? safe : now
@@ -39,7 +42,7 @@ export function propose(config: Config, component: string, { now, all }: Scene, 
   return {
     ...NOTHING,
     change: differs ? { from: described(now), to: described(pin.servers) } : null,
-    findings: remarks(config, component, { now, all }, question, gradual),
+    findings: [...page, ...remarks(config, component, { now, all }, question, gradual)],
     impact: { ...NO_IMPACT, downtimeMs: drain.length === 0 ? 0 : sum([...drain, ...back]) + settled },
     serves,
     steps: [...drain, ...back, retreat],
@@ -87,11 +90,11 @@ function stepsOf(config: Config, component: string, known: readonly Servers[]) {
     const admins = (found[name] ??= [])
     if (!admins.includes(state.admin)) admins.push(state.admin)
   }
-  const step = (id: string, title: string, goal: Servers, wait: boolean): Step => ({
+  const step = (id: string, title: string, goal: Servers, away: Args['away'] = null, wait = false): Step => ({
     id: `${component}/${id}`,
     component,
     title,
-    args: { goal, wait, found } satisfies Args,
+    args: { goal, wait, away, found } satisfies Args,
     limitMs: config.timeout * 8 + (wait ? config.within : 0) + 15_000,
     retries: 3,
     estimateMs: 300 + (wait ? Math.min(config.within, 3000) : 0),
@@ -104,13 +107,14 @@ function stepsOf(config: Config, component: string, known: readonly Servers[]) {
         'drain',
         `send all users of ${component} to the maintenance page, and wait for open requests to end`,
         goal,
+        'drain',
         true,
       ),
     back: (percent: number, goal: Servers, release: string) => {
       const what = percent === 100 ? `put the traffic of ${release} back` : `give ${percent} % of the traffic back`
-      return step(`return/${percent}`, `${what}: ${described(goal)}`, goal, false)
+      return step(`return/${percent}`, `${what}: ${described(goal)}`, goal)
     },
-    away: (goal: Servers) => step('away', `take all users of ${component} to the maintenance page again`, goal, false),
+    away: (goal: Servers) => step('away', `take all users of ${component} to the maintenance page again`, goal, 'safe'),
   }
 }
 
@@ -138,6 +142,16 @@ function blockers({ backend }: Config, component: string, now: Servers, goal: Se
       ),
     ),
   ]
+}
+
+/** Users that are sent to it would get HAProxy's own error. */
+function pageDown(config: Config, component: string, all: Scene['all'], mode: Question<Pin>['mode']): Finding[] {
+  const { backend, maintenance } = config
+  const server = maintenance === undefined ? undefined : all.get(maintenance)
+  if (server === undefined || server.up || server.admin !== 'ready') return []
+  const what = `The maintenance server ${backend}/${server.name} is down by its health check: users sent there get HAProxy's 503`
+  const remedy = 'start what shows the maintenance page, or take `maintenance` out of the settings'
+  return [{ level: mode === 'emergency' ? 'warning' : 'blocker', code: 'page_down', component, what, remedy }]
 }
 
 function remarks(

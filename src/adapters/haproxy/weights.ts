@@ -18,6 +18,24 @@ export function away({ maintenance, hold }: Config, now: Servers): Servers {
   return Object.fromEntries(held)
 }
 
+/**
+ * What `away` comes to with the servers as they are now. One that was not there when the plan was made is held like the others,
+ * where all of the backend are cared for; with `safe`, one that is gone or was taken out by hand is as good as held.
+ */
+export function awayFrom(
+  { maintenance, hold, servers }: Config,
+  now: ReadonlyMap<string, ServerState>,
+  goal: Servers,
+  safe: boolean,
+): Servers {
+  const out = (name: string) => safe && name !== maintenance && (now.get(name)?.admin ?? 'maint') === 'maint'
+  const known = Object.entries(goal).filter(([name]) => !out(name))
+  const came =
+    servers === undefined ? [...now].filter(([name, s]) => goal[name] === undefined && s.admin === 'ready') : []
+  const held = came.map(([name, { weight }]): [string, ServerState] => [name, { admin: hold, weight }])
+  return Object.fromEntries([...known, ...held])
+}
+
 /** `percent` of the way from one distribution to another, in weights as fine as HAProxy has them. */
 export function between(from: Servers, to: Servers, percent: number): Servers {
   const [a, b] = [parts(from), parts(to)]

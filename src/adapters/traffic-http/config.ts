@@ -93,6 +93,9 @@ export const config = z
       })
       .optional()
       .describe('how it is known that no request is open any more; without it, changed weights count as drained'),
+    takesEffectWithin: duration()
+      .default(5000)
+      .describe('how long what the switch accepted may take until it shows; until then nobody takes it for refused'),
     timeout: duration().default(5000).describe('how long one request to the switch may take'),
   })
   .refine(c => (c.read.weights === undefined) === (c.write === undefined), {

@@ -2,6 +2,7 @@ import { systemClock } from '../../core/clock.ts'
 import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import type { Json } from '../../core/json.ts'
 import { reveal } from '../../core/secret.ts'
 import { shownUrl } from '../../exec/http.ts'
 import { type Config, config, type Pin, type Place, pin, place } from './config.ts'
@@ -19,7 +20,6 @@ export const trafficHttp: Adapter<Config, Pin> = {
 }
 
 const POLL_MS = 150
-const VISIBLE_MS = 5000
 const TRIES = 4
 
 function target(config: Config, ctx: OpenContext): Target<Pin> {
@@ -43,8 +43,8 @@ function target(config: Config, ctx: OpenContext): Target<Pin> {
       return { ...NOTHING, findings: [{ level: 'blocker', code: 'other_identity', component, what, remedy }] }
     },
     async apply(step, act) {
-      const { goal, wait } = step.args as Args
-      await put(server, goal, act)
+      const { goal, wait, always = false } = step.args as Args
+      await put(server, goal, always, act)
       if (wait && config.drained !== undefined) await drain(server, config.drained, step, act)
     },
     verify: (step, act) => verify(server, step, act),
@@ -67,23 +67,26 @@ function placeOf({ detail }: Observation): Place {
 }
 
 /** Weights first, so that a maintenance mode is left only once what is behind it is right; entered, it goes first. */
-async function put(server: Switch, goal: Place, act: StepAct): Promise<void> {
+async function put(server: Switch, goal: Place, always: boolean, act: StepAct): Promise<void> {
   const parts: Place[] = []
   if (goal.weights !== null) parts.push({ weights: goal.weights, maintenance: null })
   if (goal.maintenance !== null) parts.push({ weights: null, maintenance: goal.maintenance })
-  for (const part of goal.maintenance === true ? parts.toReversed() : parts) await putPart(server, part, act)
+  for (const part of goal.maintenance === true ? parts.toReversed() : parts) await putPart(server, part, always, act)
 }
 
 /** Guarded by the switch's ETag: where the state changed after it was read, it is read again. Returns once it shows. */
-async function putPart(server: Switch, part: Place, act: StepAct): Promise<void> {
+async function putPart(server: Switch, part: Place, always: boolean, act: StepAct): Promise<void> {
   let now = await server.read(act.signal)
-  for (let tries = 0; tries < TRIES && !reached(now, part); tries++) {
+  let written = !always
+  for (let tries = 0; tries < TRIES && !(written && reached(now, part)); tries++) {
     act.signal.throwIfAborted()
     act.guard()
     const taken =
       part.weights === null
         ? await server.putMaintenance(part.maintenance === true, now.etag, act.signal)
         : await server.putWeights(part.weights, now.etag, act.signal)
+    if (taken) await act.note({ ...noted(act), accepted: systemClock.now() })
+    written ||= taken
     now = await (taken ? shown(server, part, act.signal) : server.read(act.signal))
     if (taken && !reached(now, part)) break
   }
@@ -92,7 +95,7 @@ async function putPart(server: Switch, part: Place, act: StepAct): Promise<void>
 
 /** What the switch has once `part` shows there, or after a while. */
 async function shown(server: Switch, part: Place, signal: AbortSignal): Promise<Reading> {
-  const until = performance.now() + VISIBLE_MS
+  const until = performance.now() + server.config.takesEffectWithin
   for (;;) {
     const now = await server.read(signal)
     if (reached(now, part) || performance.now() > until) return now
@@ -135,7 +138,7 @@ async function drain(server: Switch, how: NonNullable<Config['drained']>, step: 
         exit: 'failed',
       })
     }
-    await act.note({ waited: how.within })
+    await act.note({ ...noted(act), waited: how.within })
     return act.tell({
       kind: 'side-effect',
       text: `${open} requests of ${step.component} were still open after ${seconds} s; what stops next will cut them`,
@@ -144,14 +147,32 @@ async function drain(server: Switch, how: NonNullable<Config['drained']>, step: 
   }
 }
 
+interface Noted {
+  /** When the switch accepted a write last; milliseconds since 1970. */
+  readonly accepted?: number
+  readonly waited?: number
+}
+
+function noted({ handle }: StepAct): Noted & Record<string, Json> {
+  return (handle ?? {}) as Noted & Record<string, Json>
+}
+
+/** What was accepted a moment ago may still take effect. A clock that was set back tells nothing. */
+function pending({ config }: Switch, accepted: number | undefined, why: string): Verdict | null {
+  if (accepted === undefined) return null
+  const since = systemClock.now() - accepted
+  if (since < 0 || since >= config.takesEffectWithin) return null
+  return { is: 'running', why: `${why}; what it accepted may take ${config.takesEffectWithin / 1000} s until it shows` }
+}
+
 async function verify(server: Switch, step: Step, act: StepAct): Promise<Verdict> {
   const { goal, wait } = step.args as Args
   try {
     const now = await server.read(act.signal)
     const why = `the switch has ${described(now)}`
-    if (!reached(now, goal)) return { is: 'not-done', why }
+    const { accepted, waited } = noted(act)
+    if (!reached(now, goal)) return pending(server, accepted, why) ?? { is: 'not-done', why }
     if (!wait || now.open === null || now.open === 0) return { is: 'done', why }
-    const waited = (act.handle as { waited?: number } | null)?.waited
     if (waited === undefined) return { is: 'not-done', why: `${why}, but ${now.open} requests are still open` }
     return { is: 'done', why: `${why}; ${now.open} requests were given ${waited / 1000} s and are still open` }
   } catch (error) {

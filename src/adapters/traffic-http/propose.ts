@@ -8,6 +8,8 @@ export type Args = {
   goal: Place
   /** Wait until no request is open on live sides. */
   wait: boolean
+  /** Written also where it reads so already: something accepted earlier may be about to show. */
+  always?: true
 }
 
 /** Where everybody is on the maintenance page. */
@@ -82,7 +84,7 @@ function stepsOf(config: Config, component: string) {
     component,
     title,
     args,
-    limitMs: config.timeout * 8 + waitMs + 15_000,
+    limitMs: (config.timeout + config.takesEffectWithin) * 8 + waitMs + 15_000,
     retries: 3,
     estimateMs: 500 + Math.min(waitMs, 3000),
     // Every step puts an absolute state there: twice is the same as once.
@@ -103,7 +105,7 @@ function stepsOf(config: Config, component: string) {
       return step(`return/${percent}`, `${what}: ${described(goal)}`, { goal, wait: false })
     },
     away: (goal: Place) =>
-      step('away', `take all users of ${component} to the maintenance page again`, { goal, wait: false }),
+      step('away', `take all users of ${component} to the maintenance page again`, { goal, wait: false, always: true }),
   }
 }
 

@@ -17,6 +17,8 @@ export class TestSwitch {
   /** Weights as they were written, in order. */
   readonly writes: Record<string, number>[] = []
   authorization: string | undefined
+  /** What is accepted shows so much later. Milliseconds. */
+  lateMs = 0
   faults: { on: string; fault: Fault }[] = []
   #server: Server | undefined
   #held: ServerResponse[] = []
@@ -66,14 +68,20 @@ export class TestSwitch {
     for await (const chunk of req) body += String(chunk)
     const guard = req.headers['if-match']
     if (this.etags && guard !== undefined && guard !== `"${this.version}"`) return void res.writeHead(412).end()
+    const take = () => this.#take(req.url, body)
+    if (this.lateMs === 0) take()
+    else setTimeout(take, this.lateMs)
+    if (fault === 'lose-reply') return void req.socket.destroy()
+    this.#state(res)
+  }
+
+  #take(url: string | undefined, body: string): void {
     this.version++
-    if (req.url === '/admin/maintenance') this.maintenance = body === 'on'
+    if (url === '/admin/maintenance') this.maintenance = body === 'on'
     else {
       this.weights = { ...this.weights, ...(JSON.parse(body) as Record<string, number>) }
       this.writes.push(this.weights)
     }
-    if (fault === 'lose-reply') return void req.socket.destroy()
-    this.#state(res)
   }
 
   #state(res: ServerResponse): void {

@@ -245,6 +245,31 @@ describe('a switch that misbehaves', () => {
     expect(await verdict()).toBe('done')
   })
 
+  it('that takes effect late is waited for, and nobody else is sent back by it', async () => {
+    server.lateMs = 400
+    const target = await open(server, { drained: undefined, return: [100] })
+    const proposal = await ask(target)
+    const drain = stepOf(proposal, 'drain')
+    await target.apply(drain, stepAct(drain))
+    expect(await target.verify(drain, stepAct(drain))).toMatchObject({ is: 'done' })
+    const hasty = await open(server, { drained: undefined, return: [100], takesEffectWithin: '50ms' })
+    const [back, away] = [stepOf(proposal, 'return/100'), stepOf(proposal, 'away')]
+    await expect(hasty.apply(back, stepAct(back))).rejects.toMatchObject({ code: 'switch_not_taken' })
+    await target.apply(away, stepAct(away))
+    await expect.poll(() => server.writes.length, { timeout: 10_000 }).toBe(3)
+    expect(server.weights).toMatchObject({ live: 0, maintenance: 100 })
+  })
+
+  it('is asked again while what it accepted may still show, and only then', async () => {
+    const target = await open(server)
+    const step = stepOf(await ask(target), 'drain')
+    const after = (ms: number) =>
+      target.verify(step, stepAct(step, 'r1', new Map([[step.id, { accepted: Date.now() - ms }]])))
+    expect(await after(0)).toMatchObject({ is: 'running' })
+    expect(await after(60_000)).toMatchObject({ is: 'not-done' })
+    expect(await after(-60_000)).toMatchObject({ is: 'not-done' })
+  })
+
   it('that refuses a write is not-done', async () => {
     const { error, verdict } = await drain([{ on: write, fault: '500' }])
     expect(error).toBe('switch_refused')

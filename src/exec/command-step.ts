@@ -16,12 +16,21 @@ export function commandStep({ id, component, title, limitMs }: CommandStep): Ste
   return { id, component, title, args: null, limitMs, retries: 1, estimateMs: 1_000, onUnknown: 'repeat' }
 }
 
+/** A command of the settings, run for a step. */
+interface StepCommand {
+  readonly argv: readonly string[]
+  readonly cwd: string
+  /** Done once it ended well, before that is kept: killed in between, it is run again, and so is this. */
+  readonly then: () => Promise<void>
+}
+
 /** Runs it, and keeps durably that it ended well. Throws `command_failed`. */
-export async function applyCommand(step: Step, argv: readonly string[], cwd: string, act: StepAct): Promise<void> {
+export async function applyCommand(step: Step, { argv, cwd, then }: StepCommand, act: StepAct): Promise<void> {
   act.signal.throwIfAborted()
   act.guard()
   const onSpawn = (pgid: number) => act.note({ pgid })
   const result = await runLocal({ argv, cwd, limitMs: step.limitMs, idem: act.idem, onSpawn }, act.signal)
+  if (result.code === 0) await then()
   await act.note({ ended: result.code })
   if (result.code !== 0) throw commandFailed(step.title, result)
 }

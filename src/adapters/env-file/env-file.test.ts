@@ -165,6 +165,25 @@ describe('C10: an env file taken back', () => {
     await expect(target.capture(await target.observe(signal), act)).rejects.toMatchObject({ code: 'file_missing' })
   })
 
+  it('is not done with by content that is right: a reload that did not end well is due in the next run too', async () => {
+    const failing = await place.open({ reload: 'test -e go && cp .env loaded' })
+    const [write, reload] = ordered(await propose(failing))
+    if (write === undefined || reload === undefined) throw new Error('two steps expected')
+    await failing.apply(write, stepAct(write, 'r1'))
+    await expect(failing.apply(reload, stepAct(reload, 'r1'))).rejects.toMatchObject({ code: 'command_failed' })
+    expect((await failing.observe(signal)).summary).toContain('not reloaded')
+    expect(await propose()).toMatchObject({ steps: [], change: null })
+    await writeFile(join(place.dir, 'go'), '')
+    const again = await propose(failing)
+    expect(again.change).toMatchObject({ from: expect.stringContaining('not reloaded') })
+    const steps = ordered(again)
+    expect(steps.map(s => s.id)).toEqual(['env/reload'])
+    for (const step of steps) await failing.apply(step, stepAct(step, 'r2'))
+    expect(await readFile(join(place.dir, 'loaded'), 'utf8')).toBe(await readFile(place.file, 'utf8'))
+    expect(await propose(failing)).toMatchObject({ steps: [], change: null })
+    expect((await failing.observe(signal)).summary).not.toContain('not reloaded')
+  })
+
   it('runs the reload again until it ended well', async () => {
     const handles = new Map<string, Json>()
     const failing = await place.open({ reload: 'echo "$(date) no" >&2; test -e go' })

@@ -16,9 +16,9 @@ import type {
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { reveal } from '../../core/secret.ts'
-import { readWhole } from '../../exec/atomic-file.ts'
-import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
+import { readWhole, type WholeFile } from '../../exec/atomic-file.ts'
+import { verifyCommand } from '../../exec/command-step.ts'
+import { applyReload, fileDue, fileReload, noteDue } from '../../exec/reload-due.ts'
 import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
 import { bytesOf, composed, keysOf, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
@@ -63,11 +63,13 @@ function targetOf(site: Site): Target<EnvFilePin> {
 async function observe(site: Site): Promise<Observation> {
   const file = await readWhole(site.path)
   const keys = file === null ? null : keysOf(textOf(file.content))
+  const due = await fileDue(site, file)
+  const state = { mac: file === null ? null : site.ctx.vault.mac(file.content), keys }
   return {
     identity: identityOf(site),
-    state: { mac: file === null ? null : site.ctx.vault.mac(file.content), keys },
+    state: due ? { ...state, reloadDue: true } : state,
     detail: file === null ? null : { bytes: file.content.length, mode: file.mode },
-    summary: keys === null ? 'there is no file' : `${keys.length} variables`,
+    summary: keys === null ? 'there is no file' : `${keys.length} variables${due ? ', not reloaded' : ''}`,
     inFlight: [],
   }
 }
@@ -118,7 +120,7 @@ async function propose(site: Site, question: Question<EnvFilePin>): Promise<Prop
   const today = now === null ? null : textOf(now.content)
   const content = compose(site, then, today)
   const mac = site.ctx.vault.mac(content)
-  if (now !== null && site.ctx.vault.mac(now.content) === mac) return NOTHING
+  if (now !== null && site.ctx.vault.mac(now.content) === mac) return reloadOnly(site, question, now)
   const steps = stepsFor(site, { sealed: to.sealed, mac, mode: now?.mode ?? to.mode, owner: to.owner })
   const keys = today === null ? [] : keysOf(today)
   return {
@@ -129,6 +131,13 @@ async function propose(site: Site, question: Question<EnvFilePin>): Promise<Prop
     phases: { config: { seq: steps.map(s => ({ step: s.id })) } },
     impact: { ...NOTHING.impact, disappears: keys.filter(k => !to.keys.includes(k)).map(k => `variable ${k}`) },
   }
+}
+
+async function reloadOnly(site: Site, { from, release }: Question<EnvFilePin>, now: WholeFile): Promise<Proposal> {
+  if (!(await fileDue(site, now))) return NOTHING
+  const step = fileReload(site)
+  const change = { from: from.summary, to: `the variables of ${release}, reloaded` }
+  return { ...NOTHING, change, steps: [step], phases: { config: { step: step.id } } }
 }
 
 function compose(site: Site, then: Uint8Array, today: string | null): Buffer {
@@ -167,20 +176,17 @@ function stepsFor(site: Site, args: z.infer<typeof writeArgs>): Step[] {
     estimateMs: 50,
     onUnknown: 'ask',
   }
-  if (site.config.reload === undefined) return [write]
-  const title = `reload after ${site.config.path}`
-  return [write, commandStep({ id: `${component}/reload`, component, title, limitMs: site.config.reloadLimit })]
+  return site.config.reload === undefined ? [write] : [write, fileReload(site)]
 }
 
 async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
-  if (step.id.endsWith('/reload')) {
-    return applyCommand(step, (site.config.reload ?? []).map(reveal), site.ctx.baseDir, act)
-  }
+  if (step.id.endsWith('/reload')) return applyReload(step, site.config.reload ?? [], site.ctx, act)
   act.signal.throwIfAborted()
   const args = writeArgs.parse(step.args)
   const then = await act.vault.open(args.sealed)
   const now = await readWhole(site.path)
   const content = compose(site, then, now === null ? null : textOf(now.content))
+  if (site.config.reload !== undefined) await noteDue(site.ctx, args.mac, act)
   await writeFile({ path: site.path, label: site.ctx.component, now, content, ...args }, act)
 }
 

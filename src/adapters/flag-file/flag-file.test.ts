@@ -104,6 +104,38 @@ describe('C10: a flag file taken back', () => {
     expect(notes(proposal, 'flags_change')).toEqual(['checkout: on, with targeting -> not there; search: off -> on'])
   })
 
+  it('is reloaded by the next run where the reload of the one before did not end well', async () => {
+    place = await folder('flags.json', A)
+    const target = await place.open({ reload: 'test -e go && cp flags.json loaded' })
+    const act = { ...stepAct(), purpose: 'release' as const, release: 'v1' }
+    const to: FlagFilePin = await target.capture(await target.observe(signal), act)
+    const propose = async () =>
+      target.propose({
+        to,
+        release: 'v1',
+        rung: 'write',
+        mode: 'full',
+        upgradedAt: null,
+        needs: [],
+        dependents: [],
+        dependencies: [],
+        from: await target.observe(signal),
+        signal,
+      })
+    await writeFile(place.file, B)
+    const [write, reload] = ordered(await propose())
+    if (write === undefined || reload === undefined) throw new Error('two steps expected')
+    await target.apply(write, stepAct(write, 'r1'))
+    await expect(target.apply(reload, stepAct(reload, 'r1'))).rejects.toMatchObject({ code: 'command_failed' })
+    expect((await target.observe(signal)).summary).toBe('1 flags, not reloaded')
+    await writeFile(join(place.dir, 'go'), '')
+    const again = ordered(await propose())
+    expect(again.map(s => s.id)).toEqual(['flags/reload'])
+    for (const step of again) await target.apply(step, stepAct(step, 'r2'))
+    expect(await readFile(join(place.dir, 'loaded'), 'utf8')).toBe(A)
+    expect((await propose()).steps).toEqual([])
+  })
+
   it('turns new features off in flagd with their off variant, never by DISABLED', async () => {
     const { after } = await back('flags.json', A, B, { off: ['checkout', 'nobody-knows-it'] })
     expect(JSON.parse(after)).toEqual({

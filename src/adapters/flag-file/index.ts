@@ -16,9 +16,9 @@ import type {
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { reveal } from '../../core/secret.ts'
 import { readWhole, type WholeFile } from '../../exec/atomic-file.ts'
-import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
+import { verifyCommand } from '../../exec/command-step.ts'
+import { applyReload, fileDue, fileReload, noteDue } from '../../exec/reload-due.ts'
 import { owner, ownerOf, verifyFile, writeFile } from '../../exec/whole-file.ts'
 import { type FlagFileConfig, type FlagFilePin, flagFileConfig, flagFilePin } from './config.ts'
 import { type Composed, changesBetween, composed, statesOf } from './flags.ts'
@@ -83,12 +83,14 @@ function statesIn(site: Site, file: WholeFile | null): Record<string, string> | 
 async function observe(site: Site): Promise<Observation> {
   const file = await readWhole(site.path)
   const flags = statesIn(site, file)
+  const due = await fileDue(site, file)
+  const state = { mac: file === null ? null : site.ctx.vault.mac(file.content), flags }
+  const count = flags === null ? 'not readable' : `${Object.keys(flags).length} flags`
   return {
     identity: identityOf(site),
-    state: { mac: file === null ? null : site.ctx.vault.mac(file.content), flags },
+    state: due ? { ...state, reloadDue: true } : state,
     detail: file === null ? null : { bytes: file.content.length, mode: file.mode },
-    summary:
-      file === null ? 'there is no file' : flags === null ? 'not readable' : `${Object.keys(flags).length} flags`,
+    summary: file === null ? 'there is no file' : due ? `${count}, not reloaded` : count,
     inFlight: [],
   }
 }
@@ -138,7 +140,10 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
     say('warning', 'flag_unknown', what, 'correct its name in `off`, or take it out')
   }
   const mac = site.ctx.vault.mac(made.content)
-  if (now !== null && site.ctx.vault.mac(now.content) === mac) return { ...NOTHING, findings }
+  if (now !== null && site.ctx.vault.mac(now.content) === mac) {
+    const same = reloadOnly(site, question, now)
+    return { ...same, findings: [...findings, ...same.findings] }
+  }
   for (const why of made.stuck) say('blocker', 'flag_not_off', `Cannot turn off ${why}`, 'take it out of `off`')
   const flags = statesIn(site, now)
   if (flags === null) say('warning', 'flags_unreadable', `${site.path} is not readable as it is now`, 'it is replaced')
@@ -159,6 +164,13 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
   }
 }
 
+async function reloadOnly(site: Site, { from, release }: Question<FlagFilePin>, now: WholeFile): Promise<Proposal> {
+  if (!(await fileDue(site, now))) return NOTHING
+  const step = fileReload(site)
+  const change = { from: from.summary, to: `the flags of ${release}, reloaded` }
+  return { ...NOTHING, change, steps: [step], phases: { flags: { step: step.id } } }
+}
+
 /** A file that is broken today has no flags to bring along. */
 function compose(site: Site, then: Uint8Array, now: WholeFile | null): Composed {
   const today = now !== null && statesIn(site, now) !== null ? now.content : null
@@ -177,20 +189,17 @@ function stepsFor(site: Site, args: z.infer<typeof writeArgs>): Step[] {
     estimateMs: 50,
     onUnknown: 'ask',
   }
-  if (site.config.reload === undefined) return [write]
-  const title = `reload after ${site.config.path}`
-  return [write, commandStep({ id: `${component}/reload`, component, title, limitMs: site.config.reloadLimit })]
+  return site.config.reload === undefined ? [write] : [write, fileReload(site)]
 }
 
 async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
-  if (step.id.endsWith('/reload')) {
-    return applyCommand(step, (site.config.reload ?? []).map(reveal), site.ctx.baseDir, act)
-  }
+  if (step.id.endsWith('/reload')) return applyReload(step, site.config.reload ?? [], site.ctx, act)
   act.signal.throwIfAborted()
   const args = writeArgs.parse(step.args)
   const then = await act.vault.open(args.sealed)
   const now = await readWhole(site.path)
   const { content } = compose(site, then, now)
+  if (site.config.reload !== undefined) await noteDue(site.ctx, args.mac, act)
   await writeFile({ path: site.path, label: site.ctx.component, now, content, ...args }, act)
 }
 

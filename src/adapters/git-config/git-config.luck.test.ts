@@ -104,6 +104,25 @@ describe('C10: configuration from Git when luck is bad', () => {
     expect([await read('app.conf'), await read('sub/list.conf')]).toEqual(['good\n', 'one\n'])
   })
 
+  it('is not done with by files that are right: a reload that did not end well is due in the next run too', async () => {
+    const failing = await place.open({ reload: 'test -e go && cp live/app.conf loaded' })
+    const [put, reload] = ordered(await propose(failing))
+    if (put === undefined || reload === undefined) throw new Error('two steps expected')
+    await failing.apply(put, stepAct(put, 'r1'))
+    await expect(failing.apply(reload, stepAct(reload, 'r1'))).rejects.toMatchObject({ code: 'command_failed' })
+    expect((await failing.observe(signal)).summary).toMatch(/^v1 .*, not reloaded$/)
+    await writeFile(join(place.dir, 'go'), '')
+    const again = await propose(failing)
+    const steps = ordered(again)
+    expect({ ids: steps.map(s => s.id), to: again.change?.to }).toEqual({
+      ids: ['conf/reload'],
+      to: expect.stringMatching(/^v1 .*, reloaded$/),
+    })
+    for (const step of steps) await failing.apply(step, stepAct(step, 'r2'))
+    expect(await readFile(join(place.dir, 'loaded'), 'utf8')).toBe('good\n')
+    expect(await propose(failing)).toMatchObject({ steps: [], change: null })
+  })
+
   it('puts a file in the place of a link without a moment in which there is none', async () => {
     await writeFile(join(place.dir, 'elsewhere'), 'linked\n')
     await rm(join(place.live, 'app.conf'))

@@ -17,11 +17,11 @@ import type {
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { reveal } from '../../core/secret.ts'
-import { applyCommand, commandStep, verifyCommand } from '../../exec/command-step.ts'
+import { commandStep, verifyCommand } from '../../exec/command-step.ts'
+import { applyReload, noteDue } from '../../exec/reload-due.ts'
 import { type GitConfigConfig, type GitConfigPin, gitConfigConfig, gitConfigPin, tree } from './config.ts'
 import { commitOf, git, refresh, repositoryOf, rootOf, type Site, treeOf } from './git.ts'
-import { differing, type Found, findLive, liveTree, treeHash } from './live.ts'
+import { differing, type Found, findLive, liveTree, reloadDue, treeHash } from './live.ts'
 import { type Change, place, staged } from './place.ts'
 
 /** Configuration files that are kept in a Git repository. */
@@ -72,11 +72,13 @@ async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
   const stale = await refresh(site, signal)
   const { live, commit, drift } = await lookup(site, signal)
   const name = await nameOf(site, commit, signal)
+  const due = await reloadDue(site, signal)
+  const summary = drift.length === 0 ? name : `${drift.length} files differ from ${name}`
   return {
     identity: await identityOf(site, signal),
-    state: { live: treeHash(live) },
+    state: { live: treeHash(live), ...(due ? { reloadDue: true } : {}) },
     detail: { commit, drift: [...drift], stale },
-    summary: drift.length === 0 ? name : `${drift.length} files differ from ${name}`,
+    summary: due ? `${summary}, not reloaded` : summary,
     inFlight: [],
   }
 }
@@ -112,7 +114,7 @@ async function propose(site: Site, question: Question<GitConfigPin>): Promise<Pr
   }
   const found = await lookup(site, signal)
   const change = await changeTo(site, to.commit, found, signal)
-  if (differing(change.seen, change.files).length === 0) return NOTHING
+  if (differing(change.seen, change.files).length === 0) return reloadOnly(site, question)
   driftFindings(site, to, release, found, change, say)
   const problem = await problemWith(site, change, signal)
   if (problem !== null) say('blocker', problem.code, messageOf(problem), problem.next ?? '')
@@ -124,6 +126,13 @@ async function propose(site: Site, question: Question<GitConfigPin>): Promise<Pr
     steps,
     phases: { config: { seq: steps.map(s => ({ step: s.id })) } },
   }
+}
+
+async function reloadOnly(site: Site, { from, to, signal }: Question<GitConfigPin>): Promise<Proposal> {
+  if (!(await reloadDue(site, signal))) return NOTHING
+  const step = reloadStep(site)
+  const change = { from: from.summary, to: `${await nameOf(site, to.commit, signal)}, reloaded` }
+  return { ...NOTHING, change, steps: [step], phases: { config: { step: step.id } } }
 }
 
 /** Removes only what the commit that is live knows of: other files in the folder are somebody else's. */
@@ -172,18 +181,21 @@ function stepsFor(site: Site, change: Change, name: string): Step[] {
     estimateMs: 1_000,
     onUnknown: 'ask',
   }
-  if (site.config.reload === undefined) return [step]
+  return site.config.reload === undefined ? [step] : [step, reloadStep(site)]
+}
+
+function reloadStep({ config, ctx: { component } }: Site): Step {
   const title = `reload ${component}`
-  return [step, commandStep({ id: `${component}/reload`, component, title, limitMs: site.config.reloadLimit })]
+  return commandStep({ id: `${component}/reload`, component, title, limitMs: config.reloadLimit })
 }
 
 async function apply(site: Site, step: Step, act: StepAct): Promise<void> {
-  if (step.id.endsWith('/reload')) {
-    return applyCommand(step, (site.config.reload ?? []).map(reveal), site.ctx.baseDir, act)
-  }
+  if (step.id.endsWith('/reload')) return applyReload(step, site.config.reload ?? [], site.ctx, act)
   act.signal.throwIfAborted()
   act.guard()
-  const kept = await place(site, placeArgs.parse(step.args), act)
+  const change = placeArgs.parse(step.args)
+  if (site.config.reload !== undefined) await noteDue(site.ctx, change.commit, act)
+  const kept = await place(site, change, act)
   await act.tell({ kind: 'kept', text: `The files as they were are kept in ${kept}`, data: { folder: kept } })
 }
 

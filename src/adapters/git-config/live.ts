@@ -1,6 +1,7 @@
 import { lstat, readlink } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import { hashOf } from '../../core/json.ts'
+import { dueIn } from '../../exec/reload-due.ts'
 import type { Tree } from './config.ts'
 import { commitOf, everTracked, git, recentCommits, type Site, treeOf } from './git.ts'
 
@@ -90,4 +91,16 @@ export async function findLive(site: Site, signal: AbortSignal): Promise<Found |
   }
   const tree = await treeOf(site, head, signal)
   return { live, commit: head, tree, drift: differing(live, tree) }
+}
+
+/** A run has put the files in place that are live, and its reload never ended well: nobody knows what is read. */
+export async function reloadDue(site: Site, signal: AbortSignal): Promise<boolean> {
+  if (site.config.reload === undefined) return false
+  for (const commit of await dueIn(site.ctx)) {
+    if ((await commitOf(site, commit, signal)) === null) continue
+    const files = await treeOf(site, commit, signal)
+    const live = await liveTree(site, Object.keys(files), signal)
+    if (differing(live, files).length === 0) return true
+  }
+  return false
 }

@@ -92,6 +92,16 @@ describe.skipIf(skipped !== null)(name, { timeout: 120_000 }, () => {
     expect(await fenced()).toEqual([])
   })
 
+  it('are those that answer too, where their step failed; and a canary that failed lets nobody else have the release', async () => {
+    const start = `test {host} != web-1 && ${shop.service.start}`
+    await writeFile(join(shop.dir, 'go'), '')
+    await configure({ service: { ...shop.service, start }, batch: [1, '100%'], batchGate: 'go' })
+    const { code, stdout } = await run()
+    expect({ code, fenced: await fenced() }).toEqual({ code: 5, fenced: ['web-1'] })
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain('nobody of the batch before it is on the release')
+    expect(NAMES.slice(1).map(host => shop.running(host))).toEqual([BAD, BAD])
+  })
+
   it('in a run that failed are not forgotten, nor by a later run that went no further', async () => {
     await configure({ batch: [1, '100%'], batchGate: 'go' })
     const running = run()

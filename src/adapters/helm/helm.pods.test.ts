@@ -53,9 +53,9 @@ describe.skipIf(without !== null)(`C5: the pods of a release of Helm ${without ?
 
   it('are not back where they die after their start, nor when another process asks', async () => {
     await shop.space.kubectl.apply(configMap('mode', { MODE: 'good' }))
-    const command = '[ "$MODE" = good ] || { sleep 1; exit 3; }; exec sleep 100000'
+    const command = '[ "$MODE" = good ] || { sleep 3; exit 3; }; exec sleep 100000'
     await shop.install(IMAGES.shell, '--set', `command=${command}`)
-    const target = await shop.open({ limits: { settle: '4s', stuck: '1s' } })
+    const target = await shop.open({ limits: { settle: '6s', stuck: '1s' } })
     const pin = await captured(target)
     await shop.upgrade(IMAGES.good)
     await shop.space.kubectl.apply(configMap('mode', { MODE: 'bad' }))

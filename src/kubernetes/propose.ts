@@ -21,7 +21,7 @@ import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
-import { refsOf } from './template.ts'
+import { refsOf, RESTARTED } from './template.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
@@ -132,6 +132,7 @@ function rollStep(it: Case, goal: Goal): Step {
   const revision = rung === 'adopt' ? revisionFor(goal, vault) : null
   const write = revision === null ? exactImages(pinned) : pickRefs(refsOf(revision.template), pinned.images)
   const proof = Object.entries(pinned.images).map(([name, { ids }]): [string, string[]] => [name, digestsOf(ids)])
+  const restart = restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal))
   const replicas = replicasFor(site, world, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
   return makeStep(site, seen.id, titleOf(rung, seen.id, question.release), {
     do: 'roll',
@@ -146,7 +147,8 @@ function rollStep(it: Case, goal: Goal): Step {
     sealed: question.to.manifests,
     replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
     scaled: isScaled(world, seen.id),
-    restart: restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal)),
+    restart,
+    after: restart ? (seen.object?.spec.template.metadata?.annotations?.[RESTARTED] ?? null) : null,
     replace: leftover(goal),
     promote: seen.kind === 'Rollout' && site.config.steps !== 'follow',
   })

@@ -28,6 +28,8 @@ const rollArgs = z.object({
   scaled: z.boolean().default(false),
   /** All pods are made anew, though their template may be the one that is wanted. */
   restart: z.boolean(),
+  /** The mark of an earlier restart that the plan saw. */
+  after: z.string().nullable().default(null),
   /** Pods that the controller would leave on another revision, and that are deleted. */
   replace: z.enum(['none', 'unready', 'all']),
   /** A Rollout's steps are skipped: all pods at once. */

@@ -23,6 +23,14 @@ const HASH_LABELS = [
 /** Put there to have pods made anew. */
 const RESTART_MARKS = ['kubectl.kubernetes.io/restartedAt', RESTARTED]
 
+/**
+ * Marks the pods that a step makes anew. A mark of the same step that was there when it was planned is of an earlier plan of
+ * its run, and says nothing.
+ */
+export function restartMark(idem: string, after: string | null): string {
+  return after?.startsWith(idem) === true ? `${after}+` : idem
+}
+
 /** A template without what controllers add to it. */
 export function bare(template: Template): Template {
   const { labels, annotations, ...metadata } = template.metadata ?? {}

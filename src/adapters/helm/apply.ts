@@ -1,28 +1,29 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import { type Json, sameJson } from '../../core/json.ts'
+import type { Json } from '../../core/json.ts'
 import { groupAlive } from '../../exec/local.ts'
 import { isSuspended, suspend } from '../../kubernetes/apply/suspend.ts'
-import { rolloutOf } from '../../kubernetes/status.ts'
-import { refsOf } from '../../kubernetes/template.ts'
 import type { Revision } from './cli.ts'
 import { noteEnded } from './ended.ts'
 import { explained, follow } from './follow.ts'
-import { isPending, liveOf, macOf, type Place } from './look.ts'
-import { members } from './manifest.ts'
+import { isPending, macOf, type Place } from './look.ts'
+import { type Member, members } from './manifest.ts'
+import { areServed, restart, untilServed } from './pods.ts'
 import { isSettled, settle } from './settle.ts'
-import { argsOf, type RollbackArgs } from './steps.ts'
+import { argsOf, type RestartArgs, type RollbackArgs } from './steps.ts'
 
 export async function apply(place: Place, step: Step, act: StepAct): Promise<void> {
   act.signal.throwIfAborted()
   const args = argsOf(step)
   if (args.do === 'suspend') return suspend(place.site, args, act)
+  if (args.do === 'restart') return makeAnew(place, args, act)
   return args.do === 'settle' ? settle(place, args, act) : rollback(place, step, args, act)
 }
 
 export async function verify(place: Place, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
   if (args.do === 'suspend') return isSuspended(place.site, args, act)
+  if (args.do === 'restart') return areAnew(place, args, act)
   return args.do === 'settle' ? isSettled(place, args, act) : isRolledBack(place, args, act)
 }
 
@@ -43,6 +44,32 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
     over.abort(null)
     await following
   }
+  await untilServed(place, wanted, null, act)
+}
+
+async function makeAnew(place: Place, args: RestartArgs, act: StepAct): Promise<void> {
+  const { last, wanted } = await deployed(place, args, act)
+  if (wanted === null) throw moved(place, last)
+  await restart(place, wanted, args.after, act)
+  await untilServed(place, wanted, args.after, act)
+}
+
+async function areAnew(place: Place, args: RestartArgs, act: StepAct): Promise<Verdict> {
+  const { last, wanted } = await deployed(place, args, act)
+  if (last === undefined || wanted === null) return { is: 'not-done', why: 'it is not deployed with that content' }
+  return areServed(place, wanted, { revision: last.revision, restarts: args.after }, act)
+}
+
+/** What the release has now; `wanted` is null where that is not the content which the plan is for. */
+async function deployed(
+  place: Place,
+  { manifest }: RestartArgs,
+  act: StepAct,
+): Promise<{ last: Revision | undefined; wanted: Member[] | null }> {
+  const last = (await place.helm.history(act.signal)).at(-1)
+  if (last?.status !== 'deployed') return { last, wanted: null }
+  const text = await place.helm.manifest(last.revision, act.signal)
+  return { last, wanted: macOf(place, text) === manifest ? members(text, place.site.namespace) : null }
 }
 
 /**
@@ -103,17 +130,6 @@ async function isRolledBack(place: Place, args: RollbackArgs, act: StepAct): Pro
   const text = await place.helm.manifest(last.revision, act.signal)
   if (macOf(place, text) !== args.manifest)
     return { is: 'not-done', why: `revision ${last.revision} has other content` }
-  return areServed(place, text, last.revision, act)
-}
-
-async function areServed(place: Place, manifest: string, revision: number, act: StepAct): Promise<Verdict> {
-  for (const { id, object, refs } of await liveOf(place, members(manifest, place.site.namespace), act.signal)) {
-    if (object === null) return { is: 'not-done', why: `${id} is not there` }
-    if (!sameJson(refsOf(object.spec.template), refs))
-      return { is: 'not-done', why: `${id} is not as revision ${revision} says` }
-    const { complete, failed, updated, available, wanted } = rolloutOf(object)
-    if (failed !== null) return { is: 'not-done', why: `${id}: ${failed}` }
-    if (!complete) return { is: 'running', why: `${id}: ${updated} of ${wanted} pods replaced, ${available} available` }
-  }
-  return { is: 'done', why: `revision ${revision} is deployed, and all its pods are of it` }
+  const { revision } = last
+  return areServed(place, members(text, place.site.namespace), { revision, restarts: null }, act)
 }

@@ -12,6 +12,12 @@ const limits = z
     rollback: duration()
       .prefault('5m')
       .describe('`--timeout` of the rollback: until its objects are ready and its hooks ended'),
+    settle: duration()
+      .prefault('3s')
+      .describe('How long pods without a readiness probe must stay up before they count'),
+    stuck: duration()
+      .prefault('90s')
+      .describe('How long pods of the release may keep failing, once helm is through, before the step fails'),
     pending: duration()
       .prefault('5m')
       .describe(

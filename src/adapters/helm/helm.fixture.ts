@@ -38,6 +38,10 @@ spec:
         - name: app
           image: {{ .Values.image | quote }}
           env: [{ name: TOKEN, value: {{ .Values.token | quote }} }]
+          {{- if .Values.command }}
+          envFrom: [{ configMapRef: { name: mode, optional: true } }]
+          command: [sh, -c, {{ .Values.command | quote }}]
+          {{- end }}
 `
 const HOOK = `{{- if .Values.hook }}
 apiVersion: batch/v1
@@ -77,7 +81,7 @@ export async function shopIn(kube: Kube, version: HelmVersion): Promise<Shop> {
   const chart = join(dir, 'chart')
   await mkdir(join(chart, 'templates'), { recursive: true })
   await writeFile(join(chart, 'Chart.yaml'), 'apiVersion: v2\nname: shop\nversion: 1.0.0\nappVersion: "1"\n')
-  await writeFile(join(chart, 'values.yaml'), 'image: none\ntoken: s3cret-of-release\nhook: ""\n')
+  await writeFile(join(chart, 'values.yaml'), 'image: none\ntoken: s3cret-of-release\nhook: ""\ncommand: ""\n')
   await writeFile(join(chart, 'templates', 'deployment.yaml'), DEPLOYMENT)
   await writeFile(join(chart, 'templates', 'hook.yaml'), HOOK)
   const where = ['--kubeconfig', kube.kubeconfig, '--namespace', space.name]
@@ -128,9 +132,12 @@ export async function shopIn(kube: Kube, version: HelmVersion): Promise<Shop> {
       await pending(child, 'pending-upgrade')
       return { pid: child.pid ?? 0, ended }
     },
-    open: (settings = {}) => {
+    open: ({ limits, ...settings } = {}) => {
       const base = { release: 'shop', helm: [programOf(version)], kubeconfig: kube.kubeconfig, namespace: space.name }
-      return helm.open(helm.config.parse({ ...base, ...settings }), ctx)
+      return helm.open(
+        helm.config.parse({ ...base, ...settings, limits: { settle: '100ms', ...(limits as object | undefined) } }),
+        ctx,
+      )
     },
   }
 }

@@ -22,8 +22,10 @@ export interface Place {
 export function openPlace(config: HelmConfig, ctx: OpenContext): () => Promise<Place> {
   const { kubeconfig, context, namespace, gitops, argocd, limits } = config
   const settings = siteSettings.parse({ kubeconfig, context, namespace, gitops, argocd })
+  const { api, settle, stuck, rollback: rollout } = limits
+  const own = { api, settle, stuck, rollout }
   const site = openSite(
-    { ...settings, selector: 'app.kubernetes.io/managed-by=Helm', limits: { ...settings.limits, api: limits.api } },
+    { ...settings, selector: 'app.kubernetes.io/managed-by=Helm', limits: { ...settings.limits, ...own } },
     ctx,
   )
   return async () => {

@@ -1,14 +1,22 @@
-import { type Finding, NO_IMPACT, NOTHING, type Proposal, type Question } from '../../core/contract.ts'
+import {
+  type Finding,
+  NO_IMPACT,
+  type Node,
+  NOTHING,
+  type Proposal,
+  type Question,
+  type Step,
+} from '../../core/contract.ts'
 import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
 import { checkDrift, checkHooks, checkLast, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
 import { drifted, worldOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
-import { rollbackStep, settleStep, suspendStep } from './steps.ts'
+import { restartStep, rollbackStep, settleStep, suspendStep } from './steps.ts'
 
 export async function propose(place: Place, question: Question<HelmPin>): Promise<Proposal> {
-  const { from, to, release, mode, signal } = question
+  const { from, to, mode, signal } = question
   const findings: Finding[] = []
   const say: Say = (level, code, what, remedy) =>
     findings.push({ level, code, component: place.ctx.component, what, remedy })
@@ -21,15 +29,13 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const redeploy = question.needs.filter(need => need.of === place.ctx.component && need.what === 'redeployed')
   const there = last?.status === 'deployed' && world.manifest === to.manifest && drifted(world).length === 0
   if (there && redeploy.length === 0) return { ...NOTHING, findings }
-  const target = last === undefined ? null : await targetOf(place, world, to, signal)
-  if (last === undefined || target === null) {
+  const target = last === undefined || there ? null : await targetOf(place, world, to, signal)
+  if (last === undefined || (target === null && !there)) {
     gone(place, question, say)
     return { ...NOTHING, findings }
   }
   checkLast(place, world, last, mode, say)
   checkOwners(world.owners, { gitops: place.config.gitops, acts: true }, say)
-  await checkHooks(place, target, release, say, signal)
-  const force = checkDrift(world, say) && (await place.helm.hasOwners(signal))
   const waits = isPending(last) && !world.left
   // An emergency does not wait; ending a client takes no time, and what that would still do comes after the rollback.
   const stops = mode === 'full' || place.config.halt !== undefined
@@ -37,8 +43,9 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     ...(place.config.gitops === 'warn' ? [] : world.owners.filter(syncs).map(owner => suspendStep(place, owner))),
     ...(waits && stops ? [settleStep(place, last)] : []),
   ]
-  const rollback = rollbackStep(place, { target, last, manifest: to.manifest, release, force })
-  const preflight = before.length === 0 ? {} : { preflight: { seq: before.map(step => ({ step: step.id })) } }
+  const back = target === null ? [] : [await backStep(place, world, question, { target, last, say })]
+  // Pods whose template is the same in both releases are not made anew by Helm.
+  const code = [...back, ...(redeploy.length > 0 ? [restartStep(place, to.manifest, world.live)] : [])]
   return {
     ...NOTHING,
     change: there ? null : { from: from.summary, to: named(to) },
@@ -46,10 +53,25 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     impact: NO_IMPACT,
     serves: redeploy,
     settles: from.inFlight.map(operation => operation.what),
-    steps: [...before, rollback],
-    phases: { ...preflight, code: { step: rollback.id } },
+    steps: [...before, ...code],
+    phases: { ...(before.length === 0 ? {} : { preflight: inTurn(before) }), code: inTurn(code) },
     omits: waits && !stops ? [`waiting for the ${last.status} of another client`] : [],
   }
+}
+
+async function backStep(
+  place: Place,
+  world: World,
+  { to, release, signal }: Question<HelmPin>,
+  { target, last, say }: { target: Revision; last: Revision; say: Say },
+): Promise<Step> {
+  await checkHooks(place, target, release, say, signal)
+  const force = checkDrift(world, say) && (await place.helm.hasOwners(signal))
+  return rollbackStep(place, { target, last, manifest: to.manifest, release, force })
+}
+
+function inTurn(steps: readonly Step[]): Node {
+  return { seq: steps.map(step => ({ step: step.id })) }
 }
 
 function named({ chart, appVersion }: HelmPin): string {

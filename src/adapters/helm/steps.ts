@@ -3,7 +3,8 @@ import type { Step } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import type { GitOwner } from '../../kubernetes/gitops.ts'
 import type { Revision } from './cli.ts'
-import type { Place } from './look.ts'
+import { RESTARTED } from '../../kubernetes/template.ts'
+import type { Live, Place } from './look.ts'
 
 const settleArgs = z.object({ do: z.literal('settle'), revision: z.number() })
 const suspendArgs = z.object({
@@ -24,10 +25,19 @@ const rollbackArgs = z.object({
   manifest: z.string(),
 })
 
+const restartArgs = z.object({
+  do: z.literal('restart'),
+  /** Keyed hash of what is deployed by then. */
+  manifest: z.string(),
+  /** The mark of an earlier restart on each object. */
+  after: z.record(z.string(), z.string().nullable()),
+})
+
+export type RestartArgs = z.infer<typeof restartArgs>
 export type RollbackArgs = z.infer<typeof rollbackArgs>
 export type SettleArgs = z.infer<typeof settleArgs>
 
-const args = z.discriminatedUnion('do', [settleArgs, suspendArgs, rollbackArgs])
+const args = z.discriminatedUnion('do', [settleArgs, suspendArgs, rollbackArgs, restartArgs])
 
 export function argsOf(step: Step): z.infer<typeof args> {
   return args.parse(step.args)
@@ -37,7 +47,7 @@ function step(
   { ctx }: Place,
   target: string,
   title: string,
-  args: z.infer<typeof suspendArgs> | SettleArgs | RollbackArgs,
+  args: z.infer<typeof suspendArgs> | SettleArgs | RollbackArgs | RestartArgs,
   times: { limitMs: number; estimateMs: number },
 ): Step {
   const { component } = ctx
@@ -71,5 +81,19 @@ export function rollbackStep(
     force: o.force,
     manifest: o.manifest,
   }
-  return step(place, 'rollback', title, rollback, { limitMs: config.limits.rollback + 60_000, estimateMs: 20_000 })
+  return step(place, 'rollback', title, rollback, { limitMs: limitFor(place), estimateMs: 20_000 })
+}
+
+/** Helm's time, and as long again for pods that have to show that they stay up. */
+function limitFor({ config: { limits } }: Place): number {
+  return 2 * limits.rollback + limits.settle + 60_000
+}
+
+export function restartStep(place: Place, manifest: string, live: readonly Live[]): Step {
+  const marks = live.map(({ id, object }): [string, string | null] => {
+    return [id, object?.spec.template.metadata?.annotations?.[RESTARTED] ?? null]
+  })
+  const args = { do: 'restart' as const, manifest, after: Object.fromEntries(marks) }
+  const title = `make the pods of ${place.config.release} anew`
+  return step(place, 'restart', title, args, { limitMs: limitFor(place), estimateMs: 20_000 })
 }

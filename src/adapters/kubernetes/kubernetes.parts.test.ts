@@ -149,10 +149,13 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     expect(next.steps.map(s => s.id)).toEqual(['shop/roll/deployment.shop'])
     await target.apply(roll, stepAct(roll))
     expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
-    const before = (await pods(space)).map(p => p.metadata.name)
-    const again = await proposed(target, pin, 'adopt', { needs: [{ of: 'shop', what: 'redeployed', by: 'db' }] })
-    await applied(target, again, 'r2')
-    expect((await pods(space)).filter(p => before.includes(p.metadata.name))).toEqual([])
+    // The second time by a successor plan of the same run.
+    for (const _ of ['once', 'again']) {
+      const before = (await pods(space)).map(p => p.metadata.name)
+      const again = await proposed(target, pin, 'adopt', { needs: [{ of: 'shop', what: 'redeployed', by: 'db' }] })
+      await applied(target, again, 'r2')
+      expect((await pods(space)).filter(p => before.includes(p.metadata.name))).toEqual([])
+    }
   })
 
   describe('as many pods as an autoscaler wants', () => {

@@ -6,7 +6,19 @@ import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '.
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
-import { bare, DUE, HALTED, LEFT, macOf, RELEASE, refsOf, RESTARTED, withImages, WROTE } from '../template.ts'
+import {
+  bare,
+  DUE,
+  HALTED,
+  LEFT,
+  macOf,
+  RELEASE,
+  refsOf,
+  RESTARTED,
+  restartMark,
+  withImages,
+  WROTE,
+} from '../template.ts'
 
 /** A label that no node has: what a DaemonSet is stopped by. */
 export const STOPPED = 'backout.dev/stopped'
@@ -31,7 +43,10 @@ export async function desiredOf(
   const base = await templateOf(site, kind, args, { live, manifest, signal: act.signal })
   const template = withImages(bare(base), args.write)
   const strategy = strategyOf(kind, manifest)
-  return { template: args.restart ? marked(template, act.idem) : template, strategy: strategy ?? null }
+  return {
+    template: args.restart ? marked(template, restartMark(act.idem, args.after)) : template,
+    strategy: strategy ?? null,
+  }
 }
 
 /** A Rollout is halted by its status alone, and keeps its steps as they are. */
@@ -58,8 +73,8 @@ async function templateOf(
   return template
 }
 
-function marked(template: Template, idem: string): Template {
-  const annotations = { ...template.metadata?.annotations, [RESTARTED]: idem }
+function marked(template: Template, mark: string): Template {
+  const annotations = { ...template.metadata?.annotations, [RESTARTED]: mark }
   return { ...template, metadata: { ...template.metadata, annotations } }
 }
 
@@ -81,7 +96,8 @@ export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vau
   if (Object.entries(args.write).some(([name, ref]) => refs[name] !== ref)) return false
   if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return false
   if (template.spec.nodeSelector?.[STOPPED] !== undefined) return false
-  if (args.restart && template.metadata?.annotations?.[RESTARTED] !== act.idem) return false
+  const mark = template.metadata?.annotations?.[RESTARTED]
+  if (args.restart && mark !== restartMark(act.idem, args.after)) return false
   return !held(live) && replicasToWrite(live, args) === null
 }
 

@@ -4,7 +4,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { moved, write } from './files.ts'
 import { doing } from './halt.ts'
 import { docker, type Host, refused, run, said } from './host.ts'
-import { composing, imageOf, look, type View } from './look.ts'
+import { type Container, composing, imageOf, look, type View } from './look.ts'
 import { isFirst } from './stale.ts'
 import { argsOf, type StopArgs, type UpArgs } from './steps.ts'
 import { beforeOf, ended, serviceVerdict, staleBy, upVerdict } from './verify.ts'
@@ -49,7 +49,10 @@ async function up(host: Host, args: UpArgs, act: StepAct): Promise<void> {
     orphans.map(c => c.id),
     act,
   )
-  const old = ours.filter(c => args.do === 'recreate' && before.includes(c.id) && !orphans.includes(c))
+  // Of these Compose itself makes the next container, for it alone hands on to it what is in volumes without a name.
+  const holding = new Set(ours.filter(c => c.volumes.length > 0).map(c => c.service))
+  const gone = (c: Container) => before.includes(c.id) && !orphans.includes(c) && !holding.has(c.service)
+  const old = args.do === 'recreate' ? ours.filter(gone) : []
   await remove(
     host,
     old.map(c => c.id),
@@ -64,6 +67,8 @@ async function up(host: Host, args: UpArgs, act: StepAct): Promise<void> {
  * it was brought up with other services: there what is not right is named, each alone, as it is asked for afterwards.
  */
 async function toBring(host: Host, args: UpArgs, signal: AbortSignal): Promise<UpArgs['services'][]> {
+  // Called without a name, Compose brings up whatever its files have.
+  if (args.services.length === 0) return []
   if (await isFirst(host, signal)) return [args.services]
   if (args.force) return args.services.map(s => [s])
   const view = await look(host, signal)
@@ -106,7 +111,7 @@ function refuseBusy(host: Host, { busy }: View): void {
 
 /** Only the services that ran: a file's one-shot jobs, such as migrations, are not run again by going back. */
 async function upWords(host: Host, args: UpArgs, signal: AbortSignal): Promise<string[]> {
-  const scales = args.services.filter(s => s.count !== 1).flatMap(s => ['--scale', `${s.name}=${s.count}`])
+  const scales = args.services.flatMap(s => ['--scale', `${s.name}=${s.count}`])
   return [
     ...(await composing(host, args.files, signal)),
     'up',

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { type Project, project } from '../../../test/support/compose.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
+import { type Project, project } from '../../../test/support/compose.ts'
 import type { Dockerd } from '../../../test/support/dockerd.ts'
 import type { OpenContext, Proposal, Question, Step, StepAct, Target, Vault } from '../../core/contract.ts'
 import { compose } from './index.ts'

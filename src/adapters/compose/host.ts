@@ -112,3 +112,8 @@ export async function composeOf(host: Host, signal: AbortSignal): Promise<readon
     exit: 'blocked',
   })
 }
+
+/** Those that Compose is given by name, of all that are captured. */
+export function composeFiles({ config }: Host, paths: readonly string[]): string[] {
+  return paths.filter(path => !config.also.includes(path))
+}

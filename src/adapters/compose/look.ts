@@ -30,6 +30,8 @@ export interface Container {
   readonly hash: string
   readonly state: z.infer<typeof state>
   readonly restarts: number
+  /** Volumes that no file names: they belong to this container, until Compose hands them on to the next one. */
+  readonly volumes: readonly { readonly name: string; readonly path: string }[]
 }
 
 export interface FileView {
@@ -48,6 +50,8 @@ export interface View {
   readonly files: readonly FileView[]
   /** Of services that are cared for. */
   readonly containers: readonly Container[]
+  /** Names of containers that `compose run` began and that still run: people's own, and no part of a service. */
+  readonly oneOffs: readonly string[]
   /** Compose commands that somebody else has under way there. */
   readonly busy: readonly Busy[]
   /** A process on the host that the step asked for began; null: none is alive. */
@@ -85,6 +89,8 @@ const FIELDS = [
   `(index .Config.Labels "${LABEL}.config-hash")`,
   '.State',
   '.RestartCount',
+  '.Mounts',
+  `(index .Config.Labels "${LABEL}.oneoff")`,
 ]
 const LINE = `container ${FIELDS.map(field => `{{json ${field}}}`).join('\t')}`
 
@@ -103,7 +109,7 @@ shift 4
 date +now:%s
 id=$(docker_ info --format '{{.ID}}') || exit 20
 echo "engine $id"
-ids=$(docker_ ps -aq --no-trunc --filter "label=${LABEL}.project=$project" --filter label=${LABEL}.oneoff=False) || exit 20
+ids=$(docker_ ps -aq --no-trunc --filter "label=${LABEL}.project=$project") || exit 20
 [ -z "$ids" ] || docker_ inspect --type container --format "$line" $ids || echo some are gone
 for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   p=\${f%/cmdline}
@@ -159,13 +165,15 @@ export async function look(host: Host, signal: AbortSignal, idem = ''): Promise<
 
 function viewOf(host: Host, lines: readonly string[]): View {
   const all = (word: string) => lines.filter(l => l.startsWith(word)).map(l => l.slice(word.length))
+  const containers = all('container ')
+    .map(line => containerOf(host, line))
+    .filter(c => !host.config.except.includes(c.service))
   return {
     engine: all('engine ')[0] ?? '',
     now: Number(all('now:')[0]) * 1000,
     files: filesOf(host, all('file ')),
-    containers: all('container ')
-      .map(line => containerOf(host, line))
-      .filter(c => !host.config.except.includes(c.service)),
+    containers: containers.filter(c => !c.oneOff),
+    oneOffs: containers.filter(c => c.oneOff && c.state.Status === 'running').map(c => c.name),
     busy: all('busy ').map(busyOf),
     alive: all('alive ')[0] ?? null,
   }
@@ -192,13 +200,20 @@ function busyOf(line: string): Busy {
 }
 
 const text = z.string()
-const container = z.tuple([text, text, text, text, text, text.catch(''), state, z.number()])
+const mounts = z.array(z.object({ Type: z.string(), Name: z.string().optional(), Destination: z.string() }))
+const told = z.tuple([text, text, text, text, text, text.catch(''), state, z.number(), mounts, text.catch('')])
+/** As the engine calls a volume that was given no name. */
+const NAMELESS = /^[0-9a-f]{64}$/
 
-function containerOf(host: Host, line: string): Container {
-  const found = columns(container, line)
+function containerOf(host: Host, line: string): Container & { readonly oneOff: boolean } {
+  const found = columns(told, line)
   if (found === null) throw unread(host, 'docker inspect', line)
-  const [id, name, image, ref, service, hash, told, restarts] = found
-  return { id, name: name.replace(/^\//, ''), image, ref, service, hash, state: told, restarts }
+  const [id, name, image, ref, service, hash, now, restarts, mounted, oneOff] = found
+  const volumes = mounted.flatMap(({ Type: type, Name: called = '', Destination: path }) =>
+    type === 'volume' && NAMELESS.test(called) ? [{ name: called, path }] : [],
+  )
+  const plain = { id, name: name.replace(/^\//, ''), image, ref, service, hash, state: now, restarts, volumes }
+  return { ...plain, oneOff: /^true$/i.test(oneOff) }
 }
 
 export interface LocalImage {

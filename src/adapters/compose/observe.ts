@@ -2,18 +2,20 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { doing } from './halt.ts'
-import type { Host } from './host.ts'
+import { composeFiles, type Host } from './host.ts'
+import { withoutJobs } from './jobs.ts'
 import { type Container, imageOf, look, type View } from './look.ts'
 import type { ComposePin, PinnedService } from './pin.ts'
 import { staleOf } from './stale.ts'
 
 export async function observe(host: Host, signal: AbortSignal): Promise<Observation> {
   const view = await look(host, signal)
+  const { containers } = withoutJobs(host, view)
   return {
     identity: identityOf(host, view),
     state: {
       files: Object.fromEntries(view.files.map(f => [f.path, host.vault.mac(f.content)])),
-      services: Object.fromEntries([...byService(view.containers)].map(([name, list]) => [name, stateOf(list)])),
+      services: Object.fromEntries([...byService(containers)].map(([name, list]) => [name, stateOf(list)])),
     },
     detail: {
       containers: view.containers.map(c => ({
@@ -59,9 +61,9 @@ function summaryOf({ containers }: View): string {
   return parts.join(', ') || 'no container'
 }
 
-/** Throws `project_unsettled` where a release would pin what does not run, or what its files do not say. */
+/** A job that is at work is no state to go back to. Throws `project_unsettled` where a release would pin what does not run, or what its files do not say. */
 export async function capture(host: Host, observed: Observation, act: CaptureAct): Promise<ComposePin> {
-  const view = await look(host, act.signal)
+  const view = withoutJobs(host, await look(host, act.signal))
   const files = composeFiles(
     host,
     view.files.map(f => f.path),
@@ -88,11 +90,6 @@ export async function capture(host: Host, observed: Observation, act: CaptureAct
       }),
     ),
   }
-}
-
-/** Those that Compose is given by name, of all that are captured. */
-export function composeFiles({ config }: Host, paths: readonly string[]): string[] {
-  return paths.filter(path => !config.also.includes(path))
 }
 
 async function hashed(host: Host, view: View, files: readonly string[], act: CaptureAct): Promise<boolean> {

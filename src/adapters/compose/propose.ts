@@ -4,16 +4,16 @@ import { type Finding, NO_IMPACT, NOTHING, type Proposal, type Question, type St
 import { messageOf } from '../../core/errors.ts'
 import { keysOf, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
+import { type Say, sayBeside } from './beside.ts'
 import { goalOf } from './files.ts'
 import { haltStep } from './halt.ts'
-import { docker, type Host, run } from './host.ts'
+import { composeFiles, docker, type Host, run } from './host.ts'
+import { jobsOf } from './jobs.ts'
 import { imageOf, look, type View } from './look.ts'
-import { composeFiles, runs } from './observe.ts'
+import { runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
 import { ended, staleBy, upVerdict } from './verify.ts'
-
-type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
 const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
 
@@ -40,8 +40,11 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const files = await filesOf(host, to, view, release, say)
   await sayImages(host, question, say)
   await sayOutside(host, files, signal, say)
-  const args = upArgs(host, question, files, view, asked('redeployed'))
+  // A job is none of what runs, by what the files say today or said then.
+  const jobs = jobsOf(host, [...view.files, ...files.map(f => ({ path: f.pinned.path, content: f.goal }))])
+  const args = upArgs(host, question, files, { view, jobs, redeploy: asked('redeployed') })
   sayAdded(args, view, files, release, say)
+  sayBeside(host, { view, args, jobs, stops: asked('stopped') }, say)
   if (!to.hashes) {
     const what = `With ${release} the files did not say all that the containers were made from (variables of a shell): they are made anew from what the files say`
     say('warning', 'files_incomplete', what, 'write such variables to .env, bring the project up, and capture again')
@@ -152,10 +155,9 @@ function upArgs(
   host: Host,
   { to, rung }: Question<ComposePin>,
   files: readonly FileWay[],
-  view: View,
-  redeploy: boolean,
+  { view, jobs, redeploy }: { view: View; jobs: ReadonlySet<string>; redeploy: boolean },
 ): UpArgs {
-  const alive = view.containers.filter(c => !ended(c)).map(c => c.service)
+  const alive = view.containers.filter(c => !ended(c) && !jobs.has(c.service)).map(c => c.service)
   const orphans = new Set(alive.filter(name => !to.services.some(s => s.name === name)))
   return {
     do: rung === 'recreate' ? 'recreate' : 'up',

@@ -1,9 +1,8 @@
 import { parse } from 'yaml'
 import { z } from 'zod'
 import type { Finding, Readiness } from '../../core/contract.ts'
-import { composeOf, type Host, said } from './host.ts'
+import { composeFiles, composeOf, type Host, said } from './host.ts'
 import { look } from './look.ts'
-import { composeFiles } from './observe.ts'
 
 const path = z.union([z.string(), z.object({ path: z.string() })])
 const paths = z.union([path, z.array(path)]).nullish()

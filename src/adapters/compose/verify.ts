@@ -38,7 +38,10 @@ export async function upVerdict(host: Host, args: UpArgs, view: View, { before, 
   if (stale.length > 0)
     return { is: 'not-done', why: `${stale.join(', ')}: made from other settings than the files have` }
   return (
-    first('running') ?? { is: 'done', why: `${args.services.map(s => s.name).join(', ')}: as the release had them` }
+    first('running') ?? {
+      is: 'done',
+      why: `${args.services.map(s => s.name).join(', ') || 'nothing'}: as the release had it`,
+    }
   )
 }
 
@@ -85,6 +88,7 @@ export function serviceVerdict(host: Host, { name, ref, id, count }: UpArgs['ser
       why: `${up.length} of ${count} containers of ${name} run ${ref}${dead === undefined ? '' : ` (${lastWords(dead)})`}`,
     }
   }
+  if (up.length > count) return { is: 'not-done', why: `${up.length} containers of ${name} run, and not ${count}` }
   const waiting = up.map(c => unready(host, c, view.now)).find(v => v !== null)
   return waiting ?? { is: 'done', why: `${name} runs ${ref}` }
 }

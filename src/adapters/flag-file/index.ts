@@ -141,7 +141,7 @@ async function propose(site: Site, question: Question<FlagFilePin>): Promise<Pro
   }
   const mac = site.ctx.vault.mac(made.content)
   if (now !== null && site.ctx.vault.mac(now.content) === mac) {
-    const same = reloadOnly(site, question, now)
+    const same = await reloadOnly(site, question, now)
     return { ...same, findings: [...findings, ...same.findings] }
   }
   for (const why of made.stuck) say('blocker', 'flag_not_off', `Cannot turn off ${why}`, 'take it out of `off`')

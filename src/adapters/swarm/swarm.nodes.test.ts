@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
@@ -85,6 +86,19 @@ describe.skipIf(why !== null)(`C6: a swarm of three nodes${why === null ? '' : `
     expect(await Promise.all(['web', 'agent'].map(name => swarm.everywhere(name)))).toEqual(['v1', 'v1'])
     await swarm.docker('node', 'update', '--availability', 'active', 'worker-1')
     await expect.poll(() => nodesOf('agent'), { timeout: 60_000 }).toEqual(['manager', 'worker-1', 'worker-2'])
+  })
+
+  it('makes a service again only when what it ran on another node is gone', async () => {
+    await make('apart', '--constraint', 'node.hostname==worker-1')
+    const alone = await open(swarm, { services: ['apart'] })
+    const was = await captured(alone)
+    await update('apart', 'v2', '--stop-signal', 'WINCH', '--stop-grace-period', '5s')
+    const seen = new Set<string>()
+    const again = run(alone, await proposed(alone, was, 'recreate'))
+    while ((await Promise.race([again, sleep(100, 'at it')])) === 'at it') seen.add(await swarm.everywhere('apart'))
+    expect([await again, await swarm.everywhere('apart')]).toEqual([['done'], 'v1'])
+    expect([...seen]).not.toContain('v1 v2')
+    await swarm.docker('service', 'rm', 'apart')
   })
 
   it('says that it does not know where a node with the bad version goes in the middle', async () => {

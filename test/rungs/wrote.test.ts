@@ -101,6 +101,33 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
 
   it('in tables, columns and keys', async () => expectLeft(await onPostgres(server)))
 
+  it.each([true, false])(
+    'in what the server knows under another name, whatever else was done to it; told: %s',
+    async told => {
+      const ups = [
+        'ALTER TABLE sold RENAME TO purchases',
+        'ALTER TABLE purchases ADD discount int',
+        'ALTER TABLE noted RENAME note TO remark',
+        'ALTER TABLE noted ALTER remark TYPE varchar(30)',
+        'CREATE TABLE next (LIKE swapped INCLUDING ALL)',
+        'INSERT INTO next SELECT * FROM swapped',
+        'ALTER TABLE swapped RENAME TO before_swap',
+        'ALTER TABLE next RENAME TO swapped',
+      ]
+      const users = [
+        `INSERT INTO purchases VALUES (9, 90, 'new')`,
+        `UPDATE purchases SET note = 'edited' WHERE id = 2`,
+        `UPDATE noted SET remark = 'edited' WHERE id = 2`,
+        `UPDATE swapped SET note = 'edited' WHERE id = 2`,
+      ]
+      const tables = ['sold', 'noted', 'swapped'].flatMap(name => made(name, 'total int, note text'))
+      const { after, listed } = await back(await onPostgres(server), { base: tables, writes: users }, ups, told)
+      const edited = ['1|10|a', '2|20|edited']
+      expect(after).toEqual({ sold: [...edited, '9|90|new'], noted: edited, swapped: edited })
+      expect(listed).toEqual([])
+    },
+  )
+
   it('through views and parts of tables', async () => {
     const story = {
       base: [

@@ -26,7 +26,8 @@ export function touchedBy(
   if (text.includes('$') || text.includes('\\')) return null
   const read = statementsOf(text, kind).map(tokens => readStatement(tokens))
   const all = read.filter(r => r !== null)
-  if (all.length < read.length || (all.some(r => r.fires) && schemas.some(actsByItself))) return null
+  if (all.length < read.length || (all.some(r => r.fires || r.wrote !== null) && schemas.some(actsByItself)))
+    return null
   if (writesElsewhere(all, schemas)) return null
   const touched = new Map<string, Wrote>()
   const add = (names: readonly string[], wrote: Wrote) => {

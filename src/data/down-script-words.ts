@@ -1,7 +1,7 @@
 import type { Destroys, ReadScript } from './down-script.ts'
 import { altered } from './down-script-alter.ts'
 import { calls, isHarmlessCall } from './sql-calls.ts'
-import { after, nameAt, statementsOf, type Token, topLevel, wordAt } from './sql-words.ts'
+import { after, deletedFrom, nameAt, namesFrom, statementsOf, type Token, topLevel, wordAt } from './sql-words.ts'
 
 type Kind = 'mysql' | 'sqlite'
 
@@ -61,7 +61,7 @@ type Read = (words: readonly Token[], kind: Kind) => ReadScript | null
 const WRITES: Readonly<Record<string, Read>> = {
   TRUNCATE: words => one('empties', nameAt(words, wordAt(words, 1) === 'TABLE' ? 2 : 1).name),
   DELETE: words => ({
-    destroys: deleted(words).map(name => ({ does: 'deletes from', object: 'table', name })),
+    destroys: deletedFrom(words).map(name => ({ does: 'deletes from', object: 'table', name })),
     unread: [],
   }),
   UPDATE: words => one('changes', nameAt(words, wordAt(words, 1) === 'OR' ? 3 : 1).name),
@@ -146,36 +146,6 @@ function dropped(words: readonly Token[]): ReadScript | null {
     destroys: namesFrom(words, kind + 1).map(name => ({ does: 'drops', object, name })),
     unread: [],
   }
-}
-
-function namesFrom(words: readonly Token[], start: number): string[] {
-  const names: string[] = []
-  for (let at = start; ; ) {
-    const { name, next } = nameAt(words, at)
-    names.push(name.replace(/\.\*$/, ''))
-    if (wordAt(words, next) !== ',') return names
-    at = next + 1
-  }
-}
-
-/** "DELETE FROM a", "DELETE a, b FROM a JOIN b", "DELETE FROM a, b USING a JOIN b"; what is called by an alias, by its name. */
-function deleted(words: readonly Token[]): string[] {
-  const from = after(words, 'FROM')
-  const first = nameAt(words, 1)
-  const before = from > first.next
-  const names = before ? namesFrom(words, 1) : namesFrom(words, from)
-  const rest = words.slice(before ? from : Math.max(after(words, 'USING'), from))
-  return names.map(name => tableOf(rest, name))
-}
-
-function tableOf(words: readonly Token[], alias: string): string {
-  for (let i = 0; i < words.length; i++) {
-    const starts = i === 0 || ['JOIN', ','].includes(wordAt(words, i - 1))
-    if (!starts) continue
-    const { name, next } = nameAt(words, i)
-    if (words[wordAt(words, next) === 'AS' ? next + 1 : next]?.text === alias) return name
-  }
-  return alias
 }
 
 /** Stand before a bracket and call nothing. */

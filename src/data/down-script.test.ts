@@ -57,6 +57,7 @@ describe('C11 B4: what only one system says', () => {
     ],
     ['DELETE LOW_PRIORITY FROM orders', ['deletes from orders']],
     ['CALL tidy()', ['unread: CALL does what only the database knows']],
+    ['SELECT 1; /*M!100100 DELETE FROM a WHERE id > 1 */', ['deletes from a']],
     ['/*!50100 DROP TABLE a */; SELECT 5--1; DROP TABLE b', ['drops the table a', 'drops the table b']],
     [
       'DROP TABLES a, b; CREATE OR REPLACE TABLE t (id int)',

@@ -4,22 +4,28 @@ export interface Token {
   readonly name: boolean
 }
 
-const NAMES = /"((?:[^"]|"")*)"|`((?:[^`]|``)*)`|\[([^\]]*)\]|[\p{L}_][\p{L}\p{N}_$]*|[0-9][0-9.]*|\S/u.source
-const STANDARD = new RegExp(`--[^\\n]*|/\\*[\\s\\S]*?\\*/|'(?:[^']|'')*'|${NAMES}`, 'gu')
+/** `brackets` are quotes around a name; elsewhere they stand around what an array holds. */
+const names = (brackets: string) =>
+  `"((?:[^"]|"")*)"|\`((?:[^\`]|\`\`)*)\`|${brackets}[\\p{L}_][\\p{L}\\p{N}_$]*|[0-9][0-9.]*|\\S`
+const STANDARD = `--[^\\n]*|/\\*[\\s\\S]*?\\*/|'(?:[^']|'')*'|`
+const POSTGRES = new RegExp(`${STANDARD}${names('')}`, 'gu')
+const SQLITE = new RegExp(`${STANDARD}${names('\\[([^\\]]*)\\]|')}`, 'gu')
 /** Backslashes escape, "--" wants a space after it, "#" begins a comment. */
 const MYSQL = new RegExp(
-  `--(?=\\s|$)[^\\n]*|#[^\\n]*|/\\*[\\s\\S]*?\\*/|'(?:[^'\\\\]|''|\\\\[\\s\\S])*'|${NAMES}`,
+  `--(?=\\s|$)[^\\n]*|#[^\\n]*|/\\*[\\s\\S]*?\\*/|'(?:[^'\\\\]|''|\\\\[\\s\\S])*'|${names('')}`,
   'gu',
 )
 
-export function statementsOf(sql: string, kind: 'mysql' | 'sqlite'): Token[][] {
+const WORDS = { mysql: MYSQL, postgres: POSTGRES, sqlite: SQLITE }
+
+export function statementsOf(sql: string, kind: keyof typeof WORDS): Token[][] {
   const out: Token[][] = [[]]
-  // MySQL executes what stands in comments that begin with "/*!".
-  const text = kind === 'mysql' ? sql.replaceAll(/\/\*!\d*([\s\S]*?)\*\//g, ' $1 ') : sql
-  for (const match of text.matchAll(kind === 'mysql' ? MYSQL : STANDARD)) {
+  // MySQL executes what stands in comments that begin with "/*!", MariaDB in those with "/*M!" too.
+  const text = kind === 'mysql' ? sql.replaceAll(/\/\*M?!\d*([\s\S]*?)\*\//g, ' $1 ') : sql
+  for (const match of text.matchAll(WORDS[kind])) {
     const [text, double, back, square] = match
     const quoted = double ?? back ?? square
-    if (quoted === undefined && /^(?:--.|#.|\/\*|'.)/s.test(text)) continue
+    if (quoted === undefined && /^(?:--|#.|\/\*|'.)/s.test(text)) continue
     if (text === ';') out.push([])
     else out.at(-1)?.push({ text: quoted?.replaceAll(/""|``/g, m => m.slice(1)) ?? text, name: quoted !== undefined })
   }
@@ -61,4 +67,35 @@ export function nameAt(words: readonly Token[], start: number): { name: string; 
     i += 2
   }
   return { name: parts.join('.'), next: i + 1 }
+}
+
+/** Names with commas between them. */
+export function namesFrom(words: readonly Token[], start: number): string[] {
+  const names: string[] = []
+  for (let at = start; ; ) {
+    const { name, next } = nameAt(words, at)
+    names.push(name.replace(/\.\*$/, ''))
+    if (wordAt(words, next) !== ',') return names
+    at = next + 1
+  }
+}
+
+/** "DELETE FROM a", "DELETE a, b FROM a JOIN b", "DELETE FROM a, b USING a JOIN b"; what is called by an alias, by its name. */
+export function deletedFrom(words: readonly Token[]): string[] {
+  const from = after(words, 'FROM')
+  const first = nameAt(words, 1)
+  const before = from > first.next
+  const names = before ? namesFrom(words, 1) : namesFrom(words, from)
+  const rest = words.slice(before ? from : Math.max(after(words, 'USING'), from))
+  return names.map(name => tableOf(rest, name))
+}
+
+function tableOf(words: readonly Token[], alias: string): string {
+  for (let i = 0; i < words.length; i++) {
+    const starts = i === 0 || ['JOIN', ','].includes(wordAt(words, i - 1))
+    if (!starts) continue
+    const { name, next } = nameAt(words, i)
+    if (words[wordAt(words, next) === 'AS' ? next + 1 : next]?.text === alias) return name
+  }
+  return alias
 }

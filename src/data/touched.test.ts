@@ -1,9 +1,26 @@
 import { describe, expect, it } from 'vitest'
-import type { SchemaShape } from './schema.ts'
+import type { DatabaseKind } from './engine.ts'
+import type { SchemaShape, TableShape } from './schema.ts'
 import { touchedBy, writtenIn } from './touched.ts'
 
-const PLAIN: SchemaShape = { tables: {}, views: {}, triggers: {}, others: {} }
+const table = (names: string, more: Partial<TableShape> = {}): TableShape => {
+  const shape = { type: 'int', nullable: true, default: null, generated: false }
+  const columns = Object.fromEntries(names.split(' ').map(name => [name, shape]))
+  return { columns, key: ['id'], indexes: {}, constraints: [], ...more }
+}
+const PLAIN: SchemaShape = {
+  tables: { orders: table('id total total_new note'), '"Order Lines"': table('id a'), customers: table('id name') },
+  views: { active: 'SELECT * FROM orders' },
+  triggers: {},
+  others: {},
+}
+const NOTHING = { tables: [], columns: {} }
 const touched = (sql: string, schema = PLAIN) => touchedBy([sql], 'postgres', [schema])
+const wroteIn = (sql: string, kind: DatabaseKind, ...schemas: SchemaShape[]) => {
+  const found = touchedBy([sql], kind, schemas)
+  return found === null ? 'nobody can tell' : writtenIn(['orders'], found)
+}
+const withTables = (tables: SchemaShape['tables']) => ({ ...PLAIN, tables: { ...PLAIN.tables, ...tables } })
 
 describe('C14: which tables the migrations left alone', () => {
   it.each([
@@ -11,8 +28,16 @@ describe('C14: which tables the migrations left alone', () => {
     'ALTER TABLE orders RENAME COLUMN total TO cents',
     'BEGIN; CREATE UNIQUE INDEX CONCURRENTLY i ON orders (id); -- UPDATE orders SET a = 1\nCOMMIT',
     `COMMENT ON TABLE orders IS 'update; delete'`,
-    'ALTER TABLE orders DROP COLUMN note',
-  ])('all of them: %s', sql => expect(touched(sql)).toEqual({ tables: [], columns: {} }))
+    'CREATE TABLE IF NOT EXISTS orders (id int)',
+    '--\nALTER TABLE orders DROP CONSTRAINT positive',
+  ])('all of them: %s', sql => expect(touched(sql)).toEqual(NOTHING))
+
+  it('columns that were dropped, added or renamed are not the ones that stayed', () => {
+    const after = withTables({ orders: table('id cents extra note') })
+    const sql = `ALTER TABLE orders DROP COLUMN total_new; ALTER TABLE orders ADD extra int;
+      ALTER TABLE orders RENAME COLUMN total TO cents`
+    expect(touchedBy([sql], 'postgres', [PLAIN, after])).toEqual(NOTHING)
+  })
 
   it.each([
     ['UPDATE orders SET total = 1', ['orders']],
@@ -38,7 +63,15 @@ describe('C14: which tables the migrations left alone', () => {
     ['ALTER TABLE orders ALTER COLUMN total TYPE text USING a || b, ALTER note TYPE int', ['note', 'total']],
     ['ALTER TABLE orders MODIFY total text', null],
     ['ALTER TABLE orders ALTER total TYPE text, ADD c int GENERATED ALWAYS AS IDENTITY', null],
-    ['ALTER TABLE orders ADD note text', []],
+    ['ALTER TABLE orders ADD extra text', []],
+    ['ALTER TABLE orders DROP total; ALTER TABLE orders RENAME total_new TO "total"', ['total', 'total_new']],
+    ['ALTER TABLE orders DROP COLUMN IF EXISTS note, ADD COLUMN note text', ['note']],
+    ['ALTER TABLE customers RENAME TO people; ALTER TABLE orders DROP note, ADD note text', ['note']],
+    ['CREATE TABLE report AS SELECT id, total FROM orders', []],
+    ['CREATE TABLE n AS SELECT * FROM orders; ALTER TABLE orders RENAME TO o; ALTER TABLE n RENAME TO orders', null],
+    ['ALTER TABLE orders RENAME TO o; ALTER TABLE customers RENAME TO orders', null],
+    ['ALTER TABLE orders RENAME TO o; CREATE TABLE IF NOT EXISTS orders (id int)', null],
+    [`UPDATE orders SET note = ARRAY['x]', 'y'], total = 1 WHERE 'y' = 'y'`, ['note', 'total']],
   ])('which cells %s may have written', (sql, wrote) => {
     const found = touched(sql)
     expect(found === null ? 'nobody can tell' : writtenIn(['public.Orders'], found)).toEqual(wrote)
@@ -66,22 +99,51 @@ describe('C14: which tables the migrations left alone', () => {
     `ALTER TYPE mood RENAME VALUE 'ok' TO 'fine'`,
     'DROP SCHEMA old CASCADE',
     'PRAGMA writable_schema = 1',
+    'UPDATE active SET total = 1',
+    'DELETE FROM active',
+    'MERGE INTO active USING orders ON true WHEN MATCHED THEN DELETE',
+    'INSERT INTO elsewhere.unheard_of VALUES (1)',
+    'TRUNCATE orders CASCADE',
+    'INSERT INTO customers WITH x AS (DELETE FROM active RETURNING id) SELECT * FROM x',
+    'ALTER TYPE address ADD ATTRIBUTE country text',
+    'BEGIN NOT ATOMIC UPDATE orders SET total = 1; END',
+    'CREATE TABLE part PARTITION OF orders FOR VALUES IN (1); INSERT INTO part VALUES (1)',
   ])('nobody can tell: %s', sql => expect(touched(sql)).toBeNull())
 
-  it('nobody can tell where writing a row may write others', () => {
-    const cascade = {
-      columns: {},
-      key: [],
-      indexes: {},
-      constraints: ['FOREIGN KEY (a) REFERENCES b (id) ON DELETE CASCADE'],
+  it('nobody can tell where the name is that of a part of a table, or of one that others inherit from', () => {
+    const parts = { orders: table('id total', { constraints: ['partition orders_a of orders DEFAULT'] }) }
+    for (const sql of ['UPDATE orders_a SET total = 1', 'DROP TABLE orders_a']) {
+      expect(wroteIn(sql, 'postgres', withTables(parts)), sql).toBe('nobody can tell')
     }
+    expect(wroteIn('DROP TABLE IF EXISTS unheard_of', 'postgres', withTables(parts))).toEqual([])
+    const child = withTables({ child: table('id total', { constraints: ['inherits orders'] }) })
+    expect(wroteIn('UPDATE orders SET total = 1', 'postgres', child)).toBe('nobody can tell')
+    expect(wroteIn('UPDATE customers SET name = 1', 'postgres', child)).toEqual([])
+  })
+
+  it('on MySQL what the database itself writes with an update, and what only MariaDB runs', () => {
+    const at = { type: 'timestamp on update current_timestamp()', nullable: true, default: null, generated: false }
+    const stamped = withTables({ orders: { ...table('id total'), columns: { ...table('id total').columns, at } } })
+    expect(wroteIn('UPDATE shop.orders SET total = 1', 'mysql', stamped)).toEqual(['at', 'total'])
+    expect(wroteIn('COMMIT /*M!100100; UPDATE orders SET total = 1 */', 'mysql', PLAIN)).toEqual(['total'])
+    expect(wroteIn('UPDATE orders o JOIN active v ON v.id = o.id SET v.total = 1', 'mysql', PLAIN)).toBe(
+      'nobody can tell',
+    )
+    expect(wroteIn('UPDATE OR REPLACE [orders] SET id = 1', 'sqlite', PLAIN)).toBeNull()
+  })
+
+  it('nobody can tell where writing a row may write others', () => {
+    const cascade = table('id', { constraints: ['FOREIGN KEY (a) REFERENCES b (id) ON DELETE CASCADE'] })
     for (const schema of [
       { ...PLAIN, triggers: { t: 'x' } },
       { ...PLAIN, others: { 'function slug(text)': 'x' } },
-      { ...PLAIN, tables: { orders: cascade } },
+      withTables({ orders: cascade }),
     ]) {
       expect(touched('UPDATE orders SET a = 1', schema)).toBeNull()
-      expect(touched('ALTER TABLE orders ADD a int', schema)?.tables).toEqual([])
+      // SQLite deletes the rows first.
+      expect(touched('DROP TABLE customers', schema)).toBeNull()
+      expect(touched('CREATE TABLE n AS SELECT slug(note) FROM orders', schema)).toBeNull()
+      expect(touched('ALTER TABLE orders ADD extra int', schema)?.tables).toEqual([])
     }
   })
 })

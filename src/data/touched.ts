@@ -1,16 +1,8 @@
 import type { DatabaseKind } from './engine.ts'
 import type { SchemaShape } from './schema.ts'
-import { statementsOf, type Token } from './sql-words.ts'
-
-/** Begin a statement that writes rows. */
-const WRITES = new Set(['UPDATE', 'INSERT', 'DELETE', 'REPLACE', 'TRUNCATE', 'MERGE'])
-/** Begin one that writes none, whatever follows. */
-const HARMLESS = new Set(['BEGIN', 'START', 'COMMIT', 'END', 'COMMENT', 'GRANT', 'REVOKE'])
-/** What may be made, changed or dropped without a row being written. */
-const OBJECTS = new Set(['TABLE', 'INDEX', 'VIEW', 'SEQUENCE', 'SCHEMA', 'TYPE', 'DOMAIN'])
-const BEFORE_OBJECT = new Set(['OR', 'REPLACE', 'UNIQUE', 'TEMP', 'TEMPORARY', 'IF', 'EXISTS', 'NOT', 'CONCURRENTLY'])
-/** In a change of a table: cells may be written anew. */
-const REWRITES = new Set(['TYPE', 'USING', 'MODIFY', 'CHANGE', 'CONVERT', 'PARTITION', 'INHERIT', 'AS', 'GENERATED'])
+import { statementsOf } from './sql-words.ts'
+import { ALL, type Altered, type Read, readStatement, type Wrote } from './touched-statement.ts'
+import { isKnown, partsOf, plain, writesElsewhere } from './touched-targets.ts'
 
 /** What migrations may have written: names in lower case, as their statements have them. Says too much rather than too little. */
 export interface Touched {
@@ -20,11 +12,10 @@ export interface Touched {
   readonly columns: Readonly<Record<string, readonly string[]>>
 }
 
-/** Every cell, and rows may have come and gone. */
-const ALL = 'all'
-type Wrote = ReadonlySet<string> | typeof ALL
-
-/** By what the statements of migrations name. null: nobody can tell, for something else than plain statements takes part. */
+/**
+ * By what the statements of migrations name. null: nobody can tell, for something else than plain statements takes part.
+ * `schemas`: before and after them.
+ */
 export function touchedBy(
   scripts: readonly string[],
   kind: DatabaseKind,
@@ -33,28 +24,80 @@ export function touchedBy(
   const text = scripts.join(';\n')
   // Bodies of functions, and strings in which a quote may not end them.
   if (text.includes('$') || text.includes('\\')) return null
-  const read = statementsOf(text, kind === 'mysql' ? 'mysql' : 'sqlite').map(readStatement)
-  if (read.includes(null)) return null
+  const read = statementsOf(text, kind).map(tokens => readStatement(tokens))
   const all = read.filter(r => r !== null)
-  if (all.some(r => r.wrote !== null) && schemas.some(actsByItself)) return null
+  if (all.length < read.length || (all.some(r => r.fires || r.wrote !== null) && schemas.some(actsByItself)))
+    return null
+  if (writesElsewhere(all, schemas)) return null
   const touched = new Map<string, Wrote>()
-  for (const { names, wrote } of all) {
-    if (wrote !== null) for (const name of names) touched.set(name, union(touched.get(name), wrote))
+  const add = (names: readonly string[], wrote: Wrote) => {
+    for (const name of names) touched.set(name, union(touched.get(name), wrote))
   }
-  const renames = all.filter(r => r.renames)
+  for (const one of all) {
+    if (one.wrote !== null) add(one.names, withOwn(one, schemas))
+    const anew = columnsAnew(one, schemas)
+    if (anew.length > 0) add([lastOf(one.altered?.table ?? '')], new Set(anew))
+  }
+  for (const name of tablesAnew(all, schemas)) add([name], ALL)
   for (let before = ''; before !== sizeOf(touched); ) {
     before = sizeOf(touched)
-    for (const { names } of renames) follow(touched, names)
+    for (const { altered } of all) if (altered !== null) follow(touched, altered)
   }
   return told(touched)
 }
 
-/** What has another name: whatever one of the names had written, each of them may have had, and they may be its columns. */
-function follow(touched: Map<string, Wrote>, names: readonly string[]): void {
+function lastOf(name: string): string {
+  return name.split('.').at(-1) ?? name
+}
+
+/** What is dropped, added or named so, and there before and after: it is called the same and may be something else. */
+function columnsAnew({ altered }: Read, schemas: readonly SchemaShape[]): string[] {
+  if (altered === null) return []
+  const { table, anew } = altered
+  return anew.filter(column => schemas.every(schema => columnsOf(schema, table).includes(column)))
+}
+
+/** Columns of the table, or of all where there is none of that name: it may have had another one. */
+function columnsOf({ tables }: SchemaShape, table: string): string[] {
+  const own = Object.keys(tables).filter(name => partsOf(name).includes(lastOf(table)))
+  return (own.length > 0 ? own : Object.keys(tables)).flatMap(name =>
+    Object.keys(tables[name]?.columns ?? {}).map(plain),
+  )
+}
+
+/** Tables that were made, or took another one's name: all that they hold came by the migrations. */
+function tablesAnew(all: readonly Read[], [base, ...more]: readonly SchemaShape[]): string[] {
+  const given = all.flatMap(({ altered }) => (altered?.now == null ? [] : [altered]))
+  const moved = given.flatMap(({ table, now }) => [lastOf(table), lastOf(now ?? '')])
+  const made = all.flatMap(({ made: one }) => {
+    if (one === null) return []
+    const name = lastOf(one.name)
+    const there = base !== undefined && isKnown(base, name)
+    return moved.includes(name) || (there && !one.kept) ? [name] : []
+  })
+  const taken = given.map(({ now }) => lastOf(now ?? ''))
+  return [...made, ...taken.filter(name => [base, ...more].every(s => s !== undefined && isKnown(s, name)))]
+}
+
+/** With the columns that the database itself writes whenever a row is updated. */
+function withOwn({ wrote, names, fires }: Read, schemas: readonly SchemaShape[]): Wrote {
+  if (wrote === null || wrote === ALL || !fires) return wrote ?? new Set()
+  const own = schemas.flatMap(({ tables }) =>
+    Object.entries(tables)
+      .filter(([table]) => partsOf(table).some(name => names.includes(name)))
+      .flatMap(([, { columns }]) => Object.keys(columns).filter(c => / on update /i.test(columns[c]?.type ?? ''))),
+  )
+  return new Set([...wrote, ...own.map(plain)])
+}
+
+/** What has another name: whatever was written under one of the names may have been under the other. */
+function follow(touched: Map<string, Wrote>, { table, now, columns }: Altered): void {
+  const names = [table, ...(now === null ? [] : [now])].map(lastOf)
   const known = names.flatMap(name => touched.get(name) ?? [])
   if (known.length === 0) return
-  const wrote = [new Set(names), ...known].reduce<Wrote>((a, b) => union(a, b), new Set())
-  for (const name of names) touched.set(name, wrote)
+  const wrote = known.reduce((a, b) => union(a, b))
+  const moved = wrote === ALL ? [] : columns.filter(pair => pair.some(name => wrote.has(name))).flat()
+  for (const name of names) touched.set(name, union(wrote, new Set(moved)))
 }
 
 function union(a: Wrote | undefined, b: Wrote): Wrote {
@@ -79,72 +122,10 @@ function told(touched: ReadonlyMap<string, Wrote>): Touched {
  * have come and gone, too. None: it was left alone.
  */
 export function writtenIn(names: readonly string[], touched: Touched): readonly string[] | null {
-  const all = names.flatMap(table => [plain(table), plain(table.split('.').at(-1) ?? table)])
+  const all = names.flatMap(partsOf)
   const known = [...new Set(all)].filter(name => touched.tables.includes(name))
   const columns = known.map(name => touched.columns[name])
   return columns.includes(undefined) ? null : columns.flatMap(list => list ?? [])
-}
-
-/** A name as it stands in `Touched`. */
-export function plain(name: string): string {
-  return name.replaceAll('"', '').toLowerCase()
-}
-
-interface Read {
-  /** In whatever it names; null: nothing. */
-  readonly wrote: Wrote | null
-  readonly renames: boolean
-  /** All words of the statement, in lower case. */
-  readonly names: readonly string[]
-}
-
-function readStatement(tokens: readonly Token[]): Read | null {
-  const words = tokens.map(t => (t.name ? '' : t.text.toUpperCase()))
-  const names = tokens.map(t => t.text.toLowerCase())
-  const [first = ''] = words
-  if (HARMLESS.has(first)) return { wrote: null, renames: false, names: [] }
-  if (first === 'UPDATE') return { wrote: columnsSet(words, names) ?? ALL, renames: false, names }
-  if (WRITES.has(first)) return { wrote: ALL, renames: false, names }
-  if (first !== 'CREATE' && first !== 'ALTER' && first !== 'DROP') return null
-  const object = words.slice(1).find(word => !BEFORE_OBJECT.has(word)) ?? ''
-  if (!OBJECTS.has(object) || reachesFar(first, object, words)) return null
-  if (object !== 'TABLE') return { wrote: null, renames: false, names }
-  const wrote = first === 'DROP' ? ALL : first === 'ALTER' ? columnsAltered(words, names) : null
-  return { wrote, renames: words.includes('RENAME'), names }
-}
-
-/** The columns of `UPDATE … SET a = …, t.b = …`; null where they are written in another way. */
-function columnsSet(words: readonly string[], names: readonly string[]): ReadonlySet<string> | null {
-  const columns = new Set<string>()
-  let depth = 0
-  let starts = false
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? ''
-    if (word === '(') depth++
-    if (word === ')') depth--
-    if (depth === 0 && (word === 'SET' || (word === ',' && columns.size > 0))) starts = true
-    else if (starts) {
-      while (words[i + 1] === '.') i += 2
-      if (words[i + 1] !== '=' || names[i] === undefined) return null
-      columns.add(names[i] ?? '')
-      starts = false
-    }
-  }
-  return columns.size === 0 ? null : columns
-}
-
-/** null: cells stay as they are. */
-function columnsAltered(words: readonly string[], names: readonly string[]): Wrote | null {
-  const anew = words.filter(word => REWRITES.has(word))
-  if (anew.length === 0) return null
-  if (!anew.every(word => word === 'TYPE' || word === 'USING')) return ALL
-  const at = words.flatMap((word, i) => (i > 0 && word === 'ALTER' ? [words[i + 1] === 'COLUMN' ? i + 2 : i + 1] : []))
-  return new Set(at.map(i => names[i] ?? ''))
-}
-
-/** Words of an enum that get another name, and schemas that go with all that is in them, name no table. */
-function reachesFar(first: string, object: string, words: readonly string[]): boolean {
-  return (object === 'TYPE' && words.includes('RENAME')) || (object === 'SCHEMA' && first !== 'CREATE')
 }
 
 /** Writing one row may write others: triggers, functions, references that cascade. */

@@ -145,7 +145,11 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const notBase = cells.map(cell => unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType))
   const changed = cells.map((cell, i) => `(${notBase[i]} AND ${edited(ground, piece, cell)})`).join(' OR ')
   // Where nobody changed it after the migration, all that differs from base is ambiguous.
-  const theirOwn = m ? `(${added} OR ${changed})` : '1 = 1'
+  const own =
+    piece.table.keyWritten === true
+      ? `(${mk} IS NULL OR (${b} IS NOT NULL AND (${changed})))`
+      : `(${added} OR ${changed})`
+  const theirOwn = m ? own : '1 = 1'
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
@@ -203,9 +207,9 @@ function kindSql({ table }: Piece, mode: Mode): string {
   const partly = mode === 'row' ? `${both} OR NOT ${has('w')}` : `NOT ${has('w')}`
   const lacks = table.needed.length > 0 ? codeOf('column-gone') : 0
   const needed = lacks > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${lacks}` : ''
-  return `CASE WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}' THEN ${lacks}
+  return `CASE WHEN act <> ${DELETE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
+    WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}' THEN ${lacks}
     WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
-    WHEN act = ${UPDATE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
     WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}
     WHEN act = ${DELETE} AND ${has('c')} THEN ${codeOf('changed')}

@@ -38,6 +38,8 @@ export interface MappedTable {
   readonly needed: readonly string[]
   /** The migrations brought and took no row: all that came or went did so by users. */
   readonly rowsAreUsers?: boolean
+  /** The migrations wrote in the key: a row that came then may be one that was there, under another key. */
+  readonly keyWritten?: boolean
 }
 
 export interface Mapping {

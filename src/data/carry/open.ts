@@ -200,7 +200,7 @@ async function schemasOf(site: Site, { base, theirs, migrated }: Images, { signa
   }
 }
 
-/** Looked for where users wrote least: right after migrating, where that is known. */
+/** Known by the ids of theirs, which a copy has not; else looked for where users wrote least: right after migrating. */
 async function renamesOf(
   site: Site,
   { base, theirs, migrated }: Images,
@@ -209,11 +209,11 @@ async function renamesOf(
   { signal }: Job,
 ): Promise<Pick<CarrySource, 'renames' | 'doubts'>> {
   const live = schemas.migrated ?? schemas.theirs
+  const then = { schema: facts.schema, data: facts.fingerprint }
+  const told =
+    migrated === null ? [] : await theirs.reading(signal, now => now.renames(then.schema, then.data, schemas.theirs))
   const { renames, doubts } = await (migrated ?? theirs).reading(signal, now =>
-    base.reading(signal, was => {
-      const then = { schema: facts.schema, data: facts.fingerprint }
-      return renamesOver(site, { now, base: was, both: null }, then, live, signal)
-    }),
+    base.reading(signal, was => renamesOver(site, { now, base: was, both: null }, then, live, signal, told)),
   )
   return {
     renames: renames.map(({ was, now }) => ({ was, now })),

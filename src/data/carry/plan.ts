@@ -1,7 +1,8 @@
 import { hashOf, sameJson } from '../../core/json.ts'
 import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
-import { plain, writtenIn } from '../touched.ts'
+import { writtenIn } from '../touched.ts'
+import { plain } from '../touched-targets.ts'
 import { foresee, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
@@ -123,6 +124,7 @@ function onlyUsers({ touched }: CarrySource, table: MappedTable): MappedTable {
 function onlyUsersCells({ touched }: CarrySource, table: MappedTable, key: readonly string[]): MappedTable {
   const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
   if (wrote === null || table.migrated === null || key.length === 0) return table
+  if (table.columns.some(c => key.includes(c.ours) && isAmong(c, wrote))) return { ...table, keyWritten: true }
   const columns = table.columns.map(c => (isAmong(c, wrote) || key.includes(c.ours) ? c : { ...c, migrated: null }))
   return { ...table, columns, rowsAreUsers: true }
 }

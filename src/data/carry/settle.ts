@@ -111,7 +111,7 @@ async function theirs(ground: Ground, piece: Piece, fits: string, { kind: only, 
     // The first of both kinds that a row has names it: a word on that holds for the other one too.
     const letters = both.map(kind => ({ changed: 'cr', rewritten: 'cr', ambiguous: 'a' })[kind]).join('')
     await cells(ground, piece, `${fits} AND (w.kind IN (${kinds}) OR w.cell IN (${kinds}))`, letters, 't')
-    const fitting = piece.keyed ? '1 = 1' : `${whole} AND (w.act = ${DELETE} OR ${piece.table.needed.length} = 0)`
+    const fitting = `${whole} AND (w.act = ${DELETE} OR ${piece.table.needed.length} = 0)`
     await set(ground, piece, takes, `${fits} AND w.act <> ${UPDATE} AND w.kind IN (${kinds}) AND ${fitting}`)
   }
   // Not by a word on everything: it takes rows that nobody spoke of.

@@ -39,17 +39,18 @@ export function findRenames(site: Site, then: Then & { image: Image | null }, si
   })
 }
 
-/** First what the database knows, then what the rows say of the rest. */
+/** First what the database knows, or was `told` by another that does, then what the rows say of the rest. */
 export async function renamesOver(
   site: Site,
   sides: Sides,
   then: Then,
   live: SchemaShape,
   signal: AbortSignal,
+  told: readonly Rename[] = [],
 ): Promise<Renames> {
   const all = candidates(site, then.schema, live)
-  if (all.length === 0) return NO_RENAMES
-  const known = await sides.now.renames(then.schema, then.data, live)
+  const known = meant([...told, ...(await sides.now.renames(then.schema, then.data, live))], live)
+  if (known.length + all.length === 0) return NO_RENAMES
   const open = all.filter(pair => !known.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))
   const order = sides.base === null ? null : await readLive(site, sides.base)
   const weighed: Weighed[] = []
@@ -63,6 +64,15 @@ export async function renamesOver(
   }
   const { renames, doubts } = settle(weighed)
   return { renames: [...known.map(certain), ...renames], doubts }
+}
+
+/** Without tables that were put aside for a new one under their old name: that one is what users went on with. */
+function meant(known: readonly Rename[], live: SchemaShape): Rename[] {
+  const aside = known.filter(
+    ({ was, now }) =>
+      now.table !== was.table && live.tables[was.table] !== undefined && !known.some(k => k.now.table === was.table),
+  )
+  return known.filter(k => !aside.some(a => a.was.table === k.was.table))
 }
 
 function certain({ was, now }: Rename): Weighed {

@@ -1,6 +1,7 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { SchemaShape } from '../schema.ts'
-import { plain, type Touched } from '../touched.ts'
+import type { Touched } from '../touched.ts'
+import { plain } from '../touched-targets.ts'
 
 /** As it is said that the migrations wrote nothing. */
 const NOTHING = 'none'

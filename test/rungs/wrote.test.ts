@@ -1,0 +1,175 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { archiveIn, readArchive } from '../../src/data/carry/archive.ts'
+import { readLines } from '../../src/data/carry/lines.ts'
+import { carriesForward } from '../../src/data/carry/open.ts'
+import type { ListedRow } from '../../src/data/carry/rows.ts'
+import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
+import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+import type { RungStory } from './story.ts'
+import { onMariadb, onPostgres, onSqlite } from './systems.ts'
+import { carriedOut, played, proposed, type System, signal, type World } from './world.ts'
+
+type Rows = Readonly<Record<string, readonly string[]>>
+
+/** Restores and carries. Rows are cells with "|" between them; `listed`: table, key and kind of what a person is to decide. */
+async function back(system: System, story: Pick<RungStory, 'base' | 'writes'>, ups: readonly string[], told = true) {
+  const release = ups.map((up, i) => ({ name: `00${i + 2}_x`, up, down: null }))
+  await using world = await played(system, { ...story, release, told, early: [], meanwhile: [] })
+  await carriedOut(world, await proposed(world, 'restore'), 'back')
+  return { after: rowsOf(await world.dump()), listed: await listedIn(world) }
+}
+
+function rowsOf(dump: Awaited<ReturnType<World['dump']>>): Rows {
+  const bare = (value: string | null) => value?.replace(/^'(.*)'$/s, '$1') ?? 'null'
+  const all = Object.entries(dump).map(([table, rows]) => [table, rows.map(r => Object.values(r).map(bare).join('|'))])
+  return Object.fromEntries(all)
+}
+
+async function listedIn({ open, pin }: World): Promise<string[]> {
+  await using target = await open()
+  if (!carriesForward(target)) throw new Error('it carries nothing')
+  await using source = await target.carrying('back', pin.backup ?? '', { signal, guard() {}, progress() {} })
+  const found: string[] = []
+  for (const part of (await readArchive(source.dir))?.parts ?? []) {
+    await readLines(archiveIn(source.dir), part, line => {
+      const row = line as Partial<ListedRow>
+      if (row.kind !== undefined) found.push(`${row.table} ${Object.values(row.key ?? {}).join('|')} ${row.kind}`)
+    })
+  }
+  return found.sort()
+}
+
+const made = (table: string, columns: string) => [
+  `CREATE TABLE ${table} (id int PRIMARY KEY, ${columns})`,
+  `INSERT INTO ${table} VALUES (1, 10, 'a'), (2, 20, 'b')`,
+]
+
+/** What migrations do to a table without UPDATE, and to the key. In each users change row 2 and add row 9. */
+const base = [
+  ...made('added', 'total int, note varchar(20)'),
+  ...made('kept', 'total int, note varchar(20)'),
+  ...made('moved', 'total int, note varchar(20)'),
+  ...made('numbered', 'total int, note varchar(20)'),
+  ...made('swapped', 'total int, note varchar(20)'),
+]
+const release = [
+  'ALTER TABLE added DROP COLUMN note',
+  'ALTER TABLE added ADD COLUMN note varchar(20)',
+  'ALTER TABLE kept ADD COLUMN extra int',
+  'ALTER TABLE moved ADD COLUMN cents int',
+  'UPDATE moved SET cents = total * 100',
+  'ALTER TABLE moved DROP COLUMN total',
+  'ALTER TABLE moved RENAME COLUMN cents TO total',
+  'UPDATE numbered SET id = id + 1000',
+  'CREATE TABLE other AS SELECT id, total * 100 AS total, note FROM swapped',
+  'ALTER TABLE swapped RENAME TO before_swap',
+  'ALTER TABLE other RENAME TO swapped',
+]
+const writes = [
+  `UPDATE added SET total = 21 WHERE id = 2`,
+  `UPDATE kept SET note = 'edited' WHERE id = 2`,
+  `UPDATE moved SET note = 'edited' WHERE id = 2`,
+  `INSERT INTO numbered VALUES (9, 90, 'new')`,
+  `UPDATE swapped SET note = 'edited' WHERE id = 2`,
+]
+
+async function expectLeft(system: System): Promise<void> {
+  const { after, listed } = await back(system, { base, writes }, release)
+  expect(after).toMatchObject({
+    added: ['1|10|a', '2|21|b'],
+    kept: ['1|10|a', '2|20|edited'],
+    moved: ['1|10|a', '2|20|edited'],
+    numbered: ['1|10|a', '2|20|b', '9|90|new'],
+    swapped: ['1|10|a', '2|20|edited'],
+  })
+  for (const row of ['1', '2', '1001', '1002']) expect(listed).toContain(`numbered ${row} ambiguous`)
+  for (const row of ['swapped 1', 'swapped 2']) expect(listed).toContain(`${row} ambiguous`)
+  expect(listed.filter(text => text.startsWith('kept'))).toEqual([])
+}
+
+describe('C14: what a migration wrote is nobody’s edit', () => {
+  it('on SQLite', async () => expectLeft(await onSqlite()))
+})
+
+const noPg = noPostgres()
+describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' : ` (${noPg})`}`, () => {
+  let server: PostgresServer
+  beforeAll(async () => {
+    server = await postgresServer()
+  })
+  afterAll(() => server?.dispose())
+
+  it('in tables, columns and keys', async () => expectLeft(await onPostgres(server)))
+
+  it.each([true, false])(
+    'in what the server knows under another name, whatever else was done to it; told: %s',
+    async told => {
+      const ups = [
+        'ALTER TABLE sold RENAME TO purchases',
+        'ALTER TABLE purchases ADD discount int',
+        'ALTER TABLE noted RENAME note TO remark',
+        'ALTER TABLE noted ALTER remark TYPE varchar(30)',
+        'CREATE TABLE next (LIKE swapped INCLUDING ALL)',
+        'INSERT INTO next SELECT * FROM swapped',
+        'ALTER TABLE swapped RENAME TO before_swap',
+        'ALTER TABLE next RENAME TO swapped',
+      ]
+      const users = [
+        `INSERT INTO purchases VALUES (9, 90, 'new')`,
+        `UPDATE purchases SET note = 'edited' WHERE id = 2`,
+        `UPDATE noted SET remark = 'edited' WHERE id = 2`,
+        `UPDATE swapped SET note = 'edited' WHERE id = 2`,
+      ]
+      const tables = ['sold', 'noted', 'swapped'].flatMap(name => made(name, 'total int, note text'))
+      const { after, listed } = await back(await onPostgres(server), { base: tables, writes: users }, ups, told)
+      const edited = ['1|10|a', '2|20|edited']
+      expect(after).toEqual({ sold: [...edited, '9|90|new'], noted: edited, swapped: edited })
+      expect(listed).toEqual([])
+    },
+  )
+
+  it('through views and parts of tables', async () => {
+    const story = {
+      base: [
+        ...made('sold', 'total int, note text'),
+        'CREATE VIEW active AS SELECT * FROM sold WHERE total > 0',
+        'CREATE TABLE parted (id int PRIMARY KEY, total int, note text) PARTITION BY RANGE (id)',
+        'CREATE TABLE parted_a PARTITION OF parted FOR VALUES FROM (0) TO (100)',
+        `INSERT INTO parted VALUES (1, 10, 'a'), (2, 20, 'b')`,
+      ],
+      writes: [`UPDATE sold SET note = 'edited' WHERE id = 2`, `UPDATE parted SET note = 'edited' WHERE id = 2`],
+    }
+    const ups = ['UPDATE active SET total = total * 100', 'UPDATE parted_a SET total = total * 100']
+    const { after, listed } = await back(await onPostgres(server), story, ups)
+    expect(after).toMatchObject({ sold: ['1|10|a', '2|20|edited'], parted: ['1|10|a', '2|20|edited'] })
+    expect(listed).toEqual(['parted 1 ambiguous', 'parted 2 ambiguous', 'sold 1 ambiguous', 'sold 2 ambiguous'])
+  })
+})
+
+const noMaria = noMariadb()
+describe.skipIf(noMaria !== null)(`C14: the same on MariaDB${noMaria === null ? '' : ` (${noMaria})`}`, () => {
+  let server: Mariadb
+  beforeAll(async () => {
+    server = await mariadb()
+  })
+  afterAll(() => server?.dispose())
+
+  it('in tables, columns and keys', async () => expectLeft(await onMariadb(server)))
+
+  it('by the server itself with each update, and in what only MariaDB runs', async () => {
+    const at = `at timestamp NOT NULL DEFAULT '2020-01-01' ON UPDATE CURRENT_TIMESTAMP`
+    const story = {
+      base: [
+        `CREATE TABLE stamped (id int PRIMARY KEY, total int, ${at})`,
+        'INSERT INTO stamped (id, total) VALUES (1, 10), (2, 20)',
+        ...made('other', 'total int, note varchar(20)'),
+      ],
+      writes: [`UPDATE other SET note = 'edited' WHERE id = 2`],
+    }
+    const ups = ['UPDATE stamped SET total = total * 100', '/*M!100100 UPDATE other SET total = total * 100 */']
+    const { after, listed } = await back(await onMariadb(server), story, ups)
+    const before = '2020-01-01 00:00:00'
+    expect(after).toEqual({ stamped: [`1|10|${before}`, `2|20|${before}`], other: ['1|10|a', '2|20|edited'] })
+    expect(listed).toEqual(['other 1 ambiguous', 'other 2 ambiguous', 'stamped 1 ambiguous', 'stamped 2 ambiguous'])
+  })
+})

@@ -127,13 +127,13 @@ export class Piece {
     return `CASE WHEN ${takes} THEN ${this.value(i, a)} ELSE ${this.column(a.o, ours)} END`
   }
 
-  /** One text for the row, for the ledger of ours. */
-  ledgerKey(w = 'w'): string {
+  /** One text for the row, for the ledger of ours. `of`: what else than that it was carried. */
+  ledgerKey(w = 'w', of = ''): string {
     const { dialect, run } = this.#ground
     const parts = this.keyed
       ? this.key.map((name, i) => dialect.text(`${w}.k${i}`, this.columnOf(name).type))
       : [`${w}.id`]
-    return dialect.key([literal(run), literal(this.table.ours), ...parts])
+    return dialect.key([literal(`${run}${of}`), literal(this.table.ours), ...parts])
   }
 
   #at(i: number): MappedColumn {

@@ -86,7 +86,8 @@ async function once(laid: Laid, job: Job, batch: number, asItIs: boolean): Promi
   const left = laid.pieces.map((piece, i) => tablePlan(piece, carried.standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
   const proof = await prove(laid, held, job)
-  if (options.mode !== 'report') await keepBegun(laid.source.dir, { before: held.before, proven: proof.ok })
+  if (options.mode !== 'report')
+    await keepBegun(laid.source.dir, { before: held.before, stray: held.stray, proven: proof.ok })
   return { plan: laid.plan, carried: carried.rows, left, archive: manifest, proof }
 }
 

@@ -183,5 +183,7 @@ async function putBack({ merger, dialect }: Ground, piece: Piece): Promise<void>
   })
   const base = `${piece.work} AS w JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), piece.keyOf('w', 'work'))}`
   const own = piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))
-  await merger.run(dialect.update(piece.image('ours'), sets, base, `${own} AND ${ORPHAN} AND w.act = ${UPDATE}`))
+  await merger.run(
+    dialect.update(piece.image('ours'), piece.sets(sets), base, `${own} AND ${ORPHAN} AND w.act = ${UPDATE}`),
+  )
 }

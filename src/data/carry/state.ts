@@ -45,7 +45,11 @@ const outcome = z.object({
 export type KeptOutcome = z.infer<typeof outcome>
 
 /** How ours was before the first row was carried, by table, and whether a try since then was borne out. */
-const begun = z.object({ before: z.record(z.string(), z.number()), proven: z.boolean() })
+const begun = z.object({
+  before: z.record(z.string(), z.number()),
+  stray: z.record(z.string(), z.number()),
+  proven: z.boolean(),
+})
 export type Begun = z.infer<typeof begun>
 
 /** What persons said of this run: it holds for every command until they say otherwise. */

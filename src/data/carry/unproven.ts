@@ -1,10 +1,12 @@
 import type { Laid } from './plan.ts'
 import { measureUntouched, type Untouched } from './proof.ts'
 import { keepBegun, readBegun, readOutcome } from './state.ts'
+import { strayCells } from './stray.ts'
 
 /** What the end of a carry is held against. */
 export interface Held {
   readonly before: Untouched
+  readonly stray: Untouched
   /** An earlier try was not borne out, or did not come to its end: what it carried and is otherwise now may be its own doing. */
   readonly again: boolean
 }
@@ -18,10 +20,10 @@ export async function heldAgainst(laid: Laid, asItIs: boolean): Promise<Held> {
   const begun = await readBegun(source.dir)
   // Of a try by a version that did not write that down nothing is known: all that is unlike the release counts then.
   const open = begun === null ? await wasCarried(laid) : !begun.proven
-  if (open && !asItIs) return { before: begun?.before ?? {}, again: true }
-  const before = await measureUntouched(laid)
-  if (options.mode !== 'report') await keepBegun(source.dir, { before, proven: false })
-  return { before, again: false }
+  if (open && !asItIs) return { before: begun?.before ?? {}, stray: begun?.stray ?? {}, again: true }
+  const [before, stray] = [await measureUntouched(laid), await strayCells(laid)]
+  if (options.mode !== 'report') await keepBegun(source.dir, { before, stray, proven: false })
+  return { before, stray, again: false }
 }
 
 async function wasCarried({ source, carried }: Laid): Promise<boolean> {

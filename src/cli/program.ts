@@ -344,6 +344,10 @@ function carry(program: Command, action: Action): void {
     .description('carry it forward, archive the rest, and prove it')
     .option('--plan <hash>', 'only if the plan is this one; nothing is asked then')
     .option('-y, --yes', 'do not ask for the name of the component', false)
+    .option(
+      '--as-it-is <reason>',
+      'what an earlier try left and was not borne out is as it is to be; why, for the journal',
+    )
     .action(action(async () => (await import('./commands/data.ts')).apply))
   shown(data.command('status [component]'))
     .description('what was carried, and what waits for a word')

@@ -243,6 +243,8 @@ export interface Merger extends AsyncDisposable {
   unmoved?(): Promise<boolean>
   /** The SQL name of a table in one of the images; the columns have the names of that image. */
   table(image: ImageName, name: string): string
+  /** The SQL name of a table of ours where rows are put into it; left out: the same. */
+  into?(name: string): string
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
   each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Returns how many rows it touched. */
@@ -355,6 +357,10 @@ export interface Dialect {
   once?(query: string): string
   /** Stands in an INSERT between columns and query, so that numbers of one's own are taken. */
   readonly overriding: string
+  /** A column of this type changes by itself where an update does not name it. Left out: none does. */
+  stamped?(type: string): boolean
+  /** Values of one type, as `convert` says them in another, are found under keys of it where they fit and stay apart. */
+  recast?(from: string, to: string): boolean
   /** A default that is the same for every row, as an expression to compare with; null where it is not, or there is none. */
   fixedDefault(sql: string | null, type: string): string | null
   /** The time in a column as ISO text in UTC; null where the type is no time. */

@@ -102,6 +102,31 @@ describe('what has no place in the old schema', () => {
     ])
   })
 
+  it('goes back once where one line is refused and nothing tells the rows apart', async () => {
+    const merge = play({
+      base: BASE,
+      migration: 'CREATE TABLE log (a INTEGER, t TEXT)',
+      writes: `INSERT INTO log VALUES (1, 'x'), (2, 'y'), (-5, 'z'), (1, 'x')`,
+    })
+    await applyCarry(merge.source, NOTHING_SAID, JOB)
+    write(merge.ours, 'CREATE TABLE log (a INTEGER CHECK (a > 0), t TEXT)')
+    const log = () =>
+      rows(merge.ours, 'SELECT a, t FROM log ORDER BY a').map(row => `${String(row['a'])} ${String(row['t'])}`)
+    for (const found of [
+      { back: 3, done: 0, conflicts: 1 },
+      ...Array.from({ length: 2 }, () => ({ back: 0, done: 3, conflicts: 1 })),
+    ]) {
+      expect(await back(merge)).toMatchObject([found])
+      expect(log()).toEqual(['1 x', '1 x', '2 y'])
+    }
+    write(
+      merge.ours,
+      'CREATE TABLE looser (a INTEGER, t TEXT); INSERT INTO looser SELECT * FROM log; DROP TABLE log; ALTER TABLE looser RENAME TO log',
+    )
+    expect(await back(merge)).toMatchObject([{ back: 1, done: 3, conflicts: 0 }])
+    expect(log()).toEqual(['-5 z', '1 x', '1 x', '2 y'])
+  })
+
   it('says what could not go back because the schema is another one', async () => {
     const merge = play(story)
     await applyCarry(merge.source, NOTHING_SAID, JOB)

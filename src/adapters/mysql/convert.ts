@@ -1,6 +1,6 @@
 import type { ColumnShape } from '../../data/schema.ts'
 import { literal } from './names.ts'
-import { bytesOf, charsetOf, kindOf, rangeOf, sizesOf, wordsOf } from './types.ts'
+import { bytesOf, charsetOf, collationOf, kindOf, rangeOf, sizesOf, wordsOf } from './types.ts'
 
 export interface Conversion {
   readonly value: string
@@ -24,7 +24,7 @@ export function convert(v: string, from: string, to: string): Conversion | null 
     return range === null ? null : fits(`(${v} = TRUNCATE(${v}, 0) AND ${v} BETWEEN ${range[0]} AND ${range[1]})`)
   }
   if (from.startsWith('float') && to.startsWith('double')) return fits(ALWAYS)
-  if (was === 'text' && is === 'text') return fits(asText(v, from, to))
+  if (was === 'text' && is === 'text') return { value: collated(v, from, to), fits: fits(asText(v, from, to)).fits }
   if (was === 'choice' && is === 'text') return { value: `CAST(${v} AS CHAR)`, fits: fits(asText(v, from, to)).fits }
   if (was === 'choice' && is === 'choice' && from.startsWith('enum') && to.startsWith('enum')) {
     return { value: `CAST(${v} AS CHAR)`, fits: fits(isWord(v, to)).fits }
@@ -85,6 +85,14 @@ function asText(v: string, from: string, to: string): string {
   const padded = to.startsWith('char') && !from.startsWith('char') ? `RIGHT(${v}, 1) <> ' '` : ALWAYS
   const parts = [known, inLength(counted, to), padded].filter(p => p !== ALWAYS)
   return parts.length === 0 ? ALWAYS : `(${parts.join(' AND ')})`
+}
+
+/** Texts of two collations cannot be compared, nor bytes of two character sets: as the column that it goes to has it. */
+function collated(v: string, from: string, to: string): string {
+  const [had, has] = [charsetOf(from), charsetOf(to)]
+  const [was, is] = [collationOf(from), collationOf(to)]
+  if (has === null || is === null || (had === has && was === is)) return v
+  return `${had === has ? v : `CONVERT(${v} USING ${has})`} COLLATE ${is}`
 }
 
 function isWord(v: string, to: string): string {

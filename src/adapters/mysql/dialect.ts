@@ -25,6 +25,8 @@ export const dialect: Dialect = {
   remove: (table, of, keys) =>
     `DELETE o FROM ${table} AS o WHERE (${of.join(', ')}) IN (SELECT * FROM (${keys}) AS chosen)`,
   overriding: '',
+  recast: (from, to) => kindOf(from) === 'text' && kindOf(to) === 'text',
+  stamped: type => / on update /.test(type),
   fixedDefault: sql => (sql !== null && FIXED.test(sql) ? sql : null),
   iso,
   quiet: {

@@ -6,7 +6,7 @@ import { dialect } from './dialect.ts'
 import { codeOf } from './errors.ts'
 import { type Frozen, freeze } from './frozen.ts'
 import { besideName, type MysqlImage, makeMarked } from './image.ts'
-import { quoted, tableSql, text } from './names.ts'
+import { bareName, quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
 import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
 import { untouched } from './untouched.ts'
@@ -41,6 +41,8 @@ export class MysqlMerger implements Merger {
   readonly #job: Job
   /** null: nobody can tell whether an image is as it was. */
   #frozen: Frozen | null
+  /** What theirs calls tables of ours. */
+  readonly #renamed = new Map<string, string>()
   #made = false
   /** Reads only, while the first one is at work. */
   #beside: Session | null = null
@@ -77,6 +79,7 @@ export class MysqlMerger implements Merger {
 
   /** Images of the same server are read where they lie; the rows of others are brought over. */
   async stage({ names }: Staged): Promise<void> {
+    this.#renamed.set(bareName(names.ours), bareName(names.theirs))
     for (const image of ['theirs', 'base', 'migrated'] as const) {
       const from = this.#images[image]
       const name = names[image]
@@ -206,11 +209,12 @@ export class MysqlMerger implements Merger {
     if (theirs === null) return
     this.#job.guard()
     if (this.#isHere(theirs)) {
-      await keepNumbers(this.#db, this.#database, await highestNumbers(this.#db, theirs.database))
+      const issued = await highestNumbers(this.#db, theirs.database)
+      await keepNumbers(this.#db, this.#database, issued, this.#renamed)
       return
     }
     const issued = await theirs.on(this.#job.signal, db => highestNumbers(db, theirs.database))
-    await keepNumbers(this.#db, this.#database, issued)
+    await keepNumbers(this.#db, this.#database, issued, this.#renamed)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

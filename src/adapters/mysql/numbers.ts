@@ -21,12 +21,21 @@ export async function highestNumbers(db: Session, database: string): Promise<Num
   return { tables: new Map(rows.map(row => [text(row['t']), BigInt(text(row['n']))])), sequences }
 }
 
-/** A number that was once given to a row (an order in a customer's mailbox) is never given to another. */
-export async function keepNumbers(db: Session, database: string, issued: Numbers): Promise<void> {
+/**
+ * A number that was once given to a row (an order in a customer's mailbox) is never given to another. `renamed`: what issued
+ * them called a table of this database.
+ */
+export async function keepNumbers(
+  db: Session,
+  database: string,
+  issued: Numbers,
+  renamed: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
   const now = await highestNumbers(db, database)
   for (const [table, next] of now.tables) {
-    const wanted = issued.tables.get(table)
-    if (wanted === undefined || wanted <= next) continue
+    const names = [table, renamed.get(table) ?? table]
+    const wanted = names.map(name => issued.tables.get(name) ?? 0n).reduce((a, b) => (a > b ? a : b))
+    if (wanted <= next) continue
     await db.run(`ALTER TABLE ${quoted(database)}.${quoted(table)} AUTO_INCREMENT = ${wanted}`)
   }
   for (const [name, next] of now.sequences) {

@@ -63,3 +63,7 @@ export function wordsOf(type: string): string[] {
 export function charsetOf(type: string): string | null {
   return / character set (\w+)/.exec(type)?.[1] ?? null
 }
+
+export function collationOf(type: string): string | null {
+  return / collate (\w+)/.exec(type)?.[1] ?? null
+}

@@ -1,5 +1,5 @@
 import { quoted, text } from './names.ts'
-import type { Session } from './session.ts'
+import { type Session, WRITE_MODE } from './session.ts'
 
 /** Longer columns are indexed by their beginning. Characters. */
 const INDEXED = 180
@@ -27,8 +27,18 @@ export async function makeWork(
   // Servers of a cluster leave out the numbers of the others: these are of this table only.
   await db.run('SET SESSION auto_increment_increment = 1, auto_increment_offset = 1')
   const sorted = order === undefined ? '' : ` ORDER BY ${order.map(quoted).join(', ')}`
-  await db.run(`INSERT INTO ${table} (${names.join(', ')}) SELECT ${names.join(', ')} FROM (${select}) AS d${sorted}`)
+  const insert = `INSERT INTO ${table} (${names.join(', ')}) SELECT ${names.join(', ')} FROM (${select}) AS d${sorted}`
+  await (NARROWER.test(select) ? loosely(db, insert) : db.run(insert))
   await db.run('SET SESSION auto_increment_increment = DEFAULT, auto_increment_offset = DEFAULT')
+}
+
+/** A character that the other set does not have ends a statement that writes; whether it has it is what is asked. */
+const NARROWER = /\bUSING (?!utf8mb4\b)/
+
+async function loosely(db: Session, insert: string): Promise<void> {
+  await db.run(`SET SESSION sql_mode = '${WRITE_MODE.replace('STRICT_ALL_TABLES,', '')}'`)
+  await db.run(insert)
+  await db.run(`SET SESSION sql_mode = '${WRITE_MODE}'`)
 }
 
 /** Name and type of each. information_schema does not show what is of one session. */

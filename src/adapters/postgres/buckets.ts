@@ -8,6 +8,8 @@ export interface Side {
   readonly session: Session
   /** SQL name. */
   readonly table: string
+  /** The same where rows are read: without those of tables that inherit from it. */
+  readonly from: string
   readonly key: readonly Column[]
   /** In the same order on every side. */
   readonly columns: readonly Column[]
@@ -108,9 +110,9 @@ async function rangesOf(sides: readonly Side[]): Promise<Bucketing> {
   }
 }
 
-async function endsOf({ session, table, key }: Side): Promise<Range | null> {
+async function endsOf({ session, from, key }: Side): Promise<Range | null> {
   const k = key.map(at).join()
-  const [row] = await session.query(`SELECT min(${k})::text AS low, max(${k})::text AS high FROM ${table} AS x`)
+  const [row] = await session.query(`SELECT min(${k})::text AS low, max(${k})::text AS high FROM ${from} AS x`)
   const [low, high] = [textOf(row, 'low'), textOf(row, 'high')]
   return low === null || high === null ? null : [BigInt(low), BigInt(high)]
 }
@@ -137,7 +139,7 @@ const IN_MEMORY = `SELECT set_config('enable_sort', 'off', true), set_config('wo
 export async function sumsOf(side: Side, { of }: Bucketing, but: readonly Range[] = []): Promise<Sums> {
   await side.session.query(IN_MEMORY)
   const where = but.length === 0 ? '' : `WHERE NOT (${among(side, but)})`
-  const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.table} AS x ${where} GROUP BY 1`
+  const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.from} AS x ${where} GROUP BY 1`
   // One text for all of them: so many rows of an answer would take longer to be read than the table.
   const list = `string_agg(bucket || ' ' || n || ' ' || sum, ',') AS list`
   const [row] = await side.session.query(`SELECT sum(n) AS n, sum(sum) AS sum, ${list} FROM (${grouped}) AS s`)
@@ -146,7 +148,7 @@ export async function sumsOf(side: Side, { of }: Bucketing, but: readonly Range[
 }
 
 /** Of a whole side, or of some of its rows; `rows`: a FROM clause with the row as `x`. */
-export async function totalIn(side: Side, rows = `${side.table} AS x`): Promise<Total> {
+export async function totalIn(side: Side, rows = `${side.from} AS x`): Promise<Total> {
   const sql = `SELECT count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${rows}`
   const [row] = await side.session.query(sql)
   return totalOf(row)
@@ -183,15 +185,15 @@ export function dirtyOf(a: Sums, b: Sums, beyond: readonly Range[]): Dirty {
 /** Those rows, as a FROM clause with the row as `x`. */
 export function rowsIn(side: Side, by: Bucketing, { buckets, share, beyond }: Dirty): string {
   const ranges = by.ranges === null ? null : joinedRanges([...buckets.map(BigInt).map(by.ranges.of), ...beyond])
-  if (ranges !== null && ranges.length <= FEW_RANGES) return `${side.table} AS x WHERE ${among(side, ranges)}`
+  if (ranges !== null && ranges.length <= FEW_RANGES) return `${side.from} AS x WHERE ${among(side, ranges)}`
   if (ranges !== null && share <= FEW && ranges.length <= MOST_RANGES) {
     const key = side.key.map(c => quote(c.name)).join()
     const [from, to] = [0, 1].map(i => `ARRAY[${ranges.map(r => clamped(r[i] as bigint)).join(', ')}]::int8[]`)
-    return `unnest(${from}, ${to}) AS r(low, high) CROSS JOIN LATERAL (SELECT * FROM ${side.table}
+    return `unnest(${from}, ${to}) AS r(low, high) CROSS JOIN LATERAL (SELECT * FROM ${side.from}
       WHERE ${key} >= r.low AND ${key} <= r.high) AS x`
   }
   const list = [...buckets, ...beyond.flatMap(range => bucketsOf(by, range))]
-  return `${side.table} AS x JOIN unnest(ARRAY[${list.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${by.of(side)}`
+  return `${side.from} AS x JOIN unnest(ARRAY[${list.join(', ')}]::int8[]) AS d(bucket) ON d.bucket = ${by.of(side)}`
 }
 
 /** A condition on the key of the row `x`. */

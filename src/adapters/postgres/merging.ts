@@ -19,7 +19,7 @@ import { postgresDialect } from './dialect.ts'
 import { explained, sqlState } from './errors.ts'
 import { sourceOf } from './image.ts'
 import { largeObjects } from './large-objects.ts'
-import { quote } from './names.ts'
+import { quote, sqlName } from './names.ts'
 import type { Source } from './reader.ts'
 import { eachRow, one, openSession, type Session } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
@@ -122,6 +122,10 @@ class PostgresMerger implements Merger {
 
   table(image: ImageName, name: string): string {
     return this.#stage.table(image, name)
+  }
+
+  into(name: string): string {
+    return sqlName(name, this.#home)
   }
 
   query(sql: string, values?: readonly unknown[]): Promise<Row[]> {

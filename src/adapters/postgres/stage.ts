@@ -1,7 +1,4 @@
-import { pipeline } from 'node:stream/promises'
-import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import type { Dialect, ImageName, Job, Staged, StagedColumn } from '../../data/engine.ts'
-import { sweeping } from '../../data/sweeping.ts'
 import {
   beyond,
   type Bucketing,
@@ -14,7 +11,7 @@ import {
   type Total,
   totalIn,
 } from './buckets.ts'
-import { explained } from './errors.ts'
+import { copyRows, isPlain } from './copied-rows.ts'
 import { columnsOf } from './fingerprint.ts'
 import { quote, sqlName } from './names.ts'
 import { one, type Session } from './session.ts'
@@ -52,7 +49,10 @@ export class Stage {
   readonly #job: Job
   readonly #types: StagedTypes
   readonly #tables = new Map<string, string>()
+  /** Tables of ours as they are read and changed. */
+  readonly #ours = new Map<string, string>()
   readonly #known = new Map<string, Known>()
+  #copies = 0
 
   constructor(session: Session, images: Sessions, home: string, dialect: Dialect, job: Job) {
     this.#session = session
@@ -68,21 +68,24 @@ export class Stage {
   }
 
   table(image: ImageName, name: string): string {
-    if (image === 'ours') return sqlName(name, this.#home)
+    if (image === 'ours') return this.#ours.get(name) ?? sqlName(name, this.#home)
     const staged = this.#tables.get(`${image} ${name}`)
     if (staged === undefined) throw new Error(`${name} of ${image} was not staged`)
     return staged
   }
 
+  /** What was copied of the same table before is dropped: it may be staged again, by other keys. */
   async stage(staged: Staged): Promise<void> {
+    const { ours } = staged.names
+    this.#ours.set(ours, await itself(this.#session, sqlName(ours, this.#home)))
     const sides = await this.#sidesOf(staged)
     const { all, by, dirty } = await differing(sides.base, sides.theirs, Object.values(sides))
     const copied: Partial<Record<Beside, Copied>> = {}
     for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
-      const from = by === null ? `${side.table} AS x` : rowsIn(side, by, dirty)
+      const from = by === null ? `${side.from} AS x` : rowsIn(side, by, dirty)
       copied[image] = { side, from, rows: await this.#copy(image, staged, side, from) }
     }
-    this.#known.set(staged.names.ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
+    this.#known.set(ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
   }
 
   async #sidesOf(staged: Staged): Promise<{ base: Side; theirs: Side } & Partial<Record<'migrated', Side>>> {
@@ -112,13 +115,21 @@ export class Stage {
         ),
       ),
     )
-    return { session, table, key, columns: present.map(c => find(nameIn(c, image))) }
+    return {
+      session,
+      table,
+      from: await itself(session, table),
+      key,
+      columns: present.map(c => find(nameIn(c, image))),
+    }
   }
 
   /** Returns how many rows that were. */
   async #copy(image: Beside, staged: Staged, side: Side, rows: string): Promise<number> {
     const name = staged.names[image] ?? ''
-    const table = `backout_${image}_${this.#tables.size}`
+    const before = this.#tables.get(`${image} ${name}`)
+    if (before !== undefined) await this.#session.query(`DROP TABLE ${before}`)
+    const table = `backout_${image}_${this.#copies++}`
     const [types, ours] = await allOf([
       copiedColumns(side.session, side.table),
       copiedColumns(this.#session, sqlName(staged.names.ours, this.#home)),
@@ -199,7 +210,9 @@ export class Stage {
   }
 
   #copied(image: 'ours' | 'base' | 'theirs', { staged }: Known): Promise<Side> {
-    return this.#sideOf(this.#session, this.table(image, staged.names[image]), staged, image)
+    const name = staged.names[image]
+    const table = image === 'ours' ? sqlName(name, this.#home) : this.table(image, name)
+    return this.#sideOf(this.#session, table, staged, image)
   }
 
   /** A FROM clause of the rows under those keys, or of all others. */
@@ -210,28 +223,14 @@ export class Stage {
         ? side.key.map(at)
         : [this.#dialect.key(side.columns.map(c => this.#dialect.text(at(c), c.type)))]
     const names = keys.map((_, i) => `k${i}`)
-    return `${side.table} AS x WHERE ${not} EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
+    return `${side.from} AS x WHERE ${not} EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
   }
 }
 
-/** Types that are sent in the same bytes by every server, and name no object of a database in them. */
-const PLAIN = [
-  'int2',
-  'int4',
-  'int8',
-  'bool',
-  'float4',
-  'float8',
-  'numeric',
-  'text',
-  'varchar',
-  'bytea',
-  'uuid',
-  'date',
-]
-
-function isPlain({ builtin, type }: Column): boolean {
-  return builtin && (PLAIN.includes(type) || type === 'timestamp' || type === 'timestamptz')
+/** A table without those that inherit from it, for these are tables too; a partitioned one is read through itself. */
+async function itself(session: Session, table: string): Promise<string> {
+  const [row] = await session.query(`SELECT relkind AS kind FROM pg_class WHERE oid = $1::regclass`, [table])
+  return row?.['kind'] === 'p' ? table : `ONLY ${table}`
 }
 
 function nameIn(column: StagedColumn | undefined, image: ImageName): string {
@@ -274,16 +273,4 @@ async function allOf<T extends readonly Promise<unknown>[]>(
 ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   await Promise.allSettled(work)
   return Promise.all(work) as Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }>
-}
-
-async function copyRows(from: Session, out: string, to: Session, in_: string): Promise<number> {
-  const rows = from.client.query(copyTo(out)).on('data', sweeping())
-  const into = to.client.query(copyFrom(in_))
-  try {
-    await pipeline(rows, into)
-    return into.rowCount ?? 0
-  } catch (error) {
-    from.signal.throwIfAborted()
-    throw explained(from.name, error)
-  }
 }

@@ -54,6 +54,8 @@ class SqliteMerger implements Merger {
   readonly #access: Access
   readonly #job: Job
   readonly #opened: string
+  /** What theirs calls tables of ours. */
+  readonly #renamed = new Map<string, string>()
 
   constructor(db: DatabaseSync, access: Access, job: Job) {
     this.#db = db
@@ -63,7 +65,9 @@ class SqliteMerger implements Merger {
   }
 
   /** Everything is readable where it lies. */
-  async stage(): Promise<void> {}
+  async stage({ names }: Staged): Promise<void> {
+    this.#renamed.set(names.theirs, names.ours)
+  }
 
   async bonds() {
     return bondsOf(this.#db)
@@ -187,10 +191,7 @@ class SqliteMerger implements Merger {
     if (!this.#counts('main')) return
     const there = all(this.#db, 'PRAGMA database_list').map(row => String(row['name']))
     const issued = ['main', 'theirs'].filter(image => there.includes(image) && this.#counts(image))
-    const highest = issued.map(image => `SELECT name, seq FROM ${image}.sqlite_sequence`).join(' UNION ALL ')
-    const counting = `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%autoincrement%'`
-    const sql = `SELECT name, max(seq) AS seq FROM (${highest}) WHERE name IN (${counting}) GROUP BY name`
-    const wanted = await this.query(sql)
+    const wanted = await this.query(this.#highest(issued))
     await this.transaction(async () => {
       for (const { name, seq } of wanted) {
         const known = await this.run('UPDATE main.sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?', [
@@ -203,6 +204,17 @@ class SqliteMerger implements Merger {
         if (!there) await this.run('INSERT INTO main.sqlite_sequence (name, seq) VALUES (?, ?)', [name, seq])
       }
     })
+  }
+
+  /** Of every table that counts the highest number that it gave out under any of its names. */
+  #highest(images: readonly string[]): string {
+    const highest = images.map(image => `SELECT name, seq FROM ${image}.sqlite_sequence`)
+    for (const [theirs, ours] of images.includes('theirs') ? this.#renamed : []) {
+      if (theirs !== ours)
+        highest.push(`SELECT ${text(ours)}, seq FROM theirs.sqlite_sequence WHERE name = ${text(theirs)}`)
+    }
+    const counting = `SELECT name FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%autoincrement%'`
+    return `SELECT name, max(seq) AS seq FROM (${highest.join(' UNION ALL ')}) WHERE name IN (${counting}) GROUP BY name`
   }
 
   #counts(image: string): boolean {
@@ -235,6 +247,8 @@ function pairOf(ours: string, base: string, key: readonly string[], columns: Sta
   const keys = { o: key.map(k => `o.${quoted(k)}`), b: inBase.map(k => `b.${quoted(k)}`) }
   return { ours, base, keys, on: keys.o.map((x, i) => `${x} = ${keys.b[i]}`).join(' AND ') }
 }
+
+const text = (value: string) => `'${value.replaceAll("'", "''")}'`
 
 const out = (key: readonly string[], touched: string) => `(${key.join(', ')}) NOT IN (${touched})`
 

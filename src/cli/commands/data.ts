@@ -67,7 +67,7 @@ async function planned(source: OpenedSource, said: CarryOptions, job: Job, show:
 /** Carries forward what the plan says, keeps the rest, and proves it. */
 export function apply(
   globals: Globals,
-  options: Which & Words & { plan?: string; yes: boolean },
+  options: Which & Words & { plan?: string; yes: boolean; asItIs?: string },
   component?: string,
 ): Promise<number> {
   return withSession(globals, async session => {
@@ -83,12 +83,14 @@ export function apply(
       }
       const outcome = await carryForward(source, said, job, {
         ...(options.plan === undefined ? {} : { hash: options.plan }),
+        ...(options.asItIs === undefined ? {} : { accepted: { by: person(), reason: options.asItIs } }),
         confirm,
       })
       await record(session, 'data-carried', source, {
         carried: outcome.carried,
         plan: outcome.plan.hash,
         proven: outcome.proof.ok,
+        ...(options.asItIs === undefined ? {} : { asItIs: options.asItIs }),
       })
       session.out.data({ carried: outcome.carried, left: outcome.left, proof: outcome.proof })
       for (const line of outcomeLines(outcome, session.out.width)) session.out.line(line)
@@ -112,6 +114,8 @@ export function status(globals: Globals, options: Which & Shown, component?: str
         ? 'Nothing was carried to its end yet.'
         : `Carried ${kept.at}: ${kept.carried} rows; ${kept.proof.ok ? 'proven' : `NOT proven: ${kept.proof.problems.join('; ')}`}`,
     )
+    if (kept?.accepted !== undefined)
+      session.out.line(`What was not borne out is taken as it is by ${kept.accepted.by}: ${kept.accepted.reason}`)
     for (const line of planLines(made, session.out.width)) session.out.line(line)
     for (const r of said.releases)
       session.out.line(

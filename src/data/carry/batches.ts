@@ -91,7 +91,7 @@ async function write(ground: Ground, piece: Piece, part: Part, columns: number[]
 function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
   const names = piece.table.columns.map(c => dialect.quote(c.ours))
   const values = piece.table.columns.map((_, i) => piece.value(i))
-  return `INSERT INTO ${piece.image('ours')} (${names.join(', ')}) ${dialect.overriding}
+  return `INSERT INTO ${piece.into} (${names.join(', ')}) ${dialect.overriding}
     SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
 }
 
@@ -108,7 +108,7 @@ function updateSql({ dialect }: Ground, piece: Piece, where: string, columns: re
     where,
     ...asBefore({ dialect } as Ground, piece, columns),
   ]
-  return dialect.update(piece.image('ours'), sets, `${piece.from()} ${base}`, on.join(' AND '))
+  return dialect.update(piece.image('ours'), piece.sets(sets), `${piece.from()} ${base}`, on.join(' AND '))
 }
 
 function asBefore({ dialect }: Pick<Ground, 'dialect'>, piece: Piece, columns: readonly number[]): string[] {

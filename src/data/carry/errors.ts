@@ -36,7 +36,7 @@ export function notProven(component: string, problems: readonly string[]): Backo
     code: 'carry_unproven',
     what: `Data was carried into ${component}, and comparing everything again does not bear it out`,
     cause: problems.slice(0, 10).join('\n'),
-    next: 'see that nobody writes, then: backout data apply; what there is in the archive stays',
+    next: 'see who wrote there (a trigger?) and mend it, then: backout data apply. It stays unproven until all is as it was, or a person has looked and says: backout data apply --as-it-is REASON',
     exit: 'failed',
   })
 }

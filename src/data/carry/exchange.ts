@@ -28,7 +28,7 @@ export async function exchange(laid: Laid, piece: Piece): Promise<number> {
   const work = async () => {
     const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE ${waiting}`
     const gone = await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
-    const back = `INSERT INTO ${piece.image('ours')} (${names.map(n => dialect.quote(n)).join(', ')}) ${dialect.overriding}
+    const back = `INSERT INTO ${piece.into} (${names.map(n => dialect.quote(n)).join(', ')}) ${dialect.overriding}
       SELECT ${names.map((_, i) => `f${i}`).join(', ')} FROM ${places}`
     let came = 0
     const refused = await merger.savepoint(async () => {

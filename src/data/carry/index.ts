@@ -7,9 +7,11 @@ import { carryObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import type { Ground } from './piece.ts'
 import { type CarryPlan, type Laid, layOut, type TablePlan, tablePlan } from './plan.ts'
-import { type CarryProof, measureUntouched, prove } from './proof.ts'
+import { type CarryProof, prove } from './proof.ts'
 import { carryOut } from './rounds.ts'
 import type { CarrySource } from './source.ts'
+import { keepBegun } from './state.ts'
+import { heldAgainst } from './unproven.ts'
 
 /** What came of carrying forward. */
 export interface CarryOutcome {
@@ -29,6 +31,8 @@ export interface ApplyOptions {
   readonly confirm?: (plan: CarryPlan) => Promise<void>
   /** Rows a statement. */
   readonly batch?: number
+  /** A person's word: what an earlier try left, and was not borne out, is as it is to be. */
+  readonly asItIs?: boolean
 }
 
 /** What carrying forward would do. Writes nothing into the database. `look` sees it laid out, before it is closed. */
@@ -54,16 +58,16 @@ export async function applyCarry(
   source: CarrySource,
   options: CarryOptions,
   job: Job,
-  { hash, confirm, batch = BATCH }: ApplyOptions = {},
+  { hash, confirm, batch = BATCH, asItIs = false }: ApplyOptions = {},
 ): Promise<CarryOutcome> {
   await using merger = await source.merging(job)
   const ground = groundOf(source, merger)
   for (let tried = 1; ; tried++) {
-    const laid = await layOut(source, ground, options, job)
+    const laid = await layOut(source, ground, options, job, true)
     if (hash !== undefined && !laid.plan.hash.startsWith(hash)) throw planMoved(hash, laid.plan.hash)
     if (tried === 1) await confirm?.(laid.plan)
     try {
-      return await once(laid, job, batch)
+      return await once(laid, job, batch, asItIs && tried === 1)
     } catch (error) {
       if (!(error instanceof Moved)) throw error
       if (tried === TRIES) throw moved(source, error)
@@ -71,10 +75,10 @@ export async function applyCarry(
   }
 }
 
-async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> {
+async function once(laid: Laid, job: Job, batch: number, asItIs: boolean): Promise<CarryOutcome> {
   const { ground, options } = laid
   const archive = await writeArchive(laid, job)
-  const before = await measureUntouched(laid)
+  const held = await heldAgainst(laid, asItIs)
   job.guard()
   await makeLedger(ground)
   await carryObjects(ground, laid.objects, options, laid.source.component, job)
@@ -83,7 +87,10 @@ async function once(laid: Laid, job: Job, batch: number): Promise<CarryOutcome> 
   if (options.mode !== 'report') await ground.merger.sequences()
   const left = laid.pieces.map((piece, i) => tablePlan(piece, carried.standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
-  return { plan: laid.plan, carried: carried.rows, left, archive: manifest, proof: await prove(laid, before, job) }
+  const proof = await prove(laid, held, job)
+  if (options.mode !== 'report')
+    await keepBegun(laid.source.dir, { before: held.before, stray: held.stray, proven: proof.ok })
+  return { plan: laid.plan, carried: carried.rows, left, archive: manifest, proof }
 }
 
 function groundOf(source: CarrySource, merger: Merger): Ground {

@@ -1,6 +1,6 @@
-import type { Image, ImageName } from '../engine.ts'
+import type { Dialect, Image, ImageName } from '../engine.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
-import { nameIn } from './piece.ts'
+import { nameIn, typeIn } from './piece.ts'
 import type { CarrySource } from './source.ts'
 
 /**
@@ -33,11 +33,16 @@ async function tells(
     const names = columns.map(c => nameIn(c, side))
     const sure = shape !== undefined && shape.key.join('\0') === names.join('\0')
     const strict = names.every(n => shape?.columns[n]?.nullable === false)
-    if (sure && strict) continue
-    const list = names.map(n => dialect.quote(n))
-    const empty = `SELECT 1 AS x FROM ${dialect.table(name)} WHERE ${list.map(c => `${c} IS NULL`).join(' OR ')} LIMIT 1`
-    const twice = `SELECT 1 AS x FROM ${dialect.table(name)} GROUP BY ${list.join(', ')} HAVING count(*) > 1 LIMIT 1`
-    const asked = [...(strict ? [] : [empty]), ...(sure ? [] : [twice])]
+    const asOurs = columns.every(c => !isRecast(dialect, typeIn(c, side), c.type))
+    if (sure && strict && asOurs) continue
+    const said = columns.map((c, i) => sayAsOurs(dialect, dialect.quote(names[i] ?? ''), typeIn(c, side), c.type))
+    const list = said.map(({ value }) => value)
+    const misfits = said.flatMap(({ fits }) => (fits === null ? [] : [`NOT ${fits}`]))
+    const rows = `SELECT 1 AS x FROM ${dialect.table(name)}`
+    const empty = `${rows} WHERE ${[...names.map(n => `${dialect.quote(n)} IS NULL`), ...misfits].join(' OR ')} LIMIT 1`
+    const twice = `${rows} GROUP BY ${list.join(', ')} HAVING count(*) > 1 LIMIT 1`
+    const plain = misfits.length === 0
+    const asked = [...(strict && plain ? [] : [empty]), ...(sure && plain ? [] : [twice])]
     const wrong = await image.reading(signal, async db => {
       for (const sql of asked) if ((await db.query(sql)).length > 0) return true
       return false
@@ -45,4 +50,14 @@ async function tells(
     if (wrong) return false
   }
   return true
+}
+
+/** Keys that are said in another way than they are stored may fall together, or not be sayable at all. */
+function sayAsOurs(dialect: Dialect, raw: string, from: string, to: string): { value: string; fits: string | null } {
+  if (!isRecast(dialect, from, to)) return { value: raw, fits: null }
+  return dialect.convert(raw, from, to) ?? { value: raw, fits: '1 = 0' }
+}
+
+function isRecast(dialect: Dialect, from: string, to: string): boolean {
+  return from !== to && dialect.convert('v', from, to)?.value !== 'v'
 }

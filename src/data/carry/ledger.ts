@@ -1,5 +1,7 @@
 import { type Ground, literal, type Piece } from './piece.ts'
-import { TAKE } from './words.ts'
+import { hashOf } from '../../core/json.ts'
+import type { Decision } from './options.ts'
+import { REFUSED, TAKE } from './words.ts'
 
 /** The table in ours that says what was carried: whoever resumes does nothing twice. */
 export const LEDGER = 'backout_carried'
@@ -15,6 +17,7 @@ export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
     `${dialect.quote('key')} ${dialect.keyType} NOT NULL PRIMARY KEY`,
     `run VARCHAR(200) NOT NULL`,
     `table_name VARCHAR(200) NOT NULL`,
+    // What was done to the row; of one that the database refused its kind of conflict, below 0.
     `action INTEGER NOT NULL`,
     // The beginning of that of the plan that it was carried by.
     `hash VARCHAR(64) NOT NULL`,
@@ -30,10 +33,10 @@ export async function writeLedger(ground: Ground, piece: Piece, hash: string, wh
     SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
 }
 
-/** Takes out of the work what an earlier process carried, whatever became of it since. */
-export async function leaveCarried(ground: Ground, piece: Piece): Promise<void> {
+/** Takes out of the work what an earlier process carried, whatever became of it since. Returns how many rows that were. */
+export async function leaveCarried(ground: Ground, piece: Piece): Promise<number> {
   const { merger, dialect, run } = ground
-  if (!(await isThere(ground))) return
+  if (!(await isThere(ground))) return 0
   const known = `SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)}
     WHERE run = ${literal(run)} AND table_name = ${literal(piece.table.ours)}`
   const carried = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${piece.ledgerKey()} IN (${known})`
@@ -43,8 +46,56 @@ export async function leaveCarried(ground: Ground, piece: Piece): Promise<void> 
     ['cell', '0'],
     ['done', '1'],
   ] as const
-  await merger.run(dialect.update(piece.work, sets, `(${carried}) AS x`, 'o.n = x.n'))
+  return merger.run(dialect.update(piece.work, sets, `(${carried}) AS x`, 'o.n = x.n'))
 }
+
+/** What the words of persons that hold are known by in the ledger. */
+const wordsOf = (decisions: readonly Decision[]) => literal(hashOf(decisions).slice(0, HASH))
+
+/** Of tables in which an earlier try was refused rows: how many. They stand under a key of their own, for they may come yet. */
+export async function refusedBefore(ground: Ground): Promise<ReadonlyMap<string, number>> {
+  const { merger, run } = ground
+  if (!(await isThere(ground))) return new Map()
+  const sql = `SELECT table_name, count(*) AS n FROM ${merger.table('ours', LEDGER)} WHERE run = ${literal(run)} AND action < 0 GROUP BY table_name`
+  const rows = await merger.query(sql)
+  return new Map(rows.map(row => [String(row['table_name']), Number(row['n'])]))
+}
+
+/** Rows that wait to be carried and that an earlier try was refused are conflicts from the start: so a person can speak of them. */
+export async function recallRefused(ground: Ground, piece: Piece, decisions: readonly Decision[]): Promise<void> {
+  const { merger, dialect, run } = ground
+  const again = `CASE WHEN l.hash = ${wordsOf(decisions)} THEN ${REFUSED.again} ELSE ${REFUSED.before} END`
+  const select = `SELECT w.n AS n, -l.action AS kind, ${again} AS refused FROM ${piece.work} AS w
+    JOIN ${merger.table('ours', LEDGER)} AS l ON l.${dialect.quote('key')} = ${piece.ledgerKey('w', REFUSED_RUN)}
+    WHERE l.run = ${literal(run)} AND l.action < 0 AND w.done = 0 AND w.kind = 0`
+  const sets = [
+    ['kind', 'x.kind'],
+    ['refused', 'x.refused'],
+  ] as const
+  await merger.run(dialect.update(piece.work, sets, `(${select}) AS x`, 'o.n = x.n'))
+}
+
+/** Writes down which rows of a piece the database refused, in place of what was known of that. */
+export async function noteRefused(ground: Ground, piece: Piece, decisions: readonly Decision[]): Promise<void> {
+  const { merger, dialect, run } = ground
+  const ledger = merger.table('ours', LEDGER)
+  const values = [
+    piece.ledgerKey('w', REFUSED_RUN),
+    literal(run),
+    literal(piece.table.ours),
+    '-w.kind',
+    wordsOf(decisions),
+  ]
+  await merger.transaction(async () => {
+    await merger.run(
+      `DELETE FROM ${ledger} WHERE run = ${literal(run)} AND table_name = ${literal(piece.table.ours)} AND action < 0`,
+    )
+    await merger.run(`INSERT INTO ${ledger} (${dialect.quote('key')}, run, table_name, action, hash)
+      SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE w.refused > 0 AND w.kind > 0 AND w.done = 0`)
+  })
+}
+
+const REFUSED_RUN = ' refused'
 
 /** A database that nothing was carried into has no ledger: reading it fails, and that is the answer. */
 async function isThere({ merger }: Ground): Promise<boolean> {

@@ -36,6 +36,8 @@ export interface MappedTable {
   readonly gone: readonly string[]
   /** Those of the gone ones that a new row needs a value for. */
   readonly needed: readonly string[]
+  /** Columns of ours that an update changes by itself where it does not name them. */
+  readonly stamps?: readonly string[]
   /** The migrations brought and took no row: all that came or went did so by users. */
   readonly rowsAreUsers?: boolean
   /** The migrations wrote in the key: a row that came then may be one that was there, under another key. */
@@ -91,6 +93,7 @@ function mapTable(
   const columns = columnsOf(name, { mine, base, their, migrated }, renames)
   const placed = new Set(columns.map(c => c.theirs))
   const known = new Set(columns.map(c => c.ours))
+  const stamps = Object.keys(mine.columns).filter(c => dialect.stamped?.(mine.columns[c]?.type ?? ''))
   const gone = Object.keys(mine.columns).filter(c => mine.columns[c]?.generated === false && !known.has(c))
   return {
     ours: name,
@@ -101,6 +104,7 @@ function mapTable(
     unplaced: Object.entries(their.columns).flatMap(([c, shape]) => (shape.generated || placed.has(c) ? [] : [c])),
     gone,
     needed: gone.filter(c => mine.key.includes(c) || isNeeded(mine.columns[c])),
+    ...(stamps.length === 0 ? {} : { stamps }),
   }
 }
 
@@ -155,6 +159,9 @@ function keysOf(
   return all.filter((list, i) => list.every(usable) && all.findIndex(l => l.join('\0') === list.join('\0')) === i)
 }
 
-function comparesAsIs({ type, theirType }: MappedColumn, dialect: Dialect): boolean {
-  return type === theirType || dialect.convert('v', theirType, type)?.value === 'v'
+/** Values of theirs are found under keys of ours as they are, or once they are said in its type. */
+function comparesAsIs({ type, theirType, migratedType }: MappedColumn, dialect: Dialect): boolean {
+  const found = (from: string) =>
+    from === type || dialect.convert('v', from, type)?.value === 'v' || dialect.recast?.(from, type) === true
+  return found(theirType) && (migratedType === null || found(migratedType))
 }

@@ -46,12 +46,12 @@ function insertSql(laid: Laid, piece: Piece): string {
   const empty = new Set(referring(laid, piece))
   const names = piece.table.columns.map(c => dialect.quote(c.ours))
   const values = piece.table.columns.map((_, i) => (empty.has(i) ? 'NULL' : piece.value(i)))
-  return `INSERT INTO ${piece.image('ours')} (${names.join(', ')}) ${dialect.overriding}
+  return `INSERT INTO ${piece.into} (${names.join(', ')}) ${dialect.overriding}
     SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${WAITS}`
 }
 
 function patchSql({ ground: { dialect } }: Laid, piece: Piece, columns: readonly number[]): string {
   const sets = columns.map(i => [dialect.quote(piece.table.columns[i]?.ours ?? ''), piece.value(i)] as const)
   const on = `${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))} AND ${WAITS}`
-  return dialect.update(piece.image('ours'), sets, piece.from(), on)
+  return dialect.update(piece.image('ours'), piece.sets(sets), piece.from(), on)
 }

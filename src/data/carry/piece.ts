@@ -57,6 +57,12 @@ export class Piece {
     return this.#ground.merger.table(image, name)
   }
 
+  /** Ours, where rows are put into it. */
+  get into(): string {
+    const { ours } = this.table
+    return this.#ground.merger.into?.(ours) ?? this.image('ours')
+  }
+
   column(alias: string, name: string): string {
     return `${alias}.${this.#ground.dialect.quote(name)}`
   }
@@ -66,10 +72,13 @@ export class Piece {
     return this.keyed ? this.key.map((_, i) => `k${i}`) : ['id']
   }
 
-  /** The key of a row by its alias, as the image names it. */
+  /** The key of a row by its alias, as the image names it and ours has it. */
   keyOf(alias: string, image: ImageName | 'work'): string[] {
     if (image === 'work') return this.workKey.map(k => `${alias}.${k}`)
-    return this.key.map(name => this.column(alias, nameIn(this.columnOf(name), image)))
+    return this.key.map(name => {
+      const column = this.columnOf(name)
+      return this.converted(column, this.column(alias, nameIn(column, image)), typeIn(column, image)).value
+    })
   }
 
   columnOf(ours: string): MappedColumn {
@@ -117,6 +126,11 @@ export class Piece {
     return `substr(${w}.mask, ${i + 1}, 1) IN ('w', 't')`
   }
 
+  /** What an update of ours sets, and with it as it is what the database would change by itself. */
+  sets(named: readonly (readonly [string, string])[]): (readonly [string, string])[] {
+    return [...named, ...stampsOf(this.#ground.dialect, this.table.stamps ?? [], named)]
+  }
+
   /** What the cell of ours will be: the value of theirs where it is written, else what it is. */
   final(ours: string, a: Aliases = PLAIN): string | null {
     const i = this.indexOf(ours)
@@ -127,13 +141,13 @@ export class Piece {
     return `CASE WHEN ${takes} THEN ${this.value(i, a)} ELSE ${this.column(a.o, ours)} END`
   }
 
-  /** One text for the row, for the ledger of ours. */
-  ledgerKey(w = 'w'): string {
+  /** One text for the row, for the ledger of ours. `of`: what else than that it was carried. */
+  ledgerKey(w = 'w', of = ''): string {
     const { dialect, run } = this.#ground
     const parts = this.keyed
       ? this.key.map((name, i) => dialect.text(`${w}.k${i}`, this.columnOf(name).type))
       : [`${w}.id`]
-    return dialect.key([literal(run), literal(this.table.ours), ...parts])
+    return dialect.key([literal(`${run}${of}`), literal(this.table.ours), ...parts])
   }
 
   #at(i: number): MappedColumn {
@@ -151,6 +165,21 @@ export function pending(w = 'w'): string {
 export function nameIn(column: MappedColumn, image: ImageName): string {
   if (image === 'theirs') return column.theirs
   return image === 'migrated' ? (column.migrated ?? column.theirs) : column.ours
+}
+
+export function typeIn(column: MappedColumn, image: ImageName): string {
+  if (image === 'theirs') return column.theirType
+  return image === 'migrated' ? (column.migratedType ?? column.theirType) : column.type
+}
+
+/** The columns of these that nothing is set to, set to what they are. */
+export function stampsOf(
+  dialect: Dialect,
+  stamps: readonly string[],
+  named: readonly (readonly [string, string])[],
+): [string, string][] {
+  const free = stamps.map(name => dialect.quote(name)).filter(name => named.every(([set]) => set !== name))
+  return free.map(name => [name, `o.${name}`])
 }
 
 /** A text in SQL. */

@@ -3,12 +3,12 @@ import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
 import { writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
-import { foresee, type Whole } from './checks.ts'
+import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
-import { leaveCarried } from './ledger.ts'
+import { leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
 import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
-import { objectsOf, type ObjectsFound, unplacedObjects } from './objects.ts'
+import { type ObjectsFound, objectsOf, unplacedObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, Piece } from './piece.ts'
@@ -17,7 +17,7 @@ import { cascade, settle } from './settle.ts'
 import type { CarrySource } from './source.ts'
 import { type Standing, standingOf } from './standing.ts'
 import { type Unplaced, unplacedOf } from './unplaced.ts'
-import { DELETE, INSERT, type Kind, kindOf, TAKE, UPDATE } from './words.ts'
+import { DELETE, INSERT, type Kind, kindOf, REFUSED, TAKE, UPDATE } from './words.ts'
 
 export interface TablePlan {
   /** The table in the old schema, and what the new one calls it. */
@@ -68,10 +68,23 @@ export interface Laid extends Whole {
   /** How the rows of each piece stand. */
   readonly standing: readonly (readonly Standing[])[]
   readonly plan: CarryPlan
+  /** Rows that the ledger says were carried. */
+  readonly carried: number
+  /** How many rows of a table earlier tries were refused. */
+  readonly refused: ReadonlyMap<string, number>
 }
 
-/** Compares everything and lays out what is to be done. Writes nothing into the database. */
-export async function layOut(source: CarrySource, ground: Ground, options: CarryOptions, job: Job): Promise<Laid> {
+/**
+ * Compares everything and lays out what is to be done. Writes nothing into the database. `anew`: what the database refused
+ * before is tried once more where nobody said a word on it, for its rules may be others now.
+ */
+export async function layOut(
+  source: CarrySource,
+  ground: Ground,
+  options: CarryOptions,
+  job: Job,
+  anew = false,
+): Promise<Laid> {
   const bonds = await ground.merger.bonds()
   const mapping = mapSchemas(source.schemas, renamesOf(source, options), bonds, source.dialect)
   const order = parentsFirst(
@@ -90,7 +103,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   }
   const whole: Whole = { ground, pieces, bonds }
   const totals = pieces.map(piece => [piece.table.ours, piece.changed])
-  await said(whole, source, options)
+  const known = await said(whole, source, options, anew)
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
   const objects = await objectsOf(ground, options)
@@ -110,7 +123,7 @@ export async function layOut(source: CarrySource, ground: Ground, options: Carry
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
-  return { ...whole, source, options, mapping, objects, standing, plan: { ...plan, hash } }
+  return { ...whole, ...known, source, options, mapping, objects, standing, plan: { ...plan, hash } }
 }
 
 /** Of what the migrations left alone there is nothing that right after migrating could tell: it is as users left it. */
@@ -139,16 +152,38 @@ function renamesOf({ renames }: CarrySource, said: CarryOptions): Rename[] {
   return [...said.renames, ...free]
 }
 
-async function said({ ground, pieces, bonds }: Whole, source: CarrySource, options: CarryOptions): Promise<void> {
+async function said(
+  { ground, pieces, bonds }: Whole,
+  source: CarrySource,
+  options: CarryOptions,
+  anew: boolean,
+): Promise<Pick<Laid, 'carried' | 'refused'>> {
+  const refused = await refusedBefore(ground)
+  let carried = 0
   for (const piece of pieces) {
-    await leaveCarried(ground, piece)
+    carried += await leaveCarried(ground, piece)
     await settle(ground, piece, options.decisions)
+    if (refused.has(piece.table.ours)) await refusedRows(ground, piece, options.decisions, anew)
     const shape = source.schemas.theirs.tables[piece.table.theirs]
     if (options.suspicion !== null && shape !== undefined) {
       await hold(ground, piece, shape, options.suspicion, options.releases)
     }
   }
   await cascade({ ground, pieces, bonds })
+  return { carried, refused }
+}
+
+/** Persons speak of what the database refused as of any conflict, whatever they said of the row before. */
+async function refusedRows(
+  ground: Ground,
+  piece: Piece,
+  decisions: CarryOptions['decisions'],
+  anew: boolean,
+): Promise<void> {
+  await recallRefused(ground, piece, decisions)
+  const unsaid = `w.refused > 0 AND w.take IN (${TAKE.none}, ${TAKE.theirs})`
+  await settle(ground, piece, decisions, unsaid)
+  if (anew) await markWhere(ground, piece, { kind: 0, refused: REFUSED.no }, `${unsaid} AND w.done = 0`)
 }
 
 /** Counts the rows of the work table, by what becomes of them. */
@@ -156,7 +191,7 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
   const counts = { [INSERT]: 0, [UPDATE]: 0, [DELETE]: 0 } as Record<number, number>
   const conflicts: Partial<Record<Kind, number>> = {}
   const sums = { done: 0, settled: 0, held: 0, suspect: 0 }
-  for (const { act, kind, cell, take, held, done, many } of standing) {
+  for (const { act, kind, cell, take, held, done, refused, many } of standing) {
     if (done === 1) sums.done += many
     else if (held !== HELD.no) {
       sums.held += many
@@ -164,7 +199,7 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
     } else {
       const open = kind !== 0 ? kind : cell
       if (open !== 0 && take === TAKE.ours) sums.settled += many
-      else if (open !== 0 && take === TAKE.set) counts[act] = (counts[act] ?? 0) + many
+      else if (open !== 0 && take === TAKE.set && refused !== REFUSED.again) counts[act] = (counts[act] ?? 0) + many
       else if (open !== 0) conflicts[kindOf(open)] = (conflicts[kindOf(open)] ?? 0) + many
       if (kind === 0) counts[act] = (counts[act] ?? 0) + many
     }

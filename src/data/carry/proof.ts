@@ -3,6 +3,8 @@ import { alike, besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
+import { strayCells } from './stray.ts'
+import type { Held } from './unproven.ts'
 import { INSERT, TAKE } from './words.ts'
 
 /** What was found when everything was compared again. */
@@ -36,7 +38,7 @@ export async function measureUntouched(laid: Laid, pieces = laid.pieces): Promis
  * Compares everything again, from the images, and holds it against what was said to be done: each row that users committed
  * is in ours, or listed, or in quarantine; and what they did not touch is as it was.
  */
-export async function prove(laid: Laid, before: Untouched, job: Job): Promise<CarryProof> {
+export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProof> {
   const { ground } = laid
   // Which rows users changed is for the images to say: as long as nobody wrote there, the same ones.
   const unmoved = (await ground.merger.unmoved?.()) ?? false
@@ -55,16 +57,21 @@ export async function prove(laid: Laid, before: Untouched, job: Job): Promise<Ca
     const { ours } = piece.table
     if (found.lacking > 0) problems.push(`${ours}: ${found.lacking} rows are neither carried nor listed`)
     if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
+    if (held.again && found.changedSince > 0)
+      problems.push(`${ours}: ${found.changedSince} rows that an earlier try carried are not what they are to be`)
     for (const reference of piece.keyed ? (laid.bonds[ours]?.references ?? []) : []) {
       const orphans = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
       if (orphans > 0) problems.push(`${ours}: ${orphans} carried rows refer to nothing by ${reference.name}`)
     }
   }
-  const after = await measureUntouched(laid, open)
-  for (const [table, count] of Object.entries(after)) {
-    const known = before[table] ?? 0
-    if (count > known) problems.push(`${table}: ${count - known} rows that were not to be touched are not as they were`)
+  const more = (after: Untouched, before: Untouched, what: string) => {
+    for (const [table, count] of Object.entries(after)) {
+      const known = before[table] ?? 0
+      if (count > known) problems.push(`${table}: ${count - known} ${what}`)
+    }
   }
+  more(await measureUntouched(laid, open), held.before, 'rows that were not to be touched are not as they were')
+  more(await strayCells(laid), held.stray, 'rows have cells that were not to be written and are not as they were')
   return { ok: problems.length === 0, ...sums, problems }
 }
 

@@ -6,7 +6,7 @@ import { noArchive } from './errors.ts'
 import { LEDGER, makeLedger } from './ledger.ts'
 import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
-import { type Ground, literal } from './piece.ts'
+import { type Ground, literal, stampsOf } from './piece.ts'
 
 /** The database after a later roll-forward: it has the new schema again. */
 export interface ReplaySource {
@@ -101,25 +101,49 @@ type Sums = Pick<ReplayedPart, 'back' | 'done' | 'conflicts'>
 /** One transaction; where the database refuses it, line by line. Said in the ledger, so that it is not done twice. */
 async function some(ground: Ground, place: Place, lines: readonly ArchivedRow[], at: number): Promise<Sums> {
   const { merger } = ground
-  const mark = ground.dialect.key([ground.run, 'replay', place.part.path, String(at)].map(literal))
-  const known = `SELECT 1 AS x FROM ${merger.table('ours', LEDGER)} WHERE ${ground.dialect.quote('key')} = ${mark}`
-  if ((await merger.query(known)).length > 0) return { back: 0, done: lines.length, conflicts: 0 }
+  const marks = lines.map((_, n) => markOf(ground, place, String(at + n), 'line'))
+  const mark = markOf(ground, place, String(at))
+  if (await isNoted(ground, mark)) return { back: 0, done: lines.length, conflicts: 0 }
   const work = await load(ground, place, lines)
   return merger.transaction(async () => {
     const sums = { back: 0, done: 0, conflicts: 0 }
-    const whole = await merger.savepoint(async () => add(sums, await write(ground, place, `SELECT * FROM ${work}`)))
-    if (whole !== null) {
-      for (const n of lines.keys()) {
-        const one = `SELECT * FROM ${work} WHERE n = ${n}`
-        const refused = await merger.savepoint(async () => add(sums, await write(ground, place, one)))
-        if (refused !== null && merger.refusal(refused) === null) throw thrown(refused)
-        if (refused !== null) sums.conflicts++
+    const whole = async () => add(sums, await write(ground, place, `SELECT * FROM ${work}`))
+    // Of a batch that was split the lines that are back are known one by one.
+    const split = await anyNoted(ground, marks)
+    const refused = split ? null : await merger.savepoint(whole)
+    if (split || refused !== null) {
+      sums.back = sums.done = sums.conflicts = 0
+      for (const [n, line] of marks.entries()) {
+        add(sums, await oneLine(ground, place, `SELECT * FROM ${work} WHERE n = ${n}`, line))
       }
     }
     // Conflicts may be mended: what is not back altogether is tried again.
     if (sums.conflicts === 0) await note(ground, place, mark)
     return sums
   })
+}
+
+async function oneLine(ground: Ground, place: Place, select: string, mark: string): Promise<Sums> {
+  if (await isNoted(ground, mark)) return { back: 0, done: 1, conflicts: 0 }
+  let sums: Sums = { back: 0, done: 0, conflicts: 1 }
+  const refused = await ground.merger.savepoint(async () => {
+    sums = await write(ground, place, select)
+  })
+  if (refused !== null && ground.merger.refusal(refused) === null) throw thrown(refused)
+  if (refused !== null) return { back: 0, done: 0, conflicts: 1 }
+  if (sums.conflicts === 0) await note(ground, place, mark)
+  return sums
+}
+
+function markOf({ dialect, run }: Ground, { part }: Place, at: string, what = 'replay'): string {
+  return dialect.key([run, what, part.path, at].map(literal))
+}
+
+const isNoted = (ground: Ground, mark: string): Promise<boolean> => anyNoted(ground, [mark])
+
+async function anyNoted({ merger, dialect }: Ground, marks: readonly string[]): Promise<boolean> {
+  const sql = `SELECT 1 AS x FROM ${merger.table('ours', LEDGER)} WHERE ${dialect.quote('key')} IN (${marks.join(', ')}) LIMIT 1`
+  return (await merger.query(sql)).length > 0
 }
 
 function add(sums: { back: number; done: number; conflicts: number }, more: Sums): void {
@@ -208,7 +232,9 @@ async function writeCells({ merger, dialect }: Ground, place: Place, select: str
   const found = await count(`SELECT count(*) AS n FROM ${from}`)
   const blocked = await count(`SELECT count(*) AS n FROM ${from} WHERE ${taken.join(' OR ')}`)
   const on = `${onKey(dialect, place)} AND (${free.join(' OR ')})`
-  const back = await merger.run(dialect.update(merger.table('ours', table), sets, `(${select}) AS w`, on))
+  const stamps = Object.keys(shape.columns).filter(c => dialect.stamped?.(typeOf(shape, c)))
+  const all = [...sets, ...stampsOf(dialect, stamps, sets)]
+  const back = await merger.run(dialect.update(merger.table('ours', table), all, `(${select}) AS w`, on))
   const conflicts = lines - found + blocked
   return { back, conflicts, done: Math.max(0, lines - back - conflicts) }
 }

@@ -2,13 +2,13 @@ import type { Job, Reference } from '../engine.ts'
 import { carryAll, type CarryingOptions, count } from './batches.ts'
 import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
-import { LEDGER } from './ledger.ts'
+import { LEDGER, noteRefused } from './ledger.ts'
 import { nullThenPatch } from './patch.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { carrySingles } from './singles.ts'
 import { type Left, leftIn, type Span, type Standing, standingOf } from './standing.ts'
-import { codeOf, DELETE, INSERT, UPDATE } from './words.ts'
+import { codeOf, DELETE, INSERT, REFUSED, UPDATE } from './words.ts'
 
 /** What was carried, and how the rows of each piece stand then. */
 interface Carried {
@@ -47,6 +47,10 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<Car
     standing = await (given ? allStanding(laid) : lookAgain(laid))
   }
   const back = await takeBackOrphans(laid)
+  for (const [i, piece] of laid.pieces.entries()) {
+    const refused = back > 0 || laid.refused.has(piece.table.ours) || leftIn(standing[i] ?? []).refused > 0
+    if (refused) await noteRefused(laid.ground, piece, laid.options.decisions)
+  }
   return { rows: carried - back, standing: back === 0 ? standing : await allStanding(laid) }
 }
 
@@ -118,8 +122,8 @@ async function exchangeAll(laid: Laid, after: (rows: number) => void): Promise<n
 async function giveUp({ ground, pieces }: Whole): Promise<void> {
   for (const piece of pieces) {
     const waiting = `${pending()} AND w.wait = 1`
-    await markWhere(ground, piece, conflict('foreign-key'), `${waiting} AND w.refused = 1`)
-    await markWhere(ground, piece, conflict('unique'), waiting)
+    await markWhere(ground, piece, conflict('foreign-key'), `${waiting} AND w.refused > 0`)
+    await markWhere(ground, piece, { ...conflict('unique'), refused: REFUSED.now }, waiting)
   }
 }
 
@@ -140,21 +144,23 @@ async function takeBackOrphans(laid: Laid): Promise<number> {
   return all
 }
 
+const ORPHAN = `w.refused = ${REFUSED.orphan}`
+
 async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise<number> {
   const { ground } = laid
   const orphans = orphansSql(ground, piece, reference)
-  await mark(ground, piece, { refused: 2 }, `SELECT DISTINCT w.n AS n ${orphans}`)
-  const found = await count(ground, piece, 'w.refused = 2')
+  await mark(ground, piece, { refused: REFUSED.orphan }, `SELECT DISTINCT w.n AS n ${orphans}`)
+  const found = await count(ground, piece, ORPHAN)
   if (found === 0) return 0
   const { merger, dialect } = ground
   await merger.transaction(async () => {
     await putBack(ground, piece)
-    const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE w.refused = 2 AND w.act = ${INSERT}`
+    const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE ${ORPHAN} AND w.act = ${INSERT}`
     await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
-    const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE w.refused = 2`
+    const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE ${ORPHAN}`
     await merger.run(dialect.remove(merger.table('ours', LEDGER), [`o.${dialect.quote('key')}`], ids))
-    const sets = { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: 1 }
-    await markWhere(ground, piece, sets, 'w.refused = 2')
+    const sets = { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: REFUSED.now }
+    await markWhere(ground, piece, sets, ORPHAN)
   })
   return found
 }
@@ -177,5 +183,7 @@ async function putBack({ merger, dialect }: Ground, piece: Piece): Promise<void>
   })
   const base = `${piece.work} AS w JOIN ${piece.image('base')} AS b ON ${piece.same(piece.keyOf('b', 'base'), piece.keyOf('w', 'work'))}`
   const own = piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))
-  await merger.run(dialect.update(piece.image('ours'), sets, base, `${own} AND w.refused = 2 AND w.act = ${UPDATE}`))
+  await merger.run(
+    dialect.update(piece.image('ours'), piece.sets(sets), base, `${own} AND ${ORPHAN} AND w.act = ${UPDATE}`),
+  )
 }

@@ -27,11 +27,19 @@ function relabelled(letters: string, to: 't' | 'o'): string {
   return Array.from(letters).reduce((sql, letter) => `REPLACE(${sql}, '${letter}', '${to}')`, 'w.mask')
 }
 
-/** Applies the words of persons to the conflicts of one table: the last one that fits counts. */
-export async function settle(ground: Ground, piece: Piece, decisions: readonly Decision[]): Promise<void> {
+/**
+ * Applies the words of persons to the conflicts of one table: the last one that fits counts. `unsettled`: a condition on the
+ * rows `w` of the work table that nobody spoke of.
+ */
+export async function settle(
+  ground: Ground,
+  piece: Piece,
+  decisions: readonly Decision[],
+  unsettled = `w.take = ${TAKE.none}`,
+): Promise<void> {
   for (const decision of decisions.toReversed()) {
     if (decision.table !== undefined && decision.table !== piece.table.ours) continue
-    const fits = matching(ground, piece, decision)
+    const fits = matching(ground, piece, decision, unsettled)
     if (fits === null) continue
     if (decision.set !== undefined) await given(ground, piece, fits, decision.kind)
     else if (decision.take === 'ours') await ours(ground, piece, fits, decision.kind)
@@ -40,12 +48,7 @@ export async function settle(ground: Ground, piece: Piece, decisions: readonly D
 }
 
 /** The condition for the rows that a decision speaks of; null: none of this table. */
-export function matching(
-  { dialect }: Ground,
-  piece: Piece,
-  { kind, key }: Decision,
-  settled = 'w.take = 0',
-): string | null {
+export function matching({ dialect }: Ground, piece: Piece, { kind, key }: Decision, settled: string): string | null {
   const parts = ['w.done = 0', settled]
   if (kind !== undefined && kind !== 'cascade') parts.push(`(w.kind = ${codeOf(kind)} OR w.cell = ${codeOf(kind)})`)
   if (kind === 'cascade') parts.push(`w.act = ${DELETE}`)

@@ -53,7 +53,7 @@ function addSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, strin
   const { dialect } = ground
   const names = [...new Set([...piece.table.columns.map(c => c.ours), ...given.keys()])]
   const values = names.map(name => given.get(name) ?? piece.value(piece.indexOf(name)))
-  return `INSERT INTO ${piece.image('ours')} (${names.map(n => dialect.quote(n)).join(', ')}) ${dialect.overriding}
+  return `INSERT INTO ${piece.into} (${names.map(n => dialect.quote(n)).join(', ')}) ${dialect.overriding}
     SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
 }
 
@@ -67,5 +67,5 @@ function changeSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, st
   const more = [...given].filter(([name]) => piece.indexOf(name) < 0)
   const sets = [...named, ...more.map(([name, value]) => [dialect.quote(name), value] as const)]
   const on = `${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))} AND ${where}`
-  return dialect.update(piece.image('ours'), sets, piece.from(), on)
+  return dialect.update(piece.image('ours'), piece.sets(sets), piece.from(), on)
 }

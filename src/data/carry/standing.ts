@@ -40,7 +40,7 @@ export function leftIn(standing: readonly Standing[]): Left {
   const waiting = new Set<number>()
   const sums = { refused: 0, pending: 0 }
   for (const s of standing) {
-    if (s.refused === 1) sums.refused += s.many
+    if (s.refused > 0) sums.refused += s.many
     if (s.done !== 0 || s.held !== HELD.no || s.kind !== 0) continue
     sums.pending += s.many
     if (s.wait === 1) waiting.add(s.act)

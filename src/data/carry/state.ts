@@ -8,6 +8,7 @@ import { KINDS } from './words.ts'
 
 const SAID = 'said.json'
 const OUTCOME = 'outcome.json'
+const BEGUN = 'begun.json'
 
 const table = z.object({
   table: z.string(),
@@ -27,6 +28,8 @@ const outcome = z.object({
   carried: z.number(),
   /** What the database was then: by it a plan tells that there is nothing left to do. */
   result: z.object({ base: z.string(), data: z.string() }).optional(),
+  /** Who took what was not borne out as it is, and why. */
+  accepted: z.object({ by: z.string(), reason: z.string() }).optional(),
   /** What was left, by table. */
   left: z.array(table),
   archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),
@@ -40,6 +43,14 @@ const outcome = z.object({
   }),
 })
 export type KeptOutcome = z.infer<typeof outcome>
+
+/** How ours was before the first row was carried, by table, and whether a try since then was borne out. */
+const begun = z.object({
+  before: z.record(z.string(), z.number()),
+  stray: z.record(z.string(), z.number()),
+  proven: z.boolean(),
+})
+export type Begun = z.infer<typeof begun>
 
 /** What persons said of this run: it holds for every command until they say otherwise. */
 export async function readSaid(dir: string): Promise<CarryOptions> {
@@ -57,6 +68,15 @@ export function readOutcome(dir: string): Promise<KeptOutcome | null> {
 
 export function keepOutcome(dir: string, kept: KeptOutcome): Promise<void> {
   return keep(dir, OUTCOME, kept)
+}
+
+/** null: nothing was begun, or by a version that did not say so. */
+export function readBegun(dir: string): Promise<Begun | null> {
+  return read(dir, BEGUN, begun)
+}
+
+export function keepBegun(dir: string, kept: Begun): Promise<void> {
+  return keep(dir, BEGUN, kept)
 }
 
 async function read<T>(dir: string, name: string, shape: z.ZodType<T>): Promise<T | null> {

@@ -9,6 +9,7 @@ import type { CarryPlan } from './plan.ts'
 import type { CarrySource } from './source.ts'
 import { keepOutcome, readOutcome, readSaid } from './state.ts'
 import { whyUnplaced } from './unplaced.ts'
+import { unprovenIn } from './unproven.ts'
 
 /** A source that is closed when it is done with. */
 export type OpenedSource = CarrySource & AsyncDisposable
@@ -18,15 +19,17 @@ export async function carryForward(
   source: CarrySource,
   said: CarryOptions,
   job: Job,
-  options: ApplyOptions = {},
+  { accepted, ...options }: ApplyOptions & { accepted?: { by: string; reason: string } } = {},
 ): Promise<CarryOutcome> {
-  const outcome = await applyCarry(source, said, job, options)
+  const taken = accepted !== undefined && (await unprovenIn(source.dir)) !== null ? { accepted } : {}
+  const outcome = await applyCarry(source, said, job, { ...options, asItIs: accepted !== undefined })
   const result = outcome.proof.ok ? await source.result?.(job) : undefined
   await keepOutcome(source.dir, {
     at: iso(systemClock.now()),
     plan: outcome.plan.hash,
     carried: outcome.carried,
     ...(result === undefined ? {} : { result }),
+    ...taken,
     left: [...outcome.left],
     archived: [...outcome.plan.archived],
     proof: { ...outcome.proof, problems: [...outcome.proof.problems] },
@@ -55,6 +58,9 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
     async apply(act) {
       const job = jobFor(act)
       await using source = await open(job)
+      // Trying once more finds what the first try left: what was not borne out is for a person to look at.
+      const before = act.attempt > 1 ? await readOutcome(source.dir) : null
+      if (before?.proof.ok === false) throw notProven(source.component, before.proof.problems)
       const outcome = await carryForward(source, await saidOf(source), job)
       for (const fact of factsOf(source, outcome)) await act.tell(fact)
     },
@@ -63,7 +69,8 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
       await using source = await open(job)
       const kept = await readOutcome(source.dir)
       if (kept === null) return { is: 'not-done', why: 'nothing was carried to its end' }
-      if (!kept.proof.ok) return { is: 'not-done', why: kept.proof.problems.join('; ') }
+      const unproven = await unprovenIn(source.dir)
+      if (unproven !== null) return { is: 'not-done', why: unproven.join('; ') }
       const said = await saidOf(source)
       const plan = await planCarry(source, said, job)
       const waiting = said.mode === 'report' ? 0 : rowsToCarry(plan)

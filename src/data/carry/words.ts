@@ -52,6 +52,12 @@ export const ACTIONS: Readonly<Record<number, 'insert' | 'update' | 'delete'>> =
 export const MODES = ['cell', 'row', 'report'] as const
 export type Mode = (typeof MODES)[number]
 
+/**
+ * The database said no to a row: now, or to an earlier process (`before`; `again`: by the very words that hold). `orphan`: it
+ * came, and refers to nothing.
+ */
+export const REFUSED = { no: 0, now: 1, orphan: 2, before: 3, again: 4 } as const
+
 /** Whose word counts where both sides say something; `cascade`: a deletion may take others with it; `set`: a
  * person gave values of their own. */
 export const TAKE = { none: 0, ours: 1, theirs: 2, cascade: 3, set: 4 } as const

@@ -1,0 +1,296 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Step } from '../../src/core/contract.ts'
+import { planCarry } from '../../src/data/carry/index.ts'
+import { carriesForward } from '../../src/data/carry/open.ts'
+import { type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
+import { keepSaid } from '../../src/data/carry/state.ts'
+import { carryForward, conflictsIn, type OpenedSource } from '../../src/data/carry/step.ts'
+import { ordered, stepAct } from '../conformance/walk.ts'
+import type { RungStory } from '../rungs/story.ts'
+import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
+import { carriedOut, played, proposed, signal, type World } from '../rungs/world.ts'
+import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
+import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+
+const LIMIT = 120_000
+const job = { signal, guard() {}, progress() {} }
+let postgres: PostgresServer
+let maria: Mariadb
+
+beforeAll(async () => {
+  if (noPostgres() === null) postgres = await postgresServer()
+  if (noMariadb() === null) maria = await mariadb()
+})
+afterAll(async () => {
+  await postgres?.dispose()
+  await maria?.dispose()
+})
+
+const SYSTEMS = [
+  { name: 'SQLite', why: null, make: () => onSqlite() },
+  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres) },
+  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria) },
+]
+
+function story(up: string, base: readonly string[], writes: readonly string[]): RungStory {
+  return { base, release: [{ name: '002_x', up, down: null }], early: [], meanwhile: [], told: true, writes }
+}
+
+/** Opens what the run `back` left, as `backout data` does. */
+async function sourceOf(world: World): Promise<OpenedSource & AsyncDisposable> {
+  const target = await world.open()
+  if (!carriesForward(target)) throw new Error('it carries nothing forward')
+  const source = await target.carrying('back', world.pin.backup ?? '', job)
+  const close = async () => {
+    await source[Symbol.asyncDispose]()
+    await target[Symbol.asyncDispose]()
+  }
+  return { ...source, [Symbol.asyncDispose]: close }
+}
+
+async function said(world: World, ...decisions: Decision[]) {
+  await using source = await sourceOf(world)
+  const words = { ...NOTHING_SAID, decisions }
+  await keepSaid(source.dir, words)
+  return await carryForward(source, words, job)
+}
+
+/** All steps of a restore but for carrying; that one is answered. */
+async function restored(world: World): Promise<Step> {
+  const steps = ordered(await proposed(world, 'restore'))
+  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
+    await using target = await world.open()
+    await target.apply(step, stepAct(step, 'back'))
+  }
+  return steps.find(s => s.id.endsWith('/carry')) as Step
+}
+
+const applied = async (world: World, step: Step, attempt: number) => {
+  await using target = await world.open()
+  await target.apply(step, { ...stepAct(step, 'back'), attempt })
+}
+const verdict = async (world: World, step: Step) => {
+  await using target = await world.open()
+  return (await target.verify(step, stepAct(step, 'back'))).is
+}
+
+describe.for(SYSTEMS)('what $name refuses by itself', ({ name, why, make }) => {
+  const CHECKED = story(
+    'CREATE TABLE looser (id int PRIMARY KEY, total int); INSERT INTO looser SELECT * FROM orders; DROP TABLE orders; ALTER TABLE looser RENAME TO orders',
+    [
+      'CREATE TABLE orders (id int PRIMARY KEY, total int, CONSTRAINT above CHECK (total > 0))',
+      'INSERT INTO orders VALUES (1, 10)',
+    ],
+    ['INSERT INTO orders VALUES (2, -5), (3, 5), (4, -7)'],
+  )
+  const dropped = (sql: string): RungStory => ({ ...CHECKED, release: [{ name: '002_x', up: sql, down: null }] })
+
+  it.skipIf(why !== null)(
+    'is listed, holds nothing up, and is settled by a word or another value',
+    { timeout: LIMIT },
+    async () => {
+      const system = await make()
+      const drop = 'ALTER TABLE orders DROP CONSTRAINT above'
+      await using world = await played(system, name === 'SQLite' ? CHECKED : dropped(drop))
+      const proposal = await proposed(world, 'restore')
+      // Each step is asked afterwards what became of it, and has to be done.
+      await carriedOut(world, proposal, 'back')
+      const step = ordered(proposal).find(s => s.id.endsWith('/carry')) as Step
+      const orders = async () => (await world.dump())['orders']?.map(row => `${row['id']} ${row['total']}`).sort()
+      expect(await orders()).toEqual(['1 10', '3 5'])
+      const left = async (...words: Decision[]) => (await said(world, ...words)).left[0]
+      const two: Decision = { table: 'orders', kind: 'check', key: { id: '2' }, take: 'theirs', set: { total: '-6' } }
+      expect(await left(two)).toMatchObject({ conflicts: { check: 2 } })
+      // A person's own value was refused too: that holds nothing up either.
+      expect(await verdict(world, step)).toBe('done')
+      const words: Decision[] = [
+        { kind: 'check', take: 'ours' },
+        { ...two, set: { total: '6' } },
+      ]
+      expect(await left(...words)).toMatchObject({ conflicts: {}, settled: 1 })
+      expect(await orders()).toEqual(['1 10', '2 6', '3 5'])
+      if (name !== 'MariaDB') return
+      // The rules of ours may be others now.
+      expect(await world.run([drop])).toEqual([true])
+      expect([conflictsIn((await said(world)).left), await orders()]).toEqual([0, ['1 10', '2 6', '3 5', '4 -7']])
+    },
+  )
+})
+
+const COUNTED = [
+  { name: 'SQLite', why: null, make: () => onSqlite(), id: 'INTEGER PRIMARY KEY AUTOINCREMENT' },
+  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria), id: 'int AUTO_INCREMENT PRIMARY KEY' },
+]
+describe.for(COUNTED)('on $name', ({ why, make, id }) => {
+  it.skipIf(why !== null)(
+    'no number is issued again where the table has another name',
+    { timeout: LIMIT },
+    async () => {
+      const base = [
+        `CREATE TABLE orders (id ${id}, note varchar(20))`,
+        `INSERT INTO orders (note) VALUES ('aa'), ('bb'), ('cc')`,
+      ]
+      const writes = [
+        `INSERT INTO purchases (note) VALUES ('dd'), ('ee'), ('ff')`,
+        'DELETE FROM purchases WHERE id > 4',
+      ]
+      await using world = await played(await make(), story('ALTER TABLE orders RENAME TO purchases', base, writes))
+      await applied(world, await restored(world), 1)
+      await world.run([`INSERT INTO orders (note) VALUES ('after')`])
+      expect((await world.dump())['orders']?.map(row => row['id'])).toEqual(['1', '2', '3', '4', '7'])
+    },
+  )
+})
+
+describe.skipIf(noMariadb() !== null)('what was not borne out on MariaDB', () => {
+  const STOCK = story(
+    'DROP TRIGGER t',
+    [
+      'CREATE TABLE a_sale (id int PRIMARY KEY, s int)',
+      'CREATE TABLE z_stock (id int PRIMARY KEY, n int)',
+      'CREATE TRIGGER t AFTER UPDATE ON z_stock FOR EACH ROW UPDATE a_sale SET s = s + 1000 WHERE id = NEW.id',
+      'INSERT INTO a_sale VALUES (1, 5), (2, 6)',
+      'INSERT INTO z_stock VALUES (1, 100), (2, 100)',
+      'CREATE TABLE stamped (id int PRIMARY KEY, v int, at int)',
+      'CREATE TRIGGER s BEFORE UPDATE ON stamped FOR EACH ROW SET NEW.at = 99',
+      'INSERT INTO stamped VALUES (1, 1, 1)',
+    ],
+    ['UPDATE z_stock SET n = 90', 'UPDATE a_sale SET s = 7 WHERE id = 1', 'DROP TRIGGER s', 'UPDATE stamped SET v = 2'],
+  )
+
+  it('stays so however often it is tried, until a person takes it as it is', { timeout: LIMIT }, async () => {
+    await using world = await played(await onMariadb(maria), STOCK)
+    const step = await restored(world)
+    for (const attempt of [1, 2, 1]) {
+      const why = expect.stringMatching(/a_sale: [^]*stamped: 1 rows have cells that were not to be written/)
+      await expect(applied(world, step, attempt)).rejects.toMatchObject({ code: 'carry_unproven', why })
+      expect(await verdict(world, step)).toBe('not-done')
+    }
+    const sales = async () => (await world.dump())['a_sale']?.map(row => row['s'])
+    expect(await sales()).toEqual(['1007', '1006'])
+    await world.run(['UPDATE a_sale SET s = s - 1000'])
+    await using source = await sourceOf(world)
+    const outcome = await carryForward(source, NOTHING_SAID, job, { accepted: { by: 'eva', reason: 'mended by hand' } })
+    expect([outcome.proof.ok, await sales()]).toEqual([true, ['7', '6']])
+    expect(await verdict(world, step)).toBe('done')
+  })
+
+  it('is not to be: what the server sets by itself stays as it is', { timeout: LIMIT }, async () => {
+    const stamp = 'timestamp(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)'
+    const base = [
+      `CREATE TABLE orders (id int PRIMARY KEY, note varchar(20), at ${stamp}, gone ${stamp})`,
+      `INSERT INTO orders VALUES (1, 'a', '2020-01-01', '2020-01-02'), (2, 'b', '2020-01-01', '2020-01-02')`,
+    ]
+    const told = story('ALTER TABLE orders DROP gone, ADD x int', base, [
+      `UPDATE orders SET note = 'edited', at = at, x = 1 WHERE id = 2`,
+    ])
+    await using world = await played(await onMariadb(maria), told)
+    await applied(world, await restored(world), 1)
+    expect((await world.dump())['orders']?.at(-1)).toEqual({ ...world.base['orders']?.at(-1), note: 'edited' })
+  })
+})
+
+it.skipIf(noMariadb() !== null)(
+  'MariaDB: texts of another collation or character set are told apart as ours does',
+  {
+    timeout: LIMIT,
+  },
+  async () => {
+    const base = [
+      'CREATE TABLE a (k varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, v int)',
+      `INSERT INTO a VALUES ('ann', 1), ('bob', 2)`,
+      'CREATE TABLE b (id int PRIMARY KEY, k varchar(20) COLLATE utf8mb4_unicode_ci UNIQUE)',
+      `INSERT INTO b VALUES (1, 'ann'), (2, 'bob')`,
+      'CREATE TABLE c (k varchar(20) PRIMARY KEY, v int) CHARACTER SET latin1',
+      `INSERT INTO c VALUES ('ann', 1), ('b\u00e9a', 2)`,
+      'CREATE TABLE d (k varchar(20) PRIMARY KEY, v varchar(20)) CHARACTER SET latin1',
+      `INSERT INTO d VALUES ('ann', '\u00e9'), ('b\u00e9a', 'x')`,
+    ]
+    const up = [
+      'ALTER TABLE a CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci',
+      'ALTER TABLE b MODIFY k varchar(20) COLLATE utf8mb4_general_ci',
+      'ALTER TABLE c CONVERT TO CHARACTER SET utf8mb4',
+      'ALTER TABLE d CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
+    ].map((sql, i) => ({ name: `00${i + 2}_x`, up: sql, down: null }))
+    const writes = [
+      `INSERT INTO a VALUES ('cid', 3)`,
+      `UPDATE a SET v = 22 WHERE k = 'bob'`,
+      `INSERT INTO b VALUES (3, 'cid')`,
+      `UPDATE b SET k = 'bobby' WHERE id = 2`,
+      `INSERT INTO c VALUES ('cid', 3), ('\u{1f600}', 4)`,
+      `UPDATE c SET v = 22 WHERE k = 'b\u00e9a'`,
+      `INSERT INTO d VALUES ('ANN', 'other')`,
+      `DELETE FROM d WHERE k = 'b\u00e9a'`,
+    ]
+    await using world = await played(await onMariadb(maria), { ...story('', base, writes), release: up })
+    const proposal = await proposed(world, 'restore')
+    await carriedOut(world, proposal, 'back')
+    const held = Object.entries(await world.dump()).map(([name, rows]) => [
+      name,
+      rows.map(r => Object.values(r).join(' ')),
+    ])
+    expect(Object.fromEntries(held)).toEqual({
+      a: ['ann 1', 'bob 22', 'cid 3'],
+      b: ['1 ann', '2 bobby', '3 cid'],
+      c: ['ann 1', 'b\u00e9a 22', 'cid 3'],
+      d: ['ann \u00e9'],
+    })
+    await using source = await sourceOf(world)
+    const plan = await planCarry(source, NOTHING_SAID, job)
+    expect(plan.tables.map(t => [t.table, t.key, t.conflicts])).toEqual([
+      ['a', ['k'], {}],
+      ['b', ['id'], {}],
+      ['c', [], { type: 1 }],
+      ['d', [], { unique: 1 }],
+    ])
+  },
+)
+
+describe.skipIf(noPostgres() !== null)('on PostgreSQL', () => {
+  it('compares again where somebody writes meanwhile, each table without those that inherit from it', {
+    timeout: LIMIT,
+  }, async () => {
+    const base = [
+      'CREATE TABLE a_city (id int PRIMARY KEY, n text)',
+      'CREATE TABLE z_capital (state text, PRIMARY KEY (id)) INHERITS (a_city)',
+      `INSERT INTO a_city VALUES (1, 'a')`,
+      `INSERT INTO z_capital VALUES (2, 'b', 'B'), (5, 'e', 'E')`,
+    ]
+    const writes = [
+      `INSERT INTO z_capital (id, n, state) VALUES (3, 'c', 'C')`,
+      `UPDATE z_capital SET n = 'bb' WHERE id = 2`,
+      'DELETE FROM z_capital WHERE id = 5',
+      `INSERT INTO a_city VALUES (4, 'd')`,
+    ]
+    const told = story('ALTER TABLE a_city ADD x int', base, writes)
+    await using world = await played(await onPostgres(postgres), told)
+    await restored(world)
+    await using source = await sourceOf(world)
+    const wrote = Promise.withResolvers<void>()
+    let first = true
+    const merging: OpenedSource['merging'] = async given => {
+      const merger = await source.merging(given)
+      const transaction = merger.transaction.bind(merger)
+      merger.transaction = async work => {
+        if (first) {
+          first = false
+          await world.run([`UPDATE z_capital SET n = 'somebody' WHERE id = 2`])
+          wrote.resolve()
+        }
+        return transaction(work)
+      }
+      return merger
+    }
+    const outcome = await carryForward({ ...source, merging }, NOTHING_SAID, job)
+    await wrote.promise
+    expect(outcome.left.map(t => t.conflicts)).toEqual([{}, { changed: 1 }])
+    const rows = Object.entries(await world.dump()).map(([name, list]) => [
+      name,
+      list.map(row => `${row['id']} ${row['n']}`),
+    ])
+    expect(Object.fromEntries(rows)).toEqual({
+      a_city: ['1 a', '2 somebody', '3 c', '4 d'],
+      z_capital: ['2 somebody', '3 c'],
+    })
+  })
+})

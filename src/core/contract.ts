@@ -351,6 +351,11 @@ export interface StepAct extends ExecAct {
   /** Keeps a handle durably: job key, invalidation id, unit name. Resolves once it is on disk. */
   note(handle: Json): Promise<void>
   /**
+   * `handle` was noted when the run did this step before, in another pass or plan: what it says has come to its end may
+   * have been undone since, by this run or by somebody else.
+   */
+  readonly earlier: boolean
+  /**
    * The backup of this component that the run made before it changed anything: the first one with the reason
    * `pre-rollback` that was begun with an act's `idem`, by whatever step, plan or process of this run. null: none yet.
    */

@@ -56,6 +56,8 @@ export interface Act {
   /** Throws when this process may no longer own the run. */
   guard(): void
   readonly handle: Json | null
+  /** The key of the call that noted `handle`; null or left out: there is none, or the journal does not say. */
+  readonly notedBy?: string | null
   note(handle: Json): Promise<void>
   /** An event that is not durable and not part of the chain: progress for people who watch. */
   progress(data: Json): void

@@ -38,12 +38,15 @@ export class WorkflowCtx implements Ctx {
         get handle() {
           return noted.handle
         },
+        get notedBy() {
+          return noted.handle === null ? null : (noted.value as string | null)
+        },
         guard: () => {
           this.#active.guard()
           signal.throwIfAborted()
         },
         note: async handle => {
-          noted = { ...noted, handle: scrub(handle) }
+          noted = { ...noted, handle: scrub(handle), value: key }
           this.#active.keepOp(noted)
           await this.#write(noted)
         },

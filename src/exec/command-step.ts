@@ -35,10 +35,13 @@ export async function applyCommand(step: Step, { argv, cwd, then }: StepCommand,
   if (result.code !== 0) throw commandFailed(step.title, result)
 }
 
-/** A command leaves no trace of its own: only what this step noted can tell, and what was not noted is done again. */
+/**
+ * A command leaves no trace of its own: only what this step noted can tell, and what was not noted is done again. So is
+ * what ended in an earlier pass: what it was to load may have been written anew since.
+ */
 export async function verifyCommand(act: StepAct): Promise<Verdict> {
   const handle = act.handle as { pgid?: number; ended?: number } | null
-  if (handle?.ended === 0) return { is: 'done', why: 'the command ended well' }
+  if (handle?.ended === 0 && !act.earlier) return { is: 'done', why: 'the command ended well' }
   if (handle?.pgid !== undefined && (await groupAlive(handle.pgid, act.idem))) {
     return { is: 'running', why: `its process group ${handle.pgid} is alive` }
   }

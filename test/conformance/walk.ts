@@ -16,6 +16,7 @@ export function stepAct(step?: Step, run = 'r1', handles = new Map<string, Json>
     ...shared,
     guard: () => {},
     handle: handles.get(id) ?? null,
+    earlier: false,
     note: async handle => void handles.set(id, handle),
     preRollback: async () => null,
     accepts: () => true,

@@ -192,6 +192,18 @@ describe('what a command says is not believed', () => {
     expect(step.onUnknown).toBe('repeat')
   })
 
+  it('what ended well in an earlier pass is there only where `observe` says so, without a verify command', async () => {
+    const target = await open(dir, { verify: undefined })
+    const step = await first(target)
+    const handles = new Map<string, Json>()
+    await target.apply(step, stepAct(step, 'r1', handles))
+    const earlier = () => ({ ...stepAct(step, 'r1', handles), earlier: true })
+    expect(await target.verify(step, earlier())).toMatchObject({ is: 'done' })
+    await writeFile(join(dir, 'version'), 'B')
+    expect(await target.verify(step, earlier())).toMatchObject({ is: 'unknown' })
+    expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'done' })
+  })
+
   it('a daemon that it leaves behind does not count as still running', async () => {
     const target = await open(dir, { apply: 'sleep 2 >/dev/null 2>&1 & echo A > version' })
     const step = await first(target)
@@ -272,7 +284,16 @@ describe('what others ask', () => {
   it('warns where nothing ends it', async () => {
     const once = { stopped: { apply: 'true' } }
     const { findings } = await ask(await open(dir, { serves: once, verify: undefined }), { needs: [need('stopped')] })
-    expect(findings.map(f => f.code)).toEqual(['no_verify', 'stays_stopped'])
+    expect(findings.map(f => f.code)).toEqual(['no_verify', 'no_verify', 'stays_stopped'])
+  })
+
+  it('warns of each that nobody can be asked about', async () => {
+    const drained = { ...serves.drained, verify: undefined, undo: { apply: 'rm away' } }
+    const { findings } = await ask(await open(dir, { serves: { ...serves, drained } }), { needs: asked })
+    expect(findings.map(f => `${f.level} ${f.code}: ${f.remedy.split(';')[0]}`)).toEqual([
+      'warning no_verify: set `serves.drained.verify`',
+      'warning no_verify: set `serves.drained.undo.verify`',
+    ])
   })
 })
 

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { canonical } from '../../core/json.ts'
+import { canonical, sameJson } from '../../core/json.ts'
 import type { Text } from '../../core/secret.ts'
 import { groupAlive } from '../../exec/local.ts'
 import { lastLines, runUser } from '../../exec/words.ts'
@@ -147,7 +147,10 @@ async function verify(config: Config, read: Run, step: Step, act: StepAct): Prom
   try {
     if (args.run === 'halt') return await haltVerdict(config, step, read, act)
     const { verify: argv } = pairOf(config, args)
-    if (argv === undefined) return withoutVerify(begun)
+    if (argv === undefined) {
+      if (begun?.ended !== 0 || !act.earlier) return withoutVerify(begun)
+      return args.run === 'apply' ? await stillThere(config, read, step, act) : GONE_SINCE
+    }
     const { code, stdout, stderr } = await read(argv, act.signal, { env: envOf(args, step, act), idem: act.idem })
     const said = lastLines(stdout.trim() === '' ? stderr : stdout, 200)
     const why = `the verify command ended with exit ${code}${said === '' ? '' : `: ${said}`}`
@@ -166,6 +169,19 @@ function withoutVerify(begun: z.infer<typeof handle> | undefined): Verdict {
   if (begun.ended === 0) return { is: 'done', why: `exit 0, and ${nobody}` }
   if (begun.ended === null) return { is: 'unknown', why: `the command was interrupted, and ${nobody}` }
   return { is: 'unknown', why: `the command ended with exit ${begun.ended}, and ${nobody}` }
+}
+
+/** What is done for others is taken back within a run: that it was brought about in an earlier pass says nothing. */
+const GONE_SINCE: Verdict = { is: 'not-done', why: 'it ended well in an earlier pass, and was not run in this one' }
+
+/** Of what ended well in an earlier pass only `observe` can tell whether it still holds; twice might do harm. */
+async function stillThere({ observe }: Config, read: Run, step: Step, act: StepAct): Promise<Verdict> {
+  const why = 'it ended well in an earlier pass, there is no verify command to ask'
+  if (observe === undefined) return { is: 'unknown', why }
+  const { state } = await looked(observe, step.component, read, act.signal)
+  const there = sameJson(state, (step.args as Args).pin.state)
+  if (there) return { is: 'done', why: `${why}, and \`observe\` says that it is there` }
+  return { is: 'unknown', why: `${why}, and \`observe\` says that it is not there now` }
 }
 
 async function identify({ identity }: Config, component: string, read: Run, signal: AbortSignal): Promise<string> {

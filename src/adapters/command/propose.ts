@@ -155,10 +155,18 @@ function remarks(
   services: (readonly [What, Service])[],
 ): Finding[] {
   const found: Finding[] = []
-  if (differs && config.verify === undefined) {
-    const what = `${component} has no verify command: exit 0 is all that tells whether going back worked`
-    const remedy = 'set `verify`; without it a person is asked after every interruption'
+  const unasked = (part: string, of: string, whether: string) => {
+    const what = `${component} has no verify command${of}: exit 0 is all that tells whether ${whether}`
+    const remedy = `set \`${part}\`; without it a person is asked after every interruption`
     found.push({ level: 'warning', code: 'no_verify', component, what, remedy })
+  }
+  if (differs && config.verify === undefined) unasked('verify', '', 'going back worked')
+  for (const [what, { verify, undo = [] }] of services) {
+    const part = `serves.${what}`
+    if (verify === undefined) unasked(`${part}.verify`, ` for \`${part}\``, `it is ${what}`)
+    if (undo.some(stage => stage.verify === undefined)) {
+      unasked(`${part}.undo.verify`, ` for \`${part}.undo\``, `it is no longer ${what}`)
+    }
   }
   for (const [what, service] of services) {
     if (what === 'redeployed' || service.undo !== undefined) continue

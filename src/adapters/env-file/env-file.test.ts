@@ -195,6 +195,8 @@ describe('C10: an env file taken back', () => {
     await writeFile(join(place.dir, 'go'), '')
     await failing.apply(reload, stepAct(reload, 'r', handles))
     expect((await failing.verify(reload, stepAct(reload, 'r', handles))).is).toBe('done')
+    const earlier = { ...stepAct(reload, 'r', handles), earlier: true }
+    expect((await failing.verify(reload, earlier)).is).toBe('not-done')
   })
 
   // Only root may mount.

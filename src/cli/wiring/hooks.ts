@@ -82,9 +82,11 @@ export function hooksTarget(config: Config): Target<Json> {
         exit: 'failed',
       })
     },
-    async verify(_step, act) {
+    async verify(step, act) {
       const handle = act.handle as Handle | null
       if (handle === null) return { is: 'not-done', why: 'it was never begun' }
+      if (handle.code === 0 && act.earlier && step.onUnknown === 'repeat')
+        return { is: 'not-done', why: 'it ended with 0 in an earlier pass' }
       if (handle.code === 0) return { is: 'done', why: 'it ended with 0' }
       if (handle.code !== null) return { is: 'not-done', why: `it ended with ${handle.code}` }
       if (await groupAlive(handle.pgid, act.idem))

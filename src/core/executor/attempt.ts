@@ -23,6 +23,10 @@ export interface TryOptions {
   readonly verifyFirst: boolean
   readonly accepted: readonly AcceptedLoss[]
   readonly runId: string
+  /** What all calls of this execution of the step begin with; a handle that another call noted is an earlier one. */
+  readonly key?: string
+  /** Nothing was begun under that key before. */
+  readonly fresh?: boolean
 }
 
 const FOLLOW_EVERY_MS = 250
@@ -174,6 +178,12 @@ export function idemOf(runId: string, stepId: string): string {
   return /^[A-Za-z0-9_/-]*$/.test(stepId) ? readable : `${readable}-${hashOf(stepId).slice(0, 8)}`
 }
 
+function notedEarlier({ handle, notedBy }: Act, { key, fresh = false }: TryOptions): boolean {
+  if (handle === null || key === undefined) return false
+  // A journal of an older Backout does not say who noted it.
+  return notedBy == null ? fresh : !notedBy.startsWith(key)
+}
+
 /** What a step is given to act with. `asked` receives the loss that the step asked about last. */
 export function makeAct(
   world: World,
@@ -190,15 +200,20 @@ export function makeAct(
   const idem = idemOf(options.runId, step.id)
   const base = { vault: world.vault, backups: world.backups, signal, idem, guard }
   const progress = (p: object) => act.progress({ step: step.id, ...p })
-  let handle = act.handle
+  let { handle } = act
+  let earlier = notedEarlier(act, options)
   return {
     ...base,
     attempt: options.attempt,
     get handle() {
       return handle
     },
+    get earlier() {
+      return earlier
+    },
     note: async (value: Json) => {
       handle = value
+      earlier = false
       await act.note(value)
     },
     progress,

@@ -52,7 +52,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
   let retries = step.retries
   let accepted = place.accepted
   for (let attempt = 1; ; attempt++) {
-    const tried = await once({ ...place, accepted }, step, `${key}#${attempt}`, attempt, force)
+    const tried = await once({ ...place, accepted }, step, `${key}#`, attempt, force)
     force = false
     if (tried.is === 'done') return done(place, key, step, tried)
     if (tried.is === 'loss') {
@@ -79,8 +79,10 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
   }
 }
 
-async function once(place: Place, step: Step, key: string, attempt: number, force: boolean): Promise<Tried> {
+/** @param of What the keys of all attempts begin with. */
+async function once(place: Place, step: Step, of: string, attempt: number, force: boolean): Promise<Tried> {
   const { ctx, world } = place
+  const key = `${of}${attempt}`
   let fresh = false
   // The intent is on disk before the target is touched; where it was there already, somebody may have begun.
   const intend = async () => {
@@ -89,7 +91,8 @@ async function once(place: Place, step: Step, key: string, attempt: number, forc
   }
   await ctx.run(`${key}?`, intend, { pure: true })
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
-  const options = { attempt, verifyFirst, accepted: place.accepted, runId: place.runId }
+  const { accepted, runId } = place
+  const options = { attempt, verifyFirst, accepted, runId, key: of, fresh: fresh && attempt === 1 }
   const tried = await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)), { handle: step.id })
   return tried as unknown as Tried
 }
@@ -139,7 +142,7 @@ export async function fence(place: Place, key: string, step: Step, why: string):
     try {
       const target = await world.target(step.component)
       if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
-      const options = { attempt: 1, verifyFirst: false, accepted, runId }
+      const options = { attempt: 1, verifyFirst: false, accepted, runId, key }
       const signal = AbortSignal.any([act.signal, over.signal])
       const keep = async () => target.fence?.(step, makeAct(world, step, act, signal, options))
       await within(world.clock, step.limitMs, act.signal, keep)

@@ -21,31 +21,56 @@ export async function withSession(globals: Globals, body: (session: Session) => 
   return await body({ environment, targets, out: openOut({ json: globals.json }), globals })
 }
 
-/** The named run, or the newest of this environment. Throws `run_unknown`. */
-export async function findRun(engine: Engine, environment: Environment, id: string | undefined): Promise<RunInfo> {
-  const all = await engine.list({ exclusive: environment.config.environment })
-  const run = id === undefined ? all.at(-1) : all.find(r => r.id === id || r.id.endsWith(id))
-  if (run !== undefined) return run
-  throw new BackoutError({
-    code: 'run_unknown',
-    what: id === undefined ? `There was no run yet in ${environment.config.environment}` : `There is no run ${id}`,
-    cause:
-      id === undefined
-        ? undefined
-        : `there are: ${
-            all
-              .map(r => r.id)
-              .slice(-8)
-              .join(', ') || 'none'
-          }`,
-    next: id === undefined ? 'backout plan, then: backout run' : 'backout status',
-    exit: 'usage',
-  })
+type Runs = Pick<Engine, 'list'>
+type Named = { readonly config: { readonly environment: string } }
+
+/** The last digits of an id that are enough to name a run. */
+const ENOUGH = 4
+
+/**
+ * The named run, or the newest of this environment. Throws `run_unknown`, and where the name is none or fits several:
+ * what is done to a run is not done to one that was guessed.
+ */
+export async function findRun(engine: Runs, { config }: Named, id: string | undefined): Promise<RunInfo> {
+  const all = await engine.list({ exclusive: config.environment })
+  const newest = all.at(-1)
+  if (id === undefined && newest !== undefined) return newest
+  if (id === undefined) {
+    const what = `There was no run yet in ${config.environment}`
+    throw noSuchRun('run_unknown', what, undefined, 'backout plan, then: backout run')
+  }
+  return all.find(r => r.id === id) ?? byPart(all, id)
 }
 
-/** The named run, or the newest, that has not ended. */
-export async function findOpenRun(engine: Engine, environment: Environment, id: string | undefined): Promise<RunInfo> {
-  const run = await findRun(engine, environment, id)
+function byPart(all: readonly RunInfo[], part: string): RunInfo {
+  const some = named(all.slice(-8))
+  if (part.trim() === '') {
+    const what = 'The run was named with nothing, as an empty variable does'
+    throw noSuchRun('run_unnamed', what, some, 'name the run, or leave the word out altogether for the newest')
+  }
+  const fitting = all.filter(r => r.id.endsWith(part))
+  const [run, ...others] = fitting
+  if (run === undefined) throw noSuchRun('run_unknown', `There is no run ${part}`, some)
+  if (part.length < ENOUGH) {
+    const what = `${part} is too little of a run's id: at least its last ${ENOUGH} characters`
+    throw noSuchRun('run_part_short', what, named(fitting))
+  }
+  if (others.length === 0) return run
+  throw noSuchRun('run_ambiguous', `${part} fits ${fitting.length} runs`, named(fitting), 'name more of the id')
+}
+
+function named(runs: readonly RunInfo[]): string {
+  return `there are: ${runs.map(r => r.id).join(', ') || 'none'}`
+}
+
+function noSuchRun(code: string, what: string, cause: string | undefined, next = 'backout status'): BackoutError {
+  return new BackoutError({ code, what, cause, next, exit: 'usage' })
+}
+
+/** The named run, or the one that has not ended. Throws `run_ended` where that is none. */
+export async function findOpenRun(engine: Runs, environment: Named, id: string | undefined): Promise<RunInfo> {
+  const all = id === undefined ? await engine.list({ exclusive: environment.config.environment }) : []
+  const run = all.findLast(r => !ENDED.has(r.state)) ?? (await findRun(engine, environment, id))
   if (!ENDED.has(run.state)) return run
   throw new BackoutError({
     code: 'run_ended',

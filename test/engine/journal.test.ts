@@ -144,6 +144,18 @@ describe('C16: a journal that is not as it should be', () => {
     expect(() => first?.input).toThrowError(expect.objectContaining({ code: 'journal_unreadable' }))
   })
 
+  it('lists runs in the order in which they began, though the clock was set back between them', async () => {
+    let now = Date.parse('2026-03-01T10:00:00Z')
+    const engine = await engineOn(folder(), { ...fastClock(), now: () => now })
+    engine.define('w', 1, async () => null)
+    for (const id of ['r2', 'r1', 'r3']) {
+      await engine.start('w', id, null, { exclusive: 'env' })
+      await engine.settled(id)
+      now -= 7_200_000
+    }
+    expect((await engine.list({ exclusive: 'env' })).map(run => run.id)).toEqual(['r2', 'r1', 'r3'])
+  })
+
   it('cut in the middle of a write has everything before that write, unbroken', async () => {
     const home = folder()
     const store = openStore(home)

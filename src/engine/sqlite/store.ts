@@ -219,8 +219,9 @@ function statements(db: DatabaseSync) {
     begin: p('BEGIN IMMEDIATE'),
     commit: p('COMMIT'),
     run: p('SELECT * FROM runs WHERE id = ?'),
+    // By what the journal holds first of each, for a clock that was set back would put a new run before an old one.
     runs: p(`SELECT * FROM runs WHERE id = root AND ($state IS NULL OR state = $state)
-             AND ($exclusive IS NULL OR exclusive = $exclusive) ORDER BY created_at, id`),
+             AND ($exclusive IS NULL OR exclusive = $exclusive) ORDER BY (SELECT min(seq) FROM events WHERE run = runs.id), id`),
     callsOf: p('SELECT * FROM calls WHERE root = ? ORDER BY n'),
     lastCall: p('SELECT max(n) AS n FROM calls WHERE root = ?'),
     toldOf: p('SELECT run, op_run, op_key FROM events WHERE run = ? AND op_key IS NOT NULL'),

@@ -1,9 +1,13 @@
+import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { archiveIn, readArchive } from '../../src/data/carry/archive.ts'
+import { applyCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { carriesForward } from '../../src/data/carry/open.ts'
+import { NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
 import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
+import { JOB, played as merged, rows } from '../support/merge.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
 import type { RungStory } from './story.ts'
 import { onMariadb, onPostgres, onSqlite } from './systems.ts'
@@ -89,6 +93,24 @@ async function expectLeft(system: System): Promise<void> {
 
 describe('C14: what a migration wrote is nobody’s edit', () => {
   it('on SQLite', async () => expectLeft(await onSqlite()))
+
+  it('and what came and went under a key that it rewrote waits for a person; users’ later rows do not', async () => {
+    const merge = merged({
+      base: `CREATE TABLE tag (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO tag VALUES (1, 'a'), (2, 'b')`,
+      migration: 'UPDATE tag SET id = id + 10',
+      writes: `INSERT INTO tag VALUES (20, 'c'); UPDATE tag SET v = 'edited' WHERE id = 12`,
+    })
+    try {
+      const source = { ...merge.source, touched: { tables: ['tag'], columns: { tag: ['id'] } } }
+      const ids = () => rows(merge.ours, 'SELECT id FROM tag ORDER BY id').map(r => r['id'])
+      const { left } = await applyCarry(source, NOTHING_SAID, JOB)
+      expect([left.map(t => t.conflicts), ids()]).toEqual([[{ ambiguous: 4 }], [1, 2, 20]])
+      await applyCarry(source, { ...NOTHING_SAID, decisions: [{ kind: 'ambiguous', take: 'theirs' }] }, JOB)
+      expect(ids()).toEqual([11, 12, 20])
+    } finally {
+      rmSync(merge.dir, { recursive: true })
+    }
+  })
 })
 
 const noPg = noPostgres()

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, it, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { noDockerd } from '../../../test/support/dockerd.ts'
 import { noImages } from '../../../test/support/shop-images.ts'
@@ -109,28 +109,26 @@ describe.skipIf(why !== null)(
       expect([await engine.versions(name), await ids()]).toEqual(['v1', expect.not.stringContaining(before)])
     })
 
-    it.concurrent('does not believe tasks that die a moment after their start, made again or after a stop', async ({
-      expect,
-    }) => {
+    it.concurrent.each([
+      ['made again', 'recreate', []],
+      ['after a stop', 'update', [need('stopped')]],
+    ])('does not believe tasks that die a moment after their start, %s', async (_, rung, needs) => {
       const flags = await mkdtemp(join(tmpdir(), 'flags-'))
+      const name = `brief-${rung}`
       const script = 'while :; do [ ! -e /flags/ill ] || { sleep 1.5; exit 3; }; sleep 0.2; done'
-      await engine.create('brief', 'shop:v1', '--mount', `type=bind,source=${flags},target=/flags`)
-      await engine.update('brief', '--args', `sh -c "${script}"`)
-      const target = await open(engine, { services: ['brief'], limits: { update: '90s', settle: '4s' } })
+      const dying = ['--mount', `type=bind,source=${flags},target=/flags`, '--entrypoint', `sh -c "${script}"`]
+      await engine.create(name, 'shop:v1', ...dying)
+      const target = await open(engine, { services: [name], limits: { update: '90s', settle: '4s' } })
       const pin = await captured(target)
-      await engine.update('brief', '--image', 'shop:v2')
+      await engine.update(name, '--image', 'shop:v2')
       await writeFile(join(flags, 'ill'), '')
-      const [again] = ordered(await proposed(target, pin, 'recreate'))
-      if (again === undefined) throw new Error('no step')
-      const dies = { code: 'update_stuck', why: expect.stringMatching(/ended by themselves.*exit \(3\)/) }
-      await expect(target.apply(again, stepAct(again, 'dies'))).rejects.toMatchObject(dies)
-      expect((await target.verify(again, stepAct(again, 'dies'))).is).toBe('not-done')
-      const [stop, update] = ordered(await proposed(target, pin, 'update', { needs: [need('stopped')] }))
-      if (stop === undefined || update === undefined) throw new Error('no steps')
-      await target.apply(stop, stepAct(stop))
-      await expect(target.apply(update, stepAct(update))).rejects.toMatchObject(dies)
-      await rm(join(flags, 'ill'))
-      expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+      const steps = ordered(await proposed(target, pin, rung, { needs }))
+      const bring = steps.at(-1)
+      if (bring === undefined) throw new Error('no step')
+      for (const stop of steps.slice(0, -1)) await target.apply(stop, stepAct(stop))
+      const dies = { code: 'update_stuck', why: expect.stringMatching(/ended by themselves.*exit \(3\)/) as string }
+      await expect(target.apply(bring, stepAct(bring, 'dies'))).rejects.toMatchObject(dies)
+      expect((await target.verify(bring, stepAct(bring, 'dies'))).is).toBe('not-done')
       await rm(flags, { recursive: true })
     })
 

@@ -292,6 +292,9 @@ export interface StagedColumn {
   readonly theirs: string
   readonly base: string
   readonly migrated: string | null
+  /** Its type in these images: the column's own, or what `Dialect.redefined` says. */
+  readonly theirType?: string
+  readonly migratedType?: string | null
 }
 
 /** What binds the rows of one table. */
@@ -341,6 +344,11 @@ export interface Dialect {
    * Not asked where the types are the same.
    */
   convert(value: string, from: string, to: string): { readonly value: string; readonly fits: string } | null
+  /**
+   * For a type of the same name that `theirs` defines otherwise than `ours`: the type that its values are staged as, which
+   * `convert` knows; null: they are staged as they are. Left out: types have no definitions.
+   */
+  redefined?(type: string, theirs: SchemaShape, ours: SchemaShape): string | null
   /**
    * One text for several exact texts, of which any may be NULL: another one for every other combination, and short enough
    * to be a primary key in a column of `keyType`, which compares byte by byte.

@@ -1,4 +1,4 @@
-import type { ColumnShape, SchemaDifference, SchemaShape } from './schema.ts'
+import { type ColumnShape, heirOf, type SchemaDifference, type SchemaShape } from './schema.ts'
 
 type Reason = (d: SchemaDifference, base: SchemaShape, now: SchemaShape) => string
 
@@ -19,6 +19,9 @@ const REASONS: Readonly<Record<SchemaDifference['object'], Reason>> = {
 
 function tableReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
   if (d.is !== 'added') return 'the old release asks for it'
+  const shape = now.tables[d.table]
+  const parents = shape === undefined ? [] : heirOf(shape, base)
+  if (parents.length > 0) return `the old release reads and changes its rows as those of ${parents.join(', ')}`
   const bound = (now.tables[d.table]?.constraints ?? []).flatMap(text => {
     const to = /^foreign key \([^()]+\) references ([^()]+?) ?\(/i.exec(text)?.[1]?.replaceAll(/["`]/g, '')
     const held = to !== undefined && to in base.tables && !/on delete (?:cascade|set null|set default)/i.test(text)
@@ -29,6 +32,8 @@ function tableReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): 
     ? known
     : `${known}; rows of ${bound.join(', ')} that it refers to cannot be deleted meanwhile`
 }
+
+const UNCOMPUTED = 'rows of the old release for which it cannot be computed are refused'
 
 /** Why a release that only knows the baseline can, or cannot, live with one difference. For people. */
 export function reasonFor(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
@@ -41,7 +46,7 @@ function columnOf(schema: SchemaShape, { table, member }: SchemaDifference): Col
 
 function columnReason(d: SchemaDifference, then?: ColumnShape, now?: ColumnShape): string {
   if (d.is === 'gone') return 'the old release reads and writes it: its queries fail'
-  if (d.is === 'added') return addedReason(now)
+  if (d.is === 'added') return addedReason(d, now)
   const reasons: string[] = []
   if (then?.type !== now?.type) reasons.push(`the old release expects ${then?.type || 'no type'}`)
   if (then?.nullable === true && now?.nullable === false)
@@ -52,8 +57,9 @@ function columnReason(d: SchemaDifference, then?: ColumnShape, now?: ColumnShape
   return reasons.join(', and ')
 }
 
-function addedReason(now?: ColumnShape): string {
+function addedReason({ additive }: SchemaDifference, now?: ColumnShape): string {
   if (now === undefined) return ''
+  if (now.generated && !additive) return UNCOMPUTED
   if (now.generated) return 'it is computed, whoever writes the row'
   if (now.default !== null) return `rows that the old release writes get ${now.default}`
   if (now.nullable) return 'rows that the old release writes stay without it'
@@ -62,7 +68,8 @@ function addedReason(now?: ColumnShape): string {
 
 function indexReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
   const unique = (schema: SchemaShape) => schema.tables[d.table]?.indexes[d.member ?? '']?.unique === true
-  if (d.is === 'added') return unique(now) ? 'it refuses rows that the old release may write' : 'it refuses nothing'
+  if (d.is === 'added' && unique(now)) return 'it refuses rows that the old release may write'
+  if (d.is === 'added') return d.additive ? 'it refuses nothing' : UNCOMPUTED
   return unique(base)
     ? 'the old release relies on it to refuse rows'
     : 'queries of the old release may be slow without it'

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { hashOf } from '../core/json.ts'
+import { mayFail } from './may-fail.ts'
 import { plainView } from './view-text.ts'
 
 /** What a schema is, in words that every database shares. Names are as the database shows them. */
@@ -23,6 +24,8 @@ const tableShape = z.object({
   constraints: z.array(z.string()),
   /** As for columns. */
   id: z.string().optional(),
+  /** Who may do what with it: "app: UPDATE". No part of what is compared: a backup may be loaded without. Left out: nobody asked. */
+  rights: z.array(z.string()).optional(),
 })
 export type TableShape = z.infer<typeof tableShape>
 
@@ -50,9 +53,9 @@ export interface SchemaDifference {
   readonly additive: boolean
 }
 
-/** One hash for one schema. The order of columns does not count: undoing a migration may change it; ids neither. */
+/** One hash for one schema. The order of columns does not count: undoing a migration may change it; ids and rights neither. */
 export function schemaHash({ tables, views, triggers, others }: SchemaShape): string {
-  const plain = Object.entries(tables).map(([name, { id: _id, ...table }]) => [
+  const plain = Object.entries(tables).map(([name, { id: _id, rights: _rights, ...table }]) => [
     name,
     { ...table, columns: withoutIds(table) },
   ])
@@ -73,9 +76,11 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
   const out: SchemaDifference[] = []
   for (const name of names(base.tables, now.tables)) {
     const [a, b] = [base.tables[name], now.tables[name]]
-    if (a === undefined) out.push(difference('table', 'added', [name], '', true))
-    else if (b === undefined) out.push(difference('table', 'gone', [name], '', false))
-    else out.push(...compareTables(name, a, b))
+    if (a === undefined && b !== undefined) {
+      out.push(difference('table', 'added', [name], '', heirOf(b, base).length === 0))
+    }
+    if (a !== undefined && b === undefined) out.push(difference('table', 'gone', [name], '', false))
+    if (a !== undefined && b !== undefined) out.push(...compareTables(name, a, b))
   }
   out.push(...compareTexts('view', plainViews(base.views), plainViews(now.views), () => true))
   out.push(...compareTexts('trigger', base.triggers, now.triggers, () => false))
@@ -83,12 +88,18 @@ export function compareSchemas(base: SchemaShape, now: SchemaShape): SchemaDiffe
   return out
 }
 
+/** Tables of the baseline in which the rows of this one are seen too. */
+export function heirOf({ constraints }: TableShape, { tables }: SchemaShape): string[] {
+  const parents = constraints.flatMap(text => /^inherits (.+)$/.exec(text)?.[1]?.replaceAll('"', '') ?? [])
+  return Object.keys(tables).filter(name => parents.includes(name.replaceAll('"', '')))
+}
+
 function compareTables(table: string, base: TableShape, now: TableShape): SchemaDifference[] {
   const out: SchemaDifference[] = []
   for (const column of names(base.columns, now.columns)) {
     const [a, b] = [base.columns[column], now.columns[column]]
     if (a === undefined && b !== undefined) {
-      const free = b.nullable || b.default !== null || b.generated
+      const free = b.generated ? !mayFail(`${b.default ?? ''} ${b.type}`) : b.nullable || b.default !== null
       out.push(difference('column', 'added', [table, column], shown(b), free))
     } else if (b === undefined) out.push(difference('column', 'gone', [table, column], '', false))
     else if (a !== undefined && shown(a) !== shown(b)) {
@@ -97,7 +108,8 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
   }
   for (const index of names(base.indexes, now.indexes)) {
     const [a, b] = [base.indexes[index], now.indexes[index]]
-    if (a === undefined && b !== undefined) out.push(difference('index', 'added', [table, index], b.on, !b.unique))
+    if (a === undefined && b !== undefined)
+      out.push(difference('index', 'added', [table, index], b.on, !b.unique && !mayFail(b.on)))
     else if (b === undefined) out.push(difference('index', 'gone', [table, index], '', false))
     else if (a !== undefined && (a.on !== b.on || a.unique !== b.unique)) {
       out.push(difference('index', 'changed', [table, index], `${a.on} -> ${b.on}`, false))

@@ -90,6 +90,10 @@ const POSTGRES: Case = {
     ['ALTER TABLE t ADD x int NOT NULL DEFAULT 7', 'note', 'rows that the old release writes get 7'],
     ['ALTER TABLE t ADD x int NOT NULL', 'blocker', 'its rows are refused'],
     ['CREATE INDEX i ON t (n)', 'note', 'it refuses nothing'],
+    ['CREATE INDEX i ON t (lower(mail))', 'note', 'it refuses nothing'],
+    ['CREATE INDEX i ON t ((100 / n))', 'blocker', 'for which it cannot be computed are refused'],
+    ['ALTER TABLE t ADD x int GENERATED ALWAYS AS (100 / n) STORED', 'blocker', 'for which it cannot be computed'],
+    ['CREATE TABLE u () INHERITS (t)', 'blocker', 'the old release reads and changes its rows as those of t'],
     ['CREATE UNIQUE INDEX i ON t (n)', 'blocker', 'it refuses rows that the old release may write'],
     ['ALTER TABLE t DROP n', 'blocker', 'its queries fail'],
     ['ALTER TABLE t ALTER n TYPE numeric', 'blocker', 'the old release expects integer'],
@@ -194,6 +198,16 @@ describe.skipIf(noPg !== null)(`C11 B4: a wider schema on PostgreSQL${noPg === n
   })
   afterAll(() => server?.dispose())
   narrows(() => onPostgres(server), POSTGRES)
+
+  it('says which rights are gone where the schema is left', async () => {
+    await server.sql('CREATE ROLE clerk')
+    const base = ['CREATE TABLE t (id int PRIMARY KEY)', 'GRANT SELECT, UPDATE ON t TO clerk']
+    const release = [['REVOKE UPDATE ON t FROM clerk', 'GRANT UPDATE ON t TO clerk']] as const
+    await using world = await played(await onPostgres(server), story({ base, release, writes: [] }))
+    const { findings } = await proposed(world, 'leave')
+    const told = findings.filter(f => f.code === 'rights_gone').map(f => `${f.level}: ${f.what}`)
+    expect(told).toEqual(['warning: Rights of the release are gone: clerk may not UPDATE t'])
+  })
 })
 
 const noMaria = noMariadb()

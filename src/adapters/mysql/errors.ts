@@ -95,11 +95,16 @@ export function explained(name: string, error: unknown): unknown {
   return new BackoutError({
     code: known,
     what: what(name),
-    cause: messageOf(error),
+    cause: withoutValues(messageOf(error)),
     next,
     exit: 'failed',
     from: error,
   })
+}
+
+/** What the server says of data that it cannot take holds that data: `Duplicate entry '…' for key 'mail'`. */
+function withoutValues(text: string): string {
+  return text.replace(/\b(entry|value|string):? '.*'(?= for |$)/s, "$1 '***'")
 }
 
 function meaningOf(code: number | string, message: string): Meaning {

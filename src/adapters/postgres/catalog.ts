@@ -58,8 +58,13 @@ const MORE = `(SELECT coalesce(json_agg(t), '[]') FROM (
       WHERE c.relkind = 'p' AND p.level > 0 AND k.contype IN ('c', 'f') AND k.conparentid = 0 AND k.coninhcount = 0
   ) s)`
 
+/** The owner's too. Roles that are gone have none. */
+const RIGHTS = `(SELECT coalesce(json_agg(t ORDER BY t COLLATE "C"), '[]') FROM (
+    SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'everybody' ELSE pg_get_userbyid(a.grantee) END || ': ' || a.privilege_type AS t
+    FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS a) r)`
+
 export const TABLES = `SELECT c.oid, n.nspname AS schema, c.relname AS name, ${COLUMNS} AS columns, ${KEY} AS key,
-    ${INDEXES} AS indexes, ${CONSTRAINTS} AS constraints, ${MORE} AS more
+    ${INDEXES} AS indexes, ${CONSTRAINTS} AS constraints, ${MORE} AS more, ${RIGHTS} AS rights
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${IS_TABLE}`
 
 export const VIEWS = `SELECT n.nspname AS schema, c.relname AS name,

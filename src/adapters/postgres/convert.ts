@@ -18,6 +18,12 @@ const TOLD = ['uuid', 'json', 'jsonb', 'boolean', 'numeric']
 /** A cast between precisions of these keeps the value or rounds it, and never fails for its size. */
 const TIMES = ['timestamp with time zone', 'timestamp without time zone', 'time without time zone', 'interval']
 
+/** Types that are staged as a text, and why: an array of an enum, a row with so many more parts at its end, anything else. */
+export const AS_TEXT = 'text of '
+export const WORDS = `${AS_TEXT}words of `
+export const MORE = `${AS_TEXT}a row with more parts: `
+export const OTHERWISE = `${AS_TEXT}something else`
+
 /** A type without its length or precision: "numeric" of "numeric(10,2)", "character varying[]" of "character varying(3)[]". */
 export function bare(type: string): string {
   const base = plain(type).replace(/\(\d+(,-?\d+)?\)/, '')
@@ -32,6 +38,7 @@ export function plain(type: string): string {
 
 /** How a value of one type is said in another, and when nothing of it is lost by that; null: nobody can tell ahead. */
 export function convert(value: string, from: string, to: string): Conversion | null {
+  if (from.startsWith(AS_TEXT)) return fromStaged(value, from, to)
   const [was, is] = [bare(from), bare(to)]
   const [precision, scale] = /\((\d+)(?:,(-?\d+))?\)/.exec(to)?.slice(1).map(Number) ?? []
   if (TEXTS.includes(was) && TEXTS.includes(is)) {
@@ -92,7 +99,23 @@ function isOwn(type: string): boolean {
   )
 }
 
+/** What was added to a row at its end is nothing, so that it is the same row without. */
+function fromStaged(value: string, from: string, to: string): Conversion {
+  if (from.startsWith(WORDS)) {
+    const strange = `SELECT FROM unnest(${value}::text[]) AS e(w) WHERE e.w NOT IN (${wordsOf(from.slice(WORDS.length))})`
+    return guarded(value, to, `NOT EXISTS (${strange})`)
+  }
+  if (!from.startsWith(MORE)) return { value: `CAST(NULL AS ${plain(to)})`, fits: `(${value} IS NULL)` }
+  const more = Number(from.slice(MORE.length))
+  const fits = `(${value} IS NULL OR right(${value}, ${more + 1}) = ${literal(`${','.repeat(more)})`)})`
+  return { value: `CASE WHEN ${fits} THEN CAST(left(${value}, ${-more - 1}) || ')' AS ${plain(to)}) END`, fits }
+}
+
+function wordsOf(type: string): string {
+  return `SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = to_regtype(${literal(type)})`
+}
+
 function toOwn(value: string, to: string): Conversion {
-  const words = `SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = to_regtype(${literal(plain(to))})`
+  const words = wordsOf(plain(to))
   return guarded(`${value}::text`, to, `(${value} IS NULL OR ${value}::text IN (${words}))`)
 }

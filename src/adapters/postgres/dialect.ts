@@ -2,6 +2,7 @@ import type { Dialect } from '../../data/engine.ts'
 import { bare, convert } from './convert.ts'
 import { misfit, misfitWords } from './misfits.ts'
 import { LONGEST_NAME, quote, sqlName } from './names.ts'
+import { redefined } from './own-types.ts'
 
 /** Types of which a cast to fewer digits or characters loses the rest without a word. */
 const ROUNDED = /^(numeric|time|timestamp|interval|bit)\b.*\(/
@@ -63,6 +64,7 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     text: value => `(${value})::text`,
     value,
     convert,
+    redefined,
     key: texts => {
       const whole = texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || ')
       const hash = `encode(sha256(convert_to(whole.t, getdatabaseencoding())), 'hex')`

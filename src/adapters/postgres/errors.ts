@@ -93,7 +93,13 @@ const GONE_TEXT =
 export function explained(name: string, error: unknown): unknown {
   if (error instanceof BackoutError || !(error instanceof Error)) return error
   const meaning = meaningOf(error)
-  return meaning === null ? error : made(meaning, name, messageOf(error), error)
+  return meaning === null ? error : made(meaning, name, withoutValues(error), error)
+}
+
+/** What the server says of data that it cannot take holds that data: `invalid input syntax for type integer: "…"`. */
+function withoutValues(error: Error): string {
+  const text = messageOf(error)
+  return sqlState(error).startsWith('22') ? text.replace(/".*"/s, '"***"') : text
 }
 
 function meaningOf(error: Error): Meaning | null {

@@ -1,12 +1,7 @@
 import type { ColumnShape, SchemaShape } from '../../data/schema.ts'
-import { ALWAYS, convert, plain } from './convert.ts'
-import { joined, literal, quote, split } from './names.ts'
-
-/** A type, and the schema that says what it is. */
-interface Typed {
-  readonly type: string
-  readonly schema: SchemaShape
-}
+import { ALWAYS, convert } from './convert.ts'
+import { literal, quote } from './names.ts'
+import { below, DOMAIN, definition, elementOf, isArray, partsOf, type Typed, wordsOf } from './own-types.ts'
 
 /** True for values that would not be the same after their column became the type of `then`; null: all of them are. */
 export function misfit(
@@ -71,8 +66,7 @@ function withinType(value: string, now: Typed, then: Typed): string | null {
 }
 
 function withinArray(value: string, now: Typed, then: Typed): string | null {
-  const element = ({ type, schema }: Typed) => ({ type: plain(type).replace(/(\[\])+$/, ''), schema })
-  const one = misfits('backout_one.v', element(now), element(then))
+  const one = misfits('backout_one.v', elementOf(now), elementOf(then))
   return one === null ? null : `EXISTS (SELECT FROM unnest(${value}) AS backout_one(v) WHERE ${one})`
 }
 
@@ -90,35 +84,6 @@ function withinParts(value: string, now: Typed, then: Typed): string | null {
 
 function notAmong(value: string, words: readonly string[]): string {
   return `${value}::text NOT IN (${words.map(literal).join(', ') || "''"})`
-}
-
-function isArray(type: string): boolean {
-  return plain(type).endsWith('[]')
-}
-
-/** What a schema says of a type of its own; empty: it is none. */
-function definition({ type, schema }: Typed): string {
-  const { schema: in_, name } = split(plain(type))
-  return schema.others[`type ${joined(in_, name)}`] ?? ''
-}
-
-function wordsOf(typed: Typed): string[] | null {
-  const text = definition(typed)
-  return text.startsWith('enum ') ? (JSON.parse(text.slice('enum '.length)) as string[]) : null
-}
-
-function partsOf(typed: Typed): Map<string, string> {
-  const text = definition(typed)
-  const parts = text.startsWith('composite ') ? (JSON.parse(text.slice('composite '.length)) as string[]) : []
-  return new Map(parts.map(part => [part.slice(0, part.indexOf(' ')), part.slice(part.indexOf(' ') + 1)]))
-}
-
-const DOMAIN = /^domain over (.+?)(?= not null| default | COLLATE | CHECK |$)/
-
-/** What a domain is over, and all else as it is. */
-function below(typed: Typed): Typed {
-  const over = isArray(typed.type) ? undefined : DOMAIN.exec(definition(typed))?.[1]
-  return over === undefined ? typed : below({ ...typed, type: over })
 }
 
 /** True for what the checks of a domain refused then and do not now. */

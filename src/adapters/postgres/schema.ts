@@ -75,6 +75,7 @@ function tableShape(row: Row, id: string): TableShape {
     indexes: Object.fromEntries((list('indexes') as Index[]).map(({ name, ...index }) => [name, index])),
     constraints: [...(list('constraints') as string[]), ...(list('more') as string[])].sort(),
     id,
+    rights: list('rights') as string[],
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Dialect, ImageName, Job, Staged, StagedColumn } from '../../data/engine.ts'
 import {
-  beyond,
   type Bucketing,
+  beyond,
   bucketing,
   type Dirty,
   dirtyOf,
@@ -11,6 +11,7 @@ import {
   type Total,
   totalIn,
 } from './buckets.ts'
+import { AS_TEXT } from './convert.ts'
 import { copyRows, isPlain } from './copied-rows.ts'
 import { columnsOf } from './fingerprint.ts'
 import { quote, sqlName } from './names.ts'
@@ -137,8 +138,9 @@ export class Stage {
     const columns: string[] = []
     for (const column of side.columns) {
       const type = types.get(column.name) as CopiedColumn
-      const mine = staged.columns.find(c => c[image] === column.name)?.ours
-      columns.push(`${quote(column.name)} ${await this.#types.typeFor(type, ours.get(mine ?? ''))}`)
+      const mine = staged.columns.find(c => c[image] === column.name)
+      const as = isStagedAsText(mine, image) ? 'text' : await this.#types.typeFor(type, ours.get(mine?.ours ?? ''))
+      columns.push(`${quote(column.name)} ${as}`)
     }
     await this.#session.query(`CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`)
     const list = side.columns.map(c => quote(c.name))
@@ -231,6 +233,11 @@ export class Stage {
 async function itself(session: Session, table: string): Promise<string> {
   const [row] = await session.query(`SELECT relkind AS kind FROM pg_class WHERE oid = $1::regclass`, [table])
   return row?.['kind'] === 'p' ? table : `ONLY ${table}`
+}
+
+function isStagedAsText(column: StagedColumn | undefined, image: Beside): boolean {
+  const type = { base: null, theirs: column?.theirType, migrated: column?.migratedType }[image]
+  return type?.startsWith(AS_TEXT) ?? false
 }
 
 function nameIn(column: StagedColumn | undefined, image: ImageName): string {

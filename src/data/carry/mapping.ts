@@ -90,7 +90,7 @@ function mapTable(
   const [mine, base, their] = [schemas.ours.tables[name], schemas.base.tables[name], schemas.theirs.tables[theirName]]
   if (mine === undefined || base === undefined || their === undefined) throw new Error(`${name} has no place`)
   const migrated = schemas.migrated?.tables[theirName]
-  const columns = columnsOf(name, { mine, base, their, migrated }, renames)
+  const columns = columnsOf(name, { mine, base, their, migrated }, renames).map(c => asDefined(c, schemas, dialect))
   const placed = new Set(columns.map(c => c.theirs))
   const known = new Set(columns.map(c => c.ours))
   const stamps = Object.keys(mine.columns).filter(c => dialect.stamped?.(mine.columns[c]?.type ?? ''))
@@ -140,6 +140,14 @@ function columnsOf(table: string, { mine, base, their, migrated }: Shapes, renam
     }
     return [column]
   })
+}
+
+/** A type of the same name may be another one there. */
+function asDefined(column: MappedColumn, { ours, theirs, migrated }: Schemas, dialect: Dialect): MappedColumn {
+  const { type, theirType, migratedType } = column
+  const as = (its: string, there: SchemaShape) => (its === type && dialect.redefined?.(type, there, ours)) || its
+  const then = migratedType === null || migrated === null ? migratedType : as(migratedType, migrated)
+  return { ...column, theirType: as(theirType, theirs), migratedType: then }
 }
 
 /** The primary key, then unique keys that take no NULL; all of their columns must be in theirs, and compare as they are. */

@@ -3,7 +3,7 @@ import { NO_IMPACT, NOTHING } from '../../core/contract.ts'
 import { BOOKKEEPING } from '../bookkeeping.ts'
 import { reasonFor } from '../fits.ts'
 import type { SchemaDifference, SchemaShape } from '../schema.ts'
-import { unfinishedFindings } from './checks.ts'
+import { type Say, unfinishedFindings } from './checks.ts'
 import type { Live } from './level.ts'
 import { type Gap, gapsBetween, keptIn, moved, nameOfBook, saidUntold } from './levels.ts'
 import type { Look } from './steps.ts'
@@ -15,6 +15,7 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
   const between = moved(gaps)
   const extra = between.flatMap(gap => gap.extra)
   const findings: Finding[] = unfinishedFindings(live, say)
+  findings.push(...rightsFindings(question.to.schema, live.schema, say))
   for (const kept of untold) {
     findings.push(say('warning', 'bookkeeping_untold', saidUntold(kept), 'capture the release again once it runs'))
   }
@@ -55,6 +56,19 @@ function staying(gap: Gap, several: boolean): string[] {
     ...gap.extra.map(name => `migration ${name} stays applied${of}`),
     ...gap.missing.map(name => `migration ${name} stays undone${of}`),
   ]
+}
+
+/** Whether the old release is one of those who lost it, nobody knows here. */
+function rightsFindings(base: SchemaShape, now: SchemaShape, say: Say): Finding[] {
+  const lost = Object.entries(base.tables).flatMap(([name, { rights: had = [] }]) => {
+    const has = now.tables[name]?.rights
+    return has === undefined
+      ? []
+      : had.filter(right => !has.includes(right)).map(right => `${right.replace(/: (?=\w+$)/, ' may not ')} ${name}`)
+  })
+  if (lost.length === 0) return []
+  const what = `Rights of the release are gone: ${lost.join('; ')}`
+  return [say('warning', 'rights_gone', what, 'GRANT them again, where the old release works as that role')]
 }
 
 /** Each difference, and what it means to code that does not know of it. */

@@ -57,7 +57,9 @@ function windows(made: Plan, now: number): Window[] {
   return rewindsOf(made).map(step => {
     const { what, since } = step.rewinds
     const ms = now - Date.parse(since)
-    const text = `Restoring ${what} takes with it what was written since ${since} (${span(ms)})${carried(made, step)}.`
+    const long =
+      ms >= 0 ? span(ms) : 'how long that is, nobody can tell: it is no time that has passed by the clock here'
+    const text = `Restoring ${what} takes with it what was written since ${since} (${long})${carried(made, step)}.`
     return { component: step.component, ms, text }
   })
 }
@@ -78,6 +80,8 @@ function allowed({ lossWindow }: Confirming, open: readonly Window[]): string | 
       exit: 'usage',
     })
   }
+  const unclear = open.find(w => !(w.ms >= 0))
+  if (unclear !== undefined) throw lengthUnknown(unclear)
   const [over] = open.filter(w => w.ms > ms)
   if (over === undefined) return lossWindow
   throw new BackoutError({
@@ -85,6 +89,16 @@ function allowed({ lossWindow }: Confirming, open: readonly Window[]): string | 
     what: `The data-loss window is longer than the ${lossWindow} that --loss-window allows`,
     cause: over.text,
     next: 'look at the plan again; then allow as much, or take another way back',
+    exit: 'blocked',
+  })
+}
+
+function lengthUnknown({ component, text }: Window): BackoutError {
+  return new BackoutError({
+    code: 'loss_window_unknown',
+    what: `How long the data-loss window of ${component} is cannot be told, so --loss-window allows nothing`,
+    cause: text,
+    next: "look at this machine's clock and at the time of the backup, then plan again; or confirm it at a terminal, without --loss-window",
     exit: 'blocked',
   })
 }
@@ -111,5 +125,6 @@ function restoreNotConfirmed(left: readonly Window[]): BackoutError {
 
 /** A window that is long enough, in whole minutes, and leaves some to get going. */
 function atLeast(open: readonly Window[]): string {
-  return `${Math.ceil(Math.max(...open.map(w => w.ms), 0) / 60_000) + 5}m`
+  const told = open.map(w => w.ms).filter(ms => ms >= 0)
+  return `${Math.ceil(Math.max(...told, 0) / 60_000) + 5}m`
 }

@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { iso } from '../core/clock.ts'
 import type { Engine, RunInfo } from '../core/engine.ts'
-import type { RunInput } from '../core/executor/world.ts'
 import { writeWhole } from '../ledger/files.ts'
 import { announceHead } from '../ledger/heads.ts'
 import { reportOf } from './reporting.ts'
 import type { Session } from './session.ts'
+import { noteUndone } from './wiring/standing.ts'
 
 /** False where the process died between the end of the run and the end of `finish`, whose last file then is missing. */
 export function isFinished({ environment }: Session, run: RunInfo): boolean {
@@ -15,14 +14,8 @@ export function isFinished({ environment }: Session, run: RunInfo): boolean {
 
 /** What is left to do when a run has ended; doing it twice is harmless. Answers where the report lies. */
 export async function finish({ environment }: Session, engine: Engine, run: RunInfo): Promise<string> {
-  const { ledger, home, clock } = environment
-  const { plan } = run.input as unknown as RunInput
-  if (run.state === 'succeeded') {
-    const open = (await ledger.releases.upgrades()).at(-1)
-    if (open !== undefined && open.undoneAt === null && open.from === plan.to.release) {
-      await ledger.releases.keepUpgrade({ ...open, undoneAt: iso(clock.now()) })
-    }
-  }
+  const { ledger, home } = environment
+  await noteUndone(environment)
   const head = await engine.head()
   await announceHead(ledger.keys.folder, head)
   const { report, markdown } = await reportOf(environment, engine, run, head)

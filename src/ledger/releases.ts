@@ -200,10 +200,24 @@ export class Releases {
       const all = await this.upgrades()
       const known = all.find(u => u.id === upgrade.id)
       const told = Object.fromEntries(Object.entries(upgrade).filter(([, value]) => value !== null))
-      const others = all.filter(u => u !== known)
-      const content = toJson([...others, { ...upgrade, ...known, ...told }])
-      await this.#sealed.write(this.#upgradesPath, this.#aboutUpgrades, content)
+      const whole = { ...upgrade, ...known, ...told }
+      await this.#writeUpgrades(known === undefined ? [...all, whole] : all.map(u => (u === known ? whole : u)))
     })
+  }
+
+  /** Says of every upgrade whether it stands: one that does not is undone now, one that stands again is not undone. */
+  async keepStanding(standing: ReadonlySet<string>): Promise<void> {
+    await this.#alone(async () => {
+      const all = await this.upgrades()
+      const wrong = (u: Upgrade) => standing.has(u.id) !== (u.undoneAt === null)
+      if (!all.some(wrong)) return
+      const now = iso(this.#clock.now())
+      await this.#writeUpgrades(all.map(u => (wrong(u) ? { ...u, undoneAt: standing.has(u.id) ? null : now } : u)))
+    })
+  }
+
+  #writeUpgrades(all: readonly Upgrade[]): Promise<void> {
+    return this.#sealed.write(this.#upgradesPath, this.#aboutUpgrades, toJson(all))
   }
 
   get #upgradesPath(): string {

@@ -20,7 +20,7 @@ import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { migrationsIn } from '../wiring/migrations.ts'
-import { current } from '../wiring/planning.ts'
+import { current } from '../wiring/standing.ts'
 import { askAll } from './gates.ts'
 import { newPlan } from './plan.ts'
 

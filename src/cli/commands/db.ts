@@ -5,7 +5,8 @@ import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { chooseRelease, type Destination } from '../wiring/choose.ts'
-import { current, pinOf } from '../wiring/planning.ts'
+import { pinOf } from '../wiring/planning.ts'
+import { current } from '../wiring/standing.ts'
 
 export interface CheckOptions {
   readonly release?: string

@@ -28,6 +28,7 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
         for (const line of askedLines(asked, plan, session.out.width)) session.out.line(line)
         return EXIT.waiting
       }
+      refuseChanged(session, run)
       await engine.signal(
         run.id,
         `answer:${asked.token}`,
@@ -35,6 +36,7 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
         unique(asked.token),
       )
     }
+    refuseChanged(session, run)
     await engine.signal(run.id, '$resume', { by: person() }, unique('resume'))
     return goOn(session, engine, run)
   })
@@ -45,6 +47,7 @@ export function abort(globals: Globals, { reason }: { reason?: string }, id?: st
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const run = await findOpenRun(engine, session.environment, id)
+    refuseChanged(session, run)
     await engine.signal(run.id, '$cancel', { by: person(), reason: reason ?? null }, 'cancel')
     return goOn(session, engine, run)
   })
@@ -71,6 +74,8 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   const { environment, targets, out } = session
   refuseChanged(session, run)
   const last = await lastSeq(engine, run.id)
+  // Only watched: should that process end meanwhile, another configuration is no ground to take over on.
+  if (isChanged(session, run)) return watch(session, engine, run)
   if (isWatchedFromAfar() && ownerOf(session)?.run !== run.id) {
     await detach(session, run.id, null)
     return follow(session, engine, run.id, last)
@@ -82,24 +87,38 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
     const owner = ownerOf(session)
     const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
     if (!same || isStopped(owner)) throw error
-    out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
-    return follow(session, engine, run.id)
+    return watch(session, engine, run)
   }
   out.line(`Run ${run.id}`)
   return attend(session, engine, run.id, last)
+}
+
+function watch(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+  const owner = ownerOf(session)
+  if (owner !== null) session.out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
+  return follow(session, engine, run.id)
 }
 
 function ownerOf({ environment }: Session): Owner | null {
   return lockOwner(`${environment.home}/locks`, environment.config.environment)
 }
 
-function refuseChanged({ environment }: Session, run: RunInfo): void {
-  const { plan } = run.input as unknown as RunInput
-  if (plan.configHash === environment.config.hash) return
+function isChanged({ environment }: Session, run: RunInfo): boolean {
+  return (run.input as unknown as RunInput).plan.configHash !== environment.config.hash
+}
+
+/**
+ * This process would take the run over with another configuration. Before anything is journalled: what is refused has
+ * not happened. A process that is at work has the configuration that the run began with, and does what it is told.
+ */
+function refuseChanged(session: Session, run: RunInfo): void {
+  const owner = ownerOf(session)
+  const atWork = owner?.run === run.id && !isStopped(owner)
+  if (atWork || !isChanged(session, run)) return
   throw new BackoutError({
     code: 'config_changed',
-    what: `${environment.config.file} was changed since run ${run.id} began, so its steps could mean something else now`,
-    next: 'put the file back as it was (git stash, git checkout), then resume',
+    what: `${session.environment.config.file} was changed since run ${run.id} began, so its steps could mean something else now`,
+    next: 'put the file back as it was (git stash, git checkout), then say it again',
     exit: 'blocked',
   })
 }

@@ -9,7 +9,8 @@ import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
-import { current } from '../wiring/planning.ts'
+import { refuseOther } from '../wiring/recognise.ts'
+import { current, noteUndone } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
 /** Before anything is changed: what is left behind is captured and backed up. */
@@ -30,15 +31,19 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
       undoneAt: null,
     }
     await keep(session, upgrade, 'upgrade-begun')
+    await noteUndone(environment)
     out.data({ ...upgrade, capture: capture.id })
     out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
     return EXIT.ok
   })
 }
 
-async function leftBehind({ environment }: Session): Promise<string> {
+async function leftBehind({ environment, targets }: Session): Promise<string> {
   const told = (await current(environment)) ?? (await environment.ledger.releases.list())[0]?.name
-  if (told !== undefined) return told
+  if (told !== undefined) {
+    await refuseOther(environment, targets, told)
+    return told
+  }
   throw new BackoutError({
     code: 'release_unnamed',
     what: 'Backout does not know the name of the release that is left behind',
@@ -134,6 +139,8 @@ export function end(globals: Globals, _options: unknown, to = ''): Promise<numbe
 }
 
 async function openUpgrade({ environment }: Session, to: string): Promise<Upgrade> {
+  // A rollback that still watches has taken its upgrade back already.
+  await noteUndone(environment)
   const upgrade = (await environment.ledger.releases.upgrades()).findLast(u => u.to === to && u.undoneAt === null)
   if (upgrade !== undefined) return upgrade
   throw new BackoutError({

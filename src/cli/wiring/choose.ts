@@ -3,7 +3,7 @@ import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import type { Capture, PinRecord, Release } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
-import { current } from './planning.ts'
+import { current } from './standing.ts'
 import type { Targets } from './targets.ts'
 
 export interface Destination {

@@ -12,6 +12,7 @@ import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
 import { hookSteps } from './hooks.ts'
 import { type Observed, observeAll } from './observe.ts'
+import { current } from './standing.ts'
 import type { Targets } from './targets.ts'
 
 export interface PlanRequest {
@@ -70,13 +71,6 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     made: { at: iso(environment.clock.now()), by: person(), version: VERSION },
     durations,
   })
-}
-
-/** The release that the environment is on, as far as the deployment told. */
-export async function current(environment: Environment): Promise<string | null> {
-  const upgrade = (await environment.ledger.releases.upgrades()).at(-1)
-  if (upgrade === undefined) return null
-  return upgrade.undoneAt === null ? upgrade.to : upgrade.from
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */

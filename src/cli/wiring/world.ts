@@ -30,7 +30,7 @@ export function worldOf(environment: Environment, targets: Targets): World {
       const at = clock.mono()
       const observed = await observeAll(environment, targets, signal)
       last = { observed, at }
-      return makePlan(environment, targets, {
+      const made = await makePlan(environment, targets, {
         observed,
         release,
         capture,
@@ -40,6 +40,8 @@ export function worldOf(environment: Environment, targets: Targets): World {
         accepted: request.accepted,
         signal,
       })
+      // Where the run itself has come to its release by now, that is not what it goes back from.
+      return { ...made, from: plan.from }
     },
     async departure(runId, signal) {
       const release = `departure-${runId}`

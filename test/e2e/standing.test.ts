@@ -1,0 +1,86 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Plan } from '../../src/core/plan.ts'
+import { until } from '../support/rollback.ts'
+import { makeToy, type Toy } from '../support/toy.ts'
+
+let toy: Toy
+afterEach(() => toy[Symbol.asyncDispose]())
+
+async function ok(...argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await toy.backout(argv)
+  expect({ argv, code, stderr }).toEqual({ argv, code: 0, stderr: '' })
+  return stdout
+}
+
+async function upgrade(from: string, to: string): Promise<void> {
+  await ok('upgrade', 'begin', to, '--from', from)
+  await toy.release(to)
+  await ok('upgrade', 'end', to)
+  await ok('release', 'mark', from, 'known-good')
+}
+
+const goesTo = async () => (await toy.json<Plan>(['plan'])).to.release
+
+describe('A3: the release that runs', () => {
+  beforeEach(async () => {
+    toy = await makeToy('')
+    await toy.release('v0')
+    await upgrade('v0', 'v1')
+    await upgrade('v1', 'v2')
+  })
+
+  it('is the one that a revert brought back, for the next way back and the next capture', async () => {
+    await ok('run', '--yes')
+    expect(await toy.versions()).toEqual(['v1', 'v1'])
+    expect(await goesTo()).toBe('v0')
+    await ok('revert', '--yes')
+    expect(await toy.versions()).toEqual(['v2', 'v2'])
+    expect(await goesTo()).toBe('v1')
+    expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
+    await toy.release('v3')
+    await ok('run', '--to', 'v1', '--yes')
+    expect(await toy.versions()).toEqual(['v1', 'v1'])
+  })
+
+  it('is the one that was gone back to over several upgrades', async () => {
+    await ok('run', '--to', 'v0', '--yes')
+    expect(await ok('upgrade', 'begin', 'v3')).toContain('The upgrade from v0 to v3')
+    await toy.release('v3')
+    expect((await toy.backout(['upgrade', 'end', 'v2'])).stderr).toContain('upgrade_unknown')
+    expect(await goesTo()).toBe('v0')
+    await ok('run', '--to', 'v1', '--yes')
+    expect(await toy.versions()).toEqual(['v1', 'v1'])
+  })
+
+  it('is no longer changed by a run of before, whose end is tidied up after the next upgrade', async () => {
+    await ok('run', '--yes')
+    await upgrade('v1', 'v3')
+    await rm(join(toy.folder, '.backout/reports'), { recursive: true })
+    await ok('resume')
+    expect(await goesTo()).toBe('v1')
+  })
+
+  it('is not captured under a guessed name where it looks like another release', async () => {
+    // Put there by hand, untold.
+    await toy.release('v1')
+    const said = await toy.backout(['upgrade', 'begin', 'v3'])
+    expect(said.code).toBe(3)
+    expect(said.stderr).toContain('error [release_unlike]: What runs should be v2, and looks more like v1')
+    expect(said.stderr).toContain('--from v1')
+    expect(await ok('upgrade', 'begin', 'v3', '--from', 'v1')).toContain('v1 is captured')
+  })
+})
+
+it('A3: is the one gone back to as soon as a rollback only watches', async () => {
+  toy = await makeToy('policy: { watch: { gates: [well], for: 60s } }')
+  await upgrade('v1', 'v2')
+  const run = toy.backout(['run', '--yes'])
+  await until(async () => (await toy.backout(['status'])).stdout.includes('watch'))
+  expect(await ok('upgrade', 'begin', 'v3')).toContain('The upgrade from v1 to v3')
+  expect((await toy.backout(['abort'])).code).toBe(7)
+  expect((await run).code).toBe(7)
+  await toy.release('v3')
+  expect(await goesTo()).toBe('v1')
+})

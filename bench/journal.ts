@@ -121,6 +121,7 @@ function sizeOf(change: (tx: Tx) => void): number {
     putRun: count,
     markRun: count,
     putOp: count,
+    seal: () => '0'.repeat(64),
     addSignal: row => (count(row), true),
     addEvent: event => (count(event), { ...event, seq: 0, mac: '0'.repeat(64) }),
   })

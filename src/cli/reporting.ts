@@ -2,6 +2,7 @@ import type { Engine, Event, Head, RunInfo } from '../core/engine.ts'
 import { around } from '../report/around.ts'
 import { markdownOf } from '../report/markdown.ts'
 import { buildReport, type Report } from '../report/model.ts'
+import { refuseAltered } from './sealed-runs.ts'
 import { type Environment, outsideOf } from './wiring/environment.ts'
 
 /** The report of a run, from the journal. */
@@ -11,6 +12,7 @@ export async function reportOf(
   run: RunInfo,
   head: Head,
 ): Promise<{ report: Report; markdown: string }> {
+  await refuseAltered(environment, engine, run)
   const { events, extra } = around(await journalOf(environment, engine), run.id)
   const report = buildReport({ run, events, extra, head, now: environment.clock.now() })
   return { report, markdown: markdownOf(report) }

@@ -98,6 +98,8 @@ export interface Head {
 export interface StartOptions {
   readonly exclusive?: string
   readonly over?: readonly string[]
+  /** What the journal tells of a new run's beginning, beside the keyed hash of its input: who, why, how confirmed. */
+  readonly told?: Readonly<Record<string, Json>>
 }
 
 export interface Engine {

@@ -85,7 +85,7 @@ export class ActiveRun {
     this.#row = { ...this.#row, state, output, error, updatedAt: at }
     await this.#around.store.write(tx => {
       tx.markRun(this.#row)
-      tx.addEvent({ run: this.root, at, type: 'run-ended', data: { state, error } })
+      tx.addEvent({ run: this.root, at, type: 'run-ended', data: endOf(tx, this.#row) })
     })
   }
 
@@ -246,6 +246,11 @@ export class ActiveRun {
 }
 
 /** A workflow may say itself how its run ended: `{ state: 'aborted' }`. */
+/** What is told of the end of a run, with the seal of its output. */
+export function endOf(tx: Tx, { id, state, error, output }: RunRow): Json {
+  return { state, error, output: tx.seal(id, 'output', output) }
+}
+
 function endState(output: Json): RunState {
   const said = output !== null && typeof output === 'object' && !Array.isArray(output) ? output['state'] : undefined
   return said === 'aborted' || said === 'failed' ? said : 'succeeded'

@@ -3,9 +3,10 @@ import type { Ctx, Engine, Event, RunInfo, StartOptions } from '../core/engine.t
 import { BackoutError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
 import { ENDED, type RunState } from '../core/words.ts'
-import { ActiveRun, type Workflow } from './active.ts'
+import { ActiveRun, endOf, type Workflow } from './active.ts'
 import { WorkflowCtx } from './ctx.ts'
 import { scrub } from './pack.ts'
+import { runAltered } from './seals.ts'
 import type { RunRow, Store } from './store.ts'
 
 export interface RuntimeOptions {
@@ -73,7 +74,7 @@ export class Runtime implements Engine {
         },
       })
       this.#active.set(runId, active)
-      await this.#announce(row, known !== null)
+      await (known === null ? this.#announce(row, options.told ?? {}) : this.#announceAgain(row))
       active.begin()
     } catch (error) {
       this.#active.delete(runId)
@@ -91,8 +92,9 @@ export class Runtime implements Engine {
     const [state, error] = ['aborted', `run ${runId} took its place`] as const
     await this.#store.write(tx => {
       for (const run of open) {
-        tx.markRun({ ...run, state, error, updatedAt })
-        tx.addEvent({ run: run.id, at: updatedAt, type: 'run-ended', data: { state, error } })
+        const ended = { ...run, state, error, updatedAt }
+        tx.markRun(ended)
+        tx.addEvent({ run: run.id, at: updatedAt, type: 'run-ended', data: endOf(tx, ended) })
       }
     })
   }
@@ -126,22 +128,28 @@ export class Runtime implements Engine {
         exit: 'blocked',
       })
     }
+    const told = (type: string) => this.#store.events({ run: row.id, after: 0, limit: 1, type })
+    const altered = this.#store.altered(row, [...told('run-started'), ...told('run-ended')])
+    if (altered !== null) throw runAltered(row.id, altered)
     await this.#options.beforeTakeover?.(row.id)
     return { ...row, state: 'running', updatedAt: iso(this.#clock.now()) }
   }
 
-  #announce(row: RunRow, resumed: boolean): Promise<void> {
+  #announce(row: RunRow, told: Readonly<Record<string, Json>>): Promise<void> {
     const at = iso(this.#clock.now())
     return this.#store.write(tx => {
-      if (resumed) tx.markRun(row)
-      else tx.putRun(row)
-      const event = tx.addEvent({
-        run: row.id,
-        at,
-        type: resumed ? 'run-resumed' : 'run-started',
-        data: { pid: process.pid },
-      })
-      if (resumed) tx.addSignal({ root: row.id, name: '$resumed', value: event.seq, idem: `resumed-${event.seq}` })
+      tx.putRun(row)
+      const data = scrub({ pid: process.pid, ...told, input: tx.seal(row.id, 'input', row.input) })
+      tx.addEvent({ run: row.id, at, type: 'run-started', data })
+    })
+  }
+
+  #announceAgain(row: RunRow): Promise<void> {
+    const at = iso(this.#clock.now())
+    return this.#store.write(tx => {
+      tx.markRun(row)
+      const { seq } = tx.addEvent({ run: row.id, at, type: 'run-resumed', data: { pid: process.pid } })
+      tx.addSignal({ root: row.id, name: '$resumed', value: seq, idem: `resumed-${seq}` })
     })
   }
 

@@ -20,6 +20,8 @@ export interface Store {
   signals(root: string, after: number): SignalRow[]
   events(filter: { run: string | null; after: number; limit: number; type?: string | undefined }): Event[]
   head(): Head
+  /** What of a run is not as its events tell, in words; null: nothing. */
+  altered(run: RunInfo, own: readonly Event[]): string | null
   /** A number that changes when another process wrote. */
   version(): number
   /** Takes the exclusive right to an environment; throws `environment_busy`. */
@@ -35,6 +37,8 @@ export interface Tx {
   /** False where a signal of that idem was there already. */
   addSignal(row: Omit<SignalRow, 'seq'>): boolean
   /** @param call The journalled call that it stands for: `load` answers that one as done. */
+  /** Keyed hash of what a run began with or ended as, for the event that tells of it. */
+  seal(run: string, what: 'input' | 'output', value: Json): string
   addEvent(event: { run: string; at: string; type: string; data: Json }, call?: { run: string; key: string }): Event
 }
 

@@ -4,6 +4,7 @@ import { amount } from '../../core/impact-text.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { announcedHeads, parseHead } from '../../ledger/heads.ts'
 import type { Globals } from '../program.ts'
+import { comparedRuns, uncoveredLines } from '../sealed-runs.ts'
 import { withSession } from '../session.ts'
 
 export function verify(globals: Globals, options: { head?: string }): Promise<number> {
@@ -21,9 +22,12 @@ export function verify(globals: Globals, options: { head?: string }): Promise<nu
     if (broken !== null) throw tampered(broken.what)
     const heads = [...(await announcedHeads(keys.folder)), ...(said === null ? [] : [said])]
     for (const head of heads) checkHead(events, head)
-    out.data({ events: events.length, heads: heads.length, intact: true })
+    const { altered, uncovered } = comparedRuns(environment, await engine.list(), events)
+    if (altered !== null) throw tampered(altered)
+    out.data({ events: events.length, heads: heads.length, uncovered, intact: true })
     const written = `${amount(events.length, 'events')} ${events.length === 1 ? 'is as it was' : 'are as they were'} written`
     out.line(`${written}; ${amount(heads.length, 'announced heads')} ${heads.length === 1 ? 'is' : 'are'} among them.`)
+    for (const line of uncoveredLines(uncovered)) out.line(line)
     return EXIT.ok
   })
 }

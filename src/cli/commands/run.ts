@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
-import type { RunInput, RunOutput } from '../../core/executor/world.ts'
+import { type RunInput, type RunOutput, toldOf } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
@@ -117,7 +117,8 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
   }
   defineRollback(engine, worldOf(environment, targets))
   out.line(`\nRun ${runId}`)
-  await engine.start(ROLLBACK, runId, toJson(input), { exclusive: environment.config.environment, over })
+  const exclusive = environment.config.environment
+  await engine.start(ROLLBACK, runId, toJson(input), { exclusive, over, told: toldOf(input) })
   return attend(session, engine, runId)
 }
 

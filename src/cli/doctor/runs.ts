@@ -3,6 +3,7 @@ import { ENDED } from '../../core/words.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { announcedHeads } from '../../ledger/heads.ts'
+import { comparedRuns } from '../sealed-runs.ts'
 import type { Environment } from '../wiring/environment.ts'
 import { type Check, plural, saying } from './check.ts'
 
@@ -18,14 +19,16 @@ export async function runChecks(environment: Environment): Promise<Check[]> {
   ]
 }
 
-async function chainCheck({ ledger }: Environment, engine: Engine): Promise<Check> {
+async function chainCheck(environment: Environment, engine: Engine): Promise<Check> {
+  const { ledger } = environment
   const events: Event[] = []
   for await (const event of engine.events('*')) events.push(event)
   const heads = await announcedHeads(ledger.keys.folder)
   const lost = heads.find(head => head.length > 0 && events[head.length - 1]?.mac !== head.mac)
   const why =
     firstBreak(ledger.keys.chain, events)?.what ??
-    (lost === undefined ? null : `the announced head of ${lost.length} events is not in it`)
+    (lost === undefined ? null : `the announced head of ${lost.length} events is not in it`) ??
+    comparedRuns(environment, await engine.list(), events).altered
   if (why === null) return say('ok', 'journal', `the journal is intact, ${plural(events.length, 'event')}`)
   const remedy = 'keep the home as it is for whoever investigates; compare it with a copy: backout audit verify'
   return say('problem', 'journal_tampered', `the journal is not as it was written: ${why}`, remedy)

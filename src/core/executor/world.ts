@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { BackupStore, Target, Vault } from '../contract.ts'
 import type { GateRule, Probe } from '../gate.ts'
+import type { Json } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
 import type { ComponentId } from '../words.ts'
 
@@ -35,6 +36,11 @@ export interface RunInput {
   readonly reason: string | null
   /** How it was confirmed: "typed the environment's name", "--yes". */
   readonly confirmed: string
+}
+
+/** What of it the journal tells at the run's beginning. */
+export function toldOf({ plan, by, reason, confirmed }: RunInput): Readonly<Record<string, Json>> {
+  return { by, reason, confirmed, plan: plan.hash }
 }
 
 /** How a run ended, as its output. */

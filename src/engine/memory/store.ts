@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Event } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
+import { alteredIn, sealOf } from '../seals.ts'
 import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 
 /** A store that dies with the process: for tests, and the model of what a store must do. */
@@ -25,6 +26,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
       signals.push({ ...row, seq: signals.length + 1 })
       return true
     },
+    seal: (run, what, value) => sealOf(secret, run, what, value),
     addEvent(event, call) {
       const before = head()
       const numbered = { seq: before.length + 1, ...event }
@@ -53,6 +55,7 @@ export function memoryStore(key: Uint8Array = randomBytes(32)): Store {
         .filter(e => e.seq > after && (run === null || e.run === run) && (type === undefined || e.type === type))
         .slice(0, limit),
     head,
+    altered: (run, own) => alteredIn(secret, run, own),
     version: () => 0,
     lock(name) {
       if (locks.has(name)) {

@@ -6,6 +6,7 @@ import type { Event, Head } from '../../core/engine.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { canonicalJson, type Json } from '../../core/json.ts'
 import { chainKey, EMPTY, macOf } from '../chain.ts'
+import { alteredIn, sealOf } from '../seals.ts'
 import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 import { isBusy, takeLock } from './lock.ts'
 import { FORMAT, SCHEMA, UPGRADES } from './schema.ts'
@@ -90,6 +91,7 @@ export function sqliteStore({ home, key, fileSystem }: Options): Store {
     events: ({ run, after, limit, type = null }) =>
       read(() => (sql.events.all({ run, after, limit, type }) as Row[]).map(toEvent)),
     head: () => read(() => headOf(sql)),
+    altered: (run, own) => read(() => alteredIn(secret, run, own)),
     version: () => read(() => (sql.version.get() as { data_version: number }).data_version),
     lock: (name, owner) => takeLock(join(home, 'locks'), name, owner),
     async close() {
@@ -279,6 +281,7 @@ function transaction(sql: ReturnType<typeof statements>, secret: KeyObject): Tx 
     addSignal(s) {
       return Number(sql.addSignal.run(s.root, s.name, text(s.value), s.idem).changes) === 1
     },
+    seal: (run, what, value) => sealOf(secret, run, what, value),
     addEvent(event, call) {
       head ??= headOf(sql)
       const numbered = { seq: head.length + 1, ...event }

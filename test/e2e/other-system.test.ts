@@ -23,7 +23,8 @@ components:
 `
 
 it('G: a run is not gone on with where the environment names another system, unless somebody says that it is the same', async () => {
-  const { backout } = commandLine(dir)
+  const line = commandLine(dir)
+  const backout = (argv: string[], env: Record<string, string>) => line.backout(argv, env)
   const [prod, staging] = [{ SITE: 'prod' }, { SITE: 'staging' }]
   const put = (site: string, version: string) => writeFile(join(dir, site, 'app'), `${version}\n`)
   const read = (site: string) => readFile(join(dir, site, 'app'), 'utf8')

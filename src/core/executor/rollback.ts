@@ -1,9 +1,20 @@
 import type { Ctx, Engine } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
-import { type AcceptedLoss, beyond, blockersOf, differencesOf, isEmpty, type Plan, planHash } from '../plan.ts'
+import {
+  type AcceptedLoss,
+  beyond,
+  blockersOf,
+  differencesOf,
+  isEmpty,
+  type Plan,
+  planHash,
+  spareNames,
+} from '../plan.ts'
+import { spare } from '../secret.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
+import { AS_IS, planNow, planSuccessor } from './replan.ts'
 import { type Failure, type NodeResult, unexpected } from './result.ts'
 import { executeStep, type LastGate, type Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
@@ -66,10 +77,12 @@ class Rollback {
   }
 
   async execute(): Promise<RunOutput> {
+    spareNames(this.#input.plan)
     const moved = await this.#stillHolds()
     if (moved !== null) return this.#output('failed', moved)
     if (isEmpty(this.#input.plan)) return this.#output('succeeded', 'there was nothing to do')
-    this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal))
+    this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal), AS_IS)
+    spare([this.#departure])
     this.#ctx.tell('departed', 'departure', { release: this.#departure })
     return (await this.#notBegun()) ?? this.#chain()
   }
@@ -90,13 +103,9 @@ class Rollback {
     const { plan } = this.#input
     if (planHash(plan) !== plan.hash)
       return 'the plan was altered since it was made: its steps are not those of its hash'
-    // Kept only where it is another one: the journal has the plan already.
-    const now = (await this.#ctx.run(key, async act => {
-      const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
-      const made = await this.#world.replan(request, act.signal)
-      return holds(plan, made) ? null : toJson(made)
-    })) as unknown as Plan | null
-    if (now === null || holds(plan, now)) return null
+    const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
+    const now = await planNow(this.#ctx, this.#world, key, request)
+    if (now === null) return null
     const differences = differencesOf(plan, now)
     this.#ctx.tell(`${key}/moved`, 'plan-moved', { planned: plan.hash, now: now.hash, differences })
     return `moved: ${differences.join('; ')}`
@@ -140,25 +149,19 @@ class Rollback {
     index: number,
   ): Promise<Plan | 'cancelled' | null> {
     const key = `fall/${index}`
-    const made = (await this.#ctx.run(`${key}/replan`, async act => {
-      const request = { plan, successor: true, exclude, accepted: this.#accepted }
-      try {
-        return toJson({ next: await this.#world.replan(request, act.signal) })
-      } catch (error) {
-        act.signal.throwIfAborted()
-        return { next: null, why: messageOf(error) }
-      }
-    })) as unknown as { next: Plan } | { next: null; why: string }
+    const request = { plan, successor: true, exclude, accepted: this.#accepted }
+    const made = await planSuccessor(this.#ctx, this.#world, `${key}/replan`, request)
     if (made.next === null) {
       const told = { plan: null, parent: plan.hash, exclude, blockers: [made.why], outside: [] }
       this.#ctx.tell(`${key}/told`, 'plan-successor', toJson(told))
       return null
     }
     const { next } = made
+    spareNames(next)
     const blockers = blockersOf(next).map(b => b.what)
     const outside = beyond(this.#input.plan.envelope, next)
     const told = { plan: next.hash, parent: plan.hash, exclude, blockers, outside }
-    this.#ctx.tell(`${key}/told`, 'plan-successor', toJson({ ...told, next }))
+    this.#ctx.tell(`${key}/told`, 'plan-successor', toJson({ ...told, next }), { asIs: 'next' })
     if (blockers.length > 0) return null
     if (outside.length === 0) return next
     this.#ctx.tell(`${key}/asked`, 'asked', {
@@ -285,8 +288,4 @@ class Rollback {
     const fenced = [...new Set(this.#fenced)]
     return { state, why, departure: this.#departure, fenced, skipped: this.#skips }
   }
-}
-
-function holds(plan: Plan, now: Plan): boolean {
-  return now.hash === plan.hash && blockersOf(now).length === 0
 }

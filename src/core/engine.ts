@@ -54,6 +54,8 @@ export interface MapItem {
 export interface MapOptions {
   readonly concurrency: number
   readonly maxFailures?: number
+  /** Neither `$pause` nor `$cancel` keeps anything from being started. */
+  readonly regardless?: boolean
 }
 export type Outcome = { ok: true; value: Json } | { ok: false; error: string } | { ok: null }
 

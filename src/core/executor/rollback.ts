@@ -16,7 +16,8 @@ import type { ComponentId, Phase } from '../words.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
 import { AS_IS, planNow, planSuccessor } from './replan.ts'
 import { type Failure, type NodeResult, unexpected } from './result.ts'
-import { executeStep, type LastGate, type Place } from './step.ts'
+import { bringToSafety, executeSafe, SAFE_WORKFLOW, type SafeInput } from './safe.ts'
+import type { LastGate, Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
@@ -32,6 +33,13 @@ export function defineRollback(engine: Engine, world: World): void {
   engine.define(ROLLBACK, VERSION, async (ctx, input) => {
     const run = new Rollback(ctx, world, input as unknown as RunInput, plans)
     return toJson(await run.execute())
+  })
+  engine.define(SAFE_WORKFLOW, VERSION, async (ctx, input) => {
+    const { plan: hash, steps, ...place } = input as unknown as SafeInput
+    const plan = plans.get(hash)
+    if (plan === undefined) throw new Error(`plan ${hash} is not loaded`)
+    const last = { gate: null, stale: false }
+    return executeSafe({ ctx, world, plan, last, again: true, skips: [], ...place }, steps)
   })
   engine.define(NODE_WORKFLOW, VERSION, async (ctx, input) => {
     const { plan: hash, node, gate, ...place } = input as unknown as NodeInput
@@ -236,7 +244,8 @@ class Rollback {
     const accepted = this.#accepted
     const skips = [...this.#skips.filter(id => plan.steps[id] !== undefined), ...this.#skippedGates]
     const { runId } = this.#ctx
-    return { ctx: this.#ctx, world: this.#world, plan, phase, runId, key, again, accepted, skips, last: this.#last }
+    const around = { ctx: this.#ctx, world: this.#world, last: this.#last, sideBySide: this.#input.order === 2 }
+    return { ...around, plan, phase, runId, key, again, accepted, skips }
   }
 
   #keep(result: NodeResult & { ok: true }, key: string): void {
@@ -272,14 +281,11 @@ class Rollback {
     // The abort that led here is seen: where a step has to ask now, it waits for an answer.
     await this.#ctx.wait(`${key}/look`, ['$cancel'], 0)
     const place = this.#place(plan, 'cleanup', key, true)
-    const unsafe: string[] = []
-    for (const id of this.#away ? plan.safe : []) {
-      const step = plan.steps[id]
-      const result = step === undefined ? null : await executeStep(place, step)
-      if (result === null || result.ok) continue
-      const why = result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why
-      unsafe.push(`${id}: ${why}`)
-    }
+    const brought = await bringToSafety(place, this.#away ? plan.safe : [])
+    const unsafe = brought.flatMap(({ step, result }) => {
+      if (result.ok) return []
+      return [`${step}: ${result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why}`]
+    })
     if (unsafe.length === 0) return this.#output(state, why)
     return { ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`), unsafe }
   }

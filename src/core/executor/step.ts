@@ -26,6 +26,8 @@ export interface Place {
   readonly skips: readonly string[]
   /** How many failures the sequence around it still tolerates; as many as each `par` does, where it does not say. */
   readonly mayFail?: number
+  /** Users of several components are brought to safety side by side. */
+  readonly sideBySide?: boolean
   /** Of this run or child, whatever the place in it. */
   readonly last: LastGate
 }

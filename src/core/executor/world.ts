@@ -35,6 +35,11 @@ export interface RunInput {
   readonly reason: string | null
   /** How it was confirmed: "typed the environment's name", "--yes". */
   readonly confirmed: string
+  /**
+   * Raised with what a run does in another order than before: one that was begun without it goes on as it began. 2: users of
+   * several components are brought to safety side by side.
+   */
+  readonly order?: 2
 }
 
 /** How a run ended, as its output. */

@@ -283,6 +283,7 @@ function execute(program: Command, action: Action): void {
     .command('resume [run]')
     .description('go on after a pause, a crash or a question')
     .option('--next-rung', 'take the next way back instead of trying again', false)
+    .option('--replaced', 'go on though a component is another system now: it was replaced since the run began', false)
     .action(action(async () => (await import('./commands/resume.ts')).resume))
   program
     .command('pause [run]')
@@ -292,6 +293,7 @@ function execute(program: Command, action: Action): void {
     .command('abort [run]')
     .description('start nothing new, and leave users served or told')
     .option('--reason <text>', 'why, for the journal and the report')
+    .option('--replaced', 'go on though a component is another system now: it was replaced since the run began', false)
     .action(action(async () => (await import('./commands/resume.ts')).abort))
   program
     .command('revert [run]')

@@ -348,7 +348,7 @@ export interface StepAct extends ExecAct {
   readonly attempt: number
   /** What `note` kept, from an earlier process or attempt too. */
   readonly handle: Json | null
-  /** Keeps a handle durably: job key, invalidation id, unit name. Resolves once it is on disk. */
+  /** Keeps a handle durably, as it is: job key, invalidation id, unit name; never a secret. Resolves once it is on disk. */
   note(handle: Json): Promise<void>
   /**
    * `handle` was noted when the run did this step before, in another pass or plan: what it says has come to its end may

@@ -27,7 +27,7 @@ export interface Ctx {
    */
   map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions): Promise<Record<string, Outcome>>
   /** Writes an event to the journal, once, in the order of the calls. */
-  tell(key: string, type: string, data: Json): void
+  tell(key: string, type: string, data: Json, options?: TellOptions): void
 }
 
 export interface RunOptions {
@@ -37,6 +37,13 @@ export interface RunOptions {
   readonly handle?: string
   /** fn touches nothing outside this process, so that it need not wait for the disk. */
   readonly pure?: boolean
+  /** What fn answers is kept as it is: it holds no secret, and what it says is gone by later. */
+  readonly asIs?: boolean
+}
+
+export interface TellOptions {
+  /** A field that holds no secret, and is kept as it is. */
+  readonly asIs?: string
 }
 
 export interface MapItem {
@@ -47,6 +54,8 @@ export interface MapItem {
 export interface MapOptions {
   readonly concurrency: number
   readonly maxFailures?: number
+  /** Neither `$pause` nor `$cancel` keeps anything from being started. */
+  readonly regardless?: boolean
 }
 export type Outcome = { ok: true; value: Json } | { ok: false; error: string } | { ok: null }
 
@@ -58,6 +67,7 @@ export interface Act {
   readonly handle: Json | null
   /** The key of the call that noted `handle`; null or left out: there is none, or the journal does not say. */
   readonly notedBy?: string | null
+  /** Kept as it is, and never a secret. */
   note(handle: Json): Promise<void>
   /** An event that is not durable and not part of the chain: progress for people who watch. */
   progress(data: Json): void

@@ -1,5 +1,6 @@
 import type { Finding, Impact, Loss, Node, Step } from './contract.ts'
 import { hashOf } from './json.ts'
+import { spare } from './secret.ts'
 import type { ComponentId, Phase, StepId, Tier } from './words.ts'
 
 export const PLAN_FORMAT = 1
@@ -90,6 +91,22 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
 
 export function blockersOf(plan: Pick<Plan, 'findings'>): Finding[] {
   return plan.findings.filter(f => f.level === 'blocker')
+}
+
+/** Sees to it that what the plan calls its parts is never taken for a secret. */
+export function spareNames(plan: Plan): void {
+  const { hash, parent, configHash, environment, from, to, components, steps, phases, impact, envelope } = plan
+  spare(Object.keys(steps), true)
+  spare([hash, parent ?? hash, configHash, environment, from ?? environment, to.release, to.capture])
+  spare(components.flatMap(c => [c.id, c.adapter, c.rung, ...c.fallbacks, ...c.rejected.map(r => r.rung)]))
+  spare([...impact.loss, ...envelope.loss].flatMap(l => [l.what, l.unit]))
+  spare(phases.flatMap(p => gatesOf(p.node)))
+}
+
+function gatesOf(node: Node): string[] {
+  if ('step' in node) return []
+  if ('gate' in node) return [node.gate, ...(node.with ?? [])]
+  return 'seq' in node ? node.seq.flatMap(gatesOf) : node.par.flatMap(item => gatesOf(item.node))
 }
 
 /** The steps that put a backup in the place of data. */

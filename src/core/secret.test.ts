@@ -3,7 +3,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { BackoutError, messageOf } from './errors.ts'
 import { canonical, hashOf, type Json, sameJson, toJson } from './json.ts'
-import { HIDDEN, redact, redactJson, remember, reveal, Secret } from './secret.ts'
+import { HIDDEN, redact, redactJson, remember, reveal, Secret, spare } from './secret.ts'
 
 describe('a secret', () => {
   const secret = new Secret('postgres://app:${env:PW}@db/shop', 'postgres://app:hunter2hunter2@db/shop')
@@ -76,6 +76,33 @@ describe('redaction', () => {
       }),
       { numRuns: 100 },
     )
+  })
+})
+
+describe('a secret that is also part of a name', () => {
+  it('is hidden everywhere but in what Backout made of the name', () => {
+    remember('orders')
+    spare(['orders'])
+    spare(['orders/apply'], true)
+    expect(redact('resolve orders/apply, or 0/code/orders/apply#1')).toBe(
+      'resolve orders/apply, or 0/code/orders/apply#1',
+    )
+    for (const text of ['user orders', 'orders/other', 'my_orders/apply', 'orders/apply2', 'https://orders@db'])
+      expect(redact(text)).toBe(text.replace('orders', HIDDEN))
+    const value = { step: 'orders/apply', component: 'orders', why: 'orders said no', is: 'done' }
+    expect(redactJson(value)).toEqual({ ...value, why: `${HIDDEN} said no` })
+  })
+
+  it('is hidden whole where it is longer than the name', () => {
+    remember('cart/apply=hunter2')
+    spare(['cart/apply'], true)
+    expect(redact('cart/apply, cart/apply=hunter2')).toBe(`cart/apply, ${HIDDEN}`)
+  })
+
+  it('does not change what a run says to itself', () => {
+    for (const word of ['running', 'retry', 'return']) remember(word)
+    const value = { is: 'running', do: 'retry', phase: 'return' }
+    expect(redactJson(value)).toEqual(value)
   })
 })
 

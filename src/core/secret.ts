@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { BackoutError } from './errors.ts'
 import type { Json } from './json.ts'
+import { NEEDS, PHASES, TIERS } from './words.ts'
 
 /** What every secret shows instead of its value, wherever it is printed, logged or made into JSON. */
 export const HIDDEN = '[secret]'
@@ -76,17 +77,49 @@ export function redact(text: string): string {
       .join('|'),
     'g',
   )
-  return text.replace(pattern, HIDDEN)
+  return text.replace(pattern, (hit: string, at: number) => (isInName(text, at, hit) ? hit : HIDDEN))
+}
+
+/** What Backout itself says: a password that is such a word as well must not change what a run does. */
+const OWN_WORDS = `done not-done running unknown loss pass fail inconclusive retry next-rung skip stop approve accept look ask
+take step gate failure approval cancelled fenced go resumed full emergency succeeded failed aborted waiting paused policy`
+
+/** Kept as they are where they stand alone as a text of a JSON value. */
+const names = new Set<string>([...OWN_WORDS.split(/\s+/), ...PHASES, ...TIERS, ...NEEDS])
+/** Those of them that are kept in the middle of a text too, for nothing else reads like them. */
+const ids = new Set<string>()
+
+/**
+ * Names that Backout made of the configuration's: components, steps, runs. A secret that is part of one is hidden everywhere
+ * else, but not there: a step that is called otherwise cannot be answered. `inText`: only for what is no common word.
+ */
+export function spare(known: Iterable<string>, inText = false): void {
+  for (const name of known) {
+    names.add(name)
+    if (inText) ids.add(name)
+  }
+}
+
+function isInName(text: string, at: number, hit: string): boolean {
+  const word = (i: number) => /\w/.test(text[i] ?? '')
+  for (const id of ids) {
+    for (let i = id.indexOf(hit); i >= 0; i = id.indexOf(hit, i + 1)) {
+      const begin = at - i
+      if (begin < 0 || !text.startsWith(id, begin)) continue
+      if (!word(begin - 1) && !word(begin + id.length)) return true
+    }
+  }
+  return false
 }
 
 /**
- * A value as JSON, with every known secret hidden in its texts. Numbers, words of JSON and keys stay as they are: a secret
- * such as "8080" or "true" must not break what they stand in.
+ * A value as JSON, with every known secret hidden in its texts. Numbers, words of JSON, keys and names (`spare`) stay as they
+ * are: a secret such as "8080" or "true" must not break what they stand in.
  */
 export function redactJson(value: unknown): Json {
   const text = JSON.stringify(value ?? null)
   // Nearly always nothing is to be hidden, and a look at the whole text is ten times as fast as one at each value.
   if (redact(text) === text) return JSON.parse(text) as Json
-  const hide = (_: string, inner: unknown) => (typeof inner === 'string' ? redact(inner) : inner)
+  const hide = (_: string, inner: unknown) => (typeof inner === 'string' && !names.has(inner) ? redact(inner) : inner)
   return JSON.parse(JSON.stringify(value ?? null, hide)) as Json
 }

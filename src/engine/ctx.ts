@@ -1,7 +1,8 @@
 import { iso } from '../core/clock.ts'
-import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions } from '../core/engine.ts'
+import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions, TellOptions } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
+import { spare } from '../core/secret.ts'
 import type { ActiveRun, Child } from './active.ts'
 import { Halted } from './halted.ts'
 import { mapChildren } from './map.ts'
@@ -46,14 +47,14 @@ export class WorkflowCtx implements Ctx {
           signal.throwIfAborted()
         },
         note: async handle => {
-          noted = { ...noted, handle: scrub(handle), value: key }
+          noted = { ...noted, handle: toJson(handle), value: key }
           this.#active.keepOp(noted)
           await this.#write(noted)
         },
         progress: data => this.#active.progress(data),
         tell: (type, data) => this.#active.store.write(tx => void tx.addEvent({ ...this.#event(type, data) })),
       }
-      const outcome = await this.#execute(fn, act, limit)
+      const outcome = await this.#execute(fn, act, limit, options.asIs)
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const done: OpRow = { ...op, done: true, ...outcome }
       this.#active.keepOp(done)
@@ -62,12 +63,12 @@ export class WorkflowCtx implements Ctx {
     })
   }
 
-  async #execute(fn: (act: Act) => Promise<Json>, act: Act, limit: Limit | null) {
+  async #execute(fn: (act: Act) => Promise<Json>, act: Act, limit: Limit | null, asIs = false) {
     try {
       this.#active.guard()
       const running = this.#active.track(fn(act))
       const value = limit === null ? await running : await within(running, limit)
-      return { value: scrub(value), error: null }
+      return { value: asIs ? toJson(value) : scrub(value), error: null }
     } catch (error) {
       if (error instanceof BackoutError && error.code === 'journal_failed') throw error
       return { value: null, error: packError(error) }
@@ -170,11 +171,17 @@ export class WorkflowCtx implements Ctx {
     }
   }
 
-  tell(key: string, type: string, data: Json): void {
+  tell(key: string, type: string, data: Json, { asIs }: TellOptions = {}): void {
     if (this.#active.op(this.runId, key)?.done || this.#active.halted) return
+    const fields = data as Record<string, Json>
+    // A question is answered by the name of the call that asks it.
+    const token = data === null ? null : fields['token']
+    if (typeof token === 'string' && key.startsWith(token)) spare([token])
     const op: OpRow = { ...this.#op(key), done: true }
     this.#active.keepOp(op)
-    const event = this.#event(type, data)
+    const told = this.#event(type, data)
+    const kept = asIs === undefined ? {} : { [asIs]: fields[asIs] ?? null }
+    const event = asIs === undefined ? told : { ...told, data: { ...(told.data as object), ...kept } }
     this.#soon(tx => void tx.addEvent(event, op))
   }
 

@@ -18,7 +18,7 @@ export async function mapChildren(
   let failures = 0
 
   function next(): void {
-    const control = standing(active)
+    const control = options.regardless === true ? undefined : standing(active)
     const stop = failures > (options.maxFailures ?? 0) || control === '$cancel'
     if (!stop && control !== '$pause') {
       for (const item of left.values()) {

@@ -2,6 +2,7 @@ import { type Clock, iso, systemClock } from '../core/clock.ts'
 import type { Ctx, Engine, Event, RunInfo, StartOptions } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { Json } from '../core/json.ts'
+import { spare } from '../core/secret.ts'
 import { ENDED, type RunState } from '../core/words.ts'
 import { ActiveRun, endOf, type Workflow } from './active.ts'
 import { WorkflowCtx } from './ctx.ts'
@@ -54,6 +55,7 @@ export class Runtime implements Engine {
   async start(workflow: string, runId: string, input: Json, options: StartOptions = {}): Promise<void> {
     if (!this.#worker) throw new BackoutError({ code: 'not_a_worker', what: 'This process only reads the journal' })
     if (this.#active.has(runId)) return
+    spare([runId], true)
     const exclusive = this.#store.run(runId)?.exclusive ?? options.exclusive ?? null
     const lock = exclusive === null ? null : this.#store.lock(exclusive, runId)
     try {
@@ -174,11 +176,17 @@ export class Runtime implements Engine {
   }
 
   async get(runId: string): Promise<RunInfo | null> {
+    spare([runId], true)
     return this.#store.run(runId)
   }
 
   async list(filter: { state?: RunState; exclusive?: string } = {}): Promise<RunInfo[]> {
-    return this.#store.runs(filter)
+    const runs = this.#store.runs(filter)
+    spare(
+      runs.map(run => run.id),
+      true,
+    )
+    return runs
   }
 
   async record(type: string, data: Json): Promise<Event> {

@@ -3,8 +3,9 @@ import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Event, MapItem } from '../../src/core/engine.ts'
+import type { Act, Ctx, Event, MapItem } from '../../src/core/engine.ts'
 import { BackoutError } from '../../src/core/errors.ts'
+import type { Json } from '../../src/core/json.ts'
 import { remember } from '../../src/core/secret.ts'
 import { firstBreak } from '../../src/engine/chain.ts'
 import { memoryStore } from '../../src/engine/memory/store.ts'
@@ -341,6 +342,43 @@ describe.each(Object.keys(kinds))('C16: the engine on the %s store', kind => {
     await engine.start('w', 'r1', { in: 1 })
     expect((await engine.settled('r1')).output).toEqual({ got: '[secret]' })
     expect(JSON.stringify(await all(engine.events('*')))).not.toContain('hunter2')
+  })
+
+  it('keeps what calls are told by, and what is read back, though a secret is part of it', async () => {
+    const open = kinds[kind]?.() ?? (() => memoryStore())
+    remember('shopdb')
+    const seen: (Json | null)[] = []
+    const body = async (ctx: Ctx) => {
+      ctx.tell(
+        '0/shopdb/asked',
+        'asked',
+        { token: '0/shopdb', why: 'shopdb?', next: { to: 'shopdb' } },
+        { asIs: 'next' },
+      )
+      await ctx.run('plan', async () => ({ to: 'shopdb' }), { asIs: true })
+      const noted = async (act: Act) => {
+        seen.push(act.handle)
+        if (act.handle === null) await act.note({ database: 'shopdb_1' })
+        return null
+      }
+      await ctx.run('go', noted, { handle: 'go' })
+      await ctx.wait('x', ['x'], Infinity)
+      await ctx.run('again', noted, { handle: 'go' })
+      return ctx.run('plan', async () => null)
+    }
+    const one = await engineOn(open())
+    one.define('w', 1, body)
+    await one.start('w', 'r-shopdb', null)
+    await one.settled('r-shopdb')
+    await one.close()
+    const two = await engineOn(open())
+    two.define('w', 1, body)
+    await two.signal('r-shopdb', 'x', null, 'x')
+    await two.start('w', 'r-shopdb', null)
+    await two.settled('r-shopdb')
+    expect(seen).toEqual([null, { database: 'shopdb_1' }])
+    const [asked] = (await all(two.events('r-shopdb'))).filter(e => e.type === 'asked')
+    expect(asked?.data).toEqual({ token: '0/shopdb', why: '[secret]?', next: { to: 'shopdb' } })
   })
 
   it('does not resume a run of another version', async () => {

@@ -36,6 +36,8 @@ export interface RollbackOptions {
   readonly change?: (plan: Plan) => Plan
   readonly world?: (world: World) => World
   readonly clock?: Clock
+  /** As an older Backout began it. */
+  readonly old?: boolean
   /** Shared by the processes that follow one another. */
   readonly store?: () => Store
 }
@@ -58,7 +60,7 @@ export async function rollback(env: MemoryEnvironment, options: RollbackOptions 
   const { world: plain, plan } = memoryWorld(env, clock)
   const world = options.world?.(plain) ?? plain
   const made = (options.change ?? (p => p))(await plan())
-  const input = toJson({ plan: made, by: 'me', reason: null, confirmed: '--yes' })
+  const input = toJson({ plan: made, by: 'me', reason: null, confirmed: '--yes', ...(options.old ? {} : { order: 2 }) })
   let engine = new Runtime(open(), { pollMs: 2, clock })
 
   async function begin(): Promise<void> {
@@ -142,7 +144,7 @@ export class Journal {
   async process(life: Mortal, world: World, plan: Plan): Promise<boolean> {
     const inner = sqliteStore({ home: this.#home, key: this.#key })
     const engine = new Runtime(life.store(inner), { pollMs: 3, clock: world.clock })
-    const input = toJson({ plan, by: 'me', reason: null, confirmed: '--yes' })
+    const input = toJson({ plan, by: 'me', reason: null, confirmed: '--yes', order: 2 })
     const death = life.death
     const run = async () => {
       await engine.open({ worker: true })

@@ -8,7 +8,7 @@ import { probeChecks } from '../doctor/probes.ts'
 import { readyChecks } from '../doctor/ready.ts'
 import { releaseChecks } from '../doctor/releases.ts'
 import { runChecks } from '../doctor/runs.ts'
-import { settingsChecks } from '../doctor/settings.ts'
+import { commonSecrets, settingsChecks } from '../doctor/settings.ts'
 import { storageChecks } from '../doctor/storage.ts'
 import { count, nextOf, show } from '../doctor/show.ts'
 import { openOut } from '../out.ts'
@@ -41,7 +41,7 @@ async function allChecks(file: string, config: Config): Promise<Check[]> {
   const opened = await open(file)
   if (Array.isArray(opened)) return [...before, ...opened, notAsked()]
   await using environment = opened
-  return unique([...before, ...secretsChecks(config), ...(await openedChecks(environment))])
+  return unique([...before, ...secretsChecks(environment.config), ...(await openedChecks(environment))])
 }
 
 /** The environment, or why it cannot be opened. */
@@ -67,7 +67,10 @@ function secretsChecks(config: Config): Check[] {
   const sources = new Set(config.secrets.map(s => s.secret.source))
   return sources.size === 0
     ? []
-    : [saying('configuration')('ok', 'secrets', `secrets, all readable: ${[...sources].join(', ')}`)]
+    : [
+        saying('configuration')('ok', 'secrets', `secrets, all readable: ${[...sources].join(', ')}`),
+        ...commonSecrets(config),
+      ]
 }
 
 async function openedChecks(environment: Environment): Promise<Check[]> {

@@ -9,17 +9,23 @@ import { person } from '../../ledger/releases.ts'
 import { attend, tellEnd } from '../attend.ts'
 import { detach, follow, isWatchedFromAfar, lastSeq } from '../detach.ts'
 import { isFinished } from '../finish.ts'
+import { refuseMoved } from '../moved.ts'
 import type { Globals } from '../program.ts'
 import { type Asked, askedLines, Progress } from '../render/progress.ts'
 import { findOpenRun, findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 
-export function resume(globals: Globals, options: { nextRung: boolean }, id?: string): Promise<number> {
+export function resume(
+  globals: Globals,
+  options: { nextRung: boolean; replaced: boolean },
+  id?: string,
+): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const found = await findRun(engine, session.environment, id)
     if (ENDED.has(found.state) && !isFinished(session, found)) return tellEnd(session, engine, found)
     const run = await findOpenRun(engine, session.environment, id)
+    await refuseMoved(session, run, options.replaced)
     const { asked, plan } = await progressOf(engine, run)
     if (asked !== null) {
       const answer = options.nextRung ? 'next-rung' : 'retry'
@@ -37,18 +43,21 @@ export function resume(globals: Globals, options: { nextRung: boolean }, id?: st
       )
     }
     refuseChanged(session, run)
-    await engine.signal(run.id, '$resume', { by: person() }, unique('resume'))
+    const said = { by: person(), ...(options.replaced ? { replaced: true } : {}) }
+    await engine.signal(run.id, '$resume', said, unique('resume'))
     return goOn(session, engine, run)
   })
 }
 
 /** Aborting works on a dead run too: this process takes it over to leave users safe. */
-export function abort(globals: Globals, { reason }: { reason?: string }, id?: string): Promise<number> {
+export function abort(globals: Globals, options: { reason?: string; replaced: boolean }, id?: string): Promise<number> {
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const run = await findOpenRun(engine, session.environment, id)
     refuseChanged(session, run)
-    await engine.signal(run.id, '$cancel', { by: person(), reason: reason ?? null }, 'cancel')
+    await refuseMoved(session, run, options.replaced)
+    const said = { by: person(), reason: options.reason ?? null, ...(options.replaced ? { replaced: true } : {}) }
+    await engine.signal(run.id, '$cancel', said, 'cancel')
     return goOn(session, engine, run)
   })
 }

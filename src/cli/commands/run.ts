@@ -89,7 +89,7 @@ async function go(session: Session, made: Plan, options: Options): Promise<numbe
   if (isEmpty(made)) return EXIT.ok
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
-  const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed }
+  const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed, order: 2 }
   return begin(session, input, options)
 }
 

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/load.ts'
+import { secretsInNames } from '../../config/names.ts'
 import { Graph } from '../../core/graph.ts'
 import { isDatabase } from '../../data/engine.ts'
 import { type Check, plural, saying } from './check.ts'
@@ -15,6 +16,16 @@ export function settingsChecks(config: Config): Check[] {
   ]
   const loaded = say('ok', 'config', `${config.file}: ${config.environment}, ${count.join(', ')}`)
   return [loaded, ...unknownGates(config), ...unused(config), ...policyChecks(config), ...componentChecks(config)]
+}
+
+/** Such a name is hidden wherever it stands in a sentence. The secrets have been read. */
+export function commonSecrets(config: Config): Check[] {
+  const places = secretsInNames(config)
+  if (places === null) return []
+  const which = places.length === 0 ? 'a secret' : places.join(', ')
+  const what = `The value of ${which} is also part of a name in the file, and hidden where that name is printed`
+  const remedy = 'write what is no secret into the file as it is, or call the component, gate or probe otherwise'
+  return [say('warning', 'secret_in_name', what, remedy)]
 }
 
 /** Gates that the settings of components name, by the component. */

@@ -1,11 +1,13 @@
 import type { Finding, Node } from '../../core/contract.ts'
 import { type ImpactPoint, impactPoints, span } from '../../core/impact-text.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { spare } from '../../core/secret.ts'
 import { paint } from '../out.ts'
 import { table, wrap } from '../text.ts'
 
 /** The plan as it is shown before anything is touched. */
 export function planLines(plan: Plan, width: number): string[] {
+  spare(Object.keys(plan.steps), true)
   const title = `Plan for ${plan.environment}: ${plan.from ?? 'what runs'} -> ${plan.to.release}${plan.mode === 'emergency' ? ', emergency' : ''}`
   const lines = [paint('bold', title), ...changes(plan, width)]
   const blockers = blockersOf(plan)

@@ -1,6 +1,7 @@
 import type { Event } from '../../core/engine.ts'
 import { amount, span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
+import { spare } from '../../core/secret.ts'
 import { table, wrap } from '../text.ts'
 import { planLines } from './plan.ts'
 
@@ -37,6 +38,7 @@ export class Progress {
 
   constructor(plan: Plan) {
     this.#plan = plan
+    spare(Object.keys(plan.steps), true)
   }
 
   see(event: Event): void {
@@ -44,14 +46,20 @@ export class Progress {
     const data = (event.data ?? {}) as Record<string, never>
     const step: string = data['step'] ?? ''
     if (event.type === 'phase-begun') this.#phase = data['phase'] ?? null
-    if (event.type === 'plan-successor' && data['next'] !== undefined) this.#plan = data['next'] as Plan
+    if (event.type === 'plan-successor' && data['next'] !== undefined) {
+      this.#plan = data['next'] as Plan
+      spare(Object.keys(this.#plan.steps), true)
+    }
     if (event.type === 'step-begun') this.#running.set(step, { title: data['title'] ?? step, since: event.at })
     if (event.type === 'gate-begun')
       this.#running.set(`gate ${data['gate']}`, { title: `gate ${data['gate']}`, since: event.at })
     if (event.type === 'gate') this.#running.delete(`gate ${data['gate']}`)
     if (['step-done', 'step-failed', 'step-skipped', 'fenced'].includes(event.type)) this.#running.delete(step)
     if (event.type === 'step-done' || event.type === 'step-skipped') this.#done.add(step)
-    if (event.type === 'asked') this.#asked.set(data['token'] ?? '', event.data as unknown as Asked)
+    if (event.type === 'asked') {
+      spare([data['token'] ?? ''])
+      this.#asked.set(data['token'] ?? '', event.data as unknown as Asked)
+    }
     if (event.type === 'answered') this.#asked.delete(data['token'] ?? '')
     // Answered by a signal that the run has not come to yet, for no process is at work on it.
     if (event.type === 'signal') this.#asked.delete(String(data['name']).replace(/^answer:/, ''))

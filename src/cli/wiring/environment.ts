@@ -1,9 +1,11 @@
 import { resolve } from 'node:path'
 import { adapterOf, KINDS } from '../../adapters/registry.ts'
 import { type Catalogue, type Config, loadConfig } from '../../config/load.ts'
+import { namesIn } from '../../config/names.ts'
 import { resolveSecrets } from '../../config/secrets.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import type { Engine } from '../../core/engine.ts'
+import { spare } from '../../core/secret.ts'
 import { Runtime } from '../../engine/runtime.ts'
 import { sqliteStore } from '../../engine/sqlite/store.ts'
 import { runLocal } from '../../exec/local.ts'
@@ -49,6 +51,7 @@ export async function openEnvironment(configFile: string, clock: Clock = systemC
   await resolveSecrets(config.secrets, config.baseDir, line =>
     runLocal({ argv: ['sh', '-c', line], cwd: config.baseDir, limitMs: 30_000 }),
   )
+  spare(namesIn(config))
   const home = homeOf(config)
   const keys = await openKeys(home, config.keys)
   const ledger = openLedger(home, config.environment, keys, clock, await storageOf(config, clock))

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { fail } from '../../../test/support/memory-world.ts'
 import { latch, rollback, until, untilStopped } from '../../../test/support/rollback.ts'
 import { type Script, scripted } from '../../../test/support/scripted.ts'
 
@@ -44,4 +45,44 @@ it('tells what it noted in this pass from what it noted before it was undone', a
   expect(seen.splice(0)).toEqual(['asked: false', { job: 3 }, false, false])
   held.open()
   expect((await run.settled()).state).toBe('succeeded')
+})
+
+/** Two balancers, of which the first hangs when users are to go away. */
+async function twoBalancers(old: boolean) {
+  const went: string[] = []
+  const held = latch()
+  const balancer = (id: string) =>
+    scripted(id, {
+      steps: { drain: { args: { undoes: [`${id}/return`] } }, return: {}, away: {} },
+      phases: { drain: { step: `${id}/drain` }, return: { step: `${id}/return` } },
+      safe: [`${id}/away`],
+      apply: async (step, act) => {
+        if (step.id === 'lb1/away' && !old) await Promise.race([held.opened, untilStopped(act.signal)])
+        if (step.id.endsWith('/away')) went.push(step.id)
+      },
+    })
+  const targets = { lb1: balancer('lb1').target, lb2: balancer('lb2').target }
+  const watch = { gates: ['healthy'], forMs: 1000 }
+  const run = await rollback({ systems: {}, targets, watch, gates: { healthy: () => fail } }, { old })
+  await run.begin()
+  return { run, went, held }
+}
+
+it('M: a balancer that hangs keeps no users of another one on a release that fails, an abort neither', async () => {
+  const { run, went, held } = await twoBalancers(false)
+  await until(() => went.includes('lb2/away'))
+  expect(went).not.toContain('lb1/away')
+  await run.die(engine => engine.signal('r1', '$cancel', { by: 'ann' }, 'cancel'))
+  held.open()
+  expect((await run.output()).state).toBe('aborted')
+  expect((await run.output()).unsafe).toBeUndefined()
+  expect(went.toSorted()).toEqual(['lb1/away', 'lb2/away'])
+})
+
+it('goes on with a run of an older Backout in the order in which it began', async () => {
+  const { run, went } = await twoBalancers(true)
+  expect((await run.settled()).state).toBe('waiting')
+  await run.die()
+  expect((await run.settled()).state).toBe('waiting')
+  expect(went.toSorted()).toEqual(['lb1/away', 'lb2/away'])
 })

@@ -4,7 +4,8 @@ import { messageOf } from '../errors.ts'
 import { askGate, type GateResult, whyNot } from '../gate.ts'
 import { toJson } from '../json.ts'
 import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
-import { executeStep, type Place } from './step.ts'
+import { bringToSafety } from './safe.ts'
+import type { Place } from './step.ts'
 
 /**
  * Asks the gates of a node until they have gone on passing for as long as it says; what fails takes users to safety.
@@ -79,13 +80,9 @@ function notAsked(gate: string, at: number, text: string): GateResult {
 }
 
 async function gateFailed(place: Place, node: GateNode, key: string, result: GateResult): Promise<Failure> {
-  let aborted = false
-  for (const id of node.onFail.apply) {
-    const step = place.plan.steps[id]
-    // Whatever came of it, the gate has failed: what cannot be brought to safety is told with the step's own events.
-    const safe = step === undefined ? OK : await executeStep({ ...place, key: `${key}/safe`, again: true }, step)
-    aborted ||= !safe.ok && safe.kind === 'cancelled'
-  }
+  // Whatever came of it, the gate has failed: what cannot be brought to safety is told with the step's own events.
+  const safe = await bringToSafety({ ...place, key: `${key}/safe`, again: true }, node.onFail.apply)
+  const aborted = safe.some(({ result }) => !result.ok && result.kind === 'cancelled')
   const why = `${result.outcome === 'fail' ? 'failed' : 'inconclusive'}: ${whyNot(result)}`
   const failure: Failure = { ok: false, kind: 'gate', what: node.gate, component: null, why, then: node.onFail.then }
   return aborted ? { ...failure, aborted } : failure

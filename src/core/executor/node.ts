@@ -16,6 +16,7 @@ export interface NodeInput {
   readonly node: Node
   readonly key: string
   readonly again: boolean
+  readonly sideBySide: boolean
   readonly accepted: Place['accepted']
   readonly skips: Place['skips']
   /**
@@ -92,8 +93,9 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   const gate = passed === null ? null : { ...passed, onFail: { ...passed.onFail, apply: [] } }
   const items = node.par.map(({ id, after, node: inner }) => {
     const key = `${place.key}/${id}`
-    const { plan, phase, runId, again, accepted, skips } = place
-    const input: NodeInput = { plan: plan.hash, phase, runId, node: inner, key, again, accepted, skips, gate }
+    const { plan, phase, runId, again, accepted, skips, sideBySide = false } = place
+    const where = { plan: plan.hash, phase, runId, key, again, sideBySide }
+    const input: NodeInput = { ...where, node: inner, accepted, skips, gate }
     return { id, after, input: toJson(input) }
   })
   const outcomes = await place.ctx.map(`${place.key}/par`, NODE_WORKFLOW, items, {

@@ -1,11 +1,23 @@
 import type { Ctx, Engine } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
-import { type AcceptedLoss, beyond, blockersOf, differencesOf, isEmpty, type Plan, planHash } from '../plan.ts'
+import {
+  type AcceptedLoss,
+  beyond,
+  blockersOf,
+  differencesOf,
+  isEmpty,
+  type Plan,
+  planHash,
+  spareNames,
+} from '../plan.ts'
+import { spare } from '../secret.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
+import { AS_IS, planNow, planSuccessor } from './replan.ts'
 import { type Failure, type NodeResult, unexpected } from './result.ts'
-import { executeStep, type LastGate, type Place } from './step.ts'
+import { bringToSafety, executeSafe, SAFE_WORKFLOW, type SafeInput } from './safe.ts'
+import type { LastGate, Place } from './step.ts'
 import type { RunInput, RunOutput, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
@@ -21,6 +33,13 @@ export function defineRollback(engine: Engine, world: World): void {
   engine.define(ROLLBACK, VERSION, async (ctx, input) => {
     const run = new Rollback(ctx, world, input as unknown as RunInput, plans)
     return toJson(await run.execute())
+  })
+  engine.define(SAFE_WORKFLOW, VERSION, async (ctx, input) => {
+    const { plan: hash, steps, ...place } = input as unknown as SafeInput
+    const plan = plans.get(hash)
+    if (plan === undefined) throw new Error(`plan ${hash} is not loaded`)
+    const last = { gate: null, stale: false }
+    return executeSafe({ ctx, world, plan, last, again: true, skips: [], ...place }, steps)
   })
   engine.define(NODE_WORKFLOW, VERSION, async (ctx, input) => {
     const { plan: hash, node, gate, ...place } = input as unknown as NodeInput
@@ -66,10 +85,12 @@ class Rollback {
   }
 
   async execute(): Promise<RunOutput> {
+    spareNames(this.#input.plan)
     const moved = await this.#stillHolds()
     if (moved !== null) return this.#output('failed', moved)
     if (isEmpty(this.#input.plan)) return this.#output('succeeded', 'there was nothing to do')
-    this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal))
+    this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal), AS_IS)
+    spare([this.#departure])
     this.#ctx.tell('departed', 'departure', { release: this.#departure })
     return (await this.#notBegun()) ?? this.#chain()
   }
@@ -90,13 +111,9 @@ class Rollback {
     const { plan } = this.#input
     if (planHash(plan) !== plan.hash)
       return 'the plan was altered since it was made: its steps are not those of its hash'
-    // Kept only where it is another one: the journal has the plan already.
-    const now = (await this.#ctx.run(key, async act => {
-      const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
-      const made = await this.#world.replan(request, act.signal)
-      return holds(plan, made) ? null : toJson(made)
-    })) as unknown as Plan | null
-    if (now === null || holds(plan, now)) return null
+    const request = { plan, successor: false, exclude: [], accepted: this.#accepted }
+    const now = await planNow(this.#ctx, this.#world, key, request)
+    if (now === null) return null
     const differences = differencesOf(plan, now)
     this.#ctx.tell(`${key}/moved`, 'plan-moved', { planned: plan.hash, now: now.hash, differences })
     return `moved: ${differences.join('; ')}`
@@ -140,25 +157,19 @@ class Rollback {
     index: number,
   ): Promise<Plan | 'cancelled' | null> {
     const key = `fall/${index}`
-    const made = (await this.#ctx.run(`${key}/replan`, async act => {
-      const request = { plan, successor: true, exclude, accepted: this.#accepted }
-      try {
-        return toJson({ next: await this.#world.replan(request, act.signal) })
-      } catch (error) {
-        act.signal.throwIfAborted()
-        return { next: null, why: messageOf(error) }
-      }
-    })) as unknown as { next: Plan } | { next: null; why: string }
+    const request = { plan, successor: true, exclude, accepted: this.#accepted }
+    const made = await planSuccessor(this.#ctx, this.#world, `${key}/replan`, request)
     if (made.next === null) {
       const told = { plan: null, parent: plan.hash, exclude, blockers: [made.why], outside: [] }
       this.#ctx.tell(`${key}/told`, 'plan-successor', toJson(told))
       return null
     }
     const { next } = made
+    spareNames(next)
     const blockers = blockersOf(next).map(b => b.what)
     const outside = beyond(this.#input.plan.envelope, next)
     const told = { plan: next.hash, parent: plan.hash, exclude, blockers, outside }
-    this.#ctx.tell(`${key}/told`, 'plan-successor', toJson({ ...told, next }))
+    this.#ctx.tell(`${key}/told`, 'plan-successor', toJson({ ...told, next }), { asIs: 'next' })
     if (blockers.length > 0) return null
     if (outside.length === 0) return next
     this.#ctx.tell(`${key}/asked`, 'asked', {
@@ -233,7 +244,8 @@ class Rollback {
     const accepted = this.#accepted
     const skips = [...this.#skips.filter(id => plan.steps[id] !== undefined), ...this.#skippedGates]
     const { runId } = this.#ctx
-    return { ctx: this.#ctx, world: this.#world, plan, phase, runId, key, again, accepted, skips, last: this.#last }
+    const around = { ctx: this.#ctx, world: this.#world, last: this.#last, sideBySide: this.#input.order === 2 }
+    return { ...around, plan, phase, runId, key, again, accepted, skips }
   }
 
   #keep(result: NodeResult & { ok: true }, key: string): void {
@@ -269,14 +281,11 @@ class Rollback {
     // The abort that led here is seen: where a step has to ask now, it waits for an answer.
     await this.#ctx.wait(`${key}/look`, ['$cancel'], 0)
     const place = this.#place(plan, 'cleanup', key, true)
-    const unsafe: string[] = []
-    for (const id of this.#away ? plan.safe : []) {
-      const step = plan.steps[id]
-      const result = step === undefined ? null : await executeStep(place, step)
-      if (result === null || result.ok) continue
-      const why = result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why
-      unsafe.push(`${id}: ${why}`)
-    }
+    const brought = await bringToSafety(place, this.#away ? plan.safe : [])
+    const unsafe = brought.flatMap(({ step, result }) => {
+      if (result.ok) return []
+      return [`${step}: ${result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why}`]
+    })
     if (unsafe.length === 0) return this.#output(state, why)
     return { ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`), unsafe }
   }
@@ -285,8 +294,4 @@ class Rollback {
     const fenced = [...new Set(this.#fenced)]
     return { state, why, departure: this.#departure, fenced, skipped: this.#skips }
   }
-}
-
-function holds(plan: Plan, now: Plan): boolean {
-  return now.hash === plan.hash && blockersOf(now).length === 0
 }

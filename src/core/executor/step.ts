@@ -3,6 +3,7 @@ import type { Act, Ctx } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
+import { spare } from '../secret.ts'
 import type { Phase } from '../words.ts'
 import { makeAct, type Tried, tryStep, within } from './attempt.ts'
 import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
@@ -25,6 +26,8 @@ export interface Place {
   readonly skips: readonly string[]
   /** How many failures the sequence around it still tolerates; as many as each `par` does, where it does not say. */
   readonly mayFail?: number
+  /** Users of several components are brought to safety side by side. */
+  readonly sideBySide?: boolean
   /** Of this run or child, whatever the place in it. */
   readonly last: LastGate
 }
@@ -93,7 +96,13 @@ async function once(place: Place, step: Step, of: string, attempt: number, force
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
   const { accepted, runId } = place
   const options = { attempt, verifyFirst, accepted, runId, key: of, fresh: fresh && attempt === 1 }
-  const tried = await ctx.run(key, async act => toJson(await tryStep(world, step, act, options)), { handle: step.id })
+  const tryOnce = async (act: Act) => {
+    const tried = await tryStep(world, step, act, options)
+    // What is accepted later must be what was asked about.
+    if (tried.is === 'loss') spare(tried.loss.flatMap(l => [l.what, l.unit]))
+    return toJson(tried)
+  }
+  const tried = await ctx.run(key, tryOnce, { handle: step.id })
   return tried as unknown as Tried
 }
 

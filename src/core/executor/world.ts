@@ -36,6 +36,11 @@ export interface RunInput {
   readonly reason: string | null
   /** How it was confirmed: "typed the environment's name", "--yes". */
   readonly confirmed: string
+  /**
+   * Raised with what a run does in another order than before: one that was begun without it goes on as it began. 2: users of
+   * several components are brought to safety side by side.
+   */
+  readonly order?: 2
 }
 
 /** What of it the journal tells at the run's beginning. */

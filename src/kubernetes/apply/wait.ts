@@ -172,7 +172,7 @@ async function stuck(
     next: `look at \`kubectl -n ${site.namespace} describe pod ${worst?.pod ?? ''}\`, then retry or take the next rung`,
     exit: 'failed',
   })
-  await act.note({ stuck: about[0] ?? why, starts: startsOf(pods) })
+  await act.note({ stuck: redact(about[0] ?? why), starts: startsOf(pods) })
   return error
 }
 

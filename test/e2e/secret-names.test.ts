@@ -1,0 +1,43 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { commandLine } from '../support/command-line.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
+
+let dir: string
+beforeEach(async () => void (dir = await mkdtemp(join(tmpdir(), 'backout-names-'))))
+afterEach(() => rm(dir, { recursive: true, force: true }))
+
+const CONFIG = `environment: toy
+components:
+  orders:
+    adapter: command
+    settings:
+      identity: one
+      env: { DB_NAME: '\${env:DB_NAME}' }
+      observe: 'printf "{\\"state\\":\\"%s\\"}" "$(cat app)"'
+      apply: 'printf "%s\\n" "$BACKOUT_PIN" | tr -d \\" > app; echo "$DB_NAME" >&2; test -e ok'
+      verify: 'test -e odd && { echo "of $DB_NAME"; exit 3; }; test "$(cat app)" = "$(printf "%s" "$BACKOUT_PIN" | tr -d \\")"'
+`
+
+it('F: a run whose component is called as a secret is can be answered, and the secret stays hidden elsewhere', async () => {
+  const line = commandLine(dir)
+  const backout = (...argv: string[]) => line.backout(argv, { DB_NAME: 'orders' })
+  await writeFile(join(dir, 'backout.yaml'), CONFIG)
+  await writeFile(join(dir, 'app'), 'v1\n')
+  expect(await backout('capture', 'v1', '--known-good')).toMatchObject({ code: 0 })
+  await writeFile(join(dir, 'app'), 'v2\n')
+  await writeFile(join(dir, 'odd'), '')
+  const run = await backout('run', '--yes')
+  expect(run.code).toBe(5)
+  expect(run.stdout).toContain('backout resolve orders/apply --done')
+  expect(run.stdout).toContain('of [secret]')
+  expect(run.stdout).not.toContain('of orders')
+  await rm(join(dir, 'odd'))
+  expect(await backout('resolve', 'orders/apply', '--done')).toMatchObject({ code: 0 })
+  expect(await backout('resume')).toMatchObject({ code: 0 })
+  const doctor = await backout('doctor')
+  expect(doctor.stdout.replaceAll(/\s+/g, ' ')).toMatch(/The value of .*\$\{env:DB_NAME\}\) is also part of a name/)
+})

@@ -116,6 +116,7 @@ interface Choice {
 /** What can be answered; to stop is always among it. */
 export function choices(asked: Asked): Choice[] {
   const subject = asked.step ?? 'this'
+  const without = asked.about === 'gate' ? 'go on without it, here only' : 'go on without it'
   const all: Choice[] = [
     { answer: 'done', word: 'done', command: `backout resolve ${subject} --done`, effect: 'it took effect' },
     {
@@ -134,7 +135,7 @@ export function choices(asked: Asked): Choice[] {
     },
     { answer: 'approve', word: 'approve', command: 'backout approve', effect: 'allow it' },
     { answer: 'accept', word: 'accept', command: 'backout approve', effect: 'accept this loss' },
-    { answer: 'skip', word: 'skip', command: `backout skip ${subject} --reason "…"`, effect: 'go on without it' },
+    { answer: 'skip', word: 'skip', command: `backout skip ${subject} --reason "…"`, effect: without },
     { answer: 'stop', word: 'abort', command: 'backout abort', effect: 'stop here, users left served or told' },
   ]
   return all.filter(c => c.answer === 'stop' || asked.answers.includes(c.answer))

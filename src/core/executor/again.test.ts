@@ -86,3 +86,24 @@ it('goes on with a run of an older Backout in the order in which it began', asyn
   expect((await run.settled()).state).toBe('waiting')
   expect(went.toSorted()).toEqual(['lb1/away', 'lb2/away'])
 })
+
+it.each([
+  ['asked again at the next share of users', false, ['ok', 'ok', 'ok'], 3],
+  ['skipped all over the phase in a run of an older Backout', true, ['ok'], 1],
+] as const)('Q: a gate that was skipped is %s', async (_, old, skipped, asked) => {
+  const shares = ['10', '50', '100']
+  const gate = { gate: 'ok', forMs: 0, onFail: { apply: [], then: 'ask' as const } }
+  const lb = scripted('lb', {
+    steps: Object.fromEntries(shares.map(share => [share, {}])),
+    phases: { return: { seq: shares.flatMap(share => [{ step: `lb/${share}` }, gate]) } },
+  })
+  const run = await rollback({ systems: {}, targets: { lb: lb.target }, gates: { ok: () => fail } }, { old })
+  await run.begin()
+  for (let i = 1; i <= asked; i++) {
+    await until(async () => (await run.of('asked')).length === i)
+    expect(lb.applied).toEqual(shares.slice(0, i).map(share => `lb/${share}`))
+    await run.answer('skip')
+  }
+  expect((await run.output()).skipped).toEqual(skipped)
+  expect(lb.applied).toHaveLength(3)
+})

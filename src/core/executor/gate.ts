@@ -12,7 +12,9 @@ import type { Place } from './step.ts'
  * `unproven`: of the batch before nobody is on the release, so that whatever they measure says nothing of it.
  */
 export async function executeGate(place: Place, node: GateNode, unproven = false): Promise<NodeResult> {
-  const names = [node.gate, ...(node.with ?? [])].filter(name => !place.skips.includes(name))
+  const at = standsAt(place.key)
+  const skipped = (name: string) => place.skips.includes(name) || place.skips.includes(`${name}@${at}`)
+  const names = [node.gate, ...(node.with ?? [])].filter(name => !skipped(name))
   const [first] = names
   if (first === undefined) return OK
   const key = (name: string) => `${place.key}/gate:${name}`
@@ -35,6 +37,11 @@ export async function executeGate(place: Place, node: GateNode, unproven = false
   place.last.gate = node
   place.last.stale = false
   return OK
+}
+
+/** The same in every pass: what follows plan, phase and pass. A gate that is asked once more after a pause is one of its own. */
+function standsAt(key: string): string {
+  return key.endsWith('/again') ? 'again' : key.split('/').slice(3).join('/')
 }
 
 /** Often enough to notice, seldom enough not to be a load of its own. Milliseconds. */
@@ -84,6 +91,15 @@ async function gateFailed(place: Place, node: GateNode, key: string, result: Gat
   const safe = await bringToSafety({ ...place, key: `${key}/safe`, again: true }, node.onFail.apply)
   const aborted = safe.some(({ result }) => !result.ok && result.kind === 'cancelled')
   const why = `${result.outcome === 'fail' ? 'failed' : 'inconclusive'}: ${whyNot(result)}`
-  const failure: Failure = { ok: false, kind: 'gate', what: node.gate, component: null, why, then: node.onFail.then }
+  const at = standsAt(place.key)
+  const failure: Failure = {
+    ok: false,
+    kind: 'gate',
+    what: node.gate,
+    at,
+    component: null,
+    why,
+    then: node.onFail.then,
+  }
   return aborted ? { ...failure, aborted } : failure
 }

@@ -16,6 +16,8 @@ export interface Failure {
   /** The step or gate that failed. */
   readonly what: StepId
   readonly component: string | null
+  /** Where in its phase a gate stands that failed: another one of its name further on is another question. */
+  readonly at?: string
   readonly why: string
   /** What the plan says to do about it; null: the plan's policy. */
   readonly then: 'ask' | 'next-rung' | 'stop' | null

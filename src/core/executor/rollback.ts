@@ -237,7 +237,8 @@ class Rollback {
 
   #skip(failure: Failure): void {
     this.#skips.push(failure.what)
-    if (failure.kind === 'gate') this.#skippedGates.push(failure.what)
+    const here = this.#input.order === 2 && failure.at !== undefined ? `@${failure.at}` : ''
+    if (failure.kind === 'gate') this.#skippedGates.push(`${failure.what}${here}`)
   }
 
   #place(plan: Plan, phase: Phase, key: string, again: boolean): Place {

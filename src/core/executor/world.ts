@@ -38,7 +38,7 @@ export interface RunInput {
   readonly confirmed: string
   /**
    * Raised with what a run does in another order than before: one that was begun without it goes on as it began. 2: users of
-   * several components are brought to safety side by side.
+   * several components are brought to safety side by side, and a gate is skipped where it failed, not all over the phase.
    */
   readonly order?: 2
 }

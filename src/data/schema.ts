@@ -109,7 +109,7 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
   for (const index of names(base.indexes, now.indexes)) {
     const [a, b] = [base.indexes[index], now.indexes[index]]
     if (a === undefined && b !== undefined)
-      out.push(difference('index', 'added', [table, index], b.on, !b.unique && !mayFail(b.on)))
+      out.push(difference('index', 'added', [table, index], b.on, !b.unique && !mayFail(withoutTable(table, b.on))))
     else if (b === undefined) out.push(difference('index', 'gone', [table, index], '', false))
     else if (a !== undefined && (a.on !== b.on || a.unique !== b.unique)) {
       out.push(difference('index', 'changed', [table, index], `${a.on} -> ${b.on}`, false))
@@ -123,6 +123,13 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
     out.push(difference('constraint', 'gone', [table], text, false))
   }
   return out
+}
+
+/** SQLite names the table first, which then reads like a function: `t(n)`. */
+function withoutTable(table: string, on: string): string {
+  const [all = '', name = ''] = /^("(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|[^\s("`[]+)\s*(?=\()/.exec(on) ?? []
+  const plain = name.replaceAll(/^["`[]|["`\]]$/g, '').replaceAll('""', '"')
+  return plain.toLowerCase() === table.toLowerCase() ? on.slice(all.length) : on
 }
 
 /** The constraints, and the primary key in the same words where the system does not tell it as one of them. */

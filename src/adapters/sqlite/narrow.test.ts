@@ -122,6 +122,8 @@ describe('C11: leaving the schema says, for each difference, why the old release
     ['ALTER TABLE t ADD COLUMN x DEFAULT 7', 'note', 'rows that the old release writes get 7'],
     ['CREATE TABLE u (v)', 'note', 'table u was added: the old release does not know it, and leaves it alone'],
     ['CREATE INDEX i ON t (n)', 'note', 'index t.i was added (t(n)): it refuses nothing'],
+    ['CREATE INDEX i ON "t" (lower(mail))', 'note', 'it refuses nothing'],
+    ['CREATE INDEX i ON t (abs(n))', 'blocker', 'for which it cannot be computed are refused'],
     [
       'ALTER TABLE t DROP COLUMN n',
       'blocker',

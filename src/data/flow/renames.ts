@@ -49,7 +49,9 @@ export async function renamesOver(
   told: readonly Rename[] = [],
 ): Promise<Renames> {
   const all = candidates(site, then.schema, live)
-  const known = meant([...told, ...(await sides.now.renames(then.schema, then.data, live))], live)
+  const borne: Rename[] = []
+  for (const pair of told) if (await isBorneOut(site, sides, then, live, pair)) borne.push(pair)
+  const known = meant([...borne, ...(await sides.now.renames(then.schema, then.data, live))], live)
   if (known.length + all.length === 0) return NO_RENAMES
   const open = all.filter(pair => !known.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))
   const order = sides.base === null ? null : await readLive(site, sides.base)
@@ -64,6 +66,19 @@ export async function renamesOver(
   }
   const { renames, doubts } = settle(weighed)
   return { renames: [...known.map(certain), ...renames], doubts }
+}
+
+/**
+ * A column that is the same one by its number, and that the migration wrote anew, holds something else by now (cents, where
+ * there were euros): what users write into it since has no place under the old name.
+ */
+async function isBorneOut(site: Site, sides: Sides, then: Then, live: SchemaShape, pair: Rename): Promise<boolean> {
+  const [there, here] = [then.schema.tables[pair.was.table], live.tables[pair.now.table]]
+  if (there === undefined || here === undefined) return false
+  if (pair.was.column === null || pair.now.column === null) return true
+  if (there.key.includes(pair.was.column)) return true
+  const { rows, equal, untold } = await weigh(site, sides, then, pair, { there, here })
+  return untold === null && equal === rows
 }
 
 /** Without tables that were put aside for a new one under their old name: that one is what users went on with. */

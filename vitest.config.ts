@@ -20,8 +20,7 @@ export default defineConfig({
     hookTimeout: LIMIT_MS,
     // CI's machines are shared: what fails once there is tried once more, and is named at the end of the log.
     retry: process.env['CI'] === 'true' ? 1 : 0,
-    // More than the two processors of a small machine: half of the time tests wait for servers.
-    maxWorkers: 4,
+    maxWorkers: 3,
     pool: 'forks',
     sequence: { sequencer: LongFirst },
     globalSetup: ['./tools/test-setup.ts'],

@@ -6,9 +6,7 @@ import type { Plan } from '../core/plan.ts'
 import { ENDED } from '../core/words.ts'
 import { Progress } from './render/progress.ts'
 import type { Session } from './session.ts'
-
-/** How many runs are looked back over at most: each is read with its plan. */
-const LOOK_BACK = 100
+import { LOOK_BACK } from './wiring/events.ts'
 
 /** What the journal says of one run, as far as it matters afterwards. */
 export interface Told {

@@ -2,7 +2,7 @@ import type { RunInfo } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
 import { within } from '../core/executor/attempt.ts'
 import type { RunInput } from '../core/executor/world.ts'
-import { lockOwner } from '../engine/sqlite/lock.ts'
+import { ownerOf } from './open-runs.ts'
 import type { Session } from './session.ts'
 
 /** What does not answer for so long is not known to be another system. Milliseconds. */
@@ -13,9 +13,7 @@ const PATIENCE_MS = 15_000
  * environment of a process is not in the hash of the configuration. In the middle of a run a component may well not answer.
  */
 export async function refuseMoved(session: Session, run: RunInfo, replaced: boolean): Promise<void> {
-  const { home, config } = session.environment
-  const atWork = lockOwner(`${home}/locks`, config.environment) !== null
-  if (replaced || atWork) return
+  if (replaced || ownerOf(session) !== null) return
   const { components } = (run.input as unknown as RunInput).plan
   const now = await Promise.all(components.map(c => identityNow(session, c.id)))
   const others = components.flatMap(({ id, observed: { identity: then } }, i) => {

@@ -2,6 +2,7 @@ import type { Engine, Event, RunInfo } from '../core/engine.ts'
 import { chainKey } from '../engine/chain.ts'
 import { alteredIn, isSealed, runAltered } from '../engine/seals.ts'
 import type { Environment } from './wiring/environment.ts'
+import { eventsOf } from './wiring/events.ts'
 
 /** What became of comparing all runs with what their events tell. */
 export interface Compared {
@@ -36,8 +37,6 @@ export function uncoveredLines(uncovered: readonly string[]): string[] {
 
 /** Nothing is reported of a run that is not as its events tell. Throws `run_altered`. */
 export async function refuseAltered({ ledger }: Environment, engine: Engine, run: RunInfo): Promise<void> {
-  const own: Event[] = []
-  for await (const event of engine.events(run.id)) own.push(event)
-  const why = alteredIn(chainKey(ledger.keys.chain), run, own)
+  const why = alteredIn(chainKey(ledger.keys.chain), run, await eventsOf(engine, run.id))
   if (why !== null) throw runAltered(run.id, why)
 }

@@ -6,6 +6,7 @@ import { announcedHeads, parseHead } from '../../ledger/heads.ts'
 import type { Globals } from '../program.ts'
 import { comparedRuns, uncoveredLines } from '../sealed-runs.ts'
 import { withSession } from '../session.ts'
+import { eventsOf } from '../wiring/events.ts'
 
 export function verify(globals: Globals, options: { head?: string }): Promise<number> {
   return withSession(globals, async ({ environment, out }) => {
@@ -16,8 +17,7 @@ export function verify(globals: Globals, options: { head?: string }): Promise<nu
     }
     const { keys } = environment.ledger
     const engine = await environment.engine({ worker: false })
-    const events: Event[] = []
-    for await (const event of engine.events('*')) events.push(event)
+    const events = await eventsOf(engine, '*')
     const broken = firstBreak(keys.chain, events)
     if (broken !== null) throw tampered(broken.what)
     const heads = [...(await announcedHeads(keys.folder)), ...(said === null ? [] : [said])]

@@ -1,7 +1,7 @@
 import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
-import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { person } from '../../ledger/releases.ts'
+import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import type { Asked } from '../render/progress.ts'
 import { findOpenRun, type Session, withSession } from '../session.ts'
@@ -76,10 +76,6 @@ async function send(
   session.out.line(owner === null ? 'Go on with: backout resume' : `Process ${owner.pid} goes on.`)
   session.out.data({ run: run.id, step: asked.step, answer: word })
   return EXIT.ok
-}
-
-function ownerOf({ environment }: Session) {
-  return lockOwner(`${environment.home}/locks`, environment.config.environment)
 }
 
 function nothingAsked(run: RunInfo, what: string, asked: Asked | null): BackoutError {

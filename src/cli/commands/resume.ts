@@ -4,12 +4,13 @@ import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import type { RunInput } from '../../core/executor/world.ts'
 import type { Plan } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
-import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
+import { isStopped } from '../../engine/sqlite/lock.ts'
 import { person } from '../../ledger/releases.ts'
 import { attend, tellEnd } from '../attend.ts'
 import { detach, follow, isWatchedFromAfar, lastSeq } from '../detach.ts'
 import { isFinished } from '../finish.ts'
 import { refuseMoved } from '../moved.ts'
+import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Asked, askedLines, Progress } from '../render/progress.ts'
 import { findOpenRun, findRun, type Session, withSession } from '../session.ts'
@@ -106,10 +107,6 @@ function watch(session: Session, engine: Engine, run: RunInfo): Promise<number> 
   const owner = ownerOf(session)
   if (owner !== null) session.out.line(`Process ${owner.pid} on ${owner.host} goes on with run ${run.id}`)
   return follow(session, engine, run.id)
-}
-
-function ownerOf({ environment }: Session): Owner | null {
-  return lockOwner(`${environment.home}/locks`, environment.config.environment)
 }
 
 function isChanged({ environment }: Session, run: RunInfo): boolean {

@@ -1,10 +1,11 @@
-import type { Engine, Event, RunInfo } from '../../core/engine.ts'
+import type { Engine, RunInfo } from '../../core/engine.ts'
 import { ENDED } from '../../core/words.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { announcedHeads } from '../../ledger/heads.ts'
 import { comparedRuns } from '../sealed-runs.ts'
 import type { Environment } from '../wiring/environment.ts'
+import { eventsOf } from '../wiring/events.ts'
 import { type Check, plural, saying } from './check.ts'
 
 const say = saying('runs')
@@ -21,8 +22,7 @@ export async function runChecks(environment: Environment): Promise<Check[]> {
 
 async function chainCheck(environment: Environment, engine: Engine): Promise<Check> {
   const { ledger } = environment
-  const events: Event[] = []
-  for await (const event of engine.events('*')) events.push(event)
+  const events = await eventsOf(engine, '*')
   const heads = await announcedHeads(ledger.keys.folder)
   const lost = heads.find(head => head.length > 0 && events[head.length - 1]?.mac !== head.mac)
   const why =

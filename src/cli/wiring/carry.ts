@@ -1,4 +1,4 @@
-import type { Event, RunInfo } from '../../core/engine.ts'
+import type { RunInfo } from '../../core/engine.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Plan } from '../../core/plan.ts'
 import { type CarryTarget, carriesForward } from '../../data/carry/open.ts'
@@ -7,6 +7,7 @@ import { takeLock } from '../../engine/sqlite/lock.ts'
 import { plansOf } from '../../report/plans.ts'
 import { momentsOf } from '../../report/read.ts'
 import { findRun, type Session } from '../session.ts'
+import { eventsOf } from './events.ts'
 
 /** A restore of one database by one run. */
 export interface Restored {
@@ -63,9 +64,7 @@ export async function lastRestores(session: Session): Promise<{ run: RunInfo; co
 
 async function plansIn(session: Session, run: RunInfo): Promise<Plan[]> {
   const engine = await session.environment.engine({ worker: false })
-  const events: Event[] = []
-  for await (const event of engine.events(run.id)) events.push(event)
-  return plansOf(run, momentsOf(events))
+  return plansOf(run, momentsOf(await eventsOf(engine, run.id)))
 }
 
 /** Component -> the backup that its restore step takes; of several plans the last one counts. */

@@ -2,9 +2,7 @@ import type { Engine, Event, RunInfo } from '../../core/engine.ts'
 import type { RunInput } from '../../core/executor/world.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import { type Environment, outsideOf } from './environment.ts'
-
-/** How many runs are looked back over at most: each is read with its plan. */
-const LOOK_BACK = 100
+import { eventsOf, LOOK_BACK } from './events.ts'
 
 /** Where an environment stands, as far as its deployments told and its runs went. */
 export interface Standing {
@@ -47,12 +45,6 @@ export async function current(environment: Environment): Promise<string | null> 
 export async function noteUndone(environment: Environment): Promise<void> {
   const { upgrades } = await standingOf(environment)
   await environment.ledger.releases.keepStanding(new Set(upgrades))
-}
-
-async function eventsOf(engine: Engine, run: string, type: string): Promise<Event[]> {
-  const all: Event[] = []
-  for await (const event of engine.events(run, { type })) all.push(event)
-  return all
 }
 
 async function movesOf(engine: Engine, run: RunInfo): Promise<Move[]> {

@@ -219,8 +219,9 @@ export interface Merger extends AsyncDisposable {
    * How many rows that the query `touched` does not name are not in ours exactly as in base, those on one side only among
    * them; 0: none. Where only sums can be compared, 1 stands for any number. `touched` gives the columns of the key; for a
    * table without one it gives `Dialect.key` of the exact texts of all columns. `types`: those of the columns, in their order.
+   * `upTo`: rows of ours with keys above it, of which base has none, are not looked at; null: all are.
    */
-  untouched(table: Staged, types: readonly string[], touched: string): Promise<number>
+  untouched(table: Staged, types: readonly string[], touched: string, upTo?: bigint | null): Promise<number>
   /**
    * How many rows the query `taken` names, where ours has them as theirs has, and all rows that neither it nor `rest` names
    * exactly as base; null: it is not so, or nobody can tell. May be told by sums, of all at one instant. Both queries give
@@ -245,6 +246,11 @@ export interface Merger extends AsyncDisposable {
   table(image: ImageName, name: string): string
   /** The SQL name of a table of ours where rows are put into it; left out: the same. */
   into?(name: string): string
+  /**
+   * The highest value of a column of whole numbers in a table of an image, whatever was staged of it; null: it has no row.
+   * undefined: it may hold something else.
+   */
+  highest(image: ImageName, table: string, column: string): Promise<bigint | null | undefined>
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
   each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
   /** Returns how many rows it touched. */
@@ -355,6 +361,8 @@ export interface Dialect {
    */
   key(texts: readonly string[]): string
   readonly keyType: string
+  /** Columns of this type hold whole numbers of 64 bits, or of fewer. */
+  isWhole(type: string): boolean
   /** Up to 40 texts put together, none of them NULL. */
   joined(texts: readonly string[]): string
   /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */

@@ -17,6 +17,7 @@ export const dialect: Dialect = {
   value,
   convert,
   key,
+  isWhole: type => WHOLE.test(type),
   joined: texts => `CONCAT(${texts.join(', ')})`,
   keyType: 'varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin',
   update: (table, sets, from, on) =>
@@ -53,6 +54,7 @@ function key(texts: readonly string[]): string {
 
 /** Numbers without a float, and times: equal ones of one type are the same. */
 const EXACT = /^(((tiny|small|medium|big)?int|decimal)\b|(date|datetime|timestamp|time)(\(\d\))?$)/
+const WHOLE = /^(tiny|small|medium|big)?int\b/
 const FLOAT = /^(float|double)\b/
 const TEXT = /^((var)?char\b|(tiny|medium|long)?text\b)/
 
@@ -79,7 +81,7 @@ function sameBytes(a: string, b: string): string {
 function text(v: string, type: string): string {
   if (isBytes(type)) return `CONVERT(HEX(CAST(${v} AS BINARY)) USING utf8mb4) COLLATE utf8mb4_bin`
   // The connection's character set is the same.
-  if (/^((tiny|small|medium|big)?int|decimal)\b/.test(type)) return `CAST(${v} AS CHAR)`
+  if (WHOLE.test(type) || /^decimal\b/.test(type)) return `CAST(${v} AS CHAR)`
   const exact = type.startsWith('float') ? `(${v} + 0e0)` : v
   return `CONVERT(CAST(${exact} AS CHAR) USING utf8mb4) COLLATE utf8mb4_bin`
 }

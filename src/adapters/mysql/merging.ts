@@ -160,9 +160,21 @@ export class MysqlMerger implements Merger {
     this.#made = true
   }
 
-  untouched({ names, ...staged }: Staged, types: readonly string[], touched: string): Promise<number> {
+  async highest(image: ImageName, table: string, column: string): Promise<bigint | null | undefined> {
+    const [row] = await this.query(
+      `SELECT CAST(MAX(${quoted(column)}) AS CHAR) AS high FROM ${this.table(image, table)}`,
+    )
+    return row?.['high'] == null ? null : BigInt(text(row['high']))
+  }
+
+  untouched(
+    { names, ...staged }: Staged,
+    types: readonly string[],
+    touched: string,
+    upTo: bigint | null = null,
+  ): Promise<number> {
     const sides = { ours: this.table('ours', names.ours), base: this.table('base', names.base) }
-    return untouched(this.#db, () => this.#second(), { ...staged, ...sides, types, touched })
+    return untouched(this.#db, () => this.#second(), { ...staged, ...sides, types, touched, upTo })
   }
 
   async #second(): Promise<Session> {

@@ -10,6 +10,8 @@ export interface Compared extends Pick<Staged, 'key' | 'columns'> {
   readonly types: readonly string[]
   /** A query: the keys of rows to leave out. */
   readonly touched: string
+  /** Rows of ours above this key are not looked at. */
+  readonly upTo: bigint | null
 }
 
 /** True where none of the keys to leave out is made of these expressions. */
@@ -85,11 +87,12 @@ function pairOf({ key, columns }: Compared): Pair {
 async function lowerPart(
   db: Session,
   { o }: Pair,
-  { ours, key, columns, types, touched }: Compared,
+  { ours, key, columns, types, touched, upTo }: Compared,
 ): Promise<{ below: bigint; out: Out } | null> {
   const type = types[columns.findIndex(c => c.ours === key[0])] ?? ''
   if (key.length > 1 || !/^(tiny|small|medium|big)?int\b/.test(type)) return null
-  const [ends] = await db.query(`SELECT MIN(${o[0]}) AS low, MAX(${o[0]}) AS high FROM ${ours} AS o`)
+  const [ends] = await db.query(`SELECT MIN(${o[0]}) AS low, MAX(${o[0]}) AS high FROM ${ours} AS o
+    WHERE ${upTo === null ? '1 = 1' : `${o[0]} <= ${upTo}`}`)
   if (ends === undefined || ends['low'] === null) return null
   const [low, high] = [BigInt(text(ends['low'])), BigInt(text(ends['high']))]
   if (high - low < LARGE) return null
@@ -106,11 +109,12 @@ async function lowerPart(
  * One pass over ours: `there` rows are in base, `paired` of them in ours too, and `differ` of ours are not as in base. Each row
  * has one partner at most, so that none of base is lost where all are paired.
  */
-function unlike({ o, b, on }: Pair, { ours, base, columns, types }: Compared, part: Part): string {
+function unlike({ o, b, on }: Pair, { ours, base, columns, types, upTo }: Compared, part: Part): string {
+  const among = upTo === null ? '' : ` AND ${o[0]} <= ${upTo}`
   const differs = columns.map((c, i) => dialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
   const differ = `(${b[0]} IS NULL OR ${differs.join(' OR ')}) AND ${part.out(o)}`
   return `SELECT (SELECT COUNT(*) FROM ${base} AS b WHERE ${part.b}) AS there, COUNT(${b[0]}) AS paired,
-    COUNT(CASE WHEN ${differ} THEN 1 END) AS differ FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE ${part.o}`
+    COUNT(CASE WHEN ${differ} THEN 1 END) AS differ FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} WHERE ${part.o}${among}`
 }
 
 /** How many rows of base ours has no more. */

@@ -21,6 +21,7 @@ function value(text: string, type: string): string {
 /** Types of which equal values are the same to the last bit: those that round to so many digits all have them. */
 const EXACT =
   /^(smallint|integer|bigint|boolean|uuid|bytea|date|numeric\(\d+,\d+\)|time(stamp)?(\(\d\))? with(out)? time zone)$/
+const WHOLE = /^(smallint|integer|bigint)$/
 const FLOAT = /^(real|double precision)$/
 
 /** By text: exact for every type, also for those that cannot be compared or that call 1.0 and 1.00 equal. */
@@ -58,6 +59,7 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     quote,
     parameter: n => `$${n}`,
     table: name => sqlName(name),
+    isWhole: type => WHOLE.test(type),
     differs,
     // Not dissolved in the query around it.
     once: query => `SELECT * FROM (${query}) AS once OFFSET 0`,

@@ -21,7 +21,7 @@ import { sourceOf } from './image.ts'
 import { largeObjects } from './large-objects.ts'
 import { quote, sqlName } from './names.ts'
 import type { Source } from './reader.ts'
-import { eachRow, one, openSession, type Session } from './session.ts'
+import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row. */
@@ -167,8 +167,16 @@ class PostgresMerger implements Merger {
     return true
   }
 
-  untouched(table: Staged, _types: readonly string[], touched: string): Promise<number> {
-    return this.#stage.untouched(table, touched)
+  async highest(image: ImageName, table: string, column: string): Promise<bigint | null | undefined> {
+    const session = image === 'ours' ? this.#session : this.#images[image]
+    if (session === null) throw new Error(`there is no image ${image}`)
+    const [row] = await session.query(`SELECT max(${quote(column)})::text AS high FROM ${sqlName(table, this.#home)}`)
+    const high = textOf(row, 'high')
+    return high === null ? null : BigInt(high)
+  }
+
+  untouched(table: Staged, _types: readonly string[], touched: string, upTo: bigint | null = null): Promise<number> {
+    return this.#stage.untouched(table, touched, upTo)
   }
 
   addsUp(table: Staged, taken: string, rest: string): Promise<number | null> {

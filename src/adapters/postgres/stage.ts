@@ -161,7 +161,7 @@ export class Stage {
   }
 
   /** Sums over all of ours but for what was touched, and over all of base but for the same, which was staged. */
-  async untouched(table: Staged, touched: string): Promise<number> {
+  async untouched(table: Staged, touched: string, upTo: bigint | null): Promise<number> {
     const known = this.#knownOf(table)
     const ours = await this.#copied('ours', known)
     if (known.came === null) {
@@ -172,7 +172,8 @@ export class Stage {
       if (same(known.all, await totalIn(ours))) return 0
     }
     const base = await this.#copied('base', known)
-    const left = await totalIn(ours, this.#among(ours, touched, 'NOT'))
+    const before = upTo === null ? '' : ` AND x.${quote(ours.key[0]?.name ?? '')} <= ${upTo}`
+    const left = await totalIn(ours, this.#among(ours, touched, 'NOT') + before)
     const gone = await totalIn(base, this.#among(base, touched))
     return same(left, minus(known.all, gone)) ? 0 : 1
   }

@@ -19,6 +19,8 @@ export const sqliteDialect: Dialect = {
   convert,
   key: texts => texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || '),
   keyType: 'TEXT',
+  // Whether they do is for the rows to say.
+  isWhole: type => affinityOf(type) === 'INTEGER',
   joined: texts => `(${texts.join(' || ')})`,
   update: (table, sets, from, on) =>
     `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,

@@ -1,6 +1,6 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
-import type { Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import type { ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
 import { affinityOf } from './affinity.ts'
 import { bondsOf } from './bonds.ts'
 import { all, count, explained, patiently, quoted } from './database.ts'
@@ -73,7 +73,7 @@ class SqliteMerger implements Merger {
     return bondsOf(this.#db)
   }
 
-  table(image: 'ours' | 'theirs' | 'base' | 'migrated', name: string): string {
+  table(image: ImageName, name: string): string {
     return `${image === 'ours' ? 'main' : image}.${quoted(name)}`
   }
 
@@ -135,13 +135,21 @@ class SqliteMerger implements Merger {
     await this.run(`INSERT INTO ${table} (${names}) ${select} ORDER BY ${order.join(', ')}`)
   }
 
-  untouched(staged: Staged, types: readonly string[], touched: string): Promise<number> {
+  async highest(image: ImageName, table: string, column: string): Promise<bigint | null | undefined> {
+    const most = `SELECT max(${quoted(column)}) AS high FROM ${this.table(image, table)}`
+    const [row] = await this.query(`SELECT typeof(high) AS type, CAST(high AS TEXT) AS high FROM (${most})`)
+    if (row?.['type'] === 'null') return null
+    // Texts and bytes lie above all numbers.
+    return row?.['type'] === 'integer' ? BigInt(String(row['high'])) : undefined
+  }
+
+  untouched(staged: Staged, types: readonly string[], touched: string, upTo: bigint | null = null): Promise<number> {
     const { names, key, columns } = staged
     const [ours, base] = [this.table('ours', names.ours), this.table('base', names.base)]
     return this.#explained(async () => {
       if (key.length === 0) return count(this.#db, unlikeCounted(ours, base, columns, types, touched))
       const pair = pairOf(ours, base, key, columns)
-      const [row] = all(this.#db, unlike(pair, columns, types, touched))
+      const [row] = all(this.#db, unlike(pair, columns, types, touched, upTo))
       const [there, both, differ] = ['there', 'both', 'differ'].map(name => Number(row?.[name]))
       return there === both ? (differ ?? 0) : (differ ?? 0) + count(this.#db, lost(pair, touched))
     })
@@ -253,13 +261,20 @@ const text = (value: string) => `'${value.replaceAll("'", "''")}'`
 const out = (key: readonly string[], touched: string) => `(${key.join(', ')}) NOT IN (${touched})`
 
 /** How many rows base has, how many of them ours has too, and how many rows of ours are not as in base. */
-function unlike({ ours, base, keys, on }: Pair, columns: Staged['columns'], types: readonly string[], touched: string) {
+function unlike(
+  { ours, base, keys, on }: Pair,
+  columns: Staged['columns'],
+  types: readonly string[],
+  touched: string,
+  upTo: bigint | null,
+): string {
+  const among = upTo === null ? '' : `WHERE ${keys.o[0]} <= ${upTo}`
   const differs = columns
     .map((c, i) => sqliteDialect.differs(`o.${quoted(c.ours)}`, `b.${quoted(c.base)}`, types[i]))
     .join(' OR ')
   return `SELECT (SELECT count(*) FROM ${base}) AS there, count(${keys.b[0]}) AS both,
     coalesce(sum(CASE WHEN (${keys.b[0]} IS NULL OR ${differs}) AND ${out(keys.o, touched)} THEN 1 ELSE 0 END), 0) AS differ
-    FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on}`
+    FROM ${ours} AS o LEFT JOIN ${base} AS b ON ${on} ${among}`
 }
 
 /** Counts the rows that base has and ours has not. */

@@ -76,9 +76,19 @@ function orphans(whole: Whole, piece: Piece, reference: Reference): string | nul
 }
 
 /** No row that is to come has the key that is referred to. */
-function toCome({ pieces }: Whole, reference: Reference, values: readonly string[]): string {
+function toCome({ ground, pieces }: Whole, reference: Reference, values: readonly string[]): string {
   const parent = pieces.find(p => p.table.ours === reference.table)
   if (parent === undefined || !parent.keyed) return ''
+  return inTail(ground, parent, reference, values) + inWork(parent, reference, values)
+}
+
+function inTail(ground: Ground, parent: Piece, { to }: Reference, values: readonly string[]): string {
+  if (parent.tail === null || to.some(name => parent.indexOf(name) < 0)) return ''
+  const fits = to.map((name, j) => `${column(ground, 'pt', parent.columnOf(name).theirs)} = ${values[j]}`).join(' AND ')
+  return ` AND NOT EXISTS (SELECT 1 FROM ${parent.image('theirs')} AS pt WHERE ${parent.behind('pt', 'theirs')} AND ${fits})`
+}
+
+function inWork(parent: Piece, reference: Reference, values: readonly string[]): string {
   const a: Aliases = { w: 'pw', t: 'pt', o: 'po' }
   if (reference.to.join('\0') === parent.key.join('\0')) {
     return ` AND NOT EXISTS (SELECT 1 FROM ${parent.work} AS pw WHERE ${pending('pw')} AND pw.act = ${INSERT}
@@ -105,7 +115,58 @@ async function markUniques(whole: Whole, piece: Piece): Promise<number> {
   return found
 }
 
+/** Rows of the tail that a unique or a foreign key of ours would refuse, as far as it can be told ahead. */
+export async function tailClashes(whole: Whole, piece: Piece): Promise<boolean> {
+  if (piece.tail === null) return false
+  const { uniques = [], references = [] } = whole.bonds[piece.table.ours] ?? {}
+  const clashes = [
+    ...uniques.flatMap(unique => tailTwice(piece, unique)),
+    ...references.flatMap(reference => tailAlone(whole, piece, reference)),
+  ]
+  for (const sql of clashes) if ((await whole.ground.merger.query(`${sql} LIMIT 1`)).length > 0) return true
+  return false
+}
+
+/** Cells of a row of theirs, by the names of ours; null: one of them has no place there. */
+function cellsOfTail(piece: Piece, names: readonly string[]): string[] | null {
+  if (names.some(name => piece.indexOf(name) < 0)) return null
+  return names.map(name => piece.column('t', piece.columnOf(name).theirs))
+}
+
+/** Queries of values that another row of ours has, or of those that come. */
+function tailTwice(piece: Piece, unique: Unique): string[] {
+  const parts = uniqueParts(piece, unique)
+  const values = cellsOfTail(piece, unique.columns ?? [])
+  if (parts === null || values === null) return []
+  const filled = values.map(v => `${v} IS NOT NULL`).join(' AND ')
+  const tail = `FROM ${piece.image('theirs')} AS t`
+  const where = `WHERE ${piece.behind('t', 'theirs')} AND ${filled}`
+  const same = unique.columns?.map((name, j) => `${piece.column('q', name)} = ${values[j]}`).join(' AND ')
+  const us = values.map((_, j) => `u${j}`)
+  const coming = `SELECT ${values.map((v, j) => `${v} AS u${j}`).join(', ')} ${tail} ${where}
+    UNION ALL SELECT ${us.map(u => `c.${u}`).join(', ')} FROM (${parts.coming}) AS c`
+  return [
+    `SELECT 1 AS x ${tail} JOIN ${piece.image('ours')} AS q ON ${same} ${where}`,
+    `SELECT 1 AS x FROM (${coming}) AS d GROUP BY ${us.join(', ')} HAVING count(*) > 1`,
+  ]
+}
+
+/** A query of rows whose parent is neither in ours nor to come. */
+function tailAlone(whole: Whole, piece: Piece, reference: Reference): string[] {
+  const { ground } = whole
+  const values = cellsOfTail(piece, reference.columns)
+  if (values === null) return []
+  const filled = values.map(v => `${v} IS NOT NULL`).join(' AND ')
+  const fits = reference.to.map((name, j) => `${column(ground, 'p', name)} = ${values[j]}`).join(' AND ')
+  const there = `NOT EXISTS (SELECT 1 FROM ${ground.merger.table('ours', reference.table)} AS p WHERE ${fits})`
+  return [
+    `SELECT 1 AS x FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs')} AND ${filled} AND ${there}${toCome(whole, reference, values)}`,
+  ]
+}
+
 interface UniqueParts {
+  /** A query of the values of rows that come, as `u0`… */
+  readonly coming: string
   /** FROM and WHERE of rows whose value a row of ours (`q`) with another key has. */
   readonly blocked: string
   /** That row of ours will be gone or have another value. */
@@ -130,6 +191,7 @@ export function uniqueParts(piece: Piece, { columns }: Unique): UniqueParts | nu
   const coming = `SELECT w.n AS n, ${groups} ${rows} WHERE ${comes} AND ${filled}`
   const more = `SELECT ${us.join(', ')} FROM (${coming}) AS c GROUP BY ${us.join(', ')} HAVING count(*) > 1`
   return {
+    coming,
     blocked: `${rows} JOIN ${piece.image('ours')} AS q ON ${same} WHERE ${comes} AND ${other}`,
     released: `EXISTS (SELECT 1 FROM ${piece.work} AS bw WHERE ${piece.same(piece.keyOf('bw', 'work'), piece.keyOf('q', 'ours'))}
       AND ${pending('bw')} AND (bw.act = ${DELETE} OR (bw.act = ${UPDATE} AND (${touched('bw')}))))`,

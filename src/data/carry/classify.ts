@@ -157,11 +157,12 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
   const mask = maskOf(ground, piece, cells, whole)
+  const listed = piece.tail === null ? '1 = 1' : `${theirKey[0]} <= ${piece.tail.above}`
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
     FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
-    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${dirty}`
+    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? listed} AND ${dirty}`
 }
 
 function b0(piece: Piece): string | undefined {

@@ -11,6 +11,7 @@ import { type CarryProof, prove } from './proof.ts'
 import { carryOut } from './rounds.ts'
 import type { CarrySource } from './source.ts'
 import { keepBegun } from './state.ts'
+import { RowByRow } from './tail.ts'
 import { heldAgainst } from './unproven.ts'
 
 /** What came of carrying forward. */
@@ -62,35 +63,43 @@ export async function applyCarry(
 ): Promise<CarryOutcome> {
   await using merger = await source.merging(job)
   const ground = groundOf(source, merger)
-  for (let tried = 1; ; tried++) {
-    const laid = await layOut(source, ground, options, job, true)
+  const done = { rows: 0 }
+  for (let [tried, tails] = [1, true]; ; ) {
+    const laid = await layOut(source, ground, options, job, { anew: true, tails })
     if (hash !== undefined && !laid.plan.hash.startsWith(hash)) throw planMoved(hash, laid.plan.hash)
-    if (tried === 1) await confirm?.(laid.plan)
+    if (tried === 1 && tails) await confirm?.(laid.plan)
     try {
-      return await once(laid, job, batch, asItIs && tried === 1)
+      return await once(laid, job, { batch, asItIs: asItIs && tried === 1 && tails, done })
     } catch (error) {
-      if (!(error instanceof Moved)) throw error
-      if (tried === TRIES) throw moved(source, error)
+      if (error instanceof RowByRow) tails = false
+      else if (!(error instanceof Moved)) throw error
+      else if (tried++ === TRIES) throw moved(source, error)
     }
   }
 }
 
-async function once(laid: Laid, job: Job, batch: number, asItIs: boolean): Promise<CarryOutcome> {
+interface Once {
+  readonly batch: number
+  readonly asItIs: boolean
+  /** Rows that were carried, by this try and those before it. */
+  readonly done: { rows: number }
+}
+
+async function once(laid: Laid, job: Job, { batch, asItIs, done }: Once): Promise<CarryOutcome> {
   const { ground, options } = laid
   const archive = await writeArchive(laid, job)
   const held = await heldAgainst(laid, asItIs)
   job.guard()
   await makeLedger(ground)
   await carryObjects(ground, laid.objects, options, laid.source.component, job)
-  const none = { rows: 0, standing: laid.standing }
-  const carried = options.mode === 'report' ? none : await carryOut(laid, job, batch)
+  const standing = options.mode === 'report' ? laid.standing : await carryOut(laid, job, batch, done)
   if (options.mode !== 'report') await ground.merger.sequences()
-  const left = laid.pieces.map((piece, i) => tablePlan(piece, carried.standing[i] ?? []))
+  const left = laid.pieces.map((piece, i) => tablePlan(piece, standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
   const proof = await prove(laid, held, job)
   if (options.mode !== 'report')
     await keepBegun(laid.source.dir, { before: held.before, stray: held.stray, proven: proof.ok })
-  return { plan: laid.plan, carried: carried.rows, left, archive: manifest, proof }
+  return { plan: laid.plan, carried: done.rows, left, archive: manifest, proof }
 }
 
 function groundOf(source: CarrySource, merger: Merger): Ground {

@@ -1,7 +1,7 @@
-import { type Ground, literal, type Piece } from './piece.ts'
 import { hashOf } from '../../core/json.ts'
 import type { Decision } from './options.ts'
-import { REFUSED, TAKE } from './words.ts'
+import { type Ground, literal, type Piece, type Tail } from './piece.ts'
+import { INSERT, REFUSED, TAKE } from './words.ts'
 
 /** The table in ours that says what was carried: whoever resumes does nothing twice. */
 export const LEDGER = 'backout_carried'
@@ -21,6 +21,9 @@ export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
     `action INTEGER NOT NULL`,
     // The beginning of that of the plan that it was carried by.
     `hash VARCHAR(64) NOT NULL`,
+    // Of a line that speaks of all rows of theirs whose keys are in this range.
+    'low BIGINT',
+    'high BIGINT',
   ]
   await merger.run(`CREATE TABLE IF NOT EXISTS ${merger.table('ours', LEDGER)} (${columns.join(', ')})`)
 }
@@ -33,8 +36,80 @@ export async function writeLedger(ground: Ground, piece: Piece, hash: string, wh
     SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
 }
 
+/** Writes down rows of theirs by the range of their keys. Belongs into the transaction that carries them. */
+export async function writeRange(
+  { merger, dialect, run }: Ground,
+  piece: Piece,
+  hash: string,
+  low: bigint,
+  high: bigint,
+): Promise<void> {
+  const { ours } = piece.table
+  const key = dialect.key([`${run} range`, ours, String(low), String(high)].map(literal))
+  const values = [key, literal(run), literal(ours), INSERT, literal(hash.slice(0, HASH)), low, high]
+  await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash, low, high)
+    VALUES (${values.join(', ')})`)
+}
+
+/** What earlier processes put into one table of ours. */
+export interface Carried {
+  /** Up to which key they did so by ranges; null: not at all. */
+  readonly to: bigint | null
+  /** Rows have lines of their own. */
+  readonly single: boolean
+}
+
+/** By table; null: the ledger is of a version that did not know ranges. */
+export async function carriedIn(ground: Ground): Promise<ReadonlyMap<string, Carried> | null> {
+  const { merger, dialect, run } = ground
+  if (!(await isThere(ground))) return new Map()
+  const ledger = merger.table('ours', LEDGER)
+  const known = await merger.query(`SELECT high FROM ${ledger} WHERE 1 = 0`).then(
+    () => true,
+    () => false,
+  )
+  if (!known) return null
+  const rows =
+    await merger.query(`SELECT table_name, ${dialect.text('max(high)', 'bigint')} AS high, count(*) - count(high) AS single
+    FROM ${ledger} WHERE run = ${literal(run)} AND action = ${INSERT} GROUP BY table_name`)
+  return new Map(
+    rows.map(row => {
+      const to = row['high'] == null ? null : BigInt(row['high'] as string)
+      return [String(row['table_name']), { to, single: Number(row['single']) > 0 }]
+    }),
+  )
+}
+
+/** Whether any row of the tail has a line of its own: it was carried, whatever became of it since. */
+export async function inLedger({ merger, dialect, run }: Ground, piece: Piece, tail: Tail): Promise<boolean> {
+  const known = `SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)}
+    WHERE run = ${literal(run)} AND table_name = ${literal(piece.table.ours)} AND action = ${INSERT} AND high IS NULL`
+  const [key = ''] = piece.keyOf('t', 'theirs')
+  const rows = `SELECT 1 AS x FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs', tail)}`
+  return (await merger.query(`${rows} AND ${piece.ledgerKeyOf([key])} IN (${known}) LIMIT 1`)).length > 0
+}
+
+function inRange({ merger, run }: Ground, piece: Piece): string {
+  return `${piece.work} AS w JOIN ${merger.table('ours', LEDGER)} AS l
+    ON l.run = ${literal(run)} AND l.table_name = ${literal(piece.table.ours)} AND w.k0 >= l.low AND w.k0 <= l.high`
+}
+
+/** Lines for single rows in place of those for ranges: a row that has to go again leaves the ledger alone. */
+export async function expandRanges(ground: Ground, piece: Piece): Promise<void> {
+  const { merger, dialect, run } = ground
+  const ledger = merger.table('ours', LEDGER)
+  const values = [piece.ledgerKey(), literal(run), literal(piece.table.ours), INSERT, 'l.hash']
+  await merger.transaction(async () => {
+    await merger.run(`INSERT INTO ${ledger} (${dialect.quote('key')}, run, table_name, action, hash)
+      SELECT ${values.join(', ')} FROM ${inRange(ground, piece)}`)
+    await merger.run(
+      `DELETE FROM ${ledger} WHERE run = ${literal(run)} AND table_name = ${literal(piece.table.ours)} AND high IS NOT NULL`,
+    )
+  })
+}
+
 /** Takes out of the work what an earlier process carried, whatever became of it since. Returns how many rows that were. */
-export async function leaveCarried(ground: Ground, piece: Piece): Promise<number> {
+export async function leaveCarried(ground: Ground, piece: Piece, ranges: boolean): Promise<number> {
   const { merger, dialect, run } = ground
   if (!(await isThere(ground))) return 0
   const known = `SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)}
@@ -46,7 +121,10 @@ export async function leaveCarried(ground: Ground, piece: Piece): Promise<number
     ['cell', '0'],
     ['done', '1'],
   ] as const
-  return merger.run(dialect.update(piece.work, sets, `(${carried}) AS x`, 'o.n = x.n'))
+  const alone = await merger.run(dialect.update(piece.work, sets, `(${carried}) AS x`, 'o.n = x.n'))
+  if (!ranges) return alone
+  const among = `SELECT w.n AS n FROM ${inRange(ground, piece)}`
+  return alone + (await merger.run(dialect.update(piece.work, sets, `(${among}) AS x`, 'o.n = x.n')))
 }
 
 /** What the words of persons that hold are known by in the ledger. */

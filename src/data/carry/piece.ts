@@ -21,6 +21,19 @@ export interface Aliases {
   readonly o: string
 }
 
+/**
+ * New rows under whole numbers above every key that any other image has, as a table that counts by itself gets them: nothing
+ * can stand in their place, so that they are carried, written down and proven by ranges of keys and not one by one.
+ */
+export interface Tail {
+  /** Its keys are above this one. */
+  readonly above: bigint
+  readonly to: bigint
+  readonly rows: number
+  /** How many this process has carried. */
+  carried: number
+}
+
 export const PLAIN: Aliases = { w: 'w', t: 't', o: 'o' }
 
 /** One table of the merge: its names and expressions in SQL. Rows that theirs changed stand in the table `work`. */
@@ -31,8 +44,10 @@ export class Piece {
   readonly key: readonly string[]
   /** SQL name of the work table, once it was made. */
   work = ''
-  /** How many rows theirs changed. What a deletion takes with it comes behind them in the work table. */
+  /** How many rows of the work table theirs changed. What a deletion takes with it comes behind them. */
   changed = 0
+  /** Rows that theirs added and that are not in the work table; null: there they all are. */
+  tail: Tail | null = null
 
   constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
     this.#ground = ground
@@ -79,6 +94,11 @@ export class Piece {
       const column = this.columnOf(name)
       return this.converted(column, this.column(alias, nameIn(column, image)), typeIn(column, image)).value
     })
+  }
+
+  /** True for rows of the tail. */
+  behind(alias: string, image: 'ours' | 'theirs', tail = this.tail): string {
+    return tail === null ? '1 = 0' : `${this.keyOf(alias, image)[0]} > ${tail.above}`
   }
 
   columnOf(ours: string): MappedColumn {
@@ -143,10 +163,16 @@ export class Piece {
 
   /** One text for the row, for the ledger of ours. `of`: what else than that it was carried. */
   ledgerKey(w = 'w', of = ''): string {
+    return this.ledgerKeyOf(
+      this.workKey.map(k => `${w}.${k}`),
+      of,
+    )
+  }
+
+  /** The same of the columns of the key. */
+  ledgerKeyOf(key: readonly string[], of = ''): string {
     const { dialect, run } = this.#ground
-    const parts = this.keyed
-      ? this.key.map((name, i) => dialect.text(`${w}.k${i}`, this.columnOf(name).type))
-      : [`${w}.id`]
+    const parts = this.keyed ? this.key.map((name, i) => dialect.text(key[i] ?? '', this.columnOf(name).type)) : key
     return dialect.key([literal(`${run}${of}`), literal(this.table.ours), ...parts])
   }
 

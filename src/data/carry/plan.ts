@@ -6,7 +6,7 @@ import { plain } from '../touched-targets.ts'
 import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
-import { leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
+import { type Carried, carriedIn, leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
 import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
 import { type ObjectsFound, objectsOf, unplacedObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
@@ -16,6 +16,7 @@ import { HELD, hold } from './quarantine.ts'
 import { cascade, settle } from './settle.ts'
 import type { CarrySource } from './source.ts'
 import { type Standing, standingOf } from './standing.ts'
+import { blockedTails, tailOf } from './tail.ts'
 import { type Unplaced, unplacedOf } from './unplaced.ts'
 import { DELETE, INSERT, type Kind, kindOf, REFUSED, TAKE, UPDATE } from './words.ts'
 
@@ -70,6 +71,8 @@ export interface Laid extends Whole {
   readonly plan: CarryPlan
   /** Rows that the ledger says were carried. */
   readonly carried: number
+  /** Of which the ledger has lines for ranges of keys. */
+  readonly ranged: readonly Piece[]
   /** How many rows of a table earlier tries were refused. */
   readonly refused: ReadonlyMap<string, number>
 }
@@ -83,7 +86,30 @@ export async function layOut(
   ground: Ground,
   options: CarryOptions,
   job: Job,
-  anew = false,
+  { anew = false, tails = true }: Laying = {},
+): Promise<Laid> {
+  const oneByOne = new Set<string>()
+  for (;;) {
+    const laid = await layOnce(source, ground, options, job, { anew, oneByOne: tails ? oneByOne : null })
+    const blocked = await blockedTails(laid)
+    if (blocked.length === 0) return laid
+    for (const table of blocked) oneByOne.add(table)
+  }
+}
+
+interface Laying {
+  readonly anew?: boolean
+  /** New rows behind all others are carried by ranges of keys. */
+  readonly tails?: boolean
+}
+
+/** `oneByOne`: tables whose rows are all looked at by themselves; null: all of them. */
+async function layOnce(
+  source: CarrySource,
+  ground: Ground,
+  options: CarryOptions,
+  job: Job,
+  { anew, oneByOne }: { anew: boolean; oneByOne: ReadonlySet<string> | null },
 ): Promise<Laid> {
   const bonds = await ground.merger.bonds()
   const mapping = mapSchemas(source.schemas, renamesOf(source, options), bonds, source.dialect)
@@ -91,6 +117,7 @@ export async function layOut(
     mapping.tables.map(t => t.ours),
     bonds,
   ).flat()
+  const [refused, before] = [await refusedBefore(ground), await carriedIn(ground)]
   const pieces: Piece[] = []
   for (const name of order) {
     const table = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
@@ -98,12 +125,14 @@ export async function layOut(
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
     await ground.merger.stage(piece.staged)
+    const whole = oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
+    if (!whole) piece.tail = await tailOf(ground, piece, options, before.get(name) ?? null)
     await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
     pieces.push(piece)
   }
   const whole: Whole = { ground, pieces, bonds }
-  const totals = pieces.map(piece => [piece.table.ours, piece.changed])
-  const known = await said(whole, source, options, anew)
+  const totals = pieces.map(piece => [piece.table.ours, piece.changed + (piece.tail?.rows ?? 0)])
+  const carried = await said(whole, source, options, { anew, refused, before })
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
   const objects = await objectsOf(ground, options)
@@ -123,7 +152,8 @@ export async function layOut(
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
-  return { ...whole, ...known, source, options, mapping, objects, standing, plan: { ...plan, hash } }
+  const ranged = pieces.filter(piece => before?.get(piece.table.ours)?.to != null)
+  return { ...whole, carried, refused, ranged, source, options, mapping, objects, standing, plan: { ...plan, hash } }
 }
 
 /** Of what the migrations left alone there is nothing that right after migrating could tell: it is as users left it. */
@@ -156,12 +186,11 @@ async function said(
   { ground, pieces, bonds }: Whole,
   source: CarrySource,
   options: CarryOptions,
-  anew: boolean,
-): Promise<Pick<Laid, 'carried' | 'refused'>> {
-  const refused = await refusedBefore(ground)
+  { anew, refused, before }: Pick<Laid, 'refused'> & { anew: boolean; before: ReadonlyMap<string, Carried> | null },
+): Promise<number> {
   let carried = 0
   for (const piece of pieces) {
-    carried += await leaveCarried(ground, piece)
+    carried += await leaveCarried(ground, piece, before?.get(piece.table.ours)?.to != null)
     await settle(ground, piece, options.decisions)
     if (refused.has(piece.table.ours)) await refusedRows(ground, piece, options.decisions, anew)
     const shape = source.schemas.theirs.tables[piece.table.theirs]
@@ -170,7 +199,7 @@ async function said(
     }
   }
   await cascade({ ground, pieces, bonds })
-  return { carried, refused }
+  return carried
 }
 
 /** Persons speak of what the database refused as of any conflict, whatever they said of the row before. */
@@ -186,7 +215,7 @@ async function refusedRows(
   if (anew) await markWhere(ground, piece, { kind: 0, refused: REFUSED.no }, `${unsaid} AND w.done = 0`)
 }
 
-/** Counts the rows of the work table, by what becomes of them. */
+/** Counts the rows that theirs changed, by what becomes of them. */
 export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePlan {
   const counts = { [INSERT]: 0, [UPDATE]: 0, [DELETE]: 0 } as Record<number, number>
   const conflicts: Partial<Record<Kind, number>> = {}
@@ -205,7 +234,10 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
     }
   }
   const { ours, theirs, gone } = piece.table
-  const pending = { inserts: counts[INSERT] ?? 0, updates: counts[UPDATE] ?? 0, deletes: counts[DELETE] ?? 0 }
+  const tail = piece.tail ?? { rows: 0, carried: 0 }
+  sums.done += tail.carried
+  const inserts = (counts[INSERT] ?? 0) + tail.rows - tail.carried
+  const pending = { inserts, updates: counts[UPDATE] ?? 0, deletes: counts[DELETE] ?? 0 }
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
 }
 

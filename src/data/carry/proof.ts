@@ -4,6 +4,7 @@ import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
 import { strayCells } from './stray.ts'
+import { tailKeys, tailNow, tailOrphansSql } from './tail.ts'
 import type { Held } from './unproven.ts'
 import { INSERT, TAKE } from './words.ts'
 
@@ -29,7 +30,8 @@ export async function measureUntouched(laid: Laid, pieces = laid.pieces): Promis
   for (const piece of pieces) {
     const touched = `SELECT ${piece.workKey.join(', ')} FROM ${piece.work}`
     const types = piece.table.columns.map(c => c.type)
-    out[piece.table.ours] = await laid.ground.merger.untouched(piece.staged, types, touched)
+    const upTo = piece.tail?.above ?? null
+    out[piece.table.ours] = await laid.ground.merger.untouched(piece.staged, types, touched, upTo)
   }
   return out
 }
@@ -55,12 +57,16 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
     sums.quarantined += found.quarantined
     sums.changedSince += found.changedSince
     const { ours } = piece.table
+    if (found.strange > 0) problems.push(`${ours}: ${found.strange} rows came that nobody carried`)
     if (found.lacking > 0) problems.push(`${ours}: ${found.lacking} rows are neither carried nor listed`)
     if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
     if (held.again && found.changedSince > 0)
       problems.push(`${ours}: ${found.changedSince} rows that an earlier try carried are not what they are to be`)
     for (const reference of piece.keyed ? (laid.bonds[ours]?.references ?? []) : []) {
-      const orphans = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
+      const listed = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
+      const behind =
+        piece.tail === null ? 0 : await number(laid, `SELECT count(*) AS n ${tailOrphansSql(ground, piece, reference)}`)
+      const orphans = listed + behind
       if (orphans > 0) problems.push(`${ours}: ${orphans} carried rows refer to nothing by ${reference.name}`)
     }
   }
@@ -85,6 +91,19 @@ interface Found {
   readonly lacking: number
   /** Done, and not so. */
   readonly unlike: number
+  /** In ours behind all that there was, and neither of theirs. */
+  readonly strange: number
+}
+
+const NOTHING: Found = {
+  rows: 0,
+  carried: 0,
+  listed: 0,
+  quarantined: 0,
+  changedSince: 0,
+  lacking: 0,
+  unlike: 0,
+  strange: 0,
 }
 
 /** Rows that this process put in as theirs has them, in all columns. */
@@ -101,17 +120,39 @@ async function addedUp({ ground }: Laid, piece: Piece): Promise<number | null> {
   if (piece.table.columns.some(c => c.type !== c.theirType)) return null
   const keys = (where: string) => `SELECT ${piece.workKey.join(', ')} FROM ${piece.work} AS w WHERE ${where}`
   const taken = takenSql(piece)
-  return (await ground.merger.addsUp?.(piece.staged, keys(taken), keys(`NOT (${taken})`))) ?? null
+  const all = piece.tail === null ? keys(taken) : `${keys(taken)} UNION ALL ${tailKeys(piece)}`
+  return (await ground.merger.addsUp?.(piece.staged, all, keys(`NOT (${taken})`))) ?? null
 }
 
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
 async function comparedAgain(laid: Laid, piece: Piece, taken: number | null): Promise<Found> {
-  const none = { rows: 0, carried: 0, listed: 0, quarantined: 0, changedSince: 0, lacking: 0, unlike: 0 }
+  const tail = taken === null ? await tailFound(laid, piece) : NOTHING
   const proven = taken ?? (await alikeOnes(laid, piece))
   const but = taken === null ? alike(laid.ground, piece) : takenSql(piece)
-  const found = proven === piece.changed ? none : await compare(laid, recheck(laid.ground, piece, but))
-  const lacking = found.lacking + Math.abs(piece.changed - proven - found.rows)
-  return { ...found, carried: found.carried + proven, lacking }
+  const changed = piece.changed + (taken === null ? 0 : (piece.tail?.rows ?? 0))
+  const found = proven === changed ? NOTHING : await compare(laid, recheck(laid.ground, piece, but))
+  const lacking = found.lacking + Math.abs(changed - proven - found.rows)
+  return both({ ...found, carried: found.carried + proven, lacking }, tail)
+}
+
+async function tailFound({ ground }: Laid, piece: Piece): Promise<Found> {
+  if (piece.tail === null) return NOTHING
+  const { alike: carried, strange } = await tailNow(ground, piece)
+  return { ...NOTHING, carried, unlike: Math.max(0, piece.tail.carried - carried), strange }
+}
+
+function both(a: Found, b: Found): Found {
+  const sum = (name: keyof Found) => a[name] + b[name]
+  return {
+    rows: sum('rows'),
+    carried: sum('carried'),
+    listed: sum('listed'),
+    quarantined: sum('quarantined'),
+    changedSince: sum('changedSince'),
+    lacking: sum('lacking'),
+    unlike: sum('unlike'),
+    strange: sum('strange'),
+  }
 }
 
 /** How many of the rows that were changed ours has just as theirs has them. */
@@ -125,8 +166,12 @@ function alikeOnes(laid: Laid, piece: Piece): Promise<number> {
 async function comparedWhole(laid: Laid, piece: Piece): Promise<Found> {
   const { ground, options } = laid
   const again = new Piece(ground, piece.table, piece.key)
+  again.tail = piece.tail
   await classify(ground, again, 'backout_proof', options.mode)
-  return compare(laid, besideSaid(piece, again))
+  const tail = await tailFound(laid, piece)
+  const now = piece.tail === null ? 0 : await number(laid, `SELECT count(*) AS n FROM (${tailKeys(piece)}) AS t`)
+  const lacking = Math.max(0, now - (piece.tail?.rows ?? 0))
+  return both(await compare(laid, besideSaid(piece, again)), { ...tail, lacking })
 }
 
 /** Counts rows as they are found now, with what is said of them. */
@@ -157,6 +202,7 @@ async function compare({ ground, options }: Laid, rows: string): Promise<Found> 
     changedSince: of('changed_since'),
     lacking: of('lacking'),
     unlike: of('unlike_it'),
+    strange: 0,
   }
 }
 

@@ -1,31 +1,32 @@
 import type { Job, Reference } from '../engine.ts'
-import { carryAll, type CarryingOptions, count } from './batches.ts'
+import { type CarryingOptions, carryAll, count } from './batches.ts'
 import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
-import { LEDGER, noteRefused } from './ledger.ts'
+import { expandRanges, LEDGER, noteRefused } from './ledger.ts'
 import { nullThenPatch } from './patch.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { carrySingles } from './singles.ts'
 import { type Left, leftIn, type Span, type Standing, standingOf } from './standing.ts'
+import { carryTail, RowByRow, tailOrphansSql } from './tail.ts'
 import { codeOf, DELETE, INSERT, REFUSED, UPDATE } from './words.ts'
-
-/** What was carried, and how the rows of each piece stand then. */
-interface Carried {
-  readonly rows: number
-  readonly standing: readonly (readonly Standing[])[]
-}
 
 /**
  * Carries what is laid out, in rounds: rows that wait for another to make room come in a later one. Ends when nothing is
- * left, or nothing more moves; what is left then is a conflict.
+ * left, or nothing more moves; what is left then is a conflict. Answers how the rows of each piece stand then; `done` counts
+ * what was carried. Throws `RowByRow`.
  */
-export async function carryOut(laid: Laid, job: Job, batch: number): Promise<Carried> {
+export async function carryOut(
+  laid: Laid,
+  job: Job,
+  batch: number,
+  done: { rows: number },
+): Promise<readonly (readonly Standing[])[]> {
   const total = laid.plan.tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, 0)
-  let carried = 0
+  const before = done.rows
   const after = (rows: number) => {
-    carried += rows
-    job.progress({ text: 'carrying rows', done: carried, total })
+    done.rows += rows
+    job.progress({ text: 'carrying rows', done: done.rows - before, total })
   }
   const options = { hash: laid.plan.hash, batch, after }
   let { standing } = laid
@@ -34,7 +35,8 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<Car
     after(moved)
     if (laid.options.decisions.length > 0) standing = await allStanding(laid)
     const left = standing.map(leftIn)
-    if (moved === 0 && left.every(l => l.pending === 0)) break
+    const tails = laid.pieces.some(hasTail)
+    if (moved === 0 && !tails && left.every(l => l.pending === 0)) break
     moved += await carryReady(laid, left, options)
     if (moved === 0) {
       await foresee(laid)
@@ -51,7 +53,13 @@ export async function carryOut(laid: Laid, job: Job, batch: number): Promise<Car
     const refused = back > 0 || laid.refused.has(piece.table.ours) || leftIn(standing[i] ?? []).refused > 0
     if (refused) await noteRefused(laid.ground, piece, laid.options.decisions)
   }
-  return { rows: carried - back, standing: back === 0 ? standing : await allStanding(laid) }
+  done.rows -= back
+  return back === 0 ? standing : allStanding(laid)
+}
+
+/** It has a tail that is still to be carried. */
+function hasTail({ tail }: Piece): boolean {
+  return tail !== null && tail.carried < tail.rows
 }
 
 async function allStanding({ ground, pieces }: Whole): Promise<Standing[][]> {
@@ -74,6 +82,10 @@ async function carryReady(laid: Laid, left: readonly Left[], options: CarryingOp
       moved += rows
       refused ||= rows < span.many
     }
+    if (!hasTail(piece)) continue
+    // Rows of it may refer to one of those.
+    if (refused) throw new RowByRow()
+    moved += await carryTail(laid, piece, options.batch, options.after)
   }
   for (const { piece, ready } of carrying.toReversed()) {
     const span = ready.get(DELETE)
@@ -129,9 +141,16 @@ async function giveUp({ ground, pieces }: Whole): Promise<void> {
 
 /**
  * Where foreign keys were not looked at, a row may have come whose parent was refused after it. It goes again, and is a
- * conflict. Returns how many rows went.
+ * conflict. Returns how many rows went. Throws `RowByRow` where it is one of a tail.
  */
 async function takeBackOrphans(laid: Laid): Promise<number> {
+  for (const piece of laid.pieces) {
+    const { tail } = piece
+    for (const reference of tail === null ? [] : (laid.bonds[piece.table.ours]?.references ?? [])) {
+      const orphans = `SELECT 1 AS x ${tailOrphansSql(laid.ground, piece, reference)} LIMIT 1`
+      if ((await laid.ground.merger.query(orphans)).length > 0) throw new RowByRow()
+    }
+  }
   let all = 0
   for (let found = 1; found > 0; all += found) {
     found = 0
@@ -152,6 +171,7 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
   await mark(ground, piece, { refused: REFUSED.orphan }, `SELECT DISTINCT w.n AS n ${orphans}`)
   const found = await count(ground, piece, ORPHAN)
   if (found === 0) return 0
+  if (laid.ranged.includes(piece)) await expandRanges(ground, piece)
   const { merger, dialect } = ground
   await merger.transaction(async () => {
     await putBack(ground, piece)

@@ -62,17 +62,32 @@ async function markReferences(whole: Whole, piece: Piece): Promise<number> {
 }
 
 function orphans(whole: Whole, piece: Piece, reference: Reference): string | null {
-  const { ground } = whole
   const values = reference.columns.map(name => piece.final(name))
   const indexes = reference.columns.map(name => piece.indexOf(name)).filter(i => i >= 0)
   if (values.some(v => v === null) || indexes.length === 0) return null
   const touched = piece.keyed ? indexes.map(i => piece.written(i)).join(' OR ') : '1 = 0'
-  const parent = ground.merger.table('ours', reference.table)
-  const fits = reference.to.map((name, j) => `${column(ground, 'p', name)} = ${values[j]}`).join(' AND ')
-  const there = `NOT EXISTS (SELECT 1 FROM ${parent} AS p WHERE ${fits})`
+  const there = noParent(whole, reference, values as string[])
   const filled = values.map(v => `${v} IS NOT NULL`).join(' AND ')
   return `SELECT DISTINCT w.n AS n FROM ${piece.from()}${piece.withOurs()} WHERE ${pending()} AND w.act <> ${DELETE}
-    AND (w.act = ${INSERT} OR ${touched}) AND ${filled} AND ${there}${toCome(whole, reference, values as string[])}`
+    AND (w.act = ${INSERT} OR ${touched}) AND ${filled} AND ${there}`
+}
+
+/** Ours has no row that is referred to, and none is to come. */
+function noParent(whole: Whole, reference: Reference, values: readonly string[]): string {
+  const { ground, pieces } = whole
+  const fits = reference.to.map((name, j) => `${column(ground, 'p', name)} = ${values[j]}`).join(' AND ')
+  const parent = pieces.find(p => p.table.ours === reference.table)
+  const own = parent === undefined ? '' : noStranger(parent, reference)
+  const there = `SELECT 1 FROM ${ground.merger.table('ours', reference.table)} AS p WHERE ${fits}${own}`
+  return `NOT EXISTS (${there})${toCome(whole, reference, values)}`
+}
+
+/** The row `p` of ours is not another one, under the key of a row that came in theirs. */
+function noStranger(parent: Piece, { to }: Reference): string {
+  if (!parent.keyed || to.join('\0') !== parent.key.join('\0')) return ''
+  const same = parent.same(parent.keyOf('sw', 'work'), parent.keyOf('p', 'ours'))
+  return ` AND NOT EXISTS (SELECT 1 FROM ${parent.work} AS sw WHERE ${same} AND sw.act = ${INSERT} AND sw.op = 1
+    AND sw.done = 0 AND sw.take NOT IN (${TAKE.theirs}, ${TAKE.set}))`
 }
 
 /** No row that is to come has the key that is referred to. */
@@ -153,15 +168,11 @@ function tailTwice(piece: Piece, unique: Unique): string[] {
 
 /** A query of rows whose parent is neither in ours nor to come. */
 function tailAlone(whole: Whole, piece: Piece, reference: Reference): string[] {
-  const { ground } = whole
   const values = cellsOfTail(piece, reference.columns)
   if (values === null) return []
   const filled = values.map(v => `${v} IS NOT NULL`).join(' AND ')
-  const fits = reference.to.map((name, j) => `${column(ground, 'p', name)} = ${values[j]}`).join(' AND ')
-  const there = `NOT EXISTS (SELECT 1 FROM ${ground.merger.table('ours', reference.table)} AS p WHERE ${fits})`
-  return [
-    `SELECT 1 AS x FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs')} AND ${filled} AND ${there}${toCome(whole, reference, values)}`,
-  ]
+  const rows = `${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs')}`
+  return [`SELECT 1 AS x FROM ${rows} AND ${filled} AND ${noParent(whole, reference, values)}`]
 }
 
 interface UniqueParts {

@@ -21,6 +21,7 @@ import { sourceOf } from './image.ts'
 import { largeObjects } from './large-objects.ts'
 import { quote, sqlName } from './names.ts'
 import type { Source } from './reader.ts'
+import { asBefore, checking, type Recheck, rechecksOf } from './rechecks.ts'
 import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
 
@@ -77,19 +78,30 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
     await Promise.allSettled(beside)
     const [base = null, theirs = null, migrated = null] = await Promise.all(beside)
     const sessions = { base, theirs, migrated }
-    const quiet = await mayBeQuiet(session)
-    return new PostgresMerger(session, sessions, home, quiet, job, close)
+    const rechecks = await rechecksOf(session)
+    const quiet = await mayBeQuiet(session, rechecks)
+    return new PostgresMerger(session, sessions, { home, quiet, rechecks }, job, close)
   } catch (error) {
     await close()
     throw error
   }
 }
 
-/** The right to switch triggers off: superusers have it, and since version 15 it can be given. */
-async function mayBeQuiet(session: Session): Promise<boolean> {
+/**
+ * The right to switch triggers off: superusers have it, and since version 15 it can be given. Only superusers can leave those
+ * on that check constraints which may be deferred.
+ */
+async function mayBeQuiet(session: Session, rechecks: readonly Recheck[]): Promise<boolean> {
   if ((await one(session, 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user')) === 'true') return true
+  if (rechecks.length > 0) return false
   if (Number(await one(session, `SELECT current_setting('server_version_num')`)) < 150_000) return false
   return (await one(session, `SELECT has_parameter_privilege('session_replication_role', 'SET')`)) === 'true'
+}
+
+interface Live {
+  readonly home: string
+  readonly quiet: boolean
+  readonly rechecks: readonly Recheck[]
 }
 
 class PostgresMerger implements Merger {
@@ -102,10 +114,18 @@ class PostgresMerger implements Merger {
   readonly #close: () => Promise<void>
   readonly #dialect: Dialect
   readonly #stage: Stage
+  readonly #rechecks: readonly Recheck[]
   #inTransaction = false
 
-  constructor(session: Session, images: Sessions, home: string, quiet: boolean, job: Job, close: () => Promise<void>) {
+  constructor(
+    session: Session,
+    images: Sessions,
+    { home, quiet, rechecks }: Live,
+    job: Job,
+    close: () => Promise<void>,
+  ) {
     this.quiet = quiet
+    this.#rechecks = quiet ? rechecks : []
     this.#session = session
     this.#images = images
     this.#home = home
@@ -187,10 +207,11 @@ class PostgresMerger implements Merger {
     this.#job.guard()
     // Where triggers fire, what they ask is the application's own.
     const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
-    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on].join('; '))
+    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on, ...checking(this.#rechecks)].join('; '))
     this.#inTransaction = true
     try {
       const answer = await work()
+      for (const sql of asBefore(this.#rechecks)) await this.query(sql)
       this.#job.guard()
       await this.query('COMMIT')
       return answer

@@ -82,9 +82,10 @@ export class Stage {
     const sides = await this.#sidesOf(staged)
     const { all, by, dirty } = await differing(sides.base, sides.theirs, Object.values(sides))
     const copied: Partial<Record<Beside, Copied>> = {}
+    const types = await this.#typesOf(staged, sides)
     for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
       const from = by === null ? `${side.from} AS x` : rowsIn(side, by, dirty)
-      copied[image] = { side, from, rows: await this.#copy(image, staged, side, from) }
+      copied[image] = { side, from, rows: await this.#copy(image, staged, { side, from }, types) }
     }
     this.#known.set(ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
   }
@@ -125,22 +126,33 @@ export class Stage {
     }
   }
 
+  async #typesOf({ names }: Staged, sides: Partial<Record<Beside, Side>>): Promise<Types> {
+    const ours = await copiedColumns(this.#session, sqlName(names.ours, this.#home))
+    const each = Object.entries(sides) as [Beside, Side][]
+    const of = await allOf(
+      each.map(async ([image, side]) => [image, await copiedColumns(side.session, side.table)] as const),
+    )
+    return { ours, of: new Map(of) }
+  }
+
   /** Returns how many rows that were. */
-  async #copy(image: Beside, staged: Staged, side: Side, rows: string): Promise<number> {
+  async #copy(
+    image: Beside,
+    staged: Staged,
+    { side, from }: Pick<Copied, 'side' | 'from'>,
+    types: Types,
+  ): Promise<number> {
     const name = staged.names[image] ?? ''
     const before = this.#tables.get(`${image} ${name}`)
     if (before !== undefined) await this.#session.query(`DROP TABLE ${before}`)
     const table = `backout_${image}_${this.#copies++}`
-    const [types, ours] = await allOf([
-      copiedColumns(side.session, side.table),
-      copiedColumns(this.#session, sqlName(staged.names.ours, this.#home)),
-    ])
     const columns: string[] = []
     for (const column of side.columns) {
-      const type = types.get(column.name) as CopiedColumn
+      const type = types.of.get(image)?.get(column.name) as CopiedColumn
       const mine = staged.columns.find(c => c[image] === column.name)
-      const as = isStagedAsText(mine, image) ? 'text' : await this.#types.typeFor(type, ours.get(mine?.ours ?? ''))
-      columns.push(`${quote(column.name)} ${as}`)
+      const ours = types.ours.get(mine?.ours ?? '')
+      const as = isStagedAsText(mine, image) ? 'text' : await this.#types.typeFor(type, ours)
+      columns.push(`${quote(column.name)} ${as}${collated(mine, types)}`)
     }
     await this.#session.query(`CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`)
     const list = side.columns.map(c => quote(c.name))
@@ -148,7 +160,7 @@ export class Stage {
     this.#job.progress({ text: `copying what differs of ${name} in ${image}` })
     const copied = await copyRows(
       side.session,
-      `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${rows}) TO STDOUT${format}`,
+      `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${from}) TO STDOUT${format}`,
       this.#session,
       `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN${format}`,
     )
@@ -239,6 +251,24 @@ async function itself(session: Session, table: string): Promise<string> {
 function isStagedAsText(column: StagedColumn | undefined, image: Beside): boolean {
   const type = { base: null, theirs: column?.theirType, migrated: column?.migratedType }[image]
   return type?.startsWith(AS_TEXT) ?? false
+}
+
+/** What the columns of one table are, in ours and in every image. */
+interface Types {
+  readonly ours: ReadonlyMap<string, CopiedColumn>
+  readonly of: ReadonlyMap<Beside, ReadonlyMap<string, CopiedColumn>>
+}
+
+/** Keys that are the same by the collation that the column has everywhere are the same where they are staged. */
+function collated(column: StagedColumn | undefined, { ours, of }: Types): string {
+  const own = ours.get(column?.ours ?? '')
+  if (column === undefined || own?.collation == null) return ''
+  const everywhere = [...of].every(([image, known]) => {
+    const name = column[image]
+    const there = name === null ? own : known.get(name)
+    return there?.collation === own.collation && there.type === own.type
+  })
+  return everywhere ? ` COLLATE ${own.collation}` : ''
 }
 
 function nameIn(column: StagedColumn | undefined, image: ImageName): string {

@@ -9,6 +9,8 @@ export interface CopiedColumn {
   /** Words of an enum, or of the enum that it is an array of; null: the type is another one. */
   readonly words: readonly string[] | null
   readonly array: boolean
+  /** SQL name of the collation that it has in place of its type's; null: none. */
+  readonly collation: string | null
 }
 
 /** Columns of one relation `$1`, in their order. */
@@ -20,7 +22,9 @@ const COPIED = `
       FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.below)
   SELECT a.attname AS name, format_type(t.oid, CASE WHEN t.oid = a.atttypid THEN a.atttypmod ELSE b.mod END) AS type,
     CASE WHEN k.typtype = 'e' THEN (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)::text FROM pg_enum e WHERE e.enumtypid = k.oid) END AS words,
-    k.oid <> t.oid AS array
+    k.oid <> t.oid AS array, CASE WHEN a.attcollation <> t.typcollation THEN
+      (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
+      WHERE c.oid = a.attcollation) END AS collation
   FROM pg_attribute a JOIN base b ON b.oid = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.at
   JOIN pg_type k ON k.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE t.oid END
   WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
@@ -31,7 +35,7 @@ export async function copiedColumns(session: Session, relation: string): Promise
     rows.map(row => {
       const words = textOf(row, 'words')
       const name = String(row['name'])
-      const known = { type: String(row['type']), array: row['array'] === true }
+      const known = { type: String(row['type']), array: row['array'] === true, collation: textOf(row, 'collation') }
       return [name, { name, ...known, words: words === null ? null : (JSON.parse(words) as string[]) }]
     }),
   )

@@ -1,0 +1,34 @@
+import { OWN, quote } from './names.ts'
+import type { Session } from './session.ts'
+
+/**
+ * A trigger by which the server checks a unique or an exclusion constraint that may be deferred. It stays quiet with all
+ * others in a transaction of `session_replication_role = replica`, unless it is told to speak always.
+ */
+export interface Recheck {
+  /** SQL names. */
+  readonly table: string
+  readonly trigger: string
+}
+
+const TRIGGERS = `SELECT format('%I.%I', n.nspname, c.relname) AS table, t.tgname AS trigger
+  FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_class c ON c.oid = t.tgrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE t.tgisinternal AND t.tgenabled = 'O' AND k.condeferrable AND k.contype IN ('p', 'u', 'x') AND c.relname !~ '^${OWN}'
+  ORDER BY 1, 2`
+
+export async function rechecksOf(session: Session): Promise<Recheck[]> {
+  const rows = await session.query(TRIGGERS)
+  return rows.map(row => ({ table: String(row['table']), trigger: quote(String(row['trigger'])) }))
+}
+
+/** Statements after which each statement of this transaction is checked at its end. */
+export function checking(rechecks: readonly Recheck[]): string[] {
+  if (rechecks.length === 0) return []
+  const always = rechecks.map(({ table, trigger }) => `ALTER TABLE ONLY ${table} ENABLE ALWAYS TRIGGER ${trigger}`)
+  return [...always, 'SET CONSTRAINTS ALL IMMEDIATE']
+}
+
+export function asBefore(rechecks: readonly Recheck[]): string[] {
+  return rechecks.map(({ table, trigger }) => `ALTER TABLE ONLY ${table} ENABLE TRIGGER ${trigger}`)
+}

@@ -127,6 +127,38 @@ describe('what has no place in the old schema', () => {
     expect(log()).toEqual(['-5 z', '1 x', '1 x', '2 y'])
   })
 
+  it('is not hung below a stranger that has the key of what it belonged to', async () => {
+    const release = `CREATE TABLE a_coupon (id INTEGER PRIMARY KEY, code TEXT);
+      CREATE TABLE a_use (id INTEGER PRIMARY KEY, coupon_id INTEGER REFERENCES a_coupon(id), what TEXT);
+      CREATE TABLE a_note (id INTEGER PRIMARY KEY, use_id INTEGER REFERENCES a_use(id));
+      ALTER TABLE orders ADD COLUMN coupon_id INTEGER REFERENCES a_coupon(id)`
+    const merge = play({
+      base: BASE,
+      migration: release,
+      writes: `INSERT INTO a_coupon VALUES (1, 'TEN'), (2, 'TWENTY'); INSERT INTO a_use VALUES (1, 1, 'x'), (2, 2, 'y');
+        INSERT INTO a_note VALUES (1, 1), (2, 2); UPDATE orders SET coupon_id = id`,
+    })
+    await applyCarry(merge.source, NOTHING_SAID, JOB)
+    write(merge.ours, `${release}; INSERT INTO a_coupon VALUES (1, 'HUNDRED')`)
+    for (const back1 of [1, 0]) {
+      expect((await back(merge)).map(p => [p.table, p.back, p.conflicts])).toEqual([
+        ['a_coupon', back1, 1],
+        ['a_use', back1, 1],
+        ['a_note', back1, 1],
+        ['orders', back1, 1],
+      ])
+    }
+    expect(rows(merge.ours, 'SELECT id, coupon_id FROM orders')).toEqual([
+      { id: 1, coupon_id: null },
+      { id: 2, coupon_id: 2 },
+    ])
+    expect(rows(merge.ours, 'SELECT id, coupon_id FROM a_use')).toEqual([{ id: 2, coupon_id: 2 }])
+    expect(rows(merge.ours, 'SELECT id, use_id FROM a_note')).toEqual([{ id: 2, use_id: 2 }])
+    write(merge.ours, 'DELETE FROM a_coupon WHERE id = 1')
+    expect((await back(merge)).map(p => [p.back, p.conflicts])).toEqual(Array.from({ length: 4 }, () => [1, 0]))
+    expect(rows(merge.ours, 'SELECT id, coupon_id FROM orders WHERE id = 1')).toEqual([{ id: 1, coupon_id: 1 }])
+  })
+
   it('says what could not go back because the schema is another one', async () => {
     const merge = play(story)
     await applyCarry(merge.source, NOTHING_SAID, JOB)

@@ -7,6 +7,7 @@ import { LEDGER, makeLedger } from './ledger.ts'
 import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, literal, stampsOf } from './piece.ts'
+import { Strangers } from './strangers.ts'
 
 /** The database after a later roll-forward: it has the new schema again. */
 export interface ReplaySource {
@@ -44,18 +45,25 @@ export async function replay(source: ReplaySource, job: Job): Promise<ReplayedPa
   await using merger = await source.merging(job)
   const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false, ownWork: false }
   await makeLedger(ground)
-  const order = parentsFirst(Object.keys(source.schema.tables), await merger.bonds()).flat()
+  const bonds = await merger.bonds()
+  const order = parentsFirst(Object.keys(source.schema.tables), bonds).flat()
+  const strangers = new Strangers(bonds)
   const parts = manifest.parts.filter(p => p.what === 'rows' || p.what === 'cells')
   const out: ReplayedPart[] = []
   for (const part of parts.toSorted((a, b) => order.indexOf(a.table ?? '') - order.indexOf(b.table ?? ''))) {
     job.progress({ text: `putting back ${part.table}` })
-    out.push(await putBack(source, ground, part, job))
+    out.push(await putBack(source, ground, { part, strangers }, job))
   }
   await merger.sequences()
   return out
 }
 
-async function putBack(source: ReplaySource, ground: Ground, part: ArchivedPart, job: Job): Promise<ReplayedPart> {
+async function putBack(
+  source: ReplaySource,
+  ground: Ground,
+  { part, strangers }: Pick<Place, 'part' | 'strangers'>,
+  job: Job,
+): Promise<ReplayedPart> {
   const table = part.table ?? ''
   const columns = part.what === 'rows' ? null : Object.keys(part.columns)
   const shape = source.schema.tables[table]
@@ -66,7 +74,7 @@ async function putBack(source: ReplaySource, ground: Ground, part: ArchivedPart,
   let at = 0
   const flush = async () => {
     if (lines.length === 0) return
-    const found = await some(ground, { part, table, shape }, lines, at)
+    const found = await some(ground, { part, table, shape, strangers }, lines, at)
     sums.back += found.back
     sums.done += found.done
     sums.conflicts += found.conflicts
@@ -94,6 +102,7 @@ interface Place {
   readonly part: ArchivedPart
   readonly table: string
   readonly shape: TableShape
+  readonly strangers: Strangers
 }
 
 type Sums = Pick<ReplayedPart, 'back' | 'done' | 'conflicts'>
@@ -104,23 +113,49 @@ async function some(ground: Ground, place: Place, lines: readonly ArchivedRow[],
   const marks = lines.map((_, n) => markOf(ground, place, String(at + n), 'line'))
   const mark = markOf(ground, place, String(at))
   if (await isNoted(ground, mark)) return { back: 0, done: lines.length, conflicts: 0 }
+  const away = lines.flatMap((line, n) => (place.strangers.hasParentOf(place.table, line) ? [n] : []))
   const work = await load(ground, place, lines)
-  return merger.transaction(async () => {
+  const sums = await merger.transaction(async () => {
     const sums = { back: 0, done: 0, conflicts: 0 }
-    const whole = async () => add(sums, await write(ground, place, `SELECT * FROM ${work}`))
+    const others = away.length === 0 ? '' : ` WHERE n NOT IN (${away.join(', ')})`
+    const whole = async () => add(sums, await write(ground, place, `SELECT * FROM ${work}${others}`))
     // Of a batch that was split the lines that are back are known one by one.
     const split = await anyNoted(ground, marks)
     const refused = split ? null : await merger.savepoint(whole)
     if (split || refused !== null) {
       sums.back = sums.done = sums.conflicts = 0
       for (const [n, line] of marks.entries()) {
-        add(sums, await oneLine(ground, place, `SELECT * FROM ${work} WHERE n = ${n}`, line))
+        if (!away.includes(n)) add(sums, await oneLine(ground, place, `SELECT * FROM ${work} WHERE n = ${n}`, line))
       }
     }
+    sums.conflicts += away.length
     // Conflicts may be mended: what is not back altogether is tried again.
     if (sums.conflicts === 0) await note(ground, place, mark)
     return sums
   })
+  if (sums.conflicts > 0) await rememberLeft(ground, place, lines, work)
+  return sums
+}
+
+/** Rows that are not there now as they were archived. */
+async function rememberLeft(
+  { merger, dialect }: Ground,
+  place: Place,
+  lines: readonly ArchivedRow[],
+  work: string,
+): Promise<void> {
+  const { part, table, shape, strangers } = place
+  const [key] = Object.keys(part.key)
+  if (part.what !== 'rows' || key === undefined || !strangers.isReferredTo(table)) return
+  const differs = Object.keys(part.columns).map((c, i) =>
+    dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, typeOf(shape, c))),
+  )
+  const rows = await merger.query(`SELECT w.n AS n FROM ${work} AS w LEFT JOIN ${merger.table('ours', table)} AS o
+    ON ${onKey(dialect, place)} WHERE o.${dialect.quote(key)} IS NULL OR ${differs.join(' OR ')}`)
+  for (const { n } of rows) {
+    const line = lines[Number(n)]
+    if (line !== undefined) strangers.add(table, line)
+  }
 }
 
 async function oneLine(ground: Ground, place: Place, select: string, mark: string): Promise<Sums> {

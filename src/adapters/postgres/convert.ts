@@ -1,3 +1,4 @@
+import { asText, wayFor } from './convert-ways.ts'
 import { literal } from './names.ts'
 
 export interface Conversion {
@@ -13,8 +14,6 @@ const WHOLE: Readonly<Record<string, readonly [low: string, high: string]>> = {
 }
 const SIZES = Object.keys(WHOLE)
 const TEXTS = ['text', 'character varying']
-/** Of these a text tells all that there is. */
-const TOLD = ['uuid', 'json', 'jsonb', 'boolean', 'numeric']
 /** A cast between precisions of these keeps the value or rounds it, and never fails for its size. */
 const TIMES = ['timestamp with time zone', 'timestamp without time zone', 'time without time zone', 'interval']
 
@@ -61,15 +60,39 @@ export function convert(value: string, from: string, to: string): Conversion | n
   if (was === is && TIMES.includes(was)) {
     return guarded(value, to, `CAST(${value} AS ${plain(to)}) IS NOT DISTINCT FROM ${value}`)
   }
-  if (is === 'text')
-    return isOwn(was) || TOLD.includes(was) || SIZES.includes(was) ? { value: `${value}::text`, fits: ALWAYS } : null
+  const way = wayFor(was, is)
+  if (way?.fits !== undefined) return guardedBy(way.value(value, plain(to)), way.fits(value))
+  if (way !== null) return { value: way.value(value, plain(to)), fits: ALWAYS }
+  if (TEXTS.includes(was) && is === 'bpchar' && precision !== undefined) {
+    // Blanks at its end are the padding of such a one, and no more told from it.
+    return guarded(
+      value,
+      to,
+      `(${value} IS NULL OR char_length(${value}) <= ${precision} AND ${value} = rtrim(${value}, ' '))`,
+    )
+  }
+  if (TEXTS.includes(is)) return fromText(value, was, precision)
   if (isOwn(was) && isOwn(is)) return toOwn(value, to)
   return TEXTS.includes(was) && isOwn(is) ? toOwn(value, to) : null
 }
 
+/** `length`: the most characters that the text may have. */
+function fromText(value: string, was: string, length: number | undefined): Conversion | null {
+  const text = isOwn(was) || was === 'bpchar' ? `${value}::text` : asText(value, was)
+  if (text === null) return null
+  return {
+    value: text,
+    fits: length === undefined ? ALWAYS : `(${value} IS NULL OR char_length(${text}) <= ${length})`,
+  }
+}
+
 /** A value that is only asked for where it fits, so that it never fails. */
 function guarded(value: string, to: string, fits: string): Conversion {
-  return { value: `CASE WHEN ${fits} THEN CAST(${value} AS ${plain(to)}) END`, fits }
+  return guardedBy(`CAST(${value} AS ${plain(to)})`, fits)
+}
+
+function guardedBy(value: string, fits: string): Conversion {
+  return { value: `CASE WHEN ${fits} THEN ${value} END`, fits }
 }
 
 function between(value: string, was: string, is: string): string {

@@ -88,7 +88,8 @@ async function write(ground: Ground, piece: Piece, part: Part, columns: number[]
   return ground.merger.run(sql?.(ground, piece, ready(part), columns) ?? '')
 }
 
-function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
+/** Puts in rows of the work table. */
+export function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
   const names = piece.table.columns.map(c => dialect.quote(c.ours))
   const values = piece.table.columns.map((_, i) => piece.value(i))
   return `INSERT INTO ${piece.into} (${names.join(', ')}) ${dialect.overriding}

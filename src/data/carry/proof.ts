@@ -62,7 +62,7 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
     if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
     if (held.again && found.changedSince > 0)
       problems.push(`${ours}: ${found.changedSince} rows that an earlier try carried are not what they are to be`)
-    for (const reference of piece.keyed ? (laid.bonds[ours]?.references ?? []) : []) {
+    for (const reference of laid.bonds[ours]?.references ?? []) {
       const listed = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
       const behind =
         piece.tail === null ? 0 : await number(laid, `SELECT count(*) AS n ${tailOrphansSql(ground, piece, reference)}`)

@@ -1,6 +1,6 @@
 import type { Job, Reference } from '../engine.ts'
-import { type CarryingOptions, carryAll, count } from './batches.ts'
-import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
+import { type CarryingOptions, carryAll, count, insertSql } from './batches.ts'
+import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole, wholeRow } from './checks.ts'
 import { exchange } from './exchange.ts'
 import { expandRanges, LEDGER, noteRefused } from './ledger.ts'
 import { nullThenPatch } from './patch.ts'
@@ -154,7 +154,7 @@ async function takeBackOrphans(laid: Laid): Promise<number> {
   let all = 0
   for (let found = 1; found > 0; all += found) {
     found = 0
-    for (const piece of laid.pieces.filter(p => p.keyed)) {
+    for (const piece of laid.pieces) {
       for (const reference of laid.bonds[piece.table.ours]?.references ?? []) {
         found += await takeBack(laid, piece, reference)
       }
@@ -174,9 +174,8 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
   if (laid.ranged.includes(piece)) await expandRanges(ground, piece)
   const { merger, dialect } = ground
   await merger.transaction(async () => {
-    await putBack(ground, piece)
-    const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE ${ORPHAN} AND w.act = ${INSERT}`
-    await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
+    if (piece.keyed) await putBack(ground, piece)
+    else await countAgain(ground, piece)
     const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE ${ORPHAN}`
     await merger.run(dialect.remove(merger.table('ours', LEDGER), [`o.${dialect.quote('key')}`], ids))
     const sets = { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: REFUSED.now }
@@ -185,8 +184,22 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
   return found
 }
 
+/** Rows that are counted: as many as there were. */
+async function countAgain(ground: Ground, piece: Piece): Promise<void> {
+  const { merger, dialect } = ground
+  const ids = `SELECT w.id FROM ${piece.work} AS w WHERE ${ORPHAN}`
+  await merger.run(dialect.remove(piece.image('ours'), [wholeRow(ground, piece, 'o')], ids))
+  const [row] = await merger.query(`SELECT max(w.here) AS most FROM ${piece.work} AS w WHERE ${ORPHAN}`)
+  for (let copy = 1; copy <= Number(row?.['most']); copy++) {
+    await merger.run(insertSql(ground, piece, `${ORPHAN} AND w.here >= ${copy}`))
+  }
+}
+
 /** FROM and WHERE of rows that were carried and refer to nothing. */
-export function orphansSql({ merger, dialect }: Ground, piece: Piece, { columns, table, to }: Reference): string {
+export function orphansSql(ground: Ground, piece: Piece, reference: Reference): string {
+  const { merger, dialect } = ground
+  const { columns, table, to } = reference
+  if (!piece.keyed) return orphansCounted(ground, piece, reference)
   const cells = columns.map(name => piece.column('o', name))
   const fits = to.map((name, j) => `p.${dialect.quote(name)} = ${cells[j]}`).join(' AND ')
   const own = piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))
@@ -195,7 +208,17 @@ export function orphansSql({ merger, dialect }: Ground, piece: Piece, { columns,
     AND NOT EXISTS (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits})`
 }
 
-/** Cells that were written are again what they were at the release. */
+function orphansCounted({ merger, dialect }: Ground, piece: Piece, { columns, table, to }: Reference): string {
+  const numbers = columns.map(name => piece.indexOf(name))
+  // What has no place in theirs came as its default, and nobody said which row that refers to.
+  if (numbers.some(i => i < 0)) return `FROM ${piece.work} AS w WHERE 1 = 0`
+  const fits = to.map((name, j) => `p.${dialect.quote(name)} = ${piece.value(numbers[j] ?? -1)}`).join(' AND ')
+  return `FROM ${piece.work} AS w WHERE (w.applied = 1 OR w.carried = 1) AND w.act = ${INSERT}
+    AND ${numbers.map(i => `w.x${i} IS NOT NULL`).join(' AND ')}
+    AND NOT EXISTS (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits})`
+}
+
+/** Rows that came go again, and cells that were written are again what they were at the release. */
 async function putBack({ merger, dialect }: Ground, piece: Piece): Promise<void> {
   const sets = piece.table.columns.map((c, i) => {
     const value = `CASE WHEN ${piece.written(i)} THEN ${piece.column('b', c.base)} ELSE ${piece.column('o', c.ours)} END`
@@ -206,4 +229,6 @@ async function putBack({ merger, dialect }: Ground, piece: Piece): Promise<void>
   await merger.run(
     dialect.update(piece.image('ours'), piece.sets(sets), base, `${own} AND ${ORPHAN} AND w.act = ${UPDATE}`),
   )
+  const keys = `SELECT ${piece.keyOf('w', 'work').join(', ')} FROM ${piece.work} AS w WHERE ${ORPHAN} AND w.act = ${INSERT}`
+  await merger.run(dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), keys))
 }

@@ -424,28 +424,3 @@ it('the proof fails where something else touched what it was not to touch, and w
     'users: 1 rows that were not to be touched are not as they were',
   ])
 })
-
-describe('a row of a table without a key', () => {
-  it('goes again where what it refers to was refused after it had come, as often as it came', async () => {
-    const merge = play({
-      base: `CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, p INTEGER REFERENCES t(id));
-        CREATE TABLE log (x INTEGER, q INTEGER REFERENCES t(id));
-        INSERT INTO t VALUES (3, 'c', NULL), (5, 'e', NULL); INSERT INTO log VALUES (1, 3)`,
-      writes: `PRAGMA foreign_keys = OFF; UPDATE t SET p = 5 WHERE id = 3; DELETE FROM t WHERE id = 5;
-        INSERT INTO t VALUES (9, 'e', NULL);
-        INSERT INTO log VALUES (1, 9), (1, 9), (2, 3)`,
-    })
-    const { listed, carried } = await carry(merge)
-    expect(
-      kinds(listed)
-        .toSorted()
-        .map(l => l.replace(/ \S+ (\S+)$/, ' $1')),
-    ).toEqual(['log foreign-key', 't foreign-key', 't unique'])
-    expect(carried).toBe(2)
-    expect(rows(merge.ours, 'SELECT x, q FROM log ORDER BY x')).toEqual([
-      { x: 1, q: 3 },
-      { x: 2, q: 3 },
-    ])
-    expect(rows(merge.ours, 'PRAGMA foreign_key_check')).toEqual([])
-  })
-})

@@ -117,6 +117,63 @@ describe.for(SYSTEMS)('what $name refuses by itself', ({ name, why, make }) => {
   )
 })
 
+const OTHER = 'CREATE TABLE x (id int PRIMARY KEY)'
+const ODD = [
+  {
+    name: 'SQLite',
+    why: null,
+    make: () => onSqlite(),
+    base: ['CREATE TABLE o (id int PRIMARY KEY, note text)', `CREATE INDEX odd ON o (json_extract(note, '$.a'))`],
+    up: 'DROP INDEX odd',
+    writes: [`INSERT INTO o VALUES (2, 'no JSON'), (3, '{"a":1}')`],
+    listed: ['o check'],
+  },
+  {
+    name: 'PostgreSQL',
+    why: noPostgres(),
+    make: () => onPostgres(postgres),
+    base: [
+      'CREATE TABLE o (id int PRIMARY KEY, note text)',
+      'CREATE INDEX odd ON o (note)',
+      'CREATE TABLE u (id text PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, v int)',
+      `INSERT INTO u (id, v) VALUES ('ann', 1), ('bob', 2)`,
+    ],
+    up: 'DROP INDEX odd',
+    writes: [
+      `INSERT INTO o SELECT 2, string_agg(md5(g::text), '') FROM generate_series(1, 2000) g`,
+      `INSERT INTO o VALUES (3, 'short')`,
+      `DELETE FROM u WHERE id = 'ann'`,
+      `INSERT INTO u (id, v) VALUES ('ann', 3)`,
+      `UPDATE u SET v = 22 WHERE id = 'bob'`,
+    ],
+    listed: ['o check', 'u check'],
+  },
+  {
+    name: 'MariaDB',
+    why: noMariadb(),
+    make: () => onMariadb(maria),
+    base: [
+      'CREATE TABLE o (id int PRIMARY KEY, note varchar(20))',
+      `CREATE TRIGGER odd BEFORE INSERT ON o FOR EACH ROW IF NEW.id = 2 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001; END IF`,
+    ],
+    up: 'DROP TRIGGER odd',
+    writes: [`INSERT INTO o VALUES (2, 'two'), (3, 'three')`],
+    listed: ['o check'],
+  },
+]
+describe.for(ODD)('what $name refuses in words of its own', ({ why, make, base, up, writes, listed }) => {
+  it.skipIf(why !== null)('holds no other row up', { timeout: LIMIT }, async () => {
+    const more = [...writes, 'INSERT INTO x VALUES (1)']
+    await using world = await played(await make(), story(up, [...base, OTHER], more))
+    await carriedOut(world, await proposed(world, 'restore'), 'back')
+    const { left } = await said(world)
+    expect(left.flatMap(t => Object.keys(t.conflicts).map(kind => `${t.table} ${kind}`))).toEqual(listed)
+    const now = await world.dump()
+    expect([now['o']?.map(row => row['id']), now['x']?.map(row => row['id'])]).toEqual([['3'], ['1']])
+    if (now['u'] !== undefined) expect(now['u'].map(row => row['v'])).toEqual(['1', '22'])
+  })
+})
+
 const COUNTED = [
   { name: 'SQLite', why: null, make: () => onSqlite(), id: 'INTEGER PRIMARY KEY AUTOINCREMENT' },
   { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria), id: 'int AUTO_INCREMENT PRIMARY KEY' },

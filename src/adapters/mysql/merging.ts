@@ -16,11 +16,16 @@ import { makeWork } from './work.ts'
 const REFUSALS: readonly (readonly [Refusal, readonly number[]])[] = [
   ['unique', [1062, 1169, 1586]],
   ['foreign-key', [1216, 1217, 1451, 1452, 1761, 1762]],
-  ['check', [3819, 4025, 1369, 1526, 1644]],
+  ['check', [3819, 4025, 1369, 1526, 1644, 4037, 4038, 4039, 4040, 4041, 4042]],
   ['not-null', [1048, 1263, 1364]],
   ['type', [1264, 1265, 1292, 1366, 1367, 1406, 1411, 1416, 1441, 1525, 1690, 3140, 3854]],
 ]
 const DEADLOCK = 1213
+/**
+ * Classes of SQLSTATE that are of data, those among them that a trigger or a procedure chose. Not of the connection, of
+ * transactions, of statements that are wrong, and not the server's own HY000.
+ */
+const OF_ROWS = /^(?!0[0-3589]|24|25|26|28|2D|34|3B|3D|3F|40|42|70|HY|XA)[0-9A-Z]{5}$/
 
 interface Place {
   readonly live: Access
@@ -213,7 +218,8 @@ export class MysqlMerger implements Merger {
 
   refusal(error: unknown): Refusal | null {
     const number = numberOf(error)
-    return REFUSALS.find(([, numbers]) => numbers.includes(number))?.[0] ?? null
+    const known = REFUSALS.find(([, numbers]) => numbers.includes(number))?.[0]
+    return known ?? (OF_ROWS.test(stateOf(error)) ? 'check' : null)
   }
 
   async sequences(): Promise<void> {
@@ -253,6 +259,11 @@ async function lockLess(db: Session): Promise<void> {
 function numberOf(error: unknown): number {
   const code = codeOf(error instanceof BackoutError ? error.cause : error)
   return typeof code === 'number' ? code : 0
+}
+
+function stateOf(error: unknown): string {
+  const from = error instanceof BackoutError ? error.cause : error
+  return from instanceof Error && 'sqlState' in from ? String(from.sqlState) : ''
 }
 
 function own(image: Image | null): MysqlImage | null {

@@ -25,17 +25,23 @@ import { asBefore, checking, type Recheck, rechecksOf } from './rechecks.ts'
 import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
 
-/** SQLSTATEs by which PostgreSQL refuses a row. */
+/** SQLSTATEs by which PostgreSQL refuses a row, as kinds of their own. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
   '23505': 'unique',
   '23P01': 'unique',
   '23503': 'foreign-key',
   '23514': 'check',
-  '44000': 'check',
-  P0001: 'check',
   '23502': 'not-null',
   '42804': 'type',
+  // A number of its own for a column that takes none.
+  '428C9': 'check',
 }
+
+/**
+ * Classes that say nothing of a row: the connection, the transaction, what is lacking, locks, operators, the system, and
+ * statements that are wrong. All else is a word of the database on data: also of a function or a trigger, in codes of their own.
+ */
+const NOT_OF_ROWS = /^(0[0-38AB]|24|25|26|2D|34|3B|3D|3F|40|42|53|55|57|58|72|F0|HV|XX|54001|54011|54023)/
 
 const LOCK = `SELECT pg_try_advisory_lock(hashtext('backout merge'))`
 
@@ -237,7 +243,8 @@ class PostgresMerger implements Merger {
 
   refusal(error: unknown): Refusal | null {
     const state = sqlState(error instanceof BackoutError ? error.cause : error)
-    return REFUSALS[state] ?? (state.startsWith('22') ? 'type' : null)
+    const known = REFUSALS[state] ?? (state.startsWith('22') ? 'type' : null)
+    return known ?? (state === '' || NOT_OF_ROWS.test(state) ? null : 'check')
   }
 
   async sequences(): Promise<void> {

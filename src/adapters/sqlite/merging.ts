@@ -20,6 +20,9 @@ const REFUSALS: Readonly<Record<number, Refusal>> = {
   20: 'type',
 }
 
+/** Primary codes of what went wrong over a row, once the statement itself was understood: a function failed, a value is too long. */
+const OF_ROWS = [1, 18, 19, 20]
+
 const IMAGES = ['theirs', 'base', 'migrated']
 
 /** Memory that each of the files may take for pages. KiB. */
@@ -56,6 +59,8 @@ class SqliteMerger implements Merger {
   readonly #opened: string
   /** What theirs calls tables of ours. */
   readonly #renamed = new Map<string, string>()
+  /** What was thrown while a statement ran that is right as such. */
+  readonly #ran = new WeakSet()
 
   constructor(db: DatabaseSync, access: Access, job: Job) {
     this.#db = db
@@ -87,10 +92,20 @@ class SqliteMerger implements Merger {
 
   async run(sql: string, values: readonly unknown[] = []): Promise<number> {
     this.#access.signal.throwIfAborted()
-    const done = this.#db.prepare(sql).run(...(values as SQLInputValue[]))
+    const statement = this.#db.prepare(sql)
+    const done = this.#running(() => statement.run(...(values as SQLInputValue[])))
     // One statement holds up everything else in this process: between two of them the others have their turn.
     await setImmediate()
     return Number(done.changes)
+  }
+
+  #running<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (error instanceof Error) this.#ran.add(error)
+      throw error
+    }
   }
 
   /** `n` is the row id where rows are numbered by it, so that it needs no index of its own. */
@@ -190,8 +205,9 @@ class SqliteMerger implements Merger {
   }
 
   refusal(error: unknown): Refusal | null {
-    const code = error instanceof Error && 'errcode' in error ? Number(error.errcode) : 0
-    return REFUSALS[code] ?? null
+    if (!(error instanceof Error) || !('errcode' in error)) return null
+    const code = Number(error.errcode)
+    return REFUSALS[code] ?? (this.#ran.has(error) && OF_ROWS.includes(code & 0xff) ? 'check' : null)
   }
 
   /** AUTOINCREMENT goes on behind the highest number of all; the others take the highest that is there. */

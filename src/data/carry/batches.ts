@@ -69,8 +69,16 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
     return 0
   }
   const middle = Math.floor((part.from + part.to) / 2)
-  const low = await carry(ground, piece, { ...part, to: middle }, columns, hash)
-  return low + (await carry(ground, piece, { ...part, from: middle }, columns, hash))
+  let rows = 0
+  for (const half of [
+    { ...part, to: middle },
+    { ...part, from: middle },
+  ]) {
+    // A column that refuses to be set at all is only named where one of these rows sets it.
+    const named = columns.length === 0 ? columns : await writtenColumns(ground, piece, ready(half))
+    rows += await carry(ground, piece, half, named, hash)
+  }
+  return rows
 }
 
 /** Writes down what was carried. Throws `Moved` where that is not every row of the part. */
@@ -152,16 +160,18 @@ async function counted(ground: Ground, piece: Piece, part: Part): Promise<number
   return Number(row?.['n'])
 }
 
-/** Numbers of the columns in which any row that waits is to be written. */
-export async function writtenColumns({ merger }: Ground, piece: Piece): Promise<number[]> {
+/** Numbers of the columns in which any of these rows is to be written; left out: of all that wait. */
+export async function writtenColumns(
+  { merger }: Ground,
+  piece: Piece,
+  where = `${pending()} AND w.act = ${UPDATE}`,
+): Promise<number[]> {
   const out: number[] = []
   const all = piece.table.columns.map((_, i) => i)
   for (let at = 0; at < all.length; at += 500) {
     const part = all.slice(at, at + 500)
     const marks = part.map(i => `max(CASE WHEN ${piece.written(i)} THEN 1 ELSE 0 END) AS c${i}`)
-    const [row] = await merger.query(
-      `SELECT ${marks.join(', ')} FROM ${piece.work} AS w WHERE ${pending()} AND w.act = ${UPDATE}`,
-    )
+    const [row] = await merger.query(`SELECT ${marks.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
     out.push(...part.filter(i => Number(row?.[`c${i}`]) === 1))
   }
   return out

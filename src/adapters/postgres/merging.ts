@@ -131,7 +131,7 @@ class PostgresMerger implements Merger {
     close: () => Promise<void>,
   ) {
     this.quiet = quiet
-    this.#rechecks = quiet ? rechecks : []
+    this.#rechecks = rechecks
     this.#session = session
     this.#images = images
     this.#home = home
@@ -213,11 +213,11 @@ class PostgresMerger implements Merger {
     this.#job.guard()
     // Where triggers fire, what they ask is the application's own.
     const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
-    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on, ...checking(this.#rechecks)].join('; '))
+    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on, ...checking(this.#rechecks, this.quiet)].join('; '))
     this.#inTransaction = true
     try {
       const answer = await work()
-      for (const sql of asBefore(this.#rechecks)) await this.query(sql)
+      for (const sql of asBefore(this.#rechecks, this.quiet)) await this.query(sql)
       this.#job.guard()
       await this.query('COMMIT')
       return answer

@@ -9,9 +9,11 @@ export interface Recheck {
   /** SQL names. */
   readonly table: string
   readonly trigger: string
+  readonly constraint: string
 }
 
-const TRIGGERS = `SELECT format('%I.%I', n.nspname, c.relname) AS table, t.tgname AS trigger
+const TRIGGERS = `SELECT format('%I.%I', n.nspname, c.relname) AS table, t.tgname AS trigger,
+  format('%I.%I', n.nspname, k.conname) AS constraint
   FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_class c ON c.oid = t.tgrelid
   JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE t.tgisinternal AND t.tgenabled = 'O' AND k.condeferrable AND k.contype IN ('p', 'u', 'x') AND c.relname !~ '^${OWN}'
@@ -19,16 +21,23 @@ const TRIGGERS = `SELECT format('%I.%I', n.nspname, c.relname) AS table, t.tgnam
 
 export async function rechecksOf(session: Session): Promise<Recheck[]> {
   const rows = await session.query(TRIGGERS)
-  return rows.map(row => ({ table: String(row['table']), trigger: quote(String(row['trigger'])) }))
+  return rows.map(row => ({
+    table: String(row['table']),
+    trigger: quote(String(row['trigger'])),
+    constraint: String(row['constraint']),
+  }))
 }
 
-/** Statements after which each statement of this transaction is checked at its end. */
-export function checking(rechecks: readonly Recheck[]): string[] {
+/** Statements after which each statement of this transaction is checked at its end. `quiet`: triggers are. */
+export function checking(rechecks: readonly Recheck[], quiet: boolean): string[] {
   if (rechecks.length === 0) return []
   const always = rechecks.map(({ table, trigger }) => `ALTER TABLE ONLY ${table} ENABLE ALWAYS TRIGGER ${trigger}`)
-  return [...always, 'SET CONSTRAINTS ALL IMMEDIATE']
+  const names = [...new Set(rechecks.map(({ constraint }) => constraint))]
+  return [...(quiet ? always : []), `SET CONSTRAINTS ${names.join(', ')} IMMEDIATE`]
 }
 
-export function asBefore(rechecks: readonly Recheck[]): string[] {
+/** Statements that end that. */
+export function asBefore(rechecks: readonly Recheck[], quiet: boolean): string[] {
+  if (!quiet) return []
   return rechecks.map(({ table, trigger }) => `ALTER TABLE ONLY ${table} ENABLE TRIGGER ${trigger}`)
 }

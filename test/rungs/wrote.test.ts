@@ -78,6 +78,7 @@ const writes = [
   `UPDATE added SET total = 21 WHERE id = 2`,
   `UPDATE kept SET note = 'edited' WHERE id = 2`,
   `UPDATE moved SET note = 'edited' WHERE id = 2`,
+  `INSERT INTO moved (id, total, note) VALUES (9, 9000, 'new')`,
   `INSERT INTO numbered VALUES (9, 90, 'new')`,
   `UPDATE swapped SET note = 'edited' WHERE id = 2`,
 ]
@@ -92,6 +93,7 @@ async function expectLeft(system: System): Promise<void> {
     swapped: ['1|10|a', '2|20|edited'],
   })
   for (const row of ['1', '2', '1001', '1002']) expect(listed).toContain(`numbered ${row} ambiguous`)
+  expect(listed.filter(text => text.startsWith('moved 9'))).toEqual(['moved 9 rewritten'])
   for (const row of ['swapped 1', 'swapped 2']) expect(listed).toContain(`${row} ambiguous`)
   expect(listed.filter(text => text.startsWith('kept'))).toEqual([])
 }

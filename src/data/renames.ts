@@ -27,7 +27,8 @@ export interface Weighed extends Rename {
 }
 
 export interface Doubt extends Weighed {
-  readonly why: 'untold' | 'nothing-to-compare' | 'differs' | 'ambiguous'
+  /** `rewritten`: the database knows that it is the same one, and most of what it held has another value by now. */
+  readonly why: 'untold' | 'nothing-to-compare' | 'differs' | 'ambiguous' | 'rewritten'
   /** Pairs that are as equal and share a name with this one. */
   readonly rivals: readonly Rename[]
 }

@@ -2,12 +2,10 @@ import { rmSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { keptImage } from '../../src/adapters/sqlite/image.ts'
 import { openMerging } from '../../src/adapters/sqlite/merging.ts'
-import { archiveIn } from '../../src/data/carry/archive.ts'
-import { applyCarry, type CarryOutcome, planCarry } from '../../src/data/carry/index.ts'
-import { readLines } from '../../src/data/carry/lines.ts'
-import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
-import type { ListedRow } from '../../src/data/carry/rows.ts'
+import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
+import { NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { Job, Merger } from '../../src/data/engine.ts'
+import { carried as carry, kinds, SHOP } from '../support/carried.ts'
 import { JOB, type Merge, played, rows, type Story, write } from '../support/merge.ts'
 
 const made: string[] = []
@@ -20,24 +18,6 @@ function play(story: Story): Merge {
   made.push(merge.dir)
   return merge
 }
-
-async function carry(merge: Merge, said: Partial<CarryOptions> = {}): Promise<CarryOutcome & { listed: ListedRow[] }> {
-  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB)
-  expect(outcome.proof.problems).toEqual([])
-  const listed: ListedRow[] = []
-  for (const part of outcome.archive.parts.filter(p => p.what === 'conflicts')) {
-    await readLines(archiveIn(merge.source.dir), part, row => void listed.push(row as ListedRow))
-  }
-  return { ...outcome, listed }
-}
-
-const kinds = (listed: readonly ListedRow[]) => listed.map(l => `${l.table} ${Object.values(l.key).join()} ${l.kind}`)
-
-const SHOP = `
-  CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT, age INTEGER CHECK (age > 0));
-  CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER REFERENCES users(id) ON DELETE CASCADE, total INTEGER);
-  INSERT INTO users VALUES (1, 'ann', 'Ann', 30), (2, 'bob', 'Bob', 40), (3, 'cid', 'Cid', 50);
-  INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`
 
 /** As a database whose user may not switch that off. */
 async function lookingAtKeys(merger: Merger): Promise<Merger> {
@@ -212,7 +192,7 @@ describe('a conflict', () => {
       base: SHOP,
       migration: `UPDATE users SET age = age + 1 WHERE id <> 3`,
       meanwhile: `UPDATE users SET name = 'Anna' WHERE id = 1; UPDATE users SET age = 99 WHERE id = 2;
-        DELETE FROM users WHERE id = 3; INSERT INTO users VALUES (4, 'dan', 'Dan', 20)`,
+        DELETE FROM users WHERE id = 3; INSERT INTO users VALUES (4, 'dan', 'Dan', NULL)`,
       writes: `UPDATE users SET name = 'Bobby' WHERE id = 2`,
     }
     const whole = await carry(play(story))
@@ -225,7 +205,7 @@ describe('a conflict', () => {
     expect(rows(merge.ours, 'SELECT id, name, age FROM users')).toEqual([
       { id: 1, name: 'Anna', age: 30 },
       { id: 2, name: 'Bobby', age: 40 },
-      { id: 4, name: 'Dan', age: 20 },
+      { id: 4, name: 'Dan', age: null },
     ])
   })
 

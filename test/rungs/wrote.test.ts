@@ -16,9 +16,14 @@ import { carriedOut, played, proposed, type System, signal, type World } from '.
 type Rows = Readonly<Record<string, readonly string[]>>
 
 /** Restores and carries. Rows are cells with "|" between them; `listed`: table, key and kind of what a person is to decide. */
-async function back(system: System, story: Pick<RungStory, 'base' | 'writes'>, ups: readonly string[], told = true) {
+async function back(
+  system: System,
+  story: Pick<RungStory, 'base' | 'writes'> & Partial<RungStory>,
+  ups: readonly string[],
+  told = true,
+) {
   const release = ups.map((up, i) => ({ name: `00${i + 2}_x`, up, down: null }))
-  await using world = await played(system, { ...story, release, told, early: [], meanwhile: [] })
+  await using world = await played(system, { release, told, early: [], meanwhile: [], ...story })
   await carriedOut(world, await proposed(world, 'restore'), 'back')
   return { after: rowsOf(await world.dump()), listed: await listedIn(world) }
 }
@@ -73,6 +78,7 @@ const writes = [
   `UPDATE added SET total = 21 WHERE id = 2`,
   `UPDATE kept SET note = 'edited' WHERE id = 2`,
   `UPDATE moved SET note = 'edited' WHERE id = 2`,
+  `INSERT INTO moved (id, total, note) VALUES (9, 9000, 'new')`,
   `INSERT INTO numbered VALUES (9, 90, 'new')`,
   `UPDATE swapped SET note = 'edited' WHERE id = 2`,
 ]
@@ -87,6 +93,7 @@ async function expectLeft(system: System): Promise<void> {
     swapped: ['1|10|a', '2|20|edited'],
   })
   for (const row of ['1', '2', '1001', '1002']) expect(listed).toContain(`numbered ${row} ambiguous`)
+  expect(listed.filter(text => text.startsWith('moved 9'))).toEqual(['moved 9 rewritten'])
   for (const row of ['swapped 1', 'swapped 2']) expect(listed).toContain(`${row} ambiguous`)
   expect(listed.filter(text => text.startsWith('kept'))).toEqual([])
 }
@@ -149,6 +156,54 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
       expect(listed).toEqual([])
     },
   )
+
+  it.each([true, false])('in a renamed column that users edited meanwhile; readable: %s', async readable => {
+    const names = ['early', 'late', 'typed']
+    const base = [
+      ...names.flatMap(name => made(name, 'total int NOT NULL, note text')),
+      ...made('cents', 'total int NOT NULL, note text'),
+      'CREATE TABLE log (a int, t text)',
+      `INSERT INTO log VALUES (1, 'x'), (2, 'y')`,
+      'CREATE TABLE paid (a int, euros int)',
+      'INSERT INTO paid VALUES (1, 10), (2, 20)',
+    ]
+    const ups = [
+      ...names.map(name => `ALTER TABLE ${name} RENAME total TO amount`),
+      'ALTER TABLE typed ALTER amount TYPE numeric(10,2)',
+      'ALTER TABLE cents RENAME total TO amount',
+      'UPDATE cents SET amount = amount * 100',
+      'ALTER TABLE log RENAME t TO txt',
+      'ALTER TABLE paid RENAME euros TO cents',
+      'UPDATE paid SET cents = cents * 100',
+      ...(readable ? [] : ['SELECT now()']),
+    ]
+    const story = {
+      base,
+      early: ['UPDATE early SET total = 11 WHERE id = 1'],
+      meanwhile: ['UPDATE late SET amount = 11 WHERE id = 1'],
+      writes: [
+        ...names.flatMap(name => [
+          `INSERT INTO ${name} VALUES (4, 40, 'd')`,
+          `UPDATE ${name} SET amount = 21 WHERE id = 2`,
+        ]),
+        `INSERT INTO cents VALUES (4, 4000, 'd')`,
+        `INSERT INTO log VALUES (3, 'z')`,
+        'INSERT INTO paid VALUES (3, 3000)',
+      ],
+    }
+    const { after, listed } = await back(await onPostgres(server), story, ups)
+    const users = [readable ? '1|11|a' : '1|10|a', '2|21|b', '4|40|d']
+    expect(after).toEqual({
+      early: users,
+      late: users,
+      typed: ['1|10|a', '2|21|b', '4|40|d'],
+      cents: ['1|10|a', '2|20|b'],
+      log: ['1|x', '2|y', '3|z'],
+      paid: ['1|10', '2|20', '3|null'],
+    })
+    const unknown = readable ? [] : ['early 1 ambiguous', 'late 1 ambiguous']
+    expect(listed).toEqual(['cents 4 column-gone', ...unknown])
+  })
 
   it('through views and parts of tables', async () => {
     const story = {

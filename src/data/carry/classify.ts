@@ -12,7 +12,7 @@ export async function classify(ground: Ground, piece: Piece, name: string, mode:
 }
 
 /** A value of the new schema is not what base has. */
-function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
+export function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
   const { value, fits } = piece.converted(cell.column, raw, type)
   const differs = ground.dialect.differs(value, cell.base, cell.column.type === type ? type : undefined)
   if (fits === null) return differs
@@ -160,9 +160,17 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const listed = piece.tail === null ? '1 = 1' : `${theirKey[0]} <= ${piece.tail.above}`
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
-    CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask, CASE WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
+    CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask,
+    CASE ${unsure(piece, added, mk)} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
     FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
     LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? listed} AND ${dirty}`
+}
+
+/** A new row has a value where the migration gave those that were there another meaning: it came after that, or before. */
+function unsure(piece: Piece, added: string, migrated: string | undefined): string {
+  const cells = piece.anew.columns.map(name => `${piece.column('t', piece.columnOf(name).theirs)} IS NOT NULL`)
+  if (cells.length === 0) return ''
+  return `WHEN ${added} AND (${cells.join(' OR ')}) THEN CASE WHEN ${migrated} IS NULL THEN ${AFTER} ELSE ${BEFORE} END`
 }
 
 function b0(piece: Piece): string | undefined {
@@ -195,6 +203,9 @@ function deletes(ground: Ground, piece: Piece, again: string | null = null): str
     LEFT JOIN ${join('o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
+/** `sure` of rows that `unsure` speaks of. */
+const [AFTER, BEFORE] = [2, 3]
+
 const has = (letter: string) => `mask LIKE '%${letter}%'`
 
 /** Of the cells of a row that is in ours, the first kind that stops one. */
@@ -208,8 +219,13 @@ function kindSql({ table }: Piece, mode: Mode): string {
   const partly = mode === 'row' ? `${both} OR NOT ${has('w')}` : `NOT ${has('w')}`
   const lacks = table.needed.length > 0 ? codeOf('column-gone') : 0
   const needed = lacks > 0 ? `WHEN act = ${INSERT} AND op = 0 THEN ${lacks}` : ''
+  const free = `WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}'`
+  const held =
+    lacks > 0
+      ? lacks
+      : `CASE sure WHEN ${AFTER} THEN ${codeOf('rewritten')} WHEN ${BEFORE} THEN ${codeOf('ambiguous')} ELSE 0 END`
   return `CASE WHEN act <> ${DELETE} AND op = 0 AND sure = 0 THEN ${codeOf('ambiguous')}
-    WHEN act = ${INSERT} AND op = 0 AND mask = '${'w'.repeat(table.columns.length)}' THEN ${lacks}
+    ${free} THEN ${held}
     WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
     WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}

@@ -8,8 +8,27 @@ import { codeOf, DELETE, INSERT } from './words.ts'
  * number changed while migrating is ambiguous.
  */
 export function countedSelect(ground: Ground, piece: Piece): string {
-  const { dialect } = ground
   const { columns, migrated, needed } = piece.table
+  const m = ground.migrated && migrated !== null
+  const texts = columns.map((_, i) => `x${i}`)
+  const before = m && ground.ownWork ? 'migrated' : 'base'
+  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
+  const target = `base + theirs - ${before}`
+  const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
+  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
+  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
+  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
+    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
+    WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
+  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
+    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
+    FROM (${countedRows(ground, piece)}) AS d WHERE theirs <> ${before} AND theirs <> base`
+}
+
+/** Every row with how often each side has it. */
+export function countedRows(ground: Ground, piece: Piece): string {
+  const { dialect } = ground
+  const { columns, migrated } = piece.table
   const m = ground.migrated && migrated !== null
   const cells = cellsOf(ground, piece)
   const texts = columns.map((_, i) => `x${i}`)
@@ -50,19 +69,7 @@ export function countedSelect(ground: Ground, piece: Piece): string {
     side('ours', older('o')),
     ...(m ? [side('migrated', newer('m'))] : []),
   ]
-  const counted = `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
+  return `SELECT ${dialect.key(texts)} AS id, ${texts.map(x => `min(${x}) AS ${x}`).join(', ')},
     sum(c0) AS theirs, sum(c1) AS base, sum(c2) AS migrated, sum(c3) AS here, max(misfit) AS misfit
     FROM (${sides.join(' UNION ALL ')}) AS every GROUP BY ${dialect.key(texts)}`
-  const before = m && ground.ownWork ? 'migrated' : 'base'
-  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
-  const target = `base + theirs - ${before}`
-  const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
-  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
-  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
-  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
-    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
-    WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
-  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
-    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
-    FROM (${counted}) AS d WHERE theirs <> ${before} AND theirs <> base`
 }

@@ -62,7 +62,8 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
-    const touched = told === null ? undefined : factsIn(told, engine.dialect.kind)?.touched
+    const known = told === null ? undefined : factsIn(told, engine.dialect.kind)?.touched
+    const touched = known?.since === base.backup.id ? known : null
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -70,9 +71,9 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       dir: dirOf(site, run),
       images,
       schemas,
-      touched: touched?.since === base.backup.id ? touched : null,
+      touched,
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
-      ...(await renamesOf(site, images, schemas, base.facts, job)),
+      ...(await renamesOf(site, images, schemas, { ...base.facts, touched }, job)),
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
@@ -205,21 +206,25 @@ async function renamesOf(
   site: Site,
   { base, theirs, migrated }: Images,
   schemas: Schemas,
-  facts: BackupFacts,
+  { schema, fingerprint, touched }: Pick<BackupFacts, 'schema' | 'fingerprint'> & Pick<CarrySource, 'touched'>,
   { signal }: Job,
 ): Promise<Pick<CarrySource, 'renames' | 'doubts'>> {
   const live = schemas.migrated ?? schemas.theirs
-  const then = { schema: facts.schema, data: facts.fingerprint }
-  const told =
+  const then = { schema, data: fingerprint }
+  const ids =
     migrated === null ? [] : await theirs.reading(signal, now => now.renames(then.schema, then.data, schemas.theirs))
   const { renames, doubts } = await (migrated ?? theirs).reading(signal, now =>
-    base.reading(signal, was => renamesOver(site, { now, base: was, both: null }, then, live, signal, told)),
+    base.reading(signal, was =>
+      renamesOver(site, { now, base: was, both: null }, then, live, signal, { renames: ids, touched }),
+    ),
   )
   return {
     renames: renames.map(({ was, now }) => ({ was, now })),
-    doubts: doubts.map(({ was, now }) => {
+    doubts: doubts.map(({ was, now, why, rows, equal }) => {
       const [old, name] = [nameOf(was), nameOf(now)]
-      return `${name} may be what ${old} was, and nothing proves it; if so: --renamed ${old}=${name}`
+      if (why !== 'rewritten')
+        return `${name} may be what ${old} was, and nothing proves it; if so: --renamed ${old}=${name}`
+      return `${name} was ${old}, and the migration wrote ${rows - equal} of its ${rows} values anew, so that it has no place there; if they mean the same: --renamed ${old}=${name}`
     }),
   }
 }

@@ -2,6 +2,14 @@ import type { Dialect, ImageName, Merger, Staged } from '../engine.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
 import { INSERT } from './words.ts'
 
+/** Columns that the migration gave other values than they had, as far as can be told. */
+export interface Anew {
+  /** Names in ours of those that may mean something else in the old schema (cents, where there were euros). */
+  readonly columns: readonly string[]
+  /** For people: of columns of which only few values are others, so that it may have been users. */
+  readonly notes: readonly string[]
+}
+
 /** What every statement of one merge is made with. */
 export interface Ground {
   readonly dialect: Dialect
@@ -48,6 +56,8 @@ export class Piece {
   changed = 0
   /** Rows that theirs added and that are not in the work table; null: there they all are. */
   tail: Tail | null = null
+  /** Where values of new rows may mean something else than in the old schema. */
+  anew: Anew = { columns: [], notes: [] }
 
   constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
     this.#ground = ground

@@ -3,6 +3,7 @@ import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
 import { writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
+import { anewIn, holdCounted } from './anew.ts'
 import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
@@ -125,9 +126,12 @@ async function layOnce(
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
     await ground.merger.stage(piece.staged)
-    const whole = oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
+    piece.anew = await anewIn(ground, source, piece, job.signal)
+    const whole =
+      piece.anew.columns.length > 0 || oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
     if (!whole) piece.tail = await tailOf(ground, piece, options, before.get(name) ?? null)
     await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
+    await holdCounted(ground, source, piece, job.signal)
     pieces.push(piece)
   }
   const whole: Whole = { ground, pieces, bonds }
@@ -254,7 +258,8 @@ function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): s
   if (images.migrated === null) {
     notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
   }
-  for (const { table, key } of pieces) {
+  for (const { table, key, anew } of pieces) {
+    notes.push(...anew.notes)
     if (key.length === 0)
       notes.push(`${table.ours} has no key that tells its rows apart: rows are counted, not followed`)
     if (table.theirs !== table.ours) notes.push(`${table.ours} is called ${table.theirs} in the new schema`)

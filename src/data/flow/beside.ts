@@ -89,10 +89,18 @@ async function partnersOf(
 /** All rows of one side as exact texts. */
 function selectOf(dialect: Dialect, pair: Pair, match: Match | null, side: 'now' | 'base'): string {
   const keys = match === null ? [] : keyTerms(dialect, pair, match, side)
-  const cells = pair.columns.map(c => ({ sql: dialect.quote(c[side]), type: typeIn(pair, side, c) }))
-  const names = [...keys.map((k, i) => [k, `k${i}`] as const), ...cells.map((c, i) => [c, `c${i}`] as const)]
-  const list = names.map(([t, name]) => `${dialect.text(t.sql, t.type)} AS ${name}`)
+  const list = [
+    ...keys.map((k, i) => `${dialect.text(k.sql, k.type)} AS k${i}`),
+    ...pair.columns.map((c, i) => `${cellText(dialect, pair, side, c)} AS c${i}`),
+  ]
   return `SELECT ${list.join(', ')} FROM ${dialect.table(pair[side].table)}`
+}
+
+function cellText(dialect: Dialect, pair: Pair, side: 'now' | 'base', column: Column): string {
+  const [raw, type, old] = [dialect.quote(column[side]), typeIn(pair, side, column), typeIn(pair, 'base', column)]
+  const as = column.inOldType === true && type !== old ? dialect.convert(raw, type, old) : null
+  const text = dialect.text(raw, type)
+  return as === null ? text : `CASE WHEN ${as.fits} THEN ${dialect.text(as.value, old)} ELSE ${text} END`
 }
 
 function keyTerms(dialect: Dialect, pair: Pair, match: Match, side: 'now' | 'base'): { sql: string; type: string }[] {

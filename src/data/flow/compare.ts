@@ -7,6 +7,8 @@ import type { Sides } from './sides.ts'
 export interface Column {
   readonly now: string
   readonly base: string
+  /** Values of now are compared as the type of then says them, where they fit it. Only where both are read side by side. */
+  readonly inOldType?: boolean
 }
 
 /** A table here and there, and what is compared of it. */

@@ -1,9 +1,19 @@
 import { sameJson } from '../../core/json.ts'
 import type { Image, Reader } from '../engine.ts'
 import type { Fingerprint } from '../fingerprint.ts'
-import { NO_RENAMES, type Rename, type Renames, renameCandidates, settle, type Weighed } from '../renames.ts'
+import {
+  type Doubt,
+  NO_RENAMES,
+  type Rename,
+  type Renames,
+  renameCandidates,
+  settle,
+  type Weighed,
+} from '../renames.ts'
 import type { SchemaShape, TableShape } from '../schema.ts'
-import { joined, type Match, matchOf, type Pair } from './compare.ts'
+import { type Touched, writtenIn } from '../touched.ts'
+import { plain } from '../touched-targets.ts'
+import { byContent, joined, type Match, matchOf, type Pair } from './compare.ts'
 import { readLive } from './level.ts'
 import { type Sides, withSides } from './sides.ts'
 import type { Site } from './site.ts'
@@ -39,6 +49,12 @@ export function findRenames(site: Site, then: Then & { image: Image | null }, si
   })
 }
 
+/** What another database knows, and what the migrations may have written (null: nobody can tell). */
+export interface Told {
+  readonly renames: readonly Rename[]
+  readonly touched: Touched | null
+}
+
 /** First what the database knows, or was `told` by another that does, then what the rows say of the rest. */
 export async function renamesOver(
   site: Site,
@@ -46,14 +62,19 @@ export async function renamesOver(
   then: Then,
   live: SchemaShape,
   signal: AbortSignal,
-  told: readonly Rename[] = [],
+  told: Told = { renames: [], touched: null },
 ): Promise<Renames> {
   const all = candidates(site, then.schema, live)
-  const borne: Rename[] = []
-  for (const pair of told) if (await isBorneOut(site, sides, then, live, pair)) borne.push(pair)
+  const anew: Doubt[] = []
+  for (const pair of told.renames) {
+    const evidence = await writtenAnew(site, sides, then, live, pair, told.touched)
+    if (evidence !== null) anew.push({ ...pair, ...evidence, samePlace: true, why: 'rewritten', rivals: [] })
+  }
+  const borne = told.renames.filter(pair => !anew.some(d => sameJson(d.was, pair.was)))
   const known = meant([...borne, ...(await sides.now.renames(then.schema, then.data, live))], live)
-  if (known.length + all.length === 0) return NO_RENAMES
-  const open = all.filter(pair => !known.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))
+  if (known.length + all.length === 0) return { ...NO_RENAMES, doubts: anew }
+  const said = [...known, ...anew]
+  const open = all.filter(pair => !said.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))
   const order = sides.base === null ? null : await readLive(site, sides.base)
   const weighed: Weighed[] = []
   for (const pair of open) {
@@ -65,20 +86,41 @@ export async function renamesOver(
     weighed.push({ ...pair, ...(await weigh(site, sides, then, pair, { there, here })), samePlace })
   }
   const { renames, doubts } = settle(weighed)
-  return { renames: [...known.map(certain), ...renames], doubts }
+  return { renames: [...known.map(certain), ...renames], doubts: [...anew, ...doubts] }
 }
 
 /**
  * A column that is the same one by its number, and that the migration wrote anew, holds something else by now (cents, where
- * there were euros): what users write into it since has no place under the old name.
+ * there were euros): what users write into it since has no place under the old name. Users who edit it meanwhile change rows
+ * of it, a migration that gives it another meaning changes most. null: it holds what it held.
  */
-async function isBorneOut(site: Site, sides: Sides, then: Then, live: SchemaShape, pair: Rename): Promise<boolean> {
+async function writtenAnew(
+  { engine }: Site,
+  sides: Sides,
+  then: Then,
+  live: SchemaShape,
+  pair: Rename,
+  touched: Touched | null,
+): Promise<Evidence | null> {
   const [there, here] = [then.schema.tables[pair.was.table], live.tables[pair.now.table]]
-  if (there === undefined || here === undefined) return false
-  if (pair.was.column === null || pair.now.column === null) return true
-  if (there.key.includes(pair.was.column)) return true
-  const { rows, equal, untold } = await weigh(site, sides, then, pair, { there, here })
-  return untold === null && equal === rows
+  const [was, now] = [pair.was.column, pair.now.column]
+  if (there === undefined || here === undefined || was === null || now === null || there.key.includes(was)) return null
+  const wrote = touched === null ? null : writtenIn([pair.was.table, pair.now.table], touched)
+  if (wrote !== null && ![was, now].some(name => wrote.includes(plain(name)))) return null
+  const tables: Pair = {
+    now: { table: pair.now.table, shape: here },
+    base: { table: pair.was.table, shape: there },
+    columns: [{ now, base: was, inOldType: true }],
+  }
+  const match = matchOf(engine.dialect, tables)
+  if (match !== null) {
+    const { joined: rows, equal, telling } = await joined(engine.dialect, sides, tables, match)
+    return rows - equal > telling ? { rows, equal, telling, untold: null } : null
+  }
+  const rows = then.data.tables[pair.was.table]?.rows ?? 0
+  const { deleted } = await byContent(engine.dialect, sides, tables)
+  const equal = Math.max(0, rows - deleted)
+  return deleted > equal ? { rows, equal, telling: equal, untold: null } : null
 }
 
 /** Without tables that were put aside for a new one under their old name: that one is what users went on with. */

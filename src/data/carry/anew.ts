@@ -1,0 +1,85 @@
+import { writtenIn } from '../touched.ts'
+import { plain } from '../touched-targets.ts'
+import { type Cell, cellsOf } from './cells.ts'
+import { markWhere } from './checks.ts'
+import { unlikeBase } from './classify.ts'
+import { countedRows } from './counted.ts'
+import type { MappedColumn, MappedTable } from './mapping.ts'
+import type { Anew, Ground, Piece } from './piece.ts'
+import type { CarrySource } from './source.ts'
+import { codeOf, INSERT } from './words.ts'
+
+/**
+ * What rows that were there tell of what new ones hold. Where it is known that the migration wrote a column, one value that is
+ * another says that it may mean something else; where nobody can tell who did, users edit some, and a migration most.
+ */
+export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
+  const cells = cellsOf(ground, piece).filter(c => c.migrated !== null && !piece.key.includes(c.column.ours))
+  if (!piece.keyed || cells.length === 0) return { columns: [], notes: [] }
+  const changed = await othersThen(ground, piece, cells)
+  const known = wroteKnown(source, piece.table)
+  const columns: string[] = []
+  const notes: string[] = []
+  for (const [i, { column }] of cells.entries()) {
+    const others = changed[i] ?? 0
+    if (others === 0) continue
+    const all = known(column) ? 0 : await valuesOf(source, piece.table.ours, column.base, signal)
+    if (others * 2 >= all) columns.push(column.ours)
+    else notes.push(noteOf(piece.table.ours, column.ours, others, all))
+  }
+  return { columns, notes }
+}
+
+/** By a person's word, or by the migration's own statements. */
+function wroteKnown({ touched, ownWork }: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
+  const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
+  return ({ ours, theirs }) => ownWork || [ours, theirs].some(name => wrote?.includes(plain(name)) === true)
+}
+
+/** How many values were others right after migrating, by column. A value that came where there was none tells nothing. */
+async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<number[]> {
+  const sums = cells.map((cell, i) => {
+    const { column, base, migrated } = cell
+    const other = unlikeBase(ground, piece, cell, migrated ?? '', column.migratedType ?? column.theirType)
+    return `sum(CASE WHEN ${base} IS NOT NULL AND ${migrated} IS NOT NULL AND ${other} THEN 1 ELSE 0 END) AS n${i}`
+  })
+  const on = piece.same(piece.keyOf('m', 'migrated'), piece.keyOf('b', 'base'))
+  const [row] = await ground.merger.query(
+    `SELECT ${sums.join(', ')} FROM ${piece.image('base')} AS b JOIN ${piece.image('migrated')} AS m ON ${on}`,
+  )
+  return cells.map((_, i) => Number(row?.[`n${i}`] ?? 0))
+}
+
+/** Rows of base with a value in the column; null: all. */
+function valuesOf({ images, dialect }: CarrySource, table: string, column: string | null, signal: AbortSignal) {
+  const what = column === null ? '*' : dialect.quote(column)
+  return images.base.reading(signal, async db => {
+    const [row] = await db.query(`SELECT count(${what}) AS n FROM ${dialect.table(table)}`)
+    return Number(row?.['n'])
+  })
+}
+
+function noteOf(table: string, column: string, others: number, all: number): string {
+  return `${others} of ${all} values of ${table}.${column} changed between the backup and the end of migrating: if it was the migration, new rows may hold something else there than the old schema means`
+}
+
+/** The same in a table without a key, once its rows are compared: new ones wait where old ones became others. */
+export async function holdCounted(
+  ground: Ground,
+  source: CarrySource,
+  piece: Piece,
+  signal: AbortSignal,
+): Promise<void> {
+  if (piece.keyed || !ground.migrated || piece.table.migrated === null) return
+  const fresh = `w.act = ${INSERT} AND w.kind = 0 AND w.done = 0`
+  const [waiting] = await ground.merger.query(`SELECT count(*) AS n FROM ${piece.work} AS w WHERE ${fresh}`)
+  if (Number(waiting?.['n']) === 0) return
+  const [row] = await ground.merger.query(
+    `SELECT sum(CASE WHEN base > migrated THEN base - migrated ELSE 0 END) AS n FROM (${countedRows(ground, piece)}) AS d`,
+  )
+  const gone = Number(row?.['n'] ?? 0)
+  if (gone === 0) return
+  const known = piece.table.columns.some(wroteKnown(source, piece.table))
+  const all = known ? 0 : await valuesOf(source, piece.table.ours, null, signal)
+  if (gone * 2 >= all) await markWhere(ground, piece, { kind: codeOf('rewritten') }, fresh)
+}

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { keptImage } from '../../src/adapters/sqlite/image.ts'
 import { openMerging } from '../../src/adapters/sqlite/merging.ts'
-import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
+import { applyCarry } from '../../src/data/carry/index.ts'
 import { NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { Job, Merger } from '../../src/data/engine.ts'
 import { carried as carry, kinds, SHOP } from '../support/carried.ts'
@@ -116,12 +116,20 @@ describe('a conflict', () => {
     expect(kinds((await carry(said)).listed)).toEqual(['orders 1 rewritten'])
     for (const { ours } of [merge, said])
       expect(rows(ours, 'SELECT total FROM orders')).toEqual([{ total: 10 }, { total: 20 }])
-    const untold = play({ ...story, told: false })
-    const plan = await planCarry(untold.source, NOTHING_SAID, JOB)
-    expect([plan.tables.find(t => t.table === 'orders')?.updates, plan.notes[0]]).toEqual([
-      2,
-      expect.stringContaining('nobody told'),
-    ])
+    const untold = play({
+      ...story,
+      told: false,
+      writes: `${story.writes}; INSERT INTO orders VALUES (7, 1, 70); DELETE FROM users WHERE id = 3`,
+    })
+    const { plan, listed } = await carry(untold)
+    expect(kinds(listed)).toEqual(['users 3 ambiguous', 'orders 1 ambiguous', 'orders 2 ambiguous'])
+    expect(plan.notes[0]).toContain('nobody told')
+    expect(plan.notes.join()).toContain('2 of 2 values of orders.total are others than at the release')
+    expect(rows(untold.ours, 'SELECT total FROM orders WHERE id = 7')).toEqual([{ total: 70 }])
+    const nothing = { tables: [], columns: {} }
+    const read = play({ ...story, told: false })
+    const users = await carry({ ...read, source: { ...read.source, untold: { touched: nothing } } })
+    expect([users.carried, users.listed]).toEqual([2, []])
   })
 
   it('ambiguous: the migration wrote it, or a user before anybody told that it had ended', async () => {

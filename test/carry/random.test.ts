@@ -73,7 +73,8 @@ function run(file: string, statements: readonly string[]): boolean[] {
 }
 
 function open({ dir, files, renames, told }: Played, ours = files.ours): CarrySource {
-  return sourceOf(dir, { ...files, ours, migrated: told ? files.migrated : null }, renames)
+  const source = sourceOf(dir, { ...files, ours, migrated: told ? files.migrated : null }, renames)
+  return { ...source, untold: told ? null : { touched: null } }
 }
 
 function readOf(file: string): SchemaShape {

@@ -31,11 +31,9 @@ describe('C14: where a migration gave values another meaning', () => {
       const { listed, proof } = await carry(merge)
       expect(proof.problems).toEqual([])
       const told = kinds(listed).filter(k => /^orders (8|9|10) |^bag .*rewritten/.test(k))
-      expect(told.map(k => k.replace(/^bag .+ /, 'bag '))).toEqual([
-        'bag rewritten',
-        'orders 8 ambiguous',
-        'orders 9 rewritten',
-      ])
+      // Where users were away it was the migration that brought it.
+      const early = merge === away ? [] : ['orders 8 ambiguous']
+      expect(told.map(k => k.replace(/^bag .+ /, 'bag '))).toEqual(['bag rewritten', ...early, 'orders 9 rewritten'])
       expect(rows(merge.ours, 'SELECT id, total FROM orders')).toEqual([
         { id: 1, total: 10 },
         { id: 2, total: 20 },

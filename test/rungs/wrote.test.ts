@@ -152,8 +152,10 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
       const tables = ['sold', 'noted', 'swapped'].flatMap(name => made(name, 'total int, note text'))
       const { after, listed } = await back(await onPostgres(server), { base: tables, writes: users }, ups, told)
       const edited = ['1|10|a', '2|20|edited']
-      expect(after).toEqual({ sold: [...edited, '9|90|new'], noted: edited, swapped: edited })
-      expect(listed).toEqual([])
+      // What was made anew, or got another type, the migration may have written: that has to be told from the users' work.
+      const unsure = told ? edited : ['1|10|a', '2|20|b']
+      expect(after).toEqual({ sold: [...edited, '9|90|new'], noted: unsure, swapped: unsure })
+      expect(listed).toEqual(told ? [] : ['noted 2 ambiguous', 'swapped 2 ambiguous'])
     },
   )
 

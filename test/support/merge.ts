@@ -63,6 +63,7 @@ export function played(story: Story): Merge {
     source: {
       ...sourceOf(dir, { ours, theirs, base, migrated: told ? migrated : null }, story.renames ?? []),
       ownWork: story.usersAway ?? false,
+      untold: told || story.migration === undefined ? null : { touched: null },
     },
   }
 }
@@ -115,6 +116,7 @@ export function sourceOf(dir: string, files: Files, renames: readonly Rename[]):
     images,
     ownWork: false,
     touched: null,
+    untold: null,
     renames,
     doubts: [],
     schemas: {

@@ -100,6 +100,7 @@ describe.skipIf(why !== null)(
         images,
         ownWork: false,
         touched: null,
+        untold: null,
         renames: [],
         doubts: [],
         schemas: {

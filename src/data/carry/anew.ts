@@ -14,7 +14,7 @@ import { codeOf, INSERT } from './words.ts'
  * another says that it may mean something else; where nobody can tell who did, users edit some, and a migration most.
  */
 export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
-  const cells = cellsOf(ground, piece).filter(c => c.migrated !== null && !piece.key.includes(c.column.ours))
+  const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
   if (!piece.keyed || cells.length === 0) return { columns: [], notes: [] }
   const changed = await othersThen(ground, piece, cells)
   const known = wroteKnown(source, piece.table)
@@ -24,28 +24,42 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
     const others = changed[i] ?? 0
     if (others === 0) continue
     const all = known(column) ? 0 : await valuesOf(source, piece.table.ours, column.base, signal)
-    if (others * 2 >= all) columns.push(column.ours)
-    else notes.push(noteOf(piece.table.ours, column.ours, others, all))
+    const most = others * 2 >= all
+    // Where nobody told, users had all the time since the release: what they changed keeps no new row back.
+    const guessed = source.untold !== null && !known(column)
+    if (most && !guessed) columns.push(column.ours)
+    else if (most) notes.push(mostOf(piece.table.ours, column.ours, others, all))
+    else if (source.untold === null) notes.push(noteOf(piece.table.ours, column.ours, others, all))
   }
   return { columns, notes }
 }
 
 /** By a person's word, or by the migration's own statements. */
-function wroteKnown({ touched, ownWork }: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
+function wroteKnown({ untold, ...told }: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
+  const [touched, ownWork] = [untold === null ? told.touched : untold.touched, told.ownWork]
   const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
   return ({ ours, theirs }) => ownWork || [ours, theirs].some(name => wrote?.includes(plain(name)) === true)
+}
+
+/** The cell as the migrations left it, as far as that is known; null: they did not write it. */
+function after({ migrated, theirs, column }: Cell): string | null {
+  return migrated ?? (column.unsure === true ? theirs : null)
 }
 
 /** How many values were others right after migrating, by column. A value that came where there was none tells nothing. */
 async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<number[]> {
   const sums = cells.map((cell, i) => {
-    const { column, base, migrated } = cell
-    const other = unlikeBase(ground, piece, cell, migrated ?? '', column.migratedType ?? column.theirType)
-    return `sum(CASE WHEN ${base} IS NOT NULL AND ${migrated} IS NOT NULL AND ${other} THEN 1 ELSE 0 END) AS n${i}`
+    const { column, base } = cell
+    const then = after(cell) ?? ''
+    const type = cell.migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
+    const other = unlikeBase(ground, piece, cell, then, type)
+    return `sum(CASE WHEN ${base} IS NOT NULL AND ${then} IS NOT NULL AND ${other} THEN 1 ELSE 0 END) AS n${i}`
   })
-  const on = piece.same(piece.keyOf('m', 'migrated'), piece.keyOf('b', 'base'))
+  const told = ground.migrated && piece.table.migrated !== null
+  const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
+  const on = piece.same(piece.keyOf(alias, image), piece.keyOf('b', 'base'))
   const [row] = await ground.merger.query(
-    `SELECT ${sums.join(', ')} FROM ${piece.image('base')} AS b JOIN ${piece.image('migrated')} AS m ON ${on}`,
+    `SELECT ${sums.join(', ')} FROM ${piece.image('base')} AS b JOIN ${piece.image(image)} AS ${alias} ON ${on}`,
   )
   return cells.map((_, i) => Number(row?.[`n${i}`] ?? 0))
 }
@@ -61,6 +75,10 @@ function valuesOf({ images, dialect }: CarrySource, table: string, column: strin
 
 function noteOf(table: string, column: string, others: number, all: number): string {
   return `${others} of ${all} values of ${table}.${column} changed between the backup and the end of migrating: if it was the migration, new rows may hold something else there than the old schema means`
+}
+
+function mostOf(table: string, column: string, others: number, all: number): string {
+  return `${others} of ${all} values of ${table}.${column} are others than at the release: if the migration gave them another meaning (cents, where there were euros), new rows are carried with that meaning`
 }
 
 /** The same in a table without a key, once its rows are compared: new ones wait where old ones became others. */

@@ -57,9 +57,14 @@ function letter(ground: Ground, piece: Piece, cell: Cell, whole: string): string
   const noNull = cell.column.required ? `WHEN ${cell.value} IS NULL THEN 'n'` : ''
   const anew = rewritten(ground, piece, cell)
   const misfit = `NOT (${fits})${cell.column.required ? ` OR ${cell.value} IS NULL` : ''}`
+  const asWhole = `CASE WHEN NOT (${fits}) THEN 'm' WHEN ${there} AND ${equal} THEN 'd' ${noNull} WHEN ${there} THEN 'c' ELSE 'w' END`
+  if (cell.column.unsure === true) {
+    const sides = `WHEN ${misfit} THEN 'x' WHEN ${equal} THEN 'd'`
+    const changed = `CASE WHEN NOT ${edited(ground, piece, cell)} THEN '.' ${sides} ELSE 'a' END`
+    return `CASE WHEN NOT (${there}) OR ${whole} THEN ${asWhole} ELSE ${changed} END`
+  }
   const before = anew === null ? '' : `WHEN NOT ${anew} THEN '.' WHEN ${misfit} THEN 'x' WHEN ${equal} THEN 'd'`
   const kept = anew === null || ground.ownWork ? `'.'` : `CASE ${before} ELSE 'a' END`
-  const asWhole = `CASE WHEN NOT (${fits}) THEN 'm' WHEN ${there} AND ${equal} THEN 'd' ${noNull} WHEN ${there} THEN 'c' ELSE 'w' END`
   return `CASE WHEN NOT (${there}) OR ${whole} THEN ${asWhole} ELSE CASE
     WHEN NOT ${edited(ground, piece, cell)} THEN ${kept}
     WHEN (${fits}) AND ${equal} THEN 'd'
@@ -139,17 +144,17 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
     piece.keyOf('b', 'base')[0],
     m ? piece.keyOf('m', 'migrated')[0] : b0(piece),
   ]
-  // A row that came between the backup and the end of migrating may be a user's: it is not taken for the migration's.
-  const added = m ? `(${mk} IS NULL OR ${b} IS NULL)` : `${b} IS NULL`
+  // A row that came between the backup and the end of migrating may be a user's, unless they were away.
+  const added = m ? (ground.ownWork ? `${mk} IS NULL` : `(${mk} IS NULL OR ${b} IS NULL)`) : `${b} IS NULL`
   const whole = added
   const notBase = cells.map(cell => unlikeBase(ground, piece, cell, cell.theirs, cell.column.theirType))
   const changed = cells.map((cell, i) => `(${notBase[i]} AND ${edited(ground, piece, cell)})`).join(' OR ')
   // Where nobody changed it after the migration, all that differs from base is ambiguous.
   const own =
-    piece.table.keyWritten === true
+    piece.table.keyWritten === true && !ground.ownWork
       ? `(${mk} IS NULL OR (${b} IS NOT NULL AND (${changed})))`
       : `(${added} OR ${changed})`
-  const theirOwn = m ? own : '1 = 1'
+  const theirOwn = m ? own : piece.table.unsure === 'rows' ? `${b} IS NOT NULL` : '1 = 1'
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
@@ -186,10 +191,11 @@ function deletes(ground: Ground, piece: Piece, again: string | null = null): str
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
     `${piece.image(image)} AS ${alias} ON ${piece.same(piece.keyOf(alias, image), base)}`
-  const gone =
+  const told =
     m && !ground.ownWork && piece.table.rowsAreUsers !== true
       ? `WHEN ${piece.keyOf('m', 'migrated')[0]} IS NULL THEN 'a' `
       : ''
+  const gone = piece.table.unsure === undefined ? told : `WHEN 1 = 1 THEN 'a' `
   const letters = cellsOf(ground, piece).map(
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )

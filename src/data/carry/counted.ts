@@ -15,7 +15,9 @@ export function countedSelect(ground: Ground, piece: Piece): string {
   const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
   const target = `base + theirs - ${before}`
   const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
-  const ambiguous = m && !ground.ownWork ? `WHEN migrated <> base THEN ${codeOf('ambiguous')}` : ''
+  const unsure = piece.table.unsure !== undefined || columns.some(c => c.unsure === true) ? '1 = 1' : null
+  const moved = m && !ground.ownWork ? 'migrated <> base' : unsure
+  const ambiguous = moved === null ? '' : `WHEN ${moved} THEN ${codeOf('ambiguous')}`
   const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
   const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
     WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}

@@ -20,6 +20,8 @@ export interface MappedColumn {
   readonly migratedType: string | null
   /** Ours takes no NULL. */
   readonly required: boolean
+  /** The migrations may have written it, and nobody told when they had ended. */
+  readonly unsure?: boolean
 }
 
 /** A table of theirs and the place that its rows have in ours. */
@@ -40,6 +42,8 @@ export interface MappedTable {
   readonly stamps?: readonly string[]
   /** The migrations brought and took no row: all that came or went did so by users. */
   readonly rowsAreUsers?: boolean
+  /** Nobody told when the migrations had ended, and they may have removed rows (`gone`), or are known to have brought or removed some. */
+  readonly unsure?: 'gone' | 'rows'
   /** The migrations wrote in the key: a row that came then may be one that was there, under another key. */
   readonly keyWritten?: boolean
 }

@@ -11,6 +11,7 @@ import { renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
+import { toldOf, untoldSince } from '../flow/untold.ts'
 import { nameOf } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
 import type { Schemas } from './mapping.ts'
@@ -55,7 +56,8 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const mark = markOf({ idem: idemOf(run, `${ctx.component}/restore/swap`) })
     const base = await whole(site, baseId, job)
     const theirs = await theirsOf(site, run, mark, opened, job)
-    const told = await migratedBackup(site, run, base.backup)
+    const now = await theirs.reading(job.signal, db => readLive(site, db, base.facts.level))
+    const told = toldOf(site, now, await backupsBetween(site, run, base.backup))
     const images: Images = {
       theirs,
       base: await look(site, base.backup, `${mark}-base`, opened, job),
@@ -72,6 +74,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       images,
       schemas,
       touched,
+      untold: told === null ? await untoldSince(site, now, base.facts) : null,
       ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       ...(await renamesOf(site, images, schemas, { ...base.facts, touched }, job)),
       merging: given => merging(images, given),
@@ -145,12 +148,10 @@ async function theirsOf(site: Site, run: string, mark: string, opened: Opened, j
   })
 }
 
-/** The backup that was made right after the migrations of the release that was left; null: nobody told of them. */
-async function migratedBackup(site: Site, run: string, base: Backup): Promise<Backup | null> {
+async function backupsBetween(site: Site, run: string, base: Backup): Promise<Backup[]> {
   const backups = await site.ctx.backups.list(site.ctx.component)
   const last = ownBackup(backups, site, run)?.createdAt ?? '~'
-  const between = backups.filter(b => b.reason === 'migrated' && b.createdAt > base.createdAt && b.createdAt < last)
-  return between.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+  return backups.filter(b => b.createdAt > base.createdAt && b.createdAt < last)
 }
 
 async function migratedOf(site: Site, run: string, { id }: Backup, opened: Opened, job: Job): Promise<Image> {

@@ -19,6 +19,7 @@ import type { CarrySource } from './source.ts'
 import { type Standing, standingOf } from './standing.ts'
 import { blockedTails, tailOf } from './tail.ts'
 import { type Unplaced, unplacedOf } from './unplaced.ts'
+import { withUntold } from './untold.ts'
 import { DELETE, INSERT, type Kind, kindOf, REFUSED, TAKE, UPDATE } from './words.ts'
 
 export interface TablePlan {
@@ -121,7 +122,8 @@ async function layOnce(
   const [refused, before] = [await refusedBefore(ground), await carriedIn(ground)]
   const pieces: Piece[] = []
   for (const name of order) {
-    const table = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
+    const mapped = onlyUsers(source, mapping.tables.find(t => t.ours === name) as MappedTable)
+    const table = withUntold(source.untold, mapped)
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
@@ -152,7 +154,7 @@ async function layOnce(
     archived,
     objects: objects.carry.length,
     gone: mapping.gone,
-    notes: [...notesOf(source, whole), ...ambiguousNote(tables)],
+    notes: [...notesOf(source, whole), ...ambiguousNote(source, tables)],
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })
@@ -245,18 +247,23 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
 }
 
-function ambiguousNote(tables: readonly TablePlan[]): string[] {
+function ambiguousNote({ untold }: CarrySource, tables: readonly TablePlan[]): string[] {
   const rows = tables.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
   if (rows === 0) return []
+  if (untold !== null)
+    return [
+      `${rows} rows are not as they were at the release, by the migrations or by users, and nobody can tell which: they stay as they were at the release unless somebody says that it was users: --settle ambiguous=theirs, or TABLE:ambiguous=theirs`,
+    ]
   return [
     `${rows} rows changed between the backup and the end of migrating, by the migration or by users, and nobody can tell which: if no user could write then, --settle ambiguous=ours`,
   ]
 }
 
-function notesOf({ images, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
+function notesOf({ untold, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
   const notes: string[] = [...doubts]
-  if (images.migrated === null) {
-    notes.push('nobody told when the migration was done: what it rewrote itself counts as written by users')
+  if (untold !== null) {
+    const written = untold.touched === null ? 'what they may have written' : 'what their statements write'
+    notes.push(`nobody told when the migrations had ended: ${written} in rows of the release is ambiguous`)
   }
   for (const { table, key, anew } of pieces) {
     notes.push(...anew.notes)

@@ -1,4 +1,5 @@
 import type { Dialect, Images, Job, Merger } from '../engine.ts'
+import type { Untold } from '../flow/untold.ts'
 import type { Rename } from '../renames.ts'
 import type { Touched } from '../touched.ts'
 import type { Schemas } from './mapping.ts'
@@ -23,6 +24,8 @@ export interface CarrySource {
   readonly ownWork: boolean
   /** What the migrations may have written; null: nobody can tell. All else users wrote. */
   readonly touched: Touched | null
+  /** null: the end of the migrations was told, or there were none. */
+  readonly untold: Untold | null
   /** From base to theirs. */
   readonly renames: readonly Rename[]
   /** For people: what looks like a rename and is not taken for one. */

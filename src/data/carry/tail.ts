@@ -47,7 +47,7 @@ export async function tailOf(
 /** Nobody said a word on its rows, and every cell of them has a place that takes it as it is. */
 function mayHaveTail({ dialect }: Ground, { key, table }: Piece, options: CarryOptions): boolean {
   if (options.mode === 'report' || options.suspicion !== null || options.decisions.length > 0) return false
-  if (key.length !== 1 || table.needed.length > 0) return false
+  if (key.length !== 1 || table.needed.length > 0 || table.unsure === 'rows') return false
   const counts = table.columns.find(c => c.ours === key[0])
   if (counts === undefined || !dialect.isWhole(counts.type)) return false
   if (counts.migratedType !== null && counts.migratedType !== counts.type) return false

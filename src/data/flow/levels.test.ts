@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { gapsBetween, holdsLevel, moved, sameLevel, saidMoved, shownLevel } from './levels.ts'
+import { gapsBetween, holdsLevel, moved, saidMoved, sameLevel, shownLevel } from './levels.ts'
 import type { Level } from './settings.ts'
 
 const flyway = (table: string, ...applied: string[]) => ({ tool: 'flyway', table, applied })

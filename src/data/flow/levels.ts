@@ -1,5 +1,5 @@
 import { sameJson } from '../../core/json.ts'
-import { BOOKKEEPING, type Between, between } from '../bookkeeping.ts'
+import { type Between, BOOKKEEPING, between } from '../bookkeeping.ts'
 import { isNamed } from '../recognise.ts'
 import type { Level } from './settings.ts'
 

@@ -2,7 +2,7 @@ import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
 import type { Dialect } from '../engine.ts'
-import { touchedBy } from '../touched.ts'
+import { type Touched, touchedBy } from '../touched.ts'
 import { type MigratedFacts, makeBackup } from './backup.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
 import type { Live } from './level.ts'
@@ -49,13 +49,22 @@ async function touchedSince(
   if (facts === null) return {}
   const schemas = [facts.schema, live.schema]
   if (wrote !== undefined) return { touched: { since: begun.id, ...wroteBy(wrote, schemas, site.engine.name) } }
-  const scripts = await scriptsSince(site, live, facts)
-  const touched = scripts === null ? null : touchedBy(scripts, kind, schemas)
+  const touched = await touchedBetween(site, live, facts)
   return touched === null ? {} : { touched: { since: begun.id, ...touched } }
 }
 
+/** What the statements of the migrations between two levels may have written; null: nobody can tell. */
+export async function touchedBetween(
+  site: Site,
+  live: Live,
+  then: Pick<BackupFacts, 'level' | 'schema'>,
+): Promise<Touched | null> {
+  const scripts = await scriptsSince(site, live, then)
+  return scripts === null ? null : touchedBy(scripts, site.engine.dialect.kind, [then.schema, live.schema])
+}
+
 /** The SQL of what was applied since; null: nobody can tell. */
-async function scriptsSince(site: Site, live: Live, { level }: BackupFacts): Promise<string[] | null> {
+async function scriptsSince(site: Site, live: Live, { level }: Pick<BackupFacts, 'level'>): Promise<string[] | null> {
   const { gaps, untold } = gapsBetween(level, live.level)
   const [task, ...more] = tasksFor(site.settings.migrations, live, moved(gaps))
   if (untold.length + more.length > 0) return null

@@ -6,6 +6,7 @@ import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
+import { factsIn } from './facts.ts'
 import { readLive } from './level.ts'
 import { sameLevel, shownLevel } from './levels.ts'
 import { everything, type Since } from './since.ts'
@@ -13,6 +14,7 @@ import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 import { calm } from './stop-migration.ts'
+import { toldOf, untoldSince } from './untold.ts'
 
 /** The restore of the release's backup; nothing where the database is still what was backed up, or was restored and carried into. */
 export async function proposeRestore(look: Look): Promise<Proposal> {
@@ -30,6 +32,7 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
   const carried = carry !== null && site.settings.carryForward === 'apply'
   const since = await lossSince(look, backup, findings)
   findings.push(...returning(look, since, carried))
+  if (carried) findings.push(...(await untoldFindings(look, backup)))
   const first = backupStep(look, isState(bytes) ? backup.bytes : bytes, null)
   const after = [...restoreSteps(look, backup), ...(carry === null ? [] : [carry])]
   return {
@@ -43,6 +46,26 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
     omits: omitted(question),
   }
 }
+
+/** What of the users' work cannot be told from that of the migrations is not brought back: said before anything is touched. */
+async function untoldFindings({ site, question, say }: Look, backup: Backup): Promise<Finding[]> {
+  const then = factsIn(backup, site.engine.dialect.kind)
+  if (then === null) return []
+  const untold = await readOrTell(site, question.signal, async db => {
+    const now = await readLive(site, db, then.level)
+    const since = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > backup.createdAt)
+    return toldOf(site, now, since) === null ? untoldSince(site, now, then) : null
+  })
+  if (untold === null || isState(untold)) return []
+  const { touched } = untold
+  if (touched !== null && touched.tables.length === 0) return []
+  const where = touched === null ? 'rows of the release that differ' : `what differs in ${touched.tables.join(', ')}`
+  const what = `Migrations ran in ${site.engine.name}, and nobody said when they had ended: ${where} may be their work or users', and is listed in place of being brought back`
+  return [say('warning', 'migrations_untold', what, UNTOLD)]
+}
+
+const UNTOLD =
+  'say afterwards that it was users (`backout data apply --settle ambiguous=theirs`), or name `migrations.upScripts`; next time let the deployment call `backout upgrade migrated`'
 
 function asReleased({ site, question }: Look): Promise<boolean | State> {
   const { to, signal } = question

@@ -1,7 +1,7 @@
 import type { Finding, Readiness } from '../../core/contract.ts'
 import type { Lack } from '../engine.ts'
-import { type Say, saying } from './checks.ts'
 import { amissFindings, openFindings } from './book-findings.ts'
+import { type Say, saying } from './checks.ts'
 import { readLive } from './level.ts'
 import { gapsBetween, keptIn, nameOfBook } from './levels.ts'
 import type { Level } from './settings.ts'

@@ -117,6 +117,7 @@ export async function sourceOf(
     images,
     ownWork: false,
     touched: null,
+    untold: null,
     renames,
     doubts: [],
     schemas: {

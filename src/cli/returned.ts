@@ -12,6 +12,8 @@ import { worldOf } from './wiring/world.ts'
 /** What became of a target that was kept away from users when its run ended. */
 export interface Returned {
   readonly step: string
+  /** The release that its run left it without. */
+  readonly release: string
   /** `back`: it answers, and is on what the run left. */
   readonly is: 'silent' | 'back' | 'on the release' | 'on another release'
   /** Kept away from users again; null where there was no need, or nobody can tell. */
@@ -104,9 +106,15 @@ function asking(world: World, step: Step, run: string) {
   return { act, limited: <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work) }
 }
 
-async function lookAt(world: World, { run, step, steps, since }: LeftStep): Promise<Returned> {
+async function lookAt(world: World, { run, release, step, steps, since }: LeftStep): Promise<Returned> {
   const { act, limited } = asking(world, step, run)
-  const found = (is: Returned['is'], why: string): Returned => ({ step: step.id, is, fenced: null, why })
+  const found = (is: Returned['is'], why: string): Returned => ({
+    step: step.id,
+    release,
+    is,
+    fenced: null,
+    why,
+  })
   try {
     const target = await limited(() => world.target(step.component))
     const { is, why } = await limited(() => standsOn(target, step, steps, act))
@@ -139,15 +147,16 @@ function nobody(signal: AbortSignal): Act {
 
 export function returnedLines(returned: readonly Returned[] | null): string[] {
   if (returned === null) return ['a process is at work here: what was fenced was not looked at again']
-  return returned.map(({ step, is, fenced, why }) => {
+  return returned.map(({ step, release, is, fenced, why }) => {
     if (is === 'silent') return `still fenced: ${step}: ${why}`
-    if (is === 'on the release') return `on the release by now: ${step}: ${why}; let it have users again: backout run`
+    if (is === 'on the release')
+      return `on the release by now: ${step}: ${why}; let it have users again: backout run --to ${release}`
     if (is === 'on another release')
       return `on another release by now: ${step}: ${why}; somebody has put it there since, so it is left alone`
     if (fenced === null)
       return `back, and not on the release: ${step}: ${why}, so it is left alone; look at what belongs there: backout plan`
     const now = fenced ? 'kept away from users again' : 'NOT kept away from users'
-    return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run`
+    return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run --to ${release}`
   })
 }
 

@@ -39,7 +39,8 @@ async function tellOpenRun({ environment, out }: Session): Promise<void> {
 }
 
 export async function newPlan(session: Session, to: string | undefined, emergency: boolean): Promise<Plan> {
-  const destination = await chooseRelease(session.environment, session.targets, to)
+  const { why, ...destination } = await chooseRelease(session.environment, session.targets, to)
+  if (why !== null) session.out.line(`${why}\n`)
   return makePlan(session.environment, session.targets, {
     ...destination,
     mode: emergency ? 'emergency' : 'full',

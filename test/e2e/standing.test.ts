@@ -92,7 +92,8 @@ describe('A3: the release that runs', () => {
     await ok('capture', 'v3', '--known-good')
     await toy.release('v4')
     expect(await goesTo()).toBe('v3')
-    await ok('upgrade', 'begin', 'v4', '--from', 'v1')
+    await toy.release('v3')
+    await ok('upgrade', 'begin', 'v4', '--from', 'v3')
     // v2 was taken back, and nobody has called it good since.
     await ok('release', 'mark', 'v3', 'bad', '--why', 'is none')
     await ok('release', 'mark', 'v1', 'bad', '--why', 'is none either')
@@ -114,7 +115,19 @@ describe('A3: the release that runs', () => {
     expect(said.code).toBe(3)
     expect(said.stderr).toContain('error [release_unlike]: What runs should be v2, and looks more like v1')
     expect(said.stderr).toContain('--from v1')
-    expect(await ok('upgrade', 'begin', 'v3', '--from', 'v1')).toContain('v1 is captured')
+    const begun = await toy.backout(['upgrade', 'begin', 'v3', '--from', 'v1'])
+    expect(begun).toMatchObject({ code: 0, stdout: expect.stringContaining('v1 is captured') })
+  })
+
+  it('is not captured under a guessed name where it looks like no release at all', async () => {
+    await toy.release('v9')
+    const said = await toy.backout(['upgrade', 'begin', 'v3'])
+    expect(said.code).toBe(3)
+    expect(said.stderr).toContain(
+      'error [release_unlike]: What runs should be v2, and no part of it is as that was captured',
+    )
+    expect(said.stderr).toContain('app is v9, and was v2')
+    expect(await ok('upgrade', 'begin', 'v3', '--from', 'v9')).toContain('v9 is captured')
   })
 })
 
@@ -142,4 +155,18 @@ it('A3: stays the one gone back to also where no deployment was ever told', asyn
   await toy.release('v3')
   await ok('capture', 'v3', '--known-good')
   expect(await goesTo()).toBe('v3')
+})
+
+it('A3: is not captured over the only release that was ever captured, which is known to be good', async () => {
+  toy = await makeToy('')
+  await ok('capture', 'v1', '--known-good')
+  await toy.release('v2')
+  const begun = await toy.backout(['upgrade', 'begin', 'v3'])
+  expect(begun).toMatchObject({ code: 3, stderr: expect.stringContaining('[release_unlike]') })
+  // Whoever names it is told what the mark covers from now on.
+  const said = await toy.backout(['capture', 'v1'])
+  expect(said.code).toBe(0)
+  expect(said.stderr).toContain(
+    'v1 was known-good before this capture and stays so, though db is v2, and was v1; app is v2',
+  )
 })

@@ -80,7 +80,19 @@ describe('from a bad release to a verified rollback, through the command line', 
     const altered = await toy.backout(['run', file, '--yes'])
     expect(altered.code).toBe(11)
     expect(altered.stderr).toContain('error [plan_altered]')
-    await toy.write('plan.json', kept)
+    // What the hash leaves out is what people read before they say yes.
+    const { seal, ...plan } = JSON.parse(kept) as Plan & { seal: string }
+    const costs = { ...plan.impact, downtimeMs: 1 }
+    for (const change of [{ impact: costs }, { made: { ...plan.made, by: 'the CTO' } }, { seal: undefined }]) {
+      await toy.write('plan.json', JSON.stringify({ ...plan, seal, ...change }))
+      const refused = await toy.backout(['run', file, '--yes'])
+      expect(refused).toMatchObject({
+        code: 11,
+        stdout: '',
+        stderr: expect.stringContaining('[plan_altered]') as string,
+      })
+    }
+    await toy.write('plan.json', JSON.stringify({ ...plan, seal }))
     await toy.write('app', 'v3\n')
     const moved = await toy.backout(['run', file, '--yes'])
     expect(moved.code).toBe(4)

@@ -33,7 +33,9 @@ export function run(globals: Globals, options: Options, file?: string): Promise<
   if (file !== undefined && (options.to !== undefined || options.emergency)) throw alreadyPlanned(options)
   return withSession(globals, async session => {
     const made =
-      file === undefined ? await newPlan(session, options.to, options.emergency) : await readPlan(resolve(file))
+      file === undefined
+        ? await newPlan(session, options.to, options.emergency)
+        : await readPlan(session, resolve(file))
     return go(session, made, options)
   })
 }

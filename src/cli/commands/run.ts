@@ -6,6 +6,7 @@ import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import { type RunInput, type RunOutput, toldOf } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { redact } from '../../core/secret.ts'
 import { ENDED } from '../../core/words.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
@@ -91,7 +92,8 @@ async function go(session: Session, made: Plan, options: Options): Promise<numbe
   if (isEmpty(made)) return EXIT.ok
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
-  const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed, order: 2 }
+  const reason = options.reason === undefined ? null : redact(options.reason)
+  const input: RunInput = { plan: made, by: person(), reason, confirmed, order: 2 }
   return begin(session, input, options)
 }
 

@@ -38,9 +38,10 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const { progress } = told
   const { standing } = progress
   const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
-  const mine = owner?.run === run.id ? owner : null
-  const state = stateOf(run, mine)
   const ended = ENDED.has(run.state)
+  // Of one that has ended somebody may only look at what it left.
+  const mine = !ended && owner?.run === run.id ? owner : null
+  const state = stateOf(run, mine)
   const looked = ended && newest ? await lookedAgain(session, engine, told) : { data: {}, lines: [] }
   const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
   out.data({ ...shown, ...looked.data })
@@ -77,7 +78,7 @@ async function lookedAgain(session: Session, engine: Engine, told: Told) {
   if (fenced.length === 0 && lasts.length === 0) return { data: {}, lines: [] }
   const { lookAgain, stillInForce, returnedLines, lastingLines } = await import('../returned.ts')
   const { id } = told.run
-  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, id, fenced)
+  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, told, fenced)
   const lasting = await stillInForce(session, engine, id, lasts)
   const data = {
     ...(fenced.length === 0 ? {} : { returned: toJson(returned) }),

@@ -56,6 +56,8 @@ function note({ left, done, begun }: Noting, { type, data }: Event): void {
 /** A target that a run left on what it should have left. */
 export interface LeftStep {
   readonly run: string
+  /** The release that it is not on. */
+  readonly release: string
   readonly step: Step
   /** All of its component, of all runs that wanted the same. */
   readonly steps: readonly Step[]
@@ -124,7 +126,7 @@ async function fencedOf({ environment }: Session, runs: readonly Told[]): Promis
       const step = progress.plan.steps[id]
       if (step === undefined || seen.has(id)) continue
       const steps = all.filter(s => s.component === step.component)
-      fenced.push({ run: run.id, step, steps, since })
+      fenced.push({ run: run.id, release: progress.plan.to.release, step, steps, since })
     }
     for (const id of [...left, ...done]) seen.add(id)
   }

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { BackoutError } from '../core/errors.ts'
 import { redact, redactJson } from '../core/secret.ts'
 import { wrap } from './text.ts'
 
@@ -22,11 +23,33 @@ export interface Out {
   warn(text: string): void
 }
 
+/** Why something could not be written to standard output. */
+let lost: Error | null = null
+
 /** A reader that goes away (a pager, a terminal that closes) ends the showing, never the run. */
+const READER_GONE = new Set(['EPIPE', 'EIO'])
+
 function outliveReaders(): void {
   for (const stream of [process.stdout, process.stderr]) {
-    if (stream.listenerCount('error') === 0) stream.on('error', () => {})
+    if (stream.listenerCount('error') > 0) continue
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (stream === process.stdout && !READER_GONE.has(error.code ?? '')) lost ??= error
+    })
   }
+}
+
+/** Throws `output_unwritable` where a part of the answer got lost, as on a full disk. */
+export async function refuseLost(): Promise<void> {
+  // A stream tells of its errors in a later turn.
+  await new Promise(done => setImmediate(done))
+  if (lost === null) return
+  throw new BackoutError({
+    code: 'output_unwritable',
+    what: 'Not all of the answer could be written to standard output',
+    cause: lost.message,
+    next: 'what was done stays done: backout status; make room, or write elsewhere, and ask again',
+    exit: 'failed',
+  })
 }
 
 export function openOut(options: { json: boolean }): Out {

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { EXAMPLES } from './examples.ts'
+import { refuseLost } from './out.ts'
 import { forward } from './remote.ts'
 import { VERSION } from './version.ts'
 
@@ -25,6 +26,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   })
   try {
     await program.parseAsync(argv, { from: 'user' })
+    // Whoever reads only what was written would take a part, or nothing, for the answer.
+    if (code === EXIT.ok) await refuseLost()
     return code
   } catch (error) {
     if (!(error instanceof CommanderError)) return failed(argv)(error)
@@ -72,7 +75,7 @@ function failed(argv: readonly string[]): (error: unknown) => number {
             cause: messageOf(error),
             next: 'run it again with --debug and report what it says; `backout status` tells where a run stands',
           })
-    if (argv.includes('--json')) {
+    if (argv.includes('--json') && known.code !== 'output_unwritable') {
       const { code, message: what, why: cause, next } = known
       process.stdout.write(`${redact(JSON.stringify({ error: { code, what, cause, next } }))}\n`)
     } else process.stderr.write(`${redact(known.format())}\n`)

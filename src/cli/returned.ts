@@ -4,14 +4,16 @@ import { BackoutError, messageOf } from '../core/errors.ts'
 import { makeAct, within } from '../core/executor/attempt.ts'
 import type { World } from '../core/executor/world.ts'
 import { toJson } from '../core/json.ts'
-import { takeLock } from '../engine/sqlite/lock.ts'
-import type { LastingStep, LeftStep } from './left-behind.ts'
-import type { Session } from './session.ts'
+import { lockOwner, takeLock } from '../engine/sqlite/lock.ts'
+import { type LastingStep, type LeftStep, leftBehind, type Told } from './left-behind.ts'
+import { findRun, type Session } from './session.ts'
 import { worldOf } from './wiring/world.ts'
 
 /** What became of a target that was kept away from users when its run ended. */
 export interface Returned {
   readonly step: string
+  /** The release that its run left it without. */
+  readonly release: string
   /** `back`: it answers, and is on what the run left. */
   readonly is: 'silent' | 'back' | 'on the release' | 'on another release'
   /** Kept away from users again; null where there was no need, or nobody can tell. */
@@ -24,26 +26,45 @@ const PATIENCE_MS = 30_000
 
 /**
  * Looks again at what was left fenced, and fences what is back as the run left it: it may have come back into traffic by
- * itself, as a host does that is switched on again. Where something was deployed since, it is said and left alone. Holds
- * the environment's lock, so that no run brings it back at the same time; null where a process is at work there.
+ * itself, as a host does that is switched on again. Where something was deployed since, it is said and left alone. Null
+ * where a process is at work there.
  */
-export async function lookAgain(
+export async function lookAgain(session: Session, engine: Engine, told: Told, fenced: readonly LeftStep[]) {
+  const { environment, targets } = session
+  if (lockOwner(`${environment.home}/locks`, environment.config.environment) !== null) return null
+  const world = worldOf(environment, targets)
+  const looked = await Promise.all(fenced.map(async left => ({ left, found: await lookAt(world, left) })))
+  // Who is silent is waited for without the lock: nobody who goes back waits for that too.
+  const back = looked.filter(({ left, found }) => found.is === 'back' && left.since === null)
+  const kept = back.length === 0 ? [] : await keepAway(session, engine, told, world, back)
+  const returned = looked.map(one => ({
+    run: one.left.run,
+    found: kept.find(k => k.step === one.found.step) ?? one.found,
+  }))
+  for (const { run, found } of returned) {
+    const tells = found.fenced !== null || found.is === 'on the release'
+    if (tells) await engine.record('returned', toJson({ run, ...found }))
+  }
+  return returned.map(({ found }) => found)
+}
+
+/** Holds the environment's lock, so that no run brings them back at the same time, and asks once more: one may have by now. */
+async function keepAway(
   session: Session,
   engine: Engine,
-  run: string,
-  fenced: readonly LeftStep[],
-): Promise<Returned[] | null> {
-  const { environment, targets } = session
-  const lock = lockOf(session, run)
-  if (lock === null) return null
+  told: Told,
+  world: World,
+  back: readonly { left: LeftStep; found: Returned }[],
+): Promise<Returned[]> {
+  const alone = (why: string) => back.map(({ found }) => ({ ...found, why: `${found.why}; ${why}` }))
+  const lock = lockOf(session, told.run.id)
+  if (lock === null) return alone('a process is at work here')
   try {
-    const world = worldOf(environment, targets)
-    const returned = await Promise.all(fenced.map(async left => ({ run: left.run, found: await lookAt(world, left) })))
-    for (const { run, found } of returned) {
-      const tells = found.fenced !== null || found.is === 'on the release'
-      if (tells) await engine.record('returned', toJson({ run, ...found }))
-    }
-    return returned.map(({ found }) => found)
+    const newest = await findRun(engine, session.environment, undefined)
+    if (newest.id !== told.run.id) return alone(`run ${newest.id} has begun since`)
+    const { fenced } = await leftBehind(session, engine, told)
+    const still = fenced.filter(left => back.some(({ found }) => found.step === left.step.id))
+    return await Promise.all(still.map(async left => fenceAgain(world, left, await lookAt(world, left))))
   } finally {
     lock.release()
   }
@@ -104,25 +125,37 @@ function asking(world: World, step: Step, run: string) {
   return { act, limited: <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work) }
 }
 
-async function lookAt(world: World, { run, step, steps, since }: LeftStep): Promise<Returned> {
+async function lookAt(world: World, { run, release, step, steps, since }: LeftStep): Promise<Returned> {
   const { act, limited } = asking(world, step, run)
-  const found = (is: Returned['is'], why: string): Returned => ({ step: step.id, is, fenced: null, why })
+  const found = (is: Returned['is'], why: string): Returned => ({
+    step: step.id,
+    release,
+    is,
+    fenced: null,
+    why,
+  })
   try {
     const target = await limited(() => world.target(step.component))
     const { is, why } = await limited(() => standsOn(target, step, steps, act))
     if (is === 'release') return found('on the release', why)
     if (is === 'unknown') return found('silent', why)
     if (is === 'other') return found('on another release', why)
-    if (since !== null) return found('back', `${why}; ${since}`)
-    try {
-      if (target.fence === undefined) throw new Error('its adapter has no fence')
-      await limited(async () => target.fence?.(step, act))
-      return { ...found('back', why), fenced: true }
-    } catch (error) {
-      return { ...found('back', `${why}; ${messageOf(error)}`), fenced: false }
-    }
+    return found('back', since === null ? why : `${why}; ${since}`)
   } catch (error) {
     return found('silent', messageOf(error))
+  }
+}
+
+async function fenceAgain(world: World, { run, step, since }: LeftStep, found: Returned): Promise<Returned> {
+  if (found.is !== 'back' || since !== null) return found
+  const { act, limited } = asking(world, step, run)
+  try {
+    const target = await limited(() => world.target(step.component))
+    if (target.fence === undefined) throw new Error('its adapter has no fence')
+    await limited(async () => target.fence?.(step, act))
+    return { ...found, fenced: true }
+  } catch (error) {
+    return { ...found, why: `${found.why}; ${messageOf(error)}`, fenced: false }
   }
 }
 
@@ -139,15 +172,16 @@ function nobody(signal: AbortSignal): Act {
 
 export function returnedLines(returned: readonly Returned[] | null): string[] {
   if (returned === null) return ['a process is at work here: what was fenced was not looked at again']
-  return returned.map(({ step, is, fenced, why }) => {
+  return returned.map(({ step, release, is, fenced, why }) => {
     if (is === 'silent') return `still fenced: ${step}: ${why}`
-    if (is === 'on the release') return `on the release by now: ${step}: ${why}; let it have users again: backout run`
+    if (is === 'on the release')
+      return `on the release by now: ${step}: ${why}; let it have users again: backout run --to ${release}`
     if (is === 'on another release')
       return `on another release by now: ${step}: ${why}; somebody has put it there since, so it is left alone`
     if (fenced === null)
       return `back, and not on the release: ${step}: ${why}, so it is left alone; look at what belongs there: backout plan`
     const now = fenced ? 'kept away from users again' : 'NOT kept away from users'
-    return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run`
+    return `back, and not on the release: ${step}: ${why}; ${now}; bring it back: backout run --to ${release}`
   })
 }
 

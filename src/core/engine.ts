@@ -54,6 +54,8 @@ export interface MapItem {
 export interface MapOptions {
   readonly concurrency: number
   readonly maxFailures?: number
+  /** Whether nothing more is started after this error, however many failures may be. */
+  readonly stopsAll?: (error: string) => boolean
   /** Neither `$pause` nor `$cancel` keeps anything from being started. */
   readonly regardless?: boolean
 }

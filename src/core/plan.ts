@@ -1,6 +1,6 @@
 import type { Finding, Impact, Loss, Node, Step } from './contract.ts'
 import { hashOf } from './json.ts'
-import { spare } from './secret.ts'
+import { redact, spare } from './secret.ts'
 import type { ComponentId, Phase, StepId, Tier } from './words.ts'
 
 export const PLAN_FORMAT = 1
@@ -101,6 +101,32 @@ export function spareNames(plan: Plan): void {
   spare(components.flatMap(c => [c.id, c.adapter, c.rung, ...c.fallbacks, ...c.rejected.map(r => r.rung)]))
   spare([...impact.loss, ...envelope.loss].flatMap(l => [l.what, l.unit]))
   spare(phases.flatMap(p => gatesOf(p.node)))
+}
+
+/**
+ * The plan with secrets hidden in what is only read: words that targets and adapters say. What steps do and what is compared
+ * stays as it is.
+ */
+export function wordsHidden(plan: Plan): Plan {
+  spareNames(plan)
+  const { components, steps, findings, impact } = plan
+  return {
+    ...plan,
+    components: components.map(c => ({
+      ...c,
+      change: c.change === null ? null : { from: redact(c.change.from), to: redact(c.change.to) },
+      rejected: c.rejected.map(r => ({ ...r, why: redact(r.why) })),
+      observed: { ...c.observed, summary: redact(c.observed.summary) },
+    })),
+    steps: Object.fromEntries(Object.entries(steps).map(([id, s]) => [id, { ...s, title: redact(s.title) }])),
+    findings: findings.map(f => ({ ...f, what: redact(f.what), remedy: redact(f.remedy) })),
+    impact: {
+      ...impact,
+      loss: impact.loss.map(l => ({ ...l, note: redact(l.note) })),
+      staysBehind: impact.staysBehind.map(redact),
+      disappears: impact.disappears.map(redact),
+    },
+  }
 }
 
 function gatesOf(node: Node): string[] {

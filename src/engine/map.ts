@@ -3,7 +3,7 @@ import type { ActiveRun } from './active.ts'
 
 /**
  * Runs the items with bounded concurrency, each after those it names. What depends on a failure is not started. Holds
- * while a `$pause` stands; starts nothing more after `$cancel` or too many failures.
+ * while a `$pause` stands; starts nothing more after `$cancel`, too many failures or one that stops all.
  */
 export async function mapChildren(
   active: ActiveRun,
@@ -16,10 +16,11 @@ export async function mapChildren(
   const running = new Set<string>()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   let failures = 0
+  let over = false
 
   function next(): void {
     const control = options.regardless === true ? undefined : standing(active)
-    const stop = failures > (options.maxFailures ?? 0) || control === '$cancel'
+    const stop = over || failures > (options.maxFailures ?? 0) || control === '$cancel'
     if (!stop && control !== '$pause') {
       for (const item of left.values()) {
         if (running.size >= options.concurrency) break
@@ -42,7 +43,10 @@ export async function mapChildren(
     const outcome = await start(item)
     running.delete(item.id)
     outcomes[item.id] = outcome
-    if (outcome.ok === false) failures++
+    if (outcome.ok === false) {
+      failures++
+      over ||= options.stopsAll?.(outcome.error) === true
+    }
     next()
   }
 

@@ -35,6 +35,14 @@ describe('the keys of a home', () => {
     expect(readFileSync(join(home, 'chain-key-id'), 'utf8')).not.toContain(Buffer.from(made.chain).toString('hex'))
   })
 
+  it('that cannot be read or made are said with what to do', async () => {
+    const file = join(folder(), 'file')
+    writeFileSync(file, '')
+    process.env['BACKOUT_KEYS'] = file
+    const error = { code: 'keys_unusable', exit: 'failed', next: expect.stringContaining('BACKOUT_KEYS') }
+    await expect(openKeys(home, {})).rejects.toMatchObject(error)
+  })
+
   it('of another home are other keys', async () => {
     expect((await openKeys(home, {})).chain).not.toEqual((await openKeys(`${home}2`, {})).chain)
   })
@@ -90,6 +98,9 @@ describe('the keys of a home', () => {
     })
     rmSync(made.folder, { recursive: true })
     await expect(openKeys(home, {})).rejects.toMatchObject({ code: 'other_chain_key' })
+    // None is made that would only lie there.
+    expect(existsSync(made.folder)).toBe(false)
+    mkdirSync(made.folder)
     writeFileSync(join(made.folder, 'chain.key'), Buffer.from(made.chain).toString('hex'))
     expect((await openKeys(home, {})).chain).toEqual(made.chain)
   })
@@ -98,7 +109,7 @@ describe('the keys of a home', () => {
     const made = await openKeys(home, {})
     rmSync(join(made.folder, 'chain.key'))
     mkdirSync(join(made.folder, 'chain.key'))
-    await expect(openKeys(home, {})).rejects.toThrow('EISDIR')
+    await expect(openKeys(home, {})).rejects.toMatchObject({ why: expect.stringContaining('EISDIR') })
   })
 })
 

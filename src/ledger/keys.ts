@@ -1,8 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { BackoutError } from '../core/errors.ts'
+import { BackoutError, messageOf } from '../core/errors.ts'
 import { remember, reveal, type Text } from '../core/secret.ts'
 import { writeNew } from './files.ts'
 
@@ -31,11 +32,8 @@ export async function openKeys(
 ): Promise<Keys> {
   const folder = keyFolder(home)
   const vaultFile = said.vault === undefined ? join(folder, 'vault.key') : null
+  const chain = said.chain === undefined ? await chainIn(home, folder) : reveal(said.chain)
   const vault = said.vault === undefined ? await readOrMake(join(folder, 'vault.key'), newIdentity) : reveal(said.vault)
-  const chain =
-    said.chain === undefined
-      ? await readOrMake(join(folder, 'chain.key'), async () => randomBytes(32).toString('hex'))
-      : reveal(said.chain)
   const identities = identitiesIn(vault)
   for (const secret of [...identities, chain.trim()]) remember(secret)
   if (identities.length === 0 || !identities.every(line => line.startsWith('AGE-SECRET-KEY-'))) {
@@ -47,6 +45,15 @@ export async function openKeys(
   return { identities, chain: key, vaultFile, folder }
 }
 
+/** A home that was written with a key gets no other one: it would only lie there. Looked at first, for keys are made before. */
+async function chainIn(home: string, folder: string): Promise<string> {
+  const file = join(folder, 'chain.key')
+  if (!existsSync(join(home, KEY_ID))) return readOrMake(file, async () => randomBytes(32).toString('hex'))
+  return readOrMake(file, async () => {
+    throw otherKey(home, folder)
+  })
+}
+
 /** The identities of a key file, the newest first. */
 export function identitiesIn(text: string): string[] {
   const lines = text.split('\n').map(line => line.trim())
@@ -55,11 +62,16 @@ export function identitiesIn(text: string): string[] {
 
 /** Everything in a home is checked with one chain key: another one would call all of it altered. */
 async function sameKey(home: string, chain: Uint8Array, folder: string): Promise<void> {
-  const file = join(home, 'chain-key-id')
+  const file = join(home, KEY_ID)
   const id = macWith(chain, Buffer.from('chain key id')).slice(0, 32)
   const known = await readOrMake(file, async () => id)
-  if (known.trim() === id) return
-  throw new BackoutError({
+  if (known.trim() !== id) throw otherKey(home, folder)
+}
+
+const KEY_ID = 'chain-key-id'
+
+function otherKey(home: string, folder: string): BackoutError {
+  return new BackoutError({
     code: 'other_chain_key',
     what: `${home} was written with another chain key than the one found here`,
     cause: `looked for it in ${folder}, or in keys.chain of backout.yaml`,
@@ -88,11 +100,27 @@ async function readOrMake(path: string, make: () => Promise<string>): Promise<st
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(path, 'read', error)
   }
-  // Of two processes that begin at once, both use the key of the one that was first.
-  await writeNew(path, `${await make()}\n`)
-  return readFile(path, 'utf8')
+  const made = await make()
+  try {
+    // Of two processes that begin at once, both use the key of the one that was first.
+    await writeNew(path, `${made}\n`)
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw unusable(path, 'made', error)
+  }
+}
+
+function unusable(path: string, not: 'read' | 'made', error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'keys_unusable',
+    what: `${path} cannot be ${not}, and nothing is done without the keys of the home`,
+    cause: messageOf(error),
+    next: 'run as the user who owns the home and its keys; or name a folder that this user may write to: BACKOUT_KEYS (docs/security.md)',
+    exit: 'failed',
+    from: error,
+  })
 }
 
 /** Keyed hash: equal content has an equal mac, and nobody without the key can try guesses. */

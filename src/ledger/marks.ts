@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type Clock, iso } from '../core/clock.ts'
 import { BackoutError } from '../core/errors.ts'
 import { toJson } from '../core/json.ts'
+import { redact } from '../core/secret.ts'
 import type { ReleaseState } from '../core/words.ts'
 import { hex, stamp } from './files.ts'
 import { person } from './person.ts'
@@ -66,7 +67,7 @@ export class Marks {
   }
 
   #now(state: ReleaseState, why: string | null): Mark {
-    return { state, at: iso(this.#clock.now()), by: person(), why }
+    return { state, at: iso(this.#clock.now()), by: person(), why: why === null ? null : redact(why) }
   }
 
   #read(release: string): Promise<Mark[] | null> {

@@ -2,7 +2,7 @@ import { type Moment, obj, str } from './read.ts'
 
 /** A stretch in which the run did not go on by itself. */
 export interface IdleSpan {
-  /** `gone`: no process had the run; it is counted from the last thing that was journalled, so at most. */
+  /** `gone`: no process had the run; it is counted from the last thing that it journalled, so at most. */
   readonly kind: 'paused' | 'waiting' | 'gone'
   readonly from: string
   readonly fromMs: number
@@ -19,8 +19,9 @@ export function idleOf(moments: readonly Moment[]): IdleSpan[] {
     open = null
   }
   for (const [i, m] of moments.entries()) {
-    const before = moments[i - 1]
     if (m.type === 'run-resumed') {
+      // Whoever takes the run up, or speaks to it while it is gone, journals a signal: that is no sign of life of the run's.
+      const before = moments.slice(0, i).findLast(n => n.type !== 'signal')
       if (open === null && before !== undefined) spans.push(spanOf('gone', before, m))
       close(m)
     }

@@ -65,6 +65,19 @@ describe('E3: the report of an eventful run', () => {
     ])
   })
 
+  it('counts how long its process was gone from what that journalled last, not from the word that took it up again', () => {
+    const story = phase(started(), 'code', 1)
+      .tell(2, 'step-begun', { step: 'app/apply', title: 'x', estimateMs: 1 })
+      .tell(39, 'signal', { name: '$pause', value: { by: 'ann' } })
+      .tell(40, 'signal', { name: '$resume', value: { by: 'bob' } })
+      .tell(40, 'run-resumed', { pid: 2 })
+      .tell(50, 'step-done', { step: 'app/apply', ms: 1, found: false, why: '' })
+      .tell(50, 'phase-ended', { phase: 'code' })
+    const { resumes, phases } = failed(story)
+    expect(resumes).toEqual([{ at: at(40), after: 'interrupted', goneMs: 38_000 }])
+    expect(phases.map(p => [p.tookMs, p.idleMs])).toEqual([[49_000, 38_000]])
+  })
+
   it('counts what a retried step told twice once', () => {
     expect(reported.facts.map(f => f.kind)).toEqual(['kept', 'lost'])
   })

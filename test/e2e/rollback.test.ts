@@ -1,8 +1,10 @@
-import { readdir } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
+import { MAIN } from '../support/shipped.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
 
 let toy: Toy
@@ -80,7 +82,19 @@ describe('from a bad release to a verified rollback, through the command line', 
     const altered = await toy.backout(['run', file, '--yes'])
     expect(altered.code).toBe(11)
     expect(altered.stderr).toContain('error [plan_altered]')
-    await toy.write('plan.json', kept)
+    // What the hash leaves out is what people read before they say yes.
+    const { seal, ...plan } = JSON.parse(kept) as Plan & { seal: string }
+    const costs = { ...plan.impact, downtimeMs: 1 }
+    for (const change of [{ impact: costs }, { made: { ...plan.made, by: 'the CTO' } }, { seal: undefined }]) {
+      await toy.write('plan.json', JSON.stringify({ ...plan, seal, ...change }))
+      const refused = await toy.backout(['run', file, '--yes'])
+      expect(refused).toMatchObject({
+        code: 11,
+        stdout: '',
+        stderr: expect.stringContaining('[plan_altered]') as string,
+      })
+    }
+    await toy.write('plan.json', JSON.stringify({ ...plan, seal }))
     await toy.write('app', 'v3\n')
     const moved = await toy.backout(['run', file, '--yes'])
     expect(moved.code).toBe(4)
@@ -107,6 +121,29 @@ describe('from a bad release to a verified rollback, through the command line', 
     }
     expect((await readdir(toy.folder)).filter(name => name.endsWith('.new') || name === 'no')).toEqual([])
   })
+
+  // Only root may mount a small disk.
+  it.skipIf(process.getuid?.() !== 0).each(['plan', '--json plan'])(
+    'does not end well where its answer found no room: %s',
+    async words => {
+      const small = join(toy.folder, 'small')
+      await mkdir(small)
+      spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', small])
+      try {
+        await writeFile(join(small, 'answer'), 'x'.repeat(4096))
+        const call = `exec "$0" --disable-warning=ExperimentalWarning "$1" ${words} >> small/answer`
+        const env = { ...process.env, BACKOUT_KEYS: join(toy.folder, 'keys'), BACKOUT_HOME: '' }
+        const said = spawnSync('sh', ['-c', call, process.execPath, MAIN], { cwd: toy.folder, env, encoding: 'utf8' })
+        expect(said).toMatchObject({
+          status: 9,
+          stderr: expect.stringContaining('error [output_unwritable]') as string,
+        })
+        expect(said.stderr).toContain('ENOSPC')
+      } finally {
+        spawnSync('umount', [small])
+      }
+    },
+  )
 
   it('writes events as NDJSON for machines', async () => {
     const { stdout, code } = await toy.backout(['--json', 'run', '--yes'])

@@ -34,7 +34,6 @@ describe('A3: the release that runs', () => {
   it('is the one that a revert brought back, for the next way back and the next capture', async () => {
     await ok('run', '--yes')
     expect(await toy.versions()).toEqual(['v1', 'v1'])
-    expect(await goesTo()).toBe('v0')
     await ok('revert', '--yes')
     expect(await toy.versions()).toEqual(['v2', 'v2'])
     expect(await goesTo()).toBe('v1')
@@ -54,6 +53,53 @@ describe('A3: the release that runs', () => {
     expect(await toy.versions()).toEqual(['v1', 'v1'])
   })
 
+  it('stays the one gone back to, however often that is said: a release that was taken back is not put there again', async () => {
+    // As a bake does of every release that is found to be bad only later.
+    await ok('release', 'mark', 'v2', 'known-good')
+    expect(await ok('run', '--yes')).toContain('v2 -> v1')
+    const again = await ok('run', '--yes')
+    expect(again).toContain(
+      'A run went back to v1, and nothing was deployed since. Another release has to be named: --to',
+    )
+    expect(again).toContain('known good: v2 (taken back by a run), v0')
+    expect(again).toContain('Nothing to do')
+    expect(await ok('status')).toContain('stands on v1: nothing was deployed since')
+    // Put there again untold, by whatever deploys: the way is still back.
+    await toy.release('v2')
+    await ok('run', '--yes')
+    expect(await toy.versions()).toEqual(['v1', 'v1'])
+    await ok('run', '--to', 'v0', '--yes')
+    expect(await goesTo()).toBe('v0')
+    await ok('release', 'mark', 'v0', 'bad', '--why', 'is no better')
+    const none = await toy.backout(['plan'])
+    expect(none.stderr).toMatch(/no_known_good.*v2 \(known-good, taken back by a run\)/s)
+    await ok('release', 'mark', 'v1', 'known-good')
+    expect(await goesTo()).toBe('v1')
+  })
+
+  it('is left again where somebody went forward by name, reverted, or captured what was deployed untold', async () => {
+    await ok('release', 'mark', 'v2', 'known-good')
+    await ok('run', '--yes')
+    await ok('run', '--to', 'v2', '--yes')
+    expect(await ok('status')).not.toContain('stands on')
+    expect(await goesTo()).toBe('v1')
+    await ok('run', '--yes')
+    await ok('revert', '--yes')
+    expect(await toy.versions()).toEqual(['v2', 'v2'])
+    expect(await goesTo()).toBe('v1')
+    await ok('run', '--yes')
+    await toy.release('v3')
+    await ok('capture', 'v3', '--known-good')
+    await toy.release('v4')
+    expect(await goesTo()).toBe('v3')
+    await toy.release('v3')
+    await ok('upgrade', 'begin', 'v4', '--from', 'v3')
+    // v2 was taken back, and nobody has called it good since.
+    await ok('release', 'mark', 'v3', 'bad', '--why', 'is none')
+    await ok('release', 'mark', 'v1', 'bad', '--why', 'is none either')
+    expect(await goesTo()).toBe('v0')
+  })
+
   it('is no longer changed by a run of before, whose end is tidied up after the next upgrade', async () => {
     await ok('run', '--yes')
     await upgrade('v1', 'v3')
@@ -69,7 +115,19 @@ describe('A3: the release that runs', () => {
     expect(said.code).toBe(3)
     expect(said.stderr).toContain('error [release_unlike]: What runs should be v2, and looks more like v1')
     expect(said.stderr).toContain('--from v1')
-    expect(await ok('upgrade', 'begin', 'v3', '--from', 'v1')).toContain('v1 is captured')
+    const begun = await toy.backout(['upgrade', 'begin', 'v3', '--from', 'v1'])
+    expect(begun).toMatchObject({ code: 0, stdout: expect.stringContaining('v1 is captured') })
+  })
+
+  it('is not captured under a guessed name where it looks like no release at all', async () => {
+    await toy.release('v9')
+    const said = await toy.backout(['upgrade', 'begin', 'v3'])
+    expect(said.code).toBe(3)
+    expect(said.stderr).toContain(
+      'error [release_unlike]: What runs should be v2, and no part of it is as that was captured',
+    )
+    expect(said.stderr).toContain('app is v9, and was v2')
+    expect(await ok('upgrade', 'begin', 'v3', '--from', 'v9')).toContain('v9 is captured')
   })
 })
 
@@ -83,4 +141,32 @@ it('A3: is the one gone back to as soon as a rollback only watches', async () =>
   expect((await run).code).toBe(7)
   await toy.release('v3')
   expect(await goesTo()).toBe('v1')
+})
+
+it('A3: stays the one gone back to also where no deployment was ever told', async () => {
+  toy = await makeToy('')
+  for (const version of ['v1', 'v2']) {
+    await toy.release(version)
+    await ok('capture', version, '--known-good')
+  }
+  await ok('run', '--to', 'v1', '--yes')
+  expect(await ok('run', '--yes')).toContain('Nothing to do')
+  expect(await toy.versions()).toEqual(['v1', 'v1'])
+  await toy.release('v3')
+  await ok('capture', 'v3', '--known-good')
+  expect(await goesTo()).toBe('v3')
+})
+
+it('A3: is not captured over the only release that was ever captured, which is known to be good', async () => {
+  toy = await makeToy('')
+  await ok('capture', 'v1', '--known-good')
+  await toy.release('v2')
+  const begun = await toy.backout(['upgrade', 'begin', 'v3'])
+  expect(begun).toMatchObject({ code: 3, stderr: expect.stringContaining('[release_unlike]') })
+  // Whoever names it is told what the mark covers from now on.
+  const said = await toy.backout(['capture', 'v1'])
+  expect(said.code).toBe(0)
+  expect(said.stderr).toContain(
+    'v1 was known-good before this capture and stays so, though db is v2, and was v1; app is v2',
+  )
 })

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -126,6 +126,39 @@ describe('C16: a journal that is not as it should be', () => {
       return firstBreak(key, broken.events({ run: null, after: 0, limit: 1000 })) ?? broken.head()
     }
     expect(use).toThrowError(expect.objectContaining({ code: 'journal_unreadable', exit: 'failed' }))
+  })
+
+  // Only root may mount a small disk.
+  describe.skipIf(process.getuid?.() !== 0)('on a disk of its own', () => {
+    async function onDisk(): Promise<string> {
+      const home = folder()
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', home])
+      cleanups.push(() => execFileSync('umount', [home]))
+      const store = openStore(home)
+      await store.write(tx => void tx.addEvent({ run: '-', at: '', type: 'said', data: 1 }))
+      await store.close()
+      return home
+    }
+    const refused = (cause: string, next: string) =>
+      expect.objectContaining({
+        code: 'journal_unreadable',
+        why: expect.stringContaining(cause),
+        next: expect.stringContaining(next),
+      })
+
+    it('that is full is not called broken, also where it is only to be read', async () => {
+      const home = await onDisk()
+      expect(() => writeFileSync(join(home, 'big'), Buffer.alloc(2 ** 20))).toThrow('ENOSPC')
+      expect(() => openStore(home)).toThrowError(refused('no room is left', 'make room'))
+      rmSync(join(home, 'big'))
+      expect(openStore(home).head().length).toBe(1)
+    })
+
+    it('that may only be read says who can', async () => {
+      const home = await onDisk()
+      execFileSync('mount', ['-o', 'remount,ro', home])
+      expect(() => openStore(home)).toThrowError(refused('mounted read-only', 'run as the user who owns'))
+    })
   })
 
   it('with a plan of nonsense lists all runs, and says so where that one is asked for what it is', async () => {

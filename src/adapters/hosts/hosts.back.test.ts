@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -124,5 +124,26 @@ describe.skipIf(skipped !== null)(name, { timeout: 120_000 }, () => {
     await line.backout(['abort'])
     expect(await status()).toContain('back, and not on the release: shop/switch/web-3')
     expect(await fenced()).toEqual(['web-3'])
+  })
+
+  it('keep nobody from going back while status waits for one that is silent', async () => {
+    await fleet.stop('web-2')
+    expect((await run()).code).toBe(0)
+    await deploy(BAD, ['web-1', 'web-3'])
+    const config = readFileSync(fleet.config, 'utf8')
+    const asked = join(shop.dir, 'asked')
+    try {
+      writeFileSync(fleet.config, `Host web-2\n  ProxyCommand sh -c "touch ${asked}; exec sleep 20"\n\n${config}`)
+      await configure({ limits: { settle: '0s', start: '4s', stop: '4s', connect: '5s' } })
+      expect((await line.backout(['plan', '--to', GOOD, '--out', 'kept.json'])).code).toBe(0)
+      await rm(asked)
+      const looking = status()
+      await until('status asks web-2', () => existsSync(asked))
+      expect(await line.backout(['run', 'kept.json', '--yes'])).toMatchObject({ code: 0, stderr: '' })
+      expect(NAMES.map(host => shop.running(host))).toEqual([GOOD, BAD, GOOD])
+      expect(await looking).toContain('still fenced: shop/switch/web-2')
+    } finally {
+      writeFileSync(fleet.config, config)
+    }
   })
 })

@@ -89,7 +89,7 @@ describe.skipIf(skipped !== null)(`C7: hosts with systemd${skipped === null ? ''
     expect(await all()).toEqual([`active ${GOOD}`, `active ${BAD}`, `active ${GOOD}`])
     const back = await line.backout(['status'])
     expect(back.stdout.replaceAll(/\s+/g, ' ')).toMatch(
-      /back, and not on the release: shop\/switch\/web-2: .*; kept away from users again; bring it back: backout run/,
+      /back, and not on the release: shop\/switch\/web-2: .*; kept away from users again; bring it back: backout run --to \S+/,
     )
     expect(await readFile(join(dir, 'fenced'), 'utf8')).toBe('web-2\nweb-2\n')
     expect((await line.backout(['run', '--yes', '--to', GOOD])).code).toBe(0)

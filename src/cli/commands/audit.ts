@@ -4,9 +4,8 @@ import { amount } from '../../core/impact-text.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { announcedHeads, parseHead } from '../../ledger/heads.ts'
 import type { Globals } from '../program.ts'
-import { comparedRuns, uncoveredLines } from '../sealed-runs.ts'
+import { comparedRuns, uncoveredLines, wholeJournal } from '../sealed-runs.ts'
 import { withSession } from '../session.ts'
-import { eventsOf } from '../wiring/events.ts'
 
 export function verify(globals: Globals, options: { head?: string }): Promise<number> {
   return withSession(globals, async ({ environment, out }) => {
@@ -17,12 +16,13 @@ export function verify(globals: Globals, options: { head?: string }): Promise<nu
     }
     const { keys } = environment.ledger
     const engine = await environment.engine({ worker: false })
-    const events = await eventsOf(engine, '*')
+    // Before the events: what is announced while they are read is not among them.
+    const heads = [...(await announcedHeads(keys.folder)), ...(said === null ? [] : [said])]
+    const { runs, events } = await wholeJournal(engine)
     const broken = firstBreak(keys.chain, events)
     if (broken !== null) throw tampered(broken.what)
-    const heads = [...(await announcedHeads(keys.folder)), ...(said === null ? [] : [said])]
     for (const head of heads) checkHead(events, head)
-    const { altered, uncovered } = comparedRuns(environment, await engine.list(), events)
+    const { altered, uncovered } = comparedRuns(environment, runs, events)
     if (altered !== null) throw tampered(altered)
     out.data({ events: events.length, heads: heads.length, uncovered, intact: true })
     const written = `${amount(events.length, 'events')} ${events.length === 1 ? 'is as it was' : 'are as they were'} written`

@@ -1,12 +1,13 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
-import type { Capture } from '../../ledger/releases.ts'
+import type { Capture, Release } from '../../ledger/releases.ts'
 import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes, table } from '../text.ts'
 import { captureAll } from '../wiring/capture.ts'
+import { unlike } from '../wiring/recognise.ts'
 
 export function capture(globals: Globals, options: { knownGood: boolean }, release = ''): Promise<number> {
   return withSession(globals, async session => {
@@ -20,7 +21,8 @@ export function capture(globals: Globals, options: { knownGood: boolean }, relea
 /** Captures, journals and shows. */
 export async function captureRelease(session: Session, release: string): Promise<Capture> {
   const { environment, targets, out } = session
-  refuseBad(await environment.ledger.releases.find(release))
+  const before = await environment.ledger.releases.find(release)
+  refuseBad(before)
   const engine = await environment.engine({ worker: false })
   await refuseHalfway(engine, session)
   const made = await captureAll(environment, targets, {
@@ -42,7 +44,18 @@ export async function captureRelease(session: Session, release: string): Promise
       proof === null ? 'UNPROVEN' : proof.ok ? `proven by a restore in ${Math.round(proof.ms)} ms` : 'PROOF FAILED'
     out.line(`  backup of ${component}: ${backup}, ${bytes(size)}, ${proven}`)
   }
+  if (before?.state === 'known-good') tellOther(session, before, made)
   return made
+}
+
+/** A mark is one of the name: what is captured under it anew is covered by it, whatever it is. */
+function tellOther({ out }: Session, before: Release, made: Capture): void {
+  const other = unlike(before, new Map(Object.entries(made.components)))
+  if (other.length === 0) return
+  out.warn(
+    `${before.name} was known-good before this capture and stays so, though ${other.join('; ')}. ` +
+      `Where nobody has seen that this is good: backout release mark ${before.name} captured --why …`,
+  )
 }
 
 function refuseBad(release: { name: string; state: string } | null): void {

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { BackoutError, EXIT } from '../../core/errors.ts'
+import { canonical, toJson } from '../../core/json.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
+import { macWith } from '../../ledger/keys.ts'
 import { writeNamed } from '../out-file.ts'
 import type { Globals } from '../program.ts'
 import { planLines } from '../render/plan.ts'
@@ -21,7 +23,8 @@ export function plan(globals: Globals, options: Options): Promise<number> {
     showPlan(session, made)
     await tellOpenRun(session)
     if (options.out !== undefined) {
-      await writeNamed(options.out, `${JSON.stringify(made, null, 2)}\n`, 0o600)
+      const kept = { ...made, seal: sealOf(session, made) }
+      await writeNamed(options.out, `${JSON.stringify(kept, null, 2)}\n`, 0o600)
       session.out.line('Kept. To go back by it:')
       session.out.raw(`  backout run ${options.out}`)
     }
@@ -39,7 +42,8 @@ async function tellOpenRun({ environment, out }: Session): Promise<void> {
 }
 
 export async function newPlan(session: Session, to: string | undefined, emergency: boolean): Promise<Plan> {
-  const destination = await chooseRelease(session.environment, session.targets, to)
+  const { why, ...destination } = await chooseRelease(session.environment, session.targets, to)
+  if (why !== null) session.out.line(`${why}\n`)
   return makePlan(session.environment, session.targets, {
     ...destination,
     mode: emergency ? 'emergency' : 'full',
@@ -56,8 +60,13 @@ export function showPlan({ out }: Session, made: Plan, { among = false } = {}): 
   for (const line of planLines(made, out.width)) out.line(line)
 }
 
-/** Reads a kept plan. One that was altered is refused: what was approved is what is run. */
-export async function readPlan(path: string): Promise<Plan> {
+/** Of all of a plan, also of what its hash leaves out because it moves by itself: that is what was read before it was approved. */
+function sealOf({ environment }: Session, made: Plan): string {
+  return macWith(environment.ledger.keys.chain, Buffer.from(canonical(['plan', toJson(made)])))
+}
+
+/** Reads a kept plan. One that was altered is refused: what was approved is what is run, and shown. */
+export async function readPlan(session: Session, path: string): Promise<Plan> {
   const text = await readFile(path, 'utf8').catch((error: Error) => {
     const next = 'backout plan --out FILE keeps one'
     throw new BackoutError({
@@ -68,21 +77,35 @@ export async function readPlan(path: string): Promise<Plan> {
       exit: 'usage',
     })
   })
-  let made: Plan | null
+  let kept: (Plan & { seal?: string }) | null
   try {
-    made = JSON.parse(text) as Plan | null
+    kept = JSON.parse(text) as Plan | null
   } catch (error) {
     throw notAPlan(path, error instanceof Error ? error.message : String(error))
   }
-  if ((made?.format as number | undefined) !== PLAN_FORMAT || made === null) {
+  if ((kept?.format as number | undefined) !== PLAN_FORMAT || kept === null) {
     throw notAPlan(path, 'its format is another one')
   }
+  const { seal, ...made } = kept
   const { hash, ...rest } = made
   if (typeof hash !== 'string') throw notAPlan(path, 'it has no hash')
-  if (hashed(rest) === hash) return made
-  throw new BackoutError({
+  if (hashed(rest) !== hash) throw altered(path, `its content no longer has the hash ${hash.slice(0, 16)}`)
+  if (seal === undefined)
+    throw altered(path, 'it carries no seal: it was taken away, or an older Backout kept the plan')
+  if (seal !== sealOf(session, made)) {
+    throw altered(
+      path,
+      "its steps are those of its hash, but its words or numbers are not those that were sealed with this home's key",
+    )
+  }
+  return made
+}
+
+function altered(path: string, cause: string): BackoutError {
+  return new BackoutError({
     code: 'plan_altered',
-    what: `${path} was changed after it was made: its content no longer has the hash ${hash.slice(0, 16)}`,
+    what: `${path} is not as it was kept`,
+    cause,
     next: 'make a new one: backout plan --out FILE',
     exit: 'tampered',
   })

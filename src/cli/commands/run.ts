@@ -6,6 +6,7 @@ import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import { type RunInput, type RunOutput, toldOf } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { redact } from '../../core/secret.ts'
 import { ENDED } from '../../core/words.ts'
 import { stamp } from '../../ledger/files.ts'
 import { person } from '../../ledger/releases.ts'
@@ -33,7 +34,9 @@ export function run(globals: Globals, options: Options, file?: string): Promise<
   if (file !== undefined && (options.to !== undefined || options.emergency)) throw alreadyPlanned(options)
   return withSession(globals, async session => {
     const made =
-      file === undefined ? await newPlan(session, options.to, options.emergency) : await readPlan(resolve(file))
+      file === undefined
+        ? await newPlan(session, options.to, options.emergency)
+        : await readPlan(session, resolve(file))
     return go(session, made, options)
   })
 }
@@ -89,7 +92,8 @@ async function go(session: Session, made: Plan, options: Options): Promise<numbe
   if (isEmpty(made)) return EXIT.ok
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
-  const input: RunInput = { plan: made, by: person(), reason: options.reason ?? null, confirmed, order: 2 }
+  const reason = options.reason === undefined ? null : redact(options.reason)
+  const input: RunInput = { plan: made, by: person(), reason, confirmed, order: 2 }
   return begin(session, input, options)
 }
 

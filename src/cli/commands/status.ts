@@ -10,6 +10,7 @@ import type { Globals } from '../program.ts'
 import { askedLines, standingLine } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
+import { standingOf } from '../wiring/standing.ts'
 
 export function status(globals: Globals, options: { follow?: boolean }, id?: string): Promise<number> {
   return withSession(globals, async session => {
@@ -37,9 +38,10 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const { progress } = told
   const { standing } = progress
   const owner = lockOwner(`${environment.home}/locks`, environment.config.environment)
-  const mine = owner?.run === run.id ? owner : null
-  const state = stateOf(run, mine)
   const ended = ENDED.has(run.state)
+  // Of one that has ended somebody may only look at what it left.
+  const mine = !ended && owner?.run === run.id ? owner : null
+  const state = stateOf(run, mine)
   const looked = ended && newest ? await lookedAgain(session, engine, told) : { data: {}, lines: [] }
   const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
   out.data({ ...shown, ...looked.data })
@@ -50,7 +52,8 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     out.line(
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
-  const lines = details(told, state, ended).map(text => ({ text, command: null }))
+  const stays = ended && newest ? await staysOn(session, plan.to.release) : []
+  const lines = [...details(told, state, ended), ...stays].map(text => ({ text, command: null }))
   for (const { text, command } of [...lines, ...looked.lines]) {
     for (const l of wrap(text, out.width, '  ', '  ')) out.line(l)
     if (command !== null) out.line(`  ${command}`)
@@ -59,13 +62,23 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
 }
 
+/** What a second rollback would do; nothing where that is another release, or where nobody can tell: a plan says why. */
+async function staysOn({ environment }: Session, release: string): Promise<string[]> {
+  const standing = await standingOf(environment).catch(() => null)
+  if (standing?.wentTo !== release) return []
+  return [
+    `stands on ${release}: nothing was deployed since, so a further \`backout run\` goes nowhere else; ` +
+      'to go forward deploy, or name the release: backout run --to RELEASE',
+  ]
+}
+
 /** Asks the targets again about what this run and those before it left fenced, and what holds on until a person lifts it. */
 async function lookedAgain(session: Session, engine: Engine, told: Told) {
   const { fenced, lasting: lasts } = await leftBehind(session, engine, told)
   if (fenced.length === 0 && lasts.length === 0) return { data: {}, lines: [] }
   const { lookAgain, stillInForce, returnedLines, lastingLines } = await import('../returned.ts')
   const { id } = told.run
-  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, id, fenced)
+  const returned = fenced.length === 0 ? [] : await lookAgain(session, engine, told, fenced)
   const lasting = await stillInForce(session, engine, id, lasts)
   const data = {
     ...(fenced.length === 0 ? {} : { returned: toJson(returned) }),

@@ -3,10 +3,10 @@ import { span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
 import { bytes } from '../text.ts'
-import { chooseRelease } from '../wiring/choose.ts'
+import { chooseRelease, defaultOf } from '../wiring/choose.ts'
 import type { Environment } from '../wiring/environment.ts'
 import { makePlan } from '../wiring/planning.ts'
-import { current } from '../wiring/standing.ts'
+import { standingOf } from '../wiring/standing.ts'
 import type { Targets } from '../wiring/targets.ts'
 import { type Check, guarded, plural, saying } from './check.ts'
 
@@ -23,8 +23,7 @@ export async function releaseChecks(environment: Environment, targets: Targets):
   const [newest] = usable
   if (newest === undefined) return altered.length > 0 ? altered : [await neverCaptured(environment, targets)]
   const good = usable.find(r => r.state === 'known-good')
-  const left = await current(environment)
-  const to = usable.find(r => r.state === 'known-good' && r.name !== left) ?? good ?? newest
+  const to = defaultOf(usable, await standingOf(environment)) ?? good ?? newest
   const capture = await environment.ledger.releases.counting(to)
   const capturedLast = newest.captures[0] ?? capture
   return [

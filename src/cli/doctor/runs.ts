@@ -3,9 +3,8 @@ import { ENDED } from '../../core/words.ts'
 import { firstBreak } from '../../engine/chain.ts'
 import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { announcedHeads } from '../../ledger/heads.ts'
-import { comparedRuns } from '../sealed-runs.ts'
+import { comparedRuns, wholeJournal } from '../sealed-runs.ts'
 import type { Environment } from '../wiring/environment.ts'
-import { eventsOf } from '../wiring/events.ts'
 import { type Check, plural, saying } from './check.ts'
 
 const say = saying('runs')
@@ -22,13 +21,14 @@ export async function runChecks(environment: Environment): Promise<Check[]> {
 
 async function chainCheck(environment: Environment, engine: Engine): Promise<Check> {
   const { ledger } = environment
-  const events = await eventsOf(engine, '*')
+  // Before the events: what is announced while they are read is not among them.
   const heads = await announcedHeads(ledger.keys.folder)
+  const { runs, events } = await wholeJournal(engine)
   const lost = heads.find(head => head.length > 0 && events[head.length - 1]?.mac !== head.mac)
   const why =
     firstBreak(ledger.keys.chain, events)?.what ??
     (lost === undefined ? null : `the announced head of ${lost.length} events is not in it`) ??
-    comparedRuns(environment, await engine.list(), events).altered
+    comparedRuns(environment, runs, events).altered
   if (why === null) return say('ok', 'journal', `the journal is intact, ${plural(events.length, 'event')}`)
   const remedy = 'keep the home as it is for whoever investigates; compare it with a copy: backout audit verify'
   return say('problem', 'journal_tampered', `the journal is not as it was written: ${why}`, remedy)

@@ -1,6 +1,7 @@
 import type { CaptureAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { askGate, type GateResult } from '../../core/gate.ts'
+import { redactJson } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
@@ -66,7 +67,7 @@ async function baselineOf(environment: Environment, signal: AbortSignal): Promis
     const { rule, probes } = gateOf(environment, name)
     results.push(await askGate({ ...rule, attempts: 1, pass: 1 }, probes, environment.clock, signal))
   }
-  return results
+  return redactJson(results) as unknown as GateResult[]
 }
 
 function pair(id: string, pin: PinRecord | undefined): [string, PinRecord][] {

@@ -3,18 +3,17 @@ import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import type { Capture, PinRecord, Release } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
-import { current } from './standing.ts'
+import { type Standing, standingOf } from './standing.ts'
 import type { Targets } from './targets.ts'
 
 export interface Destination {
   readonly release: Release
   readonly capture: Capture
+  /** Why it is this one, where nobody named it and a run went there already; else null. */
+  readonly why: string | null
 }
 
-/**
- * The release to go back to. Without a name: the newest one known to be good that is not the one that is left, never
- * simply the previous one.
- */
+/** The release to go back to: the one that is named, or else the default. */
 export async function chooseRelease(
   environment: Environment,
   targets: Targets,
@@ -23,23 +22,46 @@ export async function chooseRelease(
   const { releases } = environment.ledger
   if (to !== undefined) {
     const release = (await releases.find(to)) ?? (await adopt(environment, targets, to)) ?? (await releases.get(to))
-    return { release, capture: await releases.counting(release) }
+    return { release, capture: await releases.counting(release), why: null }
   }
   const all = await releases.list()
-  const left = await current(environment)
-  const good = all.find(r => r.state === 'known-good' && r.name !== left && r.altered.length === 0)
-  if (good !== undefined) return { release: good, capture: await releases.counting(good) }
+  const standing = await standingOf(environment)
+  const release = defaultOf(all, standing)
+  if (release !== undefined) {
+    const why = release.name === standing.wentTo ? stays(all, standing, release.name) : null
+    return { release, capture: await releases.counting(release), why }
+  }
   throw all.length > 0
-    ? noneKnownGood(all, left)
+    ? noneKnownGood(all, standing)
     : await neverCaptured(targets, Object.keys(environment.config.components))
 }
 
-function noneKnownGood(all: readonly Release[], left: string | null): BackoutError {
+/**
+ * Where a run went back to a release and nothing was deployed since, that one: whoever says it twice does not put the bad
+ * release back. Otherwise the newest one known to be good that is neither the one that is left nor was taken back; never
+ * simply the previous one.
+ */
+export function defaultOf(all: readonly Release[], { release, wentTo, takenBack }: Standing): Release | undefined {
+  const usable = all.filter(r => r.state !== 'bad' && r.altered.length === 0)
+  const there = usable.find(r => r.name === wentTo)
+  return there ?? usable.find(r => r.state === 'known-good' && r.name !== release && !takenBack.has(r.name))
+}
+
+function stays(all: readonly Release[], { takenBack }: Standing, name: string): string {
+  const others = all.filter(r => r.state === 'known-good' && r.name !== name)
+  const good = others.map(r => `${r.name}${takenBack.has(r.name) ? ' (taken back by a run)' : ''}`)
+  const known = good.length === 0 ? '' : ` (known good: ${good.slice(0, 8).join(', ')})`
+  return `A run went back to ${name}, and nothing was deployed since. Another release has to be named: --to RELEASE${known}`
+}
+
+function noneKnownGood(all: readonly Release[], { release: left, takenBack }: Standing): BackoutError {
   const said = (r: Release) => (r.altered.length > 0 ? 'altered' : r.state)
-  const listed = all.slice(0, 8).map(r => `${r.name} (${said(r)}${r.name === left ? ', the one that is left' : ''})`)
+  const more = (r: Release) =>
+    r.name === left ? ', the one that is left' : takenBack.has(r.name) ? ', taken back by a run' : ''
+  const listed = all.slice(0, 8).map(r => `${r.name} (${said(r)}${more(r)})`)
   return new BackoutError({
     code: 'no_known_good',
-    what: 'No release is known to be good, and Backout does not guess which one is',
+    what: 'No release to go back to is known to be good, and Backout does not guess which one is',
     cause: `captured are: ${listed.join(', ')}`,
     next: 'name one: --to RELEASE; or say that one is good: backout release mark RELEASE known-good',
     exit: 'blocked',

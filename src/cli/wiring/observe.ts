@@ -1,6 +1,7 @@
 import type { Finding, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
+import { redact } from '../../core/secret.ts'
 import type { Environment } from './environment.ts'
 import type { Targets } from './targets.ts'
 
@@ -17,7 +18,8 @@ export async function observeAll(environment: Environment, targets: Targets, sig
   await Promise.all(
     Object.keys(environment.config.components).map(async id => {
       try {
-        observations.set(id, await (await targets.get(id)).observe(signal))
+        const observed = await (await targets.get(id)).observe(signal)
+        observations.set(id, { ...observed, summary: redact(observed.summary) })
       } catch (error) {
         signal.throwIfAborted()
         const why = messageOf(error)

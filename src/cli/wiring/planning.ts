@@ -5,7 +5,7 @@ import type { Finding, Observation } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { type Candidate, negotiate } from '../../core/negotiate.ts'
-import type { AcceptedLoss, Plan } from '../../core/plan.ts'
+import { type AcceptedLoss, type Plan, wordsHidden } from '../../core/plan.ts'
 import { type Capture, person, type Release } from '../../ledger/releases.ts'
 import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
@@ -51,7 +51,7 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     durationsOf(environment),
   ])
   const { policy } = config
-  return assemble({
+  const plan = assemble({
     environment: config.environment,
     mode,
     from,
@@ -71,6 +71,7 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     made: { at: iso(environment.clock.now()), by: person(), version: VERSION },
     durations,
   })
+  return wordsHidden(plan)
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */

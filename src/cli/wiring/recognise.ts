@@ -2,25 +2,53 @@ import type { Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
-import { observeAll } from './observe.ts'
+import { type Observed, observeAll } from './observe.ts'
+import { makePlan } from './planning.ts'
 import type { Targets } from './targets.ts'
 
 /**
- * What runs is not captured under a name that was only guessed where it looks like another release: by the components
- * that look as they did at each release's newest capture. Throws `release_unlike`.
+ * What runs is not captured under a name that was only guessed where it looks like another release, or in no component like
+ * this one: by the components that look as they did at each release's newest capture. Throws `release_unlike`.
  */
 export async function refuseOther(environment: Environment, targets: Targets, name: string): Promise<void> {
   const all = await environment.ledger.releases.list()
   const mine = all.find(r => r.name === name)
   const others = all.filter(r => r !== mine && r.altered.length === 0)
-  if (mine === undefined || others.length === 0) return
-  const { observations } = await observeAll(environment, targets, new AbortController().signal)
+  if (mine === undefined) return
+  const observed = await observeAll(environment, targets, new AbortController().signal)
+  const { observations } = observed
   const own = fitting(mine, observations)
   const best = others
     .map(release => ({ name: release.name, fits: fitting(release, observations) }))
-    .reduce((a, b) => (b.fits.length > a.fits.length ? b : a))
-  if (best.fits.length <= own.length) return
-  throw new BackoutError({
+    .reduce((a, b) => (b.fits.length > a.fits.length ? b : a), { name: '', fits: [] as string[] })
+  if (best.fits.length > own.length) throw looksMoreLike(best, name, own)
+  const other = unlike(mine, observations)
+  if (own.length > 0 || other.length === 0) return
+  if (!(await stands(environment, targets, mine, observed))) throw looksLikeNone(mine.name, other)
+}
+
+/** Whether some component is as it was captured, by its adapter's judgement: a summary may hold what moves by itself. */
+async function stands(environment: Environment, targets: Targets, release: Release, observed: Observed) {
+  const [capture] = release.captures
+  if (capture === undefined) return false
+  const { signal } = new AbortController()
+  const request = {
+    release,
+    capture,
+    mode: 'full',
+    parent: null,
+    exclude: [],
+    accepted: null,
+    signal,
+    observed,
+  } as const
+  const { components } = await makePlan(environment, targets, request)
+  // What can stay as it is on the release need not be what the release was.
+  return components.some(c => c.change === null && c.tier !== 'leave' && capture.components[c.id] !== undefined)
+}
+
+function looksMoreLike(best: { name: string; fits: readonly string[] }, name: string, own: readonly string[]) {
+  return new BackoutError({
     code: 'release_unlike',
     what: `What runs should be ${name}, and looks more like ${best.name}`,
     cause: `as ${best.name} was captured: ${best.fits.join(', ')}; as ${name} was: ${own.join(', ') || 'nothing'}`,
@@ -29,12 +57,39 @@ export async function refuseOther(environment: Environment, targets: Targets, na
   })
 }
 
+function looksLikeNone(name: string, other: readonly string[]) {
+  return new BackoutError({
+    code: 'release_unlike',
+    what: `What runs should be ${name}, and no part of it is as that was captured`,
+    cause: other.join('; '),
+    next: `say what it is that is left behind: --from NAME; where it is ${name} all the same: --from ${name}`,
+    exit: 'blocked',
+  })
+}
+
+/** The components that look otherwise than when the release was captured last, in words. */
+export function unlike(
+  { captures: [newest] }: Release,
+  now: ReadonlyMap<string, Pick<Observation, 'identity' | 'summary'>>,
+): string[] {
+  return [...now].flatMap(([id, seen]) => {
+    const was = newest?.components[id]
+    if (was === undefined || looksLike(newest, id, seen)) return []
+    const of = was.identity === seen.identity ? '' : ` (of ${seen.identity}, not of ${was.identity})`
+    return [`${id} is ${seen.summary}${of}, and was ${was.summary}`]
+  })
+}
+
 /** The components that look as they did when the release was captured last. */
 function fitting({ captures: [newest] }: Release, observations: ReadonlyMap<string, Observation>): string[] {
   return [...observations].filter(([id, seen]) => looksLike(newest, id, seen)).map(([id]) => id)
 }
 
-function looksLike(capture: Capture | undefined, id: string, { identity, summary }: Observation): boolean {
+function looksLike(
+  capture: Capture | undefined,
+  id: string,
+  { identity, summary }: Pick<Observation, 'identity' | 'summary'>,
+): boolean {
   const record = capture?.components[id]
   return record !== undefined && record.identity === identity && record.summary === summary
 }

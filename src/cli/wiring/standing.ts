@@ -10,15 +10,19 @@ export interface Standing {
   readonly release: string | null
   /** Ids of the upgrades that led there and were not taken back, in their order. */
   readonly upgrades: readonly string[]
+  /** The release that a run went back to, where nothing was deployed or captured under another name since; else null. */
+  readonly wentTo: string | null
+  /** Releases that runs took back, and that nobody has deployed, gone to or called known-good since. */
+  readonly takenBack: ReadonlySet<string>
 }
 
-const NOWHERE: Standing = { release: null, upgrades: [] }
+const NOWHERE: Standing = { release: null, upgrades: [], wentTo: null, takenBack: new Set() }
 
 /** What moved the environment, or began to: in the order of the journal. */
 type Move =
   | { readonly is: 'upgraded'; readonly seq: number; readonly upgrade: Upgrade }
   | { readonly is: 'departed'; readonly seq: number; readonly run: string }
-  | { readonly is: 'arrived'; readonly seq: number; readonly release: string }
+  | { readonly is: 'arrived' | 'captured' | 'good'; readonly seq: number; readonly release: string }
 
 /**
  * Told from the journal, never from which upgrade was told last: a rollback has come to its release once it only watches,
@@ -26,14 +30,17 @@ type Move =
  */
 export async function standingOf(environment: Environment): Promise<Standing> {
   const told = await environment.ledger.releases.upgrades()
-  // Runs alone do not tell: what was deployed after them would go unseen.
-  if (told.length === 0) return NOWHERE
   const engine = await environment.engine({ worker: false })
   const name = environment.config.environment
   const runs = (await engine.list({ exclusive: name })).slice(-LOOK_BACK)
   const moves = (await Promise.all(runs.map(run => movesOf(engine, run)))).flat()
-  const begun = await eventsOf(engine, outsideOf(name), 'upgrade-begun')
-  return replay([...moves, ...upgradesIn(told, begun)])
+  const said = await Promise.all(
+    (['upgrade-begun', 'captured', 'marked'] as const).map(type => eventsOf(engine, outsideOf(name), type)),
+  )
+  const [begun = [], captured = [], marked = []] = said
+  const standing = replay([...moves, ...upgradesIn(told, begun), ...saidIn(captured, marked)])
+  // Runs alone do not tell what runs: what was deployed after them would go unseen.
+  return told.length > 0 ? standing : { ...NOWHERE, wentTo: standing.wentTo }
 }
 
 /** The release that the environment is on; null where no deployment ever told. */
@@ -73,25 +80,51 @@ function upgradesIn(told: readonly Upgrade[], begun: readonly Event[]): Move[] {
   })
 }
 
+function saidIn(captured: readonly Event[], marked: readonly Event[]): Move[] {
+  const of = ({ data }: Event) => data as { release: string; state?: string }
+  const good = marked.filter(event => of(event).state === 'known-good')
+  return [
+    ...captured.map(event => ({ is: 'captured', seq: event.seq, release: of(event).release }) as const),
+    ...good.map(event => ({ is: 'good', seq: event.seq, release: of(event).release }) as const),
+  ]
+}
+
 function replay(moves: readonly Move[]): Standing {
   let now = NOWHERE
   const before = new Map<string, Standing>()
-  const on = new Map<string, Standing>()
+  const on = new Map<string, readonly string[]>()
   const from = new Map<string, string>()
   for (const move of moves.toSorted((a, b) => a.seq - b.seq)) {
     if (move.is === 'departed') before.set(`departure-${move.run}`, now)
     else if (move.is === 'upgraded') {
       const { id, to } = move.upgrade
       from.set(id, move.upgrade.from)
-      now = { release: to, upgrades: [...now.upgrades, id] }
-      on.set(to, now)
-    } else now = before.get(move.release) ?? on.get(move.release) ?? back(now, move.release, from)
+      const takenBack = without(now.takenBack, to)
+      now = { release: to, upgrades: [...now.upgrades, id], wentTo: null, takenBack }
+      on.set(to, now.upgrades)
+    } else if (move.is === 'captured') now = now.wentTo === move.release ? now : { ...now, wentTo: null }
+    else if (move.is === 'good') now = { ...now, takenBack: without(now.takenBack, move.release) }
+    else
+      now =
+        before.get(move.release) ?? arrived(now, move.release, on.get(move.release) ?? back(now, move.release, from))
   }
   return now
 }
 
+/** A release that was taken back and is gone to again is gone forward to, as a deployment does: nothing is taken back by it. */
+function arrived({ release: left, takenBack }: Standing, release: string, upgrades: readonly string[]): Standing {
+  const forward = takenBack.has(release)
+  const rest = without(takenBack, release)
+  if (!forward && left !== null && left !== release) rest.add(left)
+  return { release, upgrades, wentTo: forward ? null : release, takenBack: rest }
+}
+
+function without(all: ReadonlySet<string>, one: string): Set<string> {
+  return new Set([...all].filter(name => name !== one))
+}
+
 /** To a release that no upgrade led to: all that was built on it is taken back. */
-function back({ upgrades }: Standing, release: string, from: ReadonlyMap<string, string>): Standing {
+function back({ upgrades }: Standing, release: string, from: ReadonlyMap<string, string>): readonly string[] {
   const first = upgrades.findIndex(id => from.get(id) === release)
-  return { release, upgrades: first < 0 ? upgrades : upgrades.slice(0, first) }
+  return first < 0 ? upgrades : upgrades.slice(0, first)
 }

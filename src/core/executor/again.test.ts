@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest'
-import { fail } from '../../../test/support/memory-world.ts'
+import { fail, pass } from '../../../test/support/memory-world.ts'
 import { latch, rollback, until, untilStopped } from '../../../test/support/rollback.ts'
 import { type Script, scripted } from '../../../test/support/scripted.ts'
+import type { Node } from '../contract.ts'
 
 async function alone(script: Script) {
   const app = scripted('app', script)
@@ -107,3 +108,51 @@ it.each([
   expect((await run.output()).skipped).toEqual(skipped)
   expect(lb.applied).toHaveLength(3)
 })
+
+it.each(['killed', 'paused'] as const)(
+  'D7: a gate that fails once, asked again because the run was %s in a batch, is none of the failures that the batch tolerates',
+  async how => {
+    let failures = 0
+    const held = latch()
+    const gate: Node = { gate: 'healthy', forMs: 0, onFail: { apply: [], then: 'ask' } }
+    const batch = (...hosts: string[]): Node => {
+      const par = hosts.map(id => ({
+        id,
+        after: [],
+        node: { seq: [{ step: `app/${id}-a` }, { step: `app/${id}-b` }] },
+      }))
+      return { par, limit: 1, maxFailures: 1 }
+    }
+    const hosts = ['web-1', 'web-2', 'web-3', 'web-4']
+    const steps = hosts.flatMap(host => [`${host}-a`, `${host}-b`])
+    const fenced: string[] = []
+    const app = scripted('app', {
+      steps: Object.fromEntries(steps.map(id => [id, { onUnknown: 'fence' }])),
+      phases: { code: { seq: [batch('web-1'), gate, batch('web-2', 'web-3'), gate, batch('web-4')], maxFailures: 1 } },
+      apply: ({ id }, act) =>
+        id === 'app/web-2-a' ? Promise.race([held.opened, untilStopped(act.signal)]) : undefined,
+      fence: async ({ id }) => void fenced.push(id),
+    })
+    const gates = { healthy: () => (failures-- > 0 ? fail : pass) }
+    const run = await rollback({ systems: {}, targets: { app: app.target }, gates })
+    await run.begin()
+    await until(async () => (await run.of('step-begun')).some(e => e['step'] === 'app/web-2-a'))
+    failures = 1
+    if (how === 'killed') await run.die()
+    else {
+      await run.signal('$pause')
+      held.open()
+      await until(async () => (await run.settled()).state === 'paused')
+      await run.signal('$resume')
+    }
+    held.open()
+    expect((await run.settled()).state).toBe('waiting')
+    expect(await run.asked()).toMatchObject({ about: 'gate', step: 'healthy' })
+    expect(app.applied).toEqual(['app/web-1-a', 'app/web-1-b', 'app/web-2-a'])
+    await run.answer('retry')
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(app.applied.toSorted()).toEqual(steps.map(id => `app/${id}`))
+    expect((await run.output()).fenced).toEqual([])
+    expect(fenced).toEqual([])
+  },
+)

@@ -101,6 +101,7 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   const outcomes = await place.ctx.map(`${place.key}/par`, NODE_WORKFLOW, items, {
     concurrency: node.limit,
     maxFailures,
+    stopsAll: error => NodeFailed.read(error).kind === 'gate',
   })
   const failures: Failure[] = []
   let done = 0
@@ -112,6 +113,9 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
     tolerated.push(...(ended?.tolerated ?? []))
     if (ended?.nobody === undefined) done++
   }
+  // What is tolerated are targets that fail. A gate speaks of the release, and nobody is fenced for it.
+  const shut = failures.find(f => f.kind === 'gate')
+  if (shut !== undefined) return several(shut, failures)
   const [first] = failures.filter(f => f.kind !== 'cancelled')
   if (first !== undefined && failures.length > maxFailures) return several(first, failures)
   if (failures.some(f => f.kind === 'cancelled')) return cancelled()

@@ -10,6 +10,7 @@ import { alteredIn, sealOf } from '../seals.ts'
 import { type OpRow, type RunRow, type SignalRow, type Store, type Tx, told } from '../store.ts'
 import { isBusy, takeLock } from './lock.ts'
 import { FORMAT, SCHEMA, UPGRADES } from './schema.ts'
+import { HELD, unreadable } from './unreadable.ts'
 
 interface Options {
   /** Folder of the journal and the locks; made where it is missing. */
@@ -149,26 +150,6 @@ function undo(db: DatabaseSync): void {
   } catch {
     // SQLite undoes it by itself where even that cannot be written: at the latest when the journal is opened again.
   }
-}
-
-/** What to do where another process is in the middle of a write, and does not end it. */
-const HELD =
-  'backout status names the process at work: where it is stopped, let it go on (fg, kill -CONT); where it hangs, end it (kill -9)'
-
-function unreadable(file: string, error: unknown): BackoutError {
-  if (isBusy(error)) {
-    const what = `Another process is in the middle of a write to the journal ${file}`
-    const cause = messageOf(error)
-    return new BackoutError({ code: 'journal_busy', what, cause, next: HELD, exit: 'busy', from: error })
-  }
-  return new BackoutError({
-    code: 'journal_unreadable',
-    what: `The journal ${file} cannot be read`,
-    cause: messageOf(error),
-    next: 'see docs/recovery.md, "The journal cannot be opened"; change nothing in that folder before',
-    exit: 'failed',
-    from: error,
-  })
 }
 
 function newer(file: string, format: string): BackoutError {

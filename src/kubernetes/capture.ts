@@ -127,13 +127,16 @@ function notThere(site: Site, id: string): BackoutError {
   })
 }
 
-function refuseUnavailable(id: string, object: Workload): void {
-  const { complete, available, wanted, updated } = rolloutOf(object)
+export function refuseUnavailable(id: string, object: Workload): void {
+  const { complete, available, wanted, updated, paused } = rolloutOf(object)
   if (complete) return
+  const held = paused ? ', and its rollout is held' : ''
   throw new BackoutError({
     code: 'object_unavailable',
-    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available`,
-    next: `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
+    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available${held}`,
+    next: paused
+      ? `let it go on (\`kubectl rollout resume ${id}\`, of a StatefulSet its partition), then capture again`
+      : `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
     exit: 'moved',
   })
 }

@@ -47,6 +47,7 @@ function argsFor({ id, refs, object }: Live, restarts: Restarts | null): RollArg
     restart: restarts !== null,
     after: restarts?.[id] ?? null,
     replace: restarts !== null && onDelete ? 'all' : 'none',
+    partition: null,
     promote: false,
   }
 }

@@ -16,8 +16,8 @@ interface Entry {
   fieldsV1?: Record<string, unknown>
 }
 
-/** A restart by hand changes nothing of what runs. */
-const RESTARTED = 'spec.template.metadata.annotations.kubectl.kubernetes.io/restartedAt'
+/** A restart by hand changes nothing of what runs, and of a pause the pods tell. */
+const NO_CHANGE = ['spec.template.metadata.annotations.kubectl.kubernetes.io/restartedAt', 'spec.paused']
 
 /** What people changed by kubectl, as the API server knows it, and Helm has no word of. */
 export function byHand(live: KubeObject, { fields }: Item): ByHand[] {
@@ -28,7 +28,7 @@ export function byHand(live: KubeObject, { fields }: Item): ByHand[] {
       const { 'f:metadata': _, 'f:status': __, ...owned } = fieldsV1
       return within(owned, live, fields, { at: '', pointer: [] })
     })
-  const all = new Map(found.filter(({ at }) => at !== RESTARTED).map(one => [one.at, one]))
+  const all = new Map(found.filter(({ at }) => !NO_CHANGE.includes(at)).map(one => [one.at, one]))
   return [...all.values()]
 }
 

@@ -1,10 +1,13 @@
 import type { Finding, Question } from '../../core/contract.ts'
+import { partitionOf } from '../../kubernetes/apply/partition.ts'
+import { rolloutOf } from '../../kubernetes/status.ts'
 import type { Revision } from './cli.ts'
 import { driftSince, type Off } from './drift.ts'
 import { isPending, type Place, type World } from './look.ts'
 import { rollbackHooks } from './manifest.ts'
 import { behindOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
+import { isPaused } from './pods.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
@@ -128,6 +131,30 @@ export function checkBehind(world: World, { revision }: Revision, say: Say): voi
   if (behind.length === 0) return
   const what = `Helm calls revision ${revision} deployed, and its pods say otherwise: ${behind.join('; ')}. They are followed until they are`
   say('warning', 'pods_behind', what, 'look at the events of these pods')
+}
+
+/** What Helm leaves as it is and waits for, or calls ready though nothing was replaced. */
+export function checkRollouts({ live }: World, say: Say): void {
+  for (const one of live) {
+    if (isPaused(one))
+      say('warning', 'paused', `${one.id} is paused; going back lets it go on`, 'find out who paused it, and why')
+    if (one.object === null) continue
+    if (rolloutOf(one.object).onDelete) {
+      const what = `${one.id} replaces no pods by itself (OnDelete): those of another revision are evicted one after the other, each once all others are ready`
+      say('warning', 'pods_deleted', what, 'see that it may be restarted now')
+    }
+    const partition = partitionOf(one.object)
+    if (partition > 0) {
+      const lower = `kubectl -n ${one.namespace} patch ${one.id} --type merge -p '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}'`
+      const what = `${one.id} has the partition ${partition}: Helm keeps that, and pods below it stay on what they run until it is lowered`
+      say(
+        'warning',
+        'partition_holds',
+        what,
+        `once helm has put the release back, while the step waits for the pods: ${lower}`,
+      )
+    }
+  }
 }
 
 const SHOWN = 5

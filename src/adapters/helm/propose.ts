@@ -8,7 +8,7 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
-import { checkBehind, checkDrift, checkHooks, checkLast, foreign, gone, type Say } from './check.ts'
+import { checkBehind, checkDrift, checkHooks, checkLast, checkRollouts, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { driftSince } from './drift.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
@@ -71,6 +71,7 @@ async function backStep(
   const { to, release, signal } = question
   await checkHooks(place, target, release, say, signal)
   checkDrift(world, last, question, say)
+  checkRollouts(world, say)
   const force = world.drift.some(({ left }) => !left) && (await place.helm.hasOwners(signal))
   return rollbackStep(place, { target, last, to, release, force })
 }

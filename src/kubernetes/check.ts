@@ -1,5 +1,6 @@
 import type { Finding } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
+import { checkBeside } from './beside.ts'
 import { goesBack } from './capture.ts'
 import { partitionOf } from './apply/partition.ts'
 import { type Case, isDue, replicasFor, restarts, type Say } from './case.ts'
@@ -32,6 +33,7 @@ export async function check(it: Case): Promise<Finding[]> {
   checkConfigs(it, say)
   checkCommands(it, say)
   checkOthers(it, say)
+  await checkBeside(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
   const server = serverFinding(it.site, it.question.signal).then(found => found && findings.push(found))

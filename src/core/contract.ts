@@ -341,6 +341,11 @@ export interface ExecAct extends BaseAct {
   guard(): void
   readonly env?: Readonly<Record<string, string>>
   readonly limitMs?: number
+  /**
+   * Name of the release that the run goes back to. What an adapter has marked as left is what is left now only where it was
+   * left for this release: after an earlier run to another one, what that brought is what is left.
+   */
+  readonly release?: string
 }
 
 export interface StepAct extends ExecAct {

@@ -1,11 +1,12 @@
 import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
+import { besides, selectorsOf } from './beside.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
 import { haltedBy, strategyBefore } from './halt.ts'
 import { sealManifests } from './manifests.ts'
-import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
+import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import type { Site } from './site.ts'
 import { rolloutOf } from './status.ts'
@@ -38,7 +39,8 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     objects,
     manifests: await sealManifests(manifests, `${site.component}: ${Object.keys(manifests).join(', ')}`, act.vault),
     configs,
-    services: Object.fromEntries(servicesOf(world).map(s => [s.metadata.name, s.spec.selector ?? {}])),
+    services: selectorsOf(world),
+    beside: await besides(site, world, selectorsOf(world), act.signal),
     autoscalers: Object.fromEntries(autoscalersOf(world).map(a => [a.metadata.name, boundsOf(a)])),
   }
 }
@@ -127,13 +129,16 @@ function notThere(site: Site, id: string): BackoutError {
   })
 }
 
-function refuseUnavailable(id: string, object: Workload): void {
-  const { complete, available, wanted, updated } = rolloutOf(object)
+export function refuseUnavailable(id: string, object: Workload): void {
+  const { complete, available, wanted, updated, paused } = rolloutOf(object)
   if (complete) return
+  const held = paused ? ', and its rollout is held' : ''
   throw new BackoutError({
     code: 'object_unavailable',
-    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available`,
-    next: `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
+    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available${held}`,
+    next: paused
+      ? `let it go on (\`kubectl rollout resume ${id}\`, of a StatefulSet its partition), then capture again`
+      : `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
     exit: 'moved',
   })
 }

@@ -75,9 +75,12 @@ async function changedConfigs(
   return { configs, fixed }
 }
 
-/** A run put back what its pods read, and ended before they were made anew. */
+/** A run put back what its pods read, and ended before they were made anew. Those of a later revision were since. */
 export function isDue({ seen }: Goal): boolean {
-  return seen.object?.metadata.annotations?.[DUE] !== undefined
+  const mark = seen.object?.metadata.annotations?.[DUE]
+  if (mark === undefined) return false
+  const [, ...then] = mark.split(' ')
+  return then.length === 0 || seen.revisions.some(({ name, pods }) => then.includes(name) && pods.some(isLive))
 }
 
 /** Pods read their configuration when they start: those that run the release already would keep the bad one. */

@@ -1,6 +1,8 @@
 import type { Finding } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
+import { checkBeside } from './beside.ts'
 import { goesBack } from './capture.ts'
+import { partitionOf } from './apply/partition.ts'
 import { type Case, isDue, replicasFor, restarts, type Say } from './case.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
@@ -31,6 +33,7 @@ export async function check(it: Case): Promise<Finding[]> {
   checkConfigs(it, say)
   checkCommands(it, say)
   checkOthers(it, say)
+  await checkBeside(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
   const server = serverFinding(it.site, it.question.signal).then(found => found && findings.push(found))
@@ -165,6 +168,15 @@ function checkRollout(goal: Goal, say: Say): void {
       'pods_deleted',
       `A StatefulSet does not replace pods that never got ready: those of ${seen.id} that are of the release that is left${which} are deleted; their volumes stay`,
       'look at these pods first, if what they hold in memory matters',
+    )
+  }
+  const partition = goal.manifest === null ? 0 : partitionOf({ ...goal.manifest, kind: seen.kind })
+  if (partition > 0) {
+    say(
+      'warning',
+      'partition_lowered',
+      `${seen.id} has the partition ${partition} in its release, which keeps its first pods on what they are: it is lowered until all pods are of the release, and put back then`,
+      'see that all of its pods may be made anew',
     )
   }
   if (replace === 'all') {

@@ -10,7 +10,7 @@ import { fingerprint } from './goals.ts'
 import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
 import { isLive, type Trouble, troubleOf } from './status.ts'
-import { LEFT, pinnedRef, runningIn, WROTE } from './template.ts'
+import { LEFT, pinnedRef, RELEASE, runningIn, WROTE } from './template.ts'
 import { devicesOf, withoutClaims } from './volumes.ts'
 
 interface Job extends KubeObject {
@@ -68,7 +68,7 @@ async function artefact(site: Site, side: 'from' | 'to', act: ExecAct): Promise<
   const { container } = site.config
   const { vault } = site.ctx
   for (const seen of world.objects) {
-    const found = side === 'from' ? left(seen, vault) : goneBackTo(seen, vault)
+    const found = side === 'from' ? left(seen, vault, act) : goneBackTo(seen, vault, act)
     // The container may be that of one object among several.
     const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
     if (found !== null && has) return found
@@ -87,9 +87,9 @@ async function artefact(site: Site, side: 'from' | 'to', act: ExecAct): Promise<
 type Artefact = Pick<Revision, 'template' | 'pods'>
 
 /** Before the object is put back what it asks for; afterwards the revision that this left. */
-function left(seen: Seen, vault: Vault): Artefact | null {
+function left(seen: Seen, vault: Vault, act: ExecAct): Artefact | null {
   if (seen.object === null) return null
-  const name = leftBehind(seen, seen.object, vault)
+  const name = leftBehind(seen, seen.object, vault, act)
   if (name !== null) {
     const found = seen.revisions.find(r => r.name === name)
     return found === undefined ? null : { ...found, template: asReleased(found.template) }
@@ -97,15 +97,19 @@ function left(seen: Seen, vault: Vault): Artefact | null {
   return { template: asReleased(seen.object.spec.template), pods: currentOf(seen)?.pods ?? [] }
 }
 
-function goneBackTo(seen: Seen, vault: Vault): Artefact | null {
-  if (seen.object === null || leftBehind(seen, seen.object, vault) === null) return null
+function goneBackTo(seen: Seen, vault: Vault, act: ExecAct): Artefact | null {
+  if (seen.object === null || leftBehind(seen, seen.object, vault, act) === null) return null
   return currentOf(seen)
 }
 
-/** The revision that a step of Backout left; null where none did, or somebody put something else there since. */
-function leftBehind(seen: Seen, { metadata, spec }: Workload, vault: Vault): string | null {
-  const { [LEFT]: name, [WROTE]: wrote } = metadata.annotations ?? {}
-  if (name === undefined || wrote !== fingerprint(asReleased(spec.template), vault)) return null
+/**
+ * The revision that a step of Backout left on the way to this release; null where none did, where it was on the way to another
+ * release, which is what is left now, or where somebody put something else there since.
+ */
+function leftBehind(seen: Seen, { metadata, spec }: Workload, vault: Vault, { release }: ExecAct): string | null {
+  const { [LEFT]: name, [WROTE]: wrote, [RELEASE]: towards } = metadata.annotations ?? {}
+  if (name === undefined || release === undefined || towards !== release) return null
+  if (wrote !== fingerprint(asReleased(spec.template), vault)) return null
   return name === currentOf(seen)?.name ? null : name
 }
 

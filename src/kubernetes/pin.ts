@@ -38,6 +38,8 @@ export const pin = z.strictObject({
   configs: z.record(z.string(), pinnedConfig),
   /** Selectors of the Services that sent users to these pods. */
   services: z.record(z.string(), z.record(z.string(), z.string())),
+  /** Who else had pods that these Services sent users to; null: of an earlier version of Backout, which did not look. */
+  beside: z.record(z.string(), z.array(z.string())).nullable().default(null),
   autoscalers: z.record(z.string(), z.strictObject({ min: z.number(), max: z.number() })),
 })
 export type KubernetesPin = z.infer<typeof pin>

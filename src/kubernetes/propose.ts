@@ -10,6 +10,7 @@ import {
 } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
 import { asReleased } from './apply/desired.ts'
+import { partitionOf } from './apply/partition.ts'
 import { isAborted } from './apply/rollout.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
@@ -150,6 +151,7 @@ function rollStep(it: Case, goal: Goal): Step {
     restart,
     after: restart ? (seen.object?.spec.template.metadata?.annotations?.[RESTARTED] ?? null) : null,
     replace: leftover(goal),
+    partition: goal.manifest === null ? null : partitionOf({ ...goal.manifest, kind: seen.kind }),
     promote: seen.kind === 'Rollout' && site.config.steps !== 'follow',
   })
 }

@@ -32,6 +32,11 @@ const rollArgs = z.object({
   after: z.string().nullable().default(null),
   /** Pods that the controller would leave on another revision, and that are deleted. */
   replace: z.enum(['none', 'unready', 'all']),
+  /**
+   * Of a StatefulSet of the release: none while its pods are replaced, and put back then. null: whatever partition there is is
+   * left as it is.
+   */
+  partition: z.number().nullable().default(null),
   /** A Rollout's steps are skipped: all pods at once. */
   promote: z.boolean(),
 })

@@ -6,7 +6,10 @@ import type { Container, Pod, Template } from './api/objects.ts'
 export const RESTARTED = 'backout.dev/restarted'
 /** Put on what a run has halted: a partition or an OnDelete could be the user's own. */
 export const HALTED = 'backout.dev/halted'
-/** Put on what reads a ConfigMap or Secret before that goes back: its pods are to be made anew, whatever becomes of the run. */
+/**
+ * Put on what reads a ConfigMap or Secret before that goes back: its pods are to be made anew, whatever becomes of the run. It
+ * names what goes back, and the revisions that had pods then: those that came later have read it.
+ */
 export const DUE = 'backout.dev/restart-due'
 /** The revision that a step left, and a fingerprint of the template that it wrote: the one says nothing without the other. */
 export const LEFT = 'backout.dev/left'

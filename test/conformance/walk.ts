@@ -14,6 +14,7 @@ export function stepAct(step?: Step, run = 'r1', handles = new Map<string, Json>
     attempt: 1,
     signal: new AbortController().signal,
     ...shared,
+    release: 'v1',
     guard: () => {},
     handle: handles.get(id) ?? null,
     earlier: false,

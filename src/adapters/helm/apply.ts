@@ -4,6 +4,7 @@ import type { Json } from '../../core/json.ts'
 import { groupAlive } from '../../exec/local.ts'
 import { isSuspended, suspend } from '../../kubernetes/apply/suspend.ts'
 import type { Revision } from './cli.ts'
+import { leftOf, takeAway } from './drift.ts'
 import { noteEnded } from './ended.ts'
 import { explained, follow } from './follow.ts'
 import { isPending, macOf, type Place } from './look.ts'
@@ -32,7 +33,8 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
   if (last === undefined || !(last.revision === args.expect || isOwn(last, args, act.handle))) throw moved(place, last)
   act.guard()
   act.progress({ text: `helm ${place.helm.rollbackArgs(args.to, args.force).join(' ')}` })
-  const wanted = members(await place.helm.manifest(args.to, act.signal), place.site.namespace)
+  const text = await place.helm.manifest(args.to, act.signal)
+  const wanted = members(text, place.site.namespace)
   const over = new AbortController()
   const following = follow(place, wanted, act, over.signal)
   try {
@@ -44,6 +46,7 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
     over.abort(null)
     await following
   }
+  await takeAway(place, text, args.past, act)
   await untilServed(place, wanted, null, act)
 }
 
@@ -131,5 +134,8 @@ async function isRolledBack(place: Place, args: RollbackArgs, act: StepAct): Pro
   if (macOf(place, text) !== args.manifest)
     return { is: 'not-done', why: `revision ${last.revision} has other content` }
   const { revision } = last
+  const [left] = await leftOf(place, text, args.past, act.signal)
+  if (left !== undefined)
+    return { is: 'not-done', why: `${left.at} was written by kubectl, and revision ${revision} does not say it` }
   return areServed(place, members(text, place.site.namespace), { revision, restarts: null }, act)
 }

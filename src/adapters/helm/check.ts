@@ -1,9 +1,13 @@
 import type { Finding, Question } from '../../core/contract.ts'
+import { partitionOf } from '../../kubernetes/apply/partition.ts'
+import { rolloutOf } from '../../kubernetes/status.ts'
 import type { Revision } from './cli.ts'
+import { driftSince, type Off } from './drift.ts'
 import { isPending, type Place, type World } from './look.ts'
 import { rollbackHooks } from './manifest.ts'
-import { drifted } from './observe.ts'
+import { behindOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
+import { isPaused } from './pods.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
 
@@ -35,6 +39,13 @@ export function checkLast(
 ): void {
   const { revision, status, updated } = last
   if (!isPending(last)) {
+    if (status === 'uninstalled')
+      say(
+        'warning',
+        'release_uninstalled',
+        `${config.release} was uninstalled, and its history was kept: the rollback installs it again`,
+        'find out who did, and why; what it had in volumes may be gone',
+      )
     if (status === 'failed')
       say(
         'note',
@@ -92,15 +103,63 @@ export async function checkHooks(
   )
 }
 
-/** True where somebody wrote past helm. */
-export function checkDrift(world: World, say: Say): boolean {
-  const off = drifted(world).map(one => one.id)
-  if (off.length === 0) return false
-  say(
-    'warning',
-    'drifted',
-    `${off.join(', ')} is not as the newest revision says: somebody changed it past helm, and it is put back too`,
-    'find out who did, and why',
-  )
-  return true
+/** What somebody wrote past helm. A revision that is not deployed was left half-way by helm itself. */
+export function checkDrift({ drift }: World, last: Revision, { to, release }: Question<HelmPin>, say: Say): void {
+  const changed = driftSince(drift, to).filter(({ left }) => !left && last.status === 'deployed')
+  if (changed.length > 0) {
+    const what = `${some(changed)}: not as revision ${last.revision} says, for somebody changed it past helm, and it is put back too`
+    say('warning', 'drifted', what, 'find out who did, and why')
+  }
+  const added = drift.filter(({ left, at, mac }) => left && to.past?.[at] !== mac)
+  if (added.length > 0) {
+    const what =
+      to.past === null
+        ? `${some(added)}: written by kubectl, and Helm leaves it as it is`
+        : `${some(added)}: written by kubectl since ${release}. Helm leaves it; it is taken away too`
+    say('warning', 'drifted', what, 'find out who did, and why')
+  }
+  const then = drift.filter(({ left, at, mac }) => !left && to.past?.[at] === mac)
+  if (then.length > 0 && last.status === 'deployed') {
+    const what = `${some(then)}: not as Helm says, and it was not at ${release} either: the rollback makes it what Helm says`
+    say('warning', 'drifted_then', what, 'put it back by hand afterwards, and bring it into the values of the chart')
+  }
+}
+
+/** Helm calls it deployed, and its pods are not. */
+export function checkBehind(world: World, { revision }: Revision, say: Say): void {
+  const behind = behindOf(world)
+  if (behind.length === 0) return
+  const what = `Helm calls revision ${revision} deployed, and its pods say otherwise: ${behind.join('; ')}. They are followed until they are`
+  say('warning', 'pods_behind', what, 'look at the events of these pods')
+}
+
+/** What Helm leaves as it is and waits for, or calls ready though nothing was replaced. */
+export function checkRollouts({ live }: World, say: Say): void {
+  for (const one of live) {
+    if (isPaused(one))
+      say('warning', 'paused', `${one.id} is paused; going back lets it go on`, 'find out who paused it, and why')
+    if (one.object === null) continue
+    if (rolloutOf(one.object).onDelete) {
+      const what = `${one.id} replaces no pods by itself (OnDelete): those of another revision are evicted one after the other, each once all others are ready`
+      say('warning', 'pods_deleted', what, 'see that it may be restarted now')
+    }
+    const partition = partitionOf(one.object)
+    if (partition > 0) {
+      const lower = `kubectl -n ${one.namespace} patch ${one.id} --type merge -p '{"spec":{"updateStrategy":{"rollingUpdate":{"partition":0}}}}'`
+      const what = `${one.id} has the partition ${partition}: Helm keeps that, and pods below it stay on what they run until it is lowered`
+      say(
+        'warning',
+        'partition_holds',
+        what,
+        `once helm has put the release back, while the step waits for the pods: ${lower}`,
+      )
+    }
+  }
+}
+
+const SHOWN = 5
+
+function some(offs: readonly Off[]): string {
+  const more = offs.length - SHOWN
+  return [...offs.slice(0, SHOWN).map(({ at }) => at), ...(more > 0 ? [`and ${more} more`] : [])].join(', ')
 }

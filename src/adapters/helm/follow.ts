@@ -5,15 +5,20 @@ import { redact } from '../../core/secret.ts'
 import { corePath, type Pod, selectorText } from '../../kubernetes/api/objects.ts'
 import { alive, rolloutOf, troubleOf } from '../../kubernetes/status.ts'
 import { type Live, liveOf, type Place } from './look.ts'
+import { letGoOn } from './pods.ts'
 import type { Member } from './manifest.ts'
 
 const EVERY_MS = 1000
 
-/** While helm waits it says nothing: this says what it waits for, until it is told to end. */
+/**
+ * While helm waits it says nothing: this says what it waits for, until it is told to end, and lets go on what is paused.
+ * What comes to nothing here is done, or told, once helm is through.
+ */
 export async function follow(place: Place, wanted: readonly Member[], act: StepAct, over: AbortSignal): Promise<void> {
   while (!over.aborted) {
     await systemClock.sleep(EVERY_MS, over).catch(() => {})
     if (over.aborted) return
+    await letGoOn(place, wanted, { ...act, signal: AbortSignal.any([act.signal, over]) }).catch(() => {})
     const said = await situation(place, wanted, over).catch(() => null)
     if (said !== null && !over.aborted) act.progress(said)
   }

@@ -7,6 +7,7 @@ import { site as siteSettings } from '../../kubernetes/settings.ts'
 import { openSite, type Site } from '../../kubernetes/site.ts'
 import { Helm, type Revision } from './cli.ts'
 import type { HelmConfig } from './config.ts'
+import { driftOf, type Off } from './drift.ts'
 import { endedHere } from './ended.ts'
 import { type Member, members } from './manifest.ts'
 
@@ -49,6 +50,8 @@ export interface World {
   readonly manifest: string | null
   /** What the newest revision says should run, and what is there. */
   readonly live: readonly Live[]
+  /** What is not as the newest revision says. */
+  readonly drift: readonly Off[]
   readonly owners: readonly GitOwner[]
   /** The newest revision is of an operation that nobody is at any more. */
   readonly left: boolean
@@ -59,12 +62,16 @@ export async function look(place: Place, signal: AbortSignal): Promise<World> {
   const [cluster, history] = await Promise.all([clusterOf(site, signal), helm.history(signal)])
   const identity = `helm:${cluster}/${site.namespace}/${config.release}`
   const last = history.at(-1)
-  if (last === undefined) return { identity, history, manifest: null, live: [], owners: [], left: false }
+  if (last === undefined) return { identity, history, manifest: null, live: [], drift: [], owners: [], left: false }
   const text = await helm.manifest(last.revision, signal)
-  const live = await liveOf(place, members(text, site.namespace), signal)
+  // Nothing is asked for by what was uninstalled.
+  const [live, drift] =
+    last.status === 'uninstalled'
+      ? [[], []]
+      : await Promise.all([liveOf(place, members(text, site.namespace), signal), driftOf(place, text, signal)])
   const objects = live.map(one => ({ ...one, revisions: [], pods: [] }))
   const owners = await ownersOf(site, { objects }, signal)
-  return { identity, history, manifest: macOf(place, text), live, owners, left: await isLeft(place, last) }
+  return { identity, history, manifest: macOf(place, text), live, drift, owners, left: await isLeft(place, last) }
 }
 
 export async function liveOf({ site }: Place, wanted: readonly Member[], signal: AbortSignal): Promise<Live[]> {

@@ -1,11 +1,13 @@
-import { parseAllDocuments } from 'yaml'
+import { type DocumentOptions, parseAllDocuments, type ParseOptions, type SchemaOptions } from 'yaml'
 import { type Kind, parseId, type Template } from '../../kubernetes/api/objects.ts'
 import { refsOf } from '../../kubernetes/template.ts'
 
 interface Document {
+  apiVersion?: string
   kind?: string
   metadata?: { name?: string; namespace?: string; annotations?: Record<string, string> }
   spec?: { template?: Template }
+  [field: string]: unknown
 }
 
 /** A Deployment, StatefulSet or DaemonSet of a release. */
@@ -21,8 +23,41 @@ export interface Member {
 
 const WORKLOADS = ['Deployment', 'StatefulSet', 'DaemonSet']
 
+/** An object of a release as its manifest says it, of a kind whose fields are compared with what is there. */
+export interface Item {
+  /** "configmap/shop". */
+  readonly id: string
+  readonly path: string
+  readonly namespace: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** Plurals of the kinds that say what runs, and how users get there. Other kinds may be rewritten by whoever serves them. */
+const COMPARED: Readonly<Record<string, string>> = {
+  ConfigMap: 'configmaps',
+  CronJob: 'cronjobs',
+  DaemonSet: 'daemonsets',
+  Deployment: 'deployments',
+  HorizontalPodAutoscaler: 'horizontalpodautoscalers',
+  Ingress: 'ingresses',
+  Secret: 'secrets',
+  Service: 'services',
+  StatefulSet: 'statefulsets',
+}
+
+/** Helm reads YAML 1.1, but for dates and times, which are texts to it: 0644 is octal, and `yes` is true. */
+const AS_HELM: ParseOptions & DocumentOptions & SchemaOptions = {
+  version: '1.1',
+  customTags: tags =>
+    tags.filter(tag => typeof tag === 'string' || (tag.tag !== 'tag:yaml.org,2002:timestamp' && !isTime(tag))),
+}
+
+function isTime(tag: object): boolean {
+  return 'format' in tag && tag.format === 'TIME'
+}
+
 function documents(manifest: string): Document[] {
-  return parseAllDocuments(manifest)
+  return parseAllDocuments(manifest, AS_HELM)
     .map(document => document.toJS() as Document | null)
     .filter(document => document !== null && typeof document === 'object')
 }
@@ -33,6 +68,33 @@ export function members(manifest: string, namespace: string): Member[] {
     const id = `${kind.toLowerCase()}/${metadata.name}`
     return [{ id, ...parseId(id), namespace: metadata.namespace ?? namespace, refs: refsOf(spec.template) }]
   })
+}
+
+export function items(manifest: string, namespace: string): Item[] {
+  return documents(manifest).flatMap(({ apiVersion = '', kind = '', metadata, ...rest }) => {
+    const plural = COMPARED[kind]
+    if (plural === undefined || metadata?.name === undefined) return []
+    const { name, namespace: own = namespace } = metadata
+    const path = `${apiVersion === 'v1' ? '/api' : '/apis'}/${apiVersion}/namespaces/${own}/${plural}/${name}`
+    const { status: _, ...fields } = rest
+    return [
+      {
+        id: `${kind.toLowerCase()}/${name}`,
+        path,
+        namespace: own,
+        fields: kind === 'Secret' ? stored(fields) : fields,
+      },
+    ]
+  })
+}
+
+/** A Secret's texts, as the API server keeps them. */
+function stored({ stringData = {}, data = {}, ...fields }: Record<string, unknown>): Record<string, unknown> {
+  const given = Object.entries((data ?? {}) as object).map(([key, value]) => [key, String(value).replaceAll(/\s/g, '')])
+  const texts = Object.entries((stringData ?? {}) as object).map(([key, value]) => {
+    return [key, Buffer.from(String(value)).toString('base64')]
+  })
+  return { ...fields, data: Object.fromEntries([...given, ...texts]) as Record<string, string> }
 }
 
 /** "post-rollback: job/migrate", for the hooks that a rollback runs. */

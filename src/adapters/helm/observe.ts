@@ -1,8 +1,10 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
+import { refuseUnavailable } from '../../kubernetes/capture.ts'
 import { suspendedBy } from '../../kubernetes/gitops.ts'
 import { shortRef } from '../../kubernetes/observe.ts'
+import { rolloutOf } from '../../kubernetes/status.ts'
 import { refsOf } from '../../kubernetes/template.ts'
 import { isPending, type Live, look, type Place, type World } from './look.ts'
 import type { HelmPin } from './pin.ts'
@@ -23,6 +25,7 @@ export async function observe(place: Place, signal: AbortSignal): Promise<Observ
       release: last === undefined ? null : { status: last.status, chart: last.chart },
       manifest: world.manifest,
       live: Object.fromEntries(world.live.map(one => [one.id, imagesOf(one)])),
+      drift: Object.fromEntries(world.drift.map(({ at, mac }) => [at, mac])),
     }),
     detail: toJson({ history: world.history.slice(-10) }),
     summary: summaryOf(place, world),
@@ -36,9 +39,14 @@ function imagesOf({ object }: Live): Record<string, string> | null {
   return object === null ? null : refsOf(object.spec.template)
 }
 
-/** Objects that somebody changed past helm: they are not as the release says. */
-export function drifted({ live }: World): Live[] {
-  return live.filter(one => !sameJson(imagesOf(one), one.refs))
+/** Objects whose pods are not all of what they ask for, and how far they are: Helm's record says nothing of that. */
+export function behindOf({ live }: World): string[] {
+  return live.flatMap(({ id, object }) => {
+    if (object === null) return []
+    const { complete, updated, wanted, available, paused } = rolloutOf(object)
+    const how = paused ? ', and it is paused' : ''
+    return complete ? [] : [`${id}: ${updated} of ${wanted} pods are of it, ${available} available${how}`]
+  })
 }
 
 function summaryOf({ config }: Place, world: World): string {
@@ -46,11 +54,12 @@ function summaryOf({ config }: Place, world: World): string {
   if (last === undefined) return `there is no release ${config.release}`
   const { chart, app_version: version, revision, status } = last
   const images = [...new Set(world.live.flatMap(one => Object.values(imagesOf(one) ?? {}).map(shortRef)))]
-  const off = drifted(world).map(one => one.id)
+  const off = [...new Set(world.drift.map(one => one.id))]
   const parts = [
     `${chart}${version === '' ? '' : ` (${version})`}, revision ${revision}, ${status}`,
     ...(images.length === 0 ? [] : [images.join(', ')]),
     ...(off.length === 0 ? [] : [`${off.join(', ')} not as the release says`]),
+    ...(status === 'deployed' ? behindOf(world) : []),
     ...world.owners.filter(owner => suspendedBy(owner) !== null).map(owner => `${owner.title} is suspended by Backout`),
   ]
   return parts.join('; ')
@@ -74,6 +83,7 @@ export async function capture(place: Place, observed: Observation, act: CaptureA
   const last = world.history.at(-1)
   if (last === undefined || world.manifest === null) throw nothing(place)
   if (act.purpose === 'release' && last.status !== 'deployed') throw notGood(place, last.revision, last.status)
+  if (act.purpose === 'release') for (const one of world.live) refuseUnserved(one, last.revision)
   return {
     identity: world.identity,
     server: place.site.client.session.server,
@@ -81,7 +91,21 @@ export async function capture(place: Place, observed: Observation, act: CaptureA
     chart: last.chart,
     appVersion: last.app_version,
     manifest: world.manifest,
+    past: Object.fromEntries(world.drift.map(({ at, mac }) => [at, mac])),
   }
+}
+
+/** Helm's record alone says nothing of what runs: only what its pods are is worth coming back to. */
+function refuseUnserved(live: Live, revision: number): void {
+  const { id, object, refs } = live
+  if (object !== null && sameJson(imagesOf(live), refs)) return refuseUnavailable(id, object)
+  const what = object === null ? 'is not there' : `runs ${Object.values(imagesOf(live) ?? {}).join(', ')}`
+  throw new BackoutError({
+    code: 'object_drifted',
+    what: `${id} ${what}, and that is not what revision ${revision} says: going back to it would not bring this back`,
+    next: 'deploy what is to run by `helm upgrade`, then capture again',
+    exit: 'moved',
+  })
 }
 
 function nothing({ config }: Place): BackoutError {

@@ -11,6 +11,11 @@ export const pin = z.strictObject({
   appVersion: z.string(),
   /** Keyed hash of the rendered manifest, which holds secrets. */
   manifest: z.string(),
+  /**
+   * What was not as Helm says already then, and a keyed hash of what was there: that is no change since. null: of an earlier
+   * version of Backout, which did not look.
+   */
+  past: z.record(z.string(), z.string()).nullable().default(null),
 })
 
 export type HelmPin = z.infer<typeof pin>

@@ -46,7 +46,8 @@ function argsFor({ id, refs, object }: Live, restarts: Restarts | null): RollArg
     scaled: false,
     restart: restarts !== null,
     after: restarts?.[id] ?? null,
-    replace: restarts !== null && onDelete ? 'all' : 'none',
+    replace: onDelete ? 'all' : 'none',
+    partition: null,
     promote: false,
   }
 }
@@ -67,6 +68,27 @@ export async function restart(place: Place, wanted: readonly Member[], restarts:
   }
 }
 
+/**
+ * Lets a Deployment go on that is paused: Helm leaves it so, and waits in vain. Not before it asks for what Helm was to put
+ * there, or it would go on with what is left.
+ */
+export async function letGoOn(place: Place, wanted: readonly Member[], act: StepAct): Promise<void> {
+  for (const live of await liveOf(place, wanted, act.signal)) {
+    if (!isPaused(live)) continue
+    const { id, kind, name, refs } = live
+    const site = siteOf(place, live)
+    const decide = ({ spec }: Workload) =>
+      spec.paused === true && sameJson(refsOf(spec.template), refs)
+        ? [{ op: 'remove' as const, path: '/spec/paused' }]
+        : null
+    await change<Workload>(site, { path: workloadPath(site.namespace, kind, name), name: id, decide }, act)
+  }
+}
+
+export function isPaused({ object }: Live): boolean {
+  return object?.kind === 'Deployment' && object.spec.paused === true
+}
+
 /** Helm is through before pods have shown that they stay up. Throws why they do not. */
 export async function untilServed(
   place: Place,
@@ -76,11 +98,12 @@ export async function untilServed(
 ): Promise<void> {
   const over = new AbortController()
   const own = { ...act, signal: AbortSignal.any([act.signal, over.signal]) }
+  await letGoOn(place, wanted, act)
   try {
     await eachOf(await liveOf(place, wanted, act.signal), AT_ONCE, async live => {
       const { object, id, kind, name } = live
-      // What Helm leaves paused or away is not waited for: the question what became of the step tells it.
-      if (object === null || rolloutOf(object).paused) return
+      // What Helm leaves away is not waited for: the question what became of the step tells it.
+      if (object === null) return
       const seen = { id, kind, name, object, revisions: [], pods: [] }
       await untilRolledOut(siteOf(place, live), seen, argsFor(live, restarts), own)
     })

@@ -8,10 +8,11 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
-import { checkDrift, checkHooks, checkLast, foreign, gone, type Say } from './check.ts'
+import { checkBehind, checkDrift, checkHooks, checkLast, checkRollouts, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
+import { driftSince } from './drift.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
-import { drifted, worldOf } from './observe.ts'
+import { behindOf, worldOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
 import { restartStep, rollbackStep, settleStep, suspendStep } from './steps.ts'
 
@@ -27,7 +28,8 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const world = await worldOf(place, from, signal)
   const last = world.history.at(-1)
   const redeploy = question.needs.filter(need => need.of === place.ctx.component && need.what === 'redeployed')
-  const there = last?.status === 'deployed' && world.manifest === to.manifest && drifted(world).length === 0
+  const same = last?.status === 'deployed' && world.manifest === to.manifest
+  const there = same && driftSince(world.drift, to).length === 0 && behindOf(world).length === 0
   if (there && redeploy.length === 0) return { ...NOTHING, findings }
   const target = last === undefined || there ? null : await targetOf(place, world, to, signal)
   if (last === undefined || (target === null && !there)) {
@@ -35,6 +37,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     return { ...NOTHING, findings }
   }
   checkLast(place, world, last, mode, say)
+  if (same) checkBehind(world, last, say)
   checkOwners(world.owners, { gitops: place.config.gitops, acts: true }, say)
   const waits = isPending(last) && !world.left
   // An emergency does not wait; ending a client takes no time, and what that would still do comes after the rollback.
@@ -62,12 +65,15 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
 async function backStep(
   place: Place,
   world: World,
-  { to, release, signal }: Question<HelmPin>,
+  question: Question<HelmPin>,
   { target, last, say }: { target: Revision; last: Revision; say: Say },
 ): Promise<Step> {
+  const { to, release, signal } = question
   await checkHooks(place, target, release, say, signal)
-  const force = checkDrift(world, say) && (await place.helm.hasOwners(signal))
-  return rollbackStep(place, { target, last, manifest: to.manifest, release, force })
+  checkDrift(world, last, question, say)
+  checkRollouts(world, say)
+  const force = world.drift.some(({ left }) => !left) && (await place.helm.hasOwners(signal))
+  return rollbackStep(place, { target, last, to, release, force })
 }
 
 function inTurn(steps: readonly Step[]): Node {
@@ -78,7 +84,8 @@ function named({ chart, appVersion }: HelmPin): string {
   return `${chart}${appVersion === '' ? '' : ` (${appVersion})`}`
 }
 
-const GOOD = ['deployed', 'superseded']
+/** What was uninstalled with its history kept is brought back by a rollback too. */
+const GOOD = ['deployed', 'superseded', 'uninstalled']
 
 /**
  * The newest revision that was deployed with the pinned content: never simply the one before, which may have failed. Revisions

@@ -5,6 +5,7 @@ import type { GitOwner } from '../../kubernetes/gitops.ts'
 import type { Revision } from './cli.ts'
 import { RESTARTED } from '../../kubernetes/template.ts'
 import type { Live, Place } from './look.ts'
+import type { HelmPin } from './pin.ts'
 
 const settleArgs = z.object({ do: z.literal('settle'), revision: z.number() })
 const suspendArgs = z.object({
@@ -23,6 +24,8 @@ const rollbackArgs = z.object({
   force: z.boolean(),
   /** Keyed hash of what is to be deployed then. */
   manifest: z.string(),
+  /** What was not as Helm says when the release was captured: it is no change since, and stays. */
+  past: z.record(z.string(), z.string()).nullable().default(null),
 })
 
 const restartArgs = z.object({
@@ -70,7 +73,7 @@ export function suspendStep(place: Place, { path, title, tool }: GitOwner): Step
 
 export function rollbackStep(
   place: Place,
-  o: { target: Revision; last: Revision; manifest: string; release: string; force: boolean },
+  o: { target: Revision; last: Revision; to: HelmPin; release: string; force: boolean },
 ): Step {
   const { config } = place
   const title = `helm rollback ${config.release} ${o.target.revision} (${o.target.chart}, as in ${o.release})`
@@ -79,7 +82,8 @@ export function rollbackStep(
     to: o.target.revision,
     expect: o.last.revision,
     force: o.force,
-    manifest: o.manifest,
+    manifest: o.to.manifest,
+    past: o.to.past,
   }
   return step(place, 'rollback', title, rollback, { limitMs: limitFor(place), estimateMs: 20_000 })
 }

@@ -76,9 +76,26 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     await putBack()
     await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
     await rolledOut(space, 'deployment/shop')
+    // Its pods are of a later revision, and have read what was put back: nothing is due for them, nor where they are released.
+    const next = await captured(target)
+    expect(await proposed(target, next)).toMatchObject({ steps: [], findings: [] })
+    const later = await proposed(target, pin)
+    expect(codes(later)).toEqual([])
+    await applied(target, later, 'r2')
+    expect((await proposed(target, pin)).steps).toEqual([])
+  })
+
+  it('leaves pods due that were there before, where a later deployment has not replaced them', async () => {
+    await deployed({})
+    await space.kubectl.apply(configMap('shop', { MODE: 'bad' }))
+    const before = await names()
+    await putBack()
+    await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.missing}`)
+    await expect.poll(async () => (await names()).length, { timeout: 60_000 }).toBeGreaterThan(2)
     const later = await proposed(target, pin)
     expect(codes(later)).toEqual(['restart_due'])
     await applied(target, later, 'r2')
+    expect((await names()).filter(name => before.includes(name))).toEqual([])
     expect((await proposed(target, pin)).steps).toEqual([])
   })
 

@@ -97,6 +97,23 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     expect(await target.exec?.('from', say, act('r3.db.down'))).toMatchObject({ stdout: 'v3\n' })
   })
 
+  it('takes what an earlier run to another release brought for what is left, and not what that one left', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const first = await captured(target)
+    await deploy('v2')
+    const second = await captured(target)
+    await deploy('v3')
+    await applied(target, await proposed(target, second, 'adopt', { release: 'v2' }))
+    expect(await target.exec?.('from', say, act('r1.db.down', { release: 'v2' }))).toMatchObject({ stdout: 'v3\n' })
+    // Found bad as well: what is left now is v2, before the code step and after it.
+    expect(await target.exec?.('from', say, act('r2.db.down'))).toMatchObject({ stdout: 'v2\n' })
+    await expect(target.exec?.('to', say, act('r2.db.up'))).rejects.toMatchObject({ code: 'exec_release_unknown' })
+    await applied(target, await proposed(target, first), 'r2')
+    expect(await target.exec?.('from', say, act('r2.db.again'))).toMatchObject({ stdout: 'v2\n' })
+    expect(await target.exec?.('to', say, act('r2.db.up'))).toMatchObject({ stdout: 'v1\n' })
+  })
+
   it('says that the revision that was left is gone, and does not take another one', async () => {
     const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
     await deploy('v1')

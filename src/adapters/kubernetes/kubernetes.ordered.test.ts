@@ -52,6 +52,42 @@ describe.skipIf(noKubectl() !== null)(`C5: pods that no controller replaces ${no
     expect(await running(space)).toEqual([IMAGES.good])
   })
 
+  it.each(['adopt', 'image', 'manifest'])(
+    'of a StatefulSet whose release has a partition, by the rung %s',
+    async rung => {
+      const parted = (image: string, partition: number) =>
+        workload('StatefulSet', 'shop', {
+          image,
+          replicas: 2,
+          spec: { updateStrategy: { type: 'RollingUpdate', rollingUpdate: { partition } } },
+        })
+      const all = (image: string) => expect.poll(() => running(space), { timeout: 60_000 }).toEqual([image, image])
+      const partition = () =>
+        space.kubectl('get', 'statefulset', 'shop', '-o', 'jsonpath={.spec.updateStrategy.rollingUpdate.partition}')
+      const target = await opened('StatefulSet')
+      await put(space, service('shop', { app: 'shop' }), parted(IMAGES.good, 2))
+      await all(IMAGES.good)
+      const pin = await captured(target)
+      await put(space, parted(IMAGES.bad, 0))
+      await all(IMAGES.bad)
+      await rolledOut(space, 'statefulset/shop')
+      if (rung === 'adopt') {
+        // As somebody left it who put the release back as it was: nothing is replaced then.
+        await put(space, parted(IMAGES.good, 2))
+        expect((await proposed(target, pin, rung)).steps).toHaveLength(1)
+      }
+      const proposal = await proposed(target, pin, rung)
+      expect(codes(proposal)).toContain('partition_lowered')
+      expect((await applied(target, proposal)).at(-1)).toBe('shop/roll/statefulset.shop: done')
+      expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
+      expect(await partition()).toBe('2')
+      await space.kubectl('delete', 'pods', '--all', '--wait=false')
+      await expect.poll(async () => (await pods(space)).length, { timeout: 60_000 }).toBe(2)
+      await all(IMAGES.good)
+      expect(await proposed(target, pin, rung)).toMatchObject({ steps: [] })
+    },
+  )
+
   it('of a StatefulSet that went bad after the plan was made', async () => {
     const target = await opened('StatefulSet')
     await put(space, service('shop', { app: 'shop' }), made('StatefulSet', IMAGES.good))

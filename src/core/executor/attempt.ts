@@ -23,6 +23,8 @@ export interface TryOptions {
   readonly verifyFirst: boolean
   readonly accepted: readonly AcceptedLoss[]
   readonly runId: string
+  /** The release that the plan goes back to. */
+  readonly release?: string
   /** What all calls of this execution of the step begin with; a handle that another call noted is an earlier one. */
   readonly key?: string
   /** Nothing was begun under that key before. */
@@ -198,7 +200,8 @@ export function makeAct(
     signal.throwIfAborted()
   }
   const idem = idemOf(options.runId, step.id)
-  const base = { vault: world.vault, backups: world.backups, signal, idem, guard }
+  const release = options.release === undefined ? {} : { release: options.release }
+  const base = { vault: world.vault, backups: world.backups, signal, idem, guard, ...release }
   const progress = (p: object) => act.progress({ step: step.id, ...p })
   let { handle } = act
   let earlier = notedEarlier(act, options)

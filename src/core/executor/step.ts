@@ -94,8 +94,9 @@ async function once(place: Place, step: Step, of: string, attempt: number, force
   }
   await ctx.run(`${key}?`, intend, { pure: true })
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
-  const { accepted, runId } = place
-  const options = { attempt, verifyFirst, accepted, runId, key: of, fresh: fresh && attempt === 1 }
+  const { accepted, runId, plan } = place
+  const { release } = plan.to
+  const options = { attempt, verifyFirst, accepted, runId, release, key: of, fresh: fresh && attempt === 1 }
   const tryOnce = async (act: Act) => {
     const tried = await tryStep(world, step, act, options)
     // What is accepted later must be what was asked about.
@@ -145,13 +146,13 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
 
 /** Keeps the target of a step that came to nothing away from users; that it failed stands either way. */
 export async function fence(place: Place, key: string, step: Step, why: string): Promise<Failure> {
-  const { ctx, world, runId, accepted } = place
+  const { ctx, world, runId, accepted, plan } = place
   const keepAway = async (act: Act) => {
     const over = new AbortController()
     try {
       const target = await world.target(step.component)
       if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
-      const options = { attempt: 1, verifyFirst: false, accepted, runId, key }
+      const options = { attempt: 1, verifyFirst: false, accepted, runId, release: plan.to.release, key }
       const signal = AbortSignal.any([act.signal, over.signal])
       const keep = async () => target.fence?.(step, makeAct(world, step, act, signal, options))
       await within(world.clock, step.limitMs, act.signal, keep)

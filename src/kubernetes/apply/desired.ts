@@ -3,6 +3,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { canonical, sameJson } from '../../core/json.ts'
 import type { PatchOp } from '../api/client.ts'
 import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '../api/objects.ts'
+import { holdsBack, partitionOf, rolling } from './partition.ts'
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
@@ -50,9 +51,9 @@ export async function desiredOf(
 }
 
 /** A Rollout is halted by its status alone, and keeps its steps as they are. */
-function strategyOf(kind: Kind, { spec }: Workload): unknown {
+function strategyOf(kind: Kind, manifest: Workload): unknown {
   if (kind === 'Rollout') return null
-  return kind === 'Deployment' ? spec.strategy : spec.updateStrategy
+  return kind === 'Deployment' ? manifest.spec.strategy : rolling({ ...manifest, kind })
 }
 
 async function templateOf(
@@ -91,14 +92,24 @@ export function asReleased(template: Template): Template {
 
 /** Whether the object asks for what this step is to leave, whatever its pods are. */
 export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vault: Vault }): boolean {
+  return amiss(live, args, act) === null
+}
+
+/** Why the object does not ask for what this step is to leave; null where it does. */
+export function amiss(live: Workload, args: RollArgs, act: { idem: string; vault: Vault }): string | null {
   const { template } = live.spec
   const refs = refsOf(template)
-  if (Object.entries(args.write).some(([name, ref]) => refs[name] !== ref)) return false
-  if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return false
-  if (template.spec.nodeSelector?.[STOPPED] !== undefined) return false
+  const other = Object.entries(args.write).find(([name, ref]) => refs[name] !== ref)
+  if (other !== undefined) return `its container ${other[0]} is ${refs[other[0]] ?? 'not there'}, and not ${other[1]}`
+  if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return 'its template is another one'
+  if (template.spec.nodeSelector?.[STOPPED] !== undefined) return 'it is stopped'
   const mark = template.metadata?.annotations?.[RESTARTED]
-  if (args.restart && mark !== restartMark(act.idem, args.after)) return false
-  return !held(live) && replicasToWrite(live, args) === null
+  if (args.restart && mark !== restartMark(act.idem, args.after)) return 'its pods are not marked to be made anew'
+  const replicas = replicasToWrite(live, args)
+  if (replicas !== null) return `it has ${live.spec.replicas ?? 1} replicas, and is to have ${replicas}`
+  if (args.partition !== null && holdsBack(live))
+    return `its partition ${partitionOf(live)} keeps pods on another revision`
+  return held(live)
 }
 
 /** How many pods it has to be told to have; null: it has as many as it is to have. */
@@ -109,8 +120,10 @@ export function replicasToWrite({ spec }: Workload, { replicas, scaled }: RollAr
 }
 
 /** A halt of the run still keeps its controller from replacing pods, or these are still to be made anew. */
-function held({ spec, metadata: { annotations = {} } }: Workload): boolean {
-  return spec.paused === true || annotations[HALTED] !== undefined || annotations[DUE] !== undefined
+function held({ spec, metadata: { annotations = {} } }: Workload): string | null {
+  if (annotations[HALTED] !== undefined) return 'its rollout is held by a run'
+  if (spec.paused === true) return 'it is paused'
+  return annotations[DUE] === undefined ? null : 'its pods are still to be made anew'
 }
 
 type Marks = Readonly<Record<string, string>>

@@ -9,7 +9,9 @@ import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
+import { partitionOf, putPartitionBack, rolling } from './partition.ts'
 import {
+  amiss,
   asReleased,
   asksFor,
   contentGone,
@@ -31,6 +33,7 @@ export async function roll(site: Site, args: RollArgs, act: StepAct): Promise<vo
   const { kind, name } = parseId(args.object)
   const object = args.rung === 'manifest' ? await applyManifest(site, args, act) : await putBack(site, args, act)
   await untilRolledOut(site, { id: args.object, kind, name, object, revisions: [], pods: [] }, args, act)
+  await putPartitionBack(site, args, now => asksFor(now, args, act), act)
 }
 
 async function putBack(site: Site, args: RollArgs, act: StepAct): Promise<Workload> {
@@ -114,10 +117,12 @@ async function manifestFor(args: RollArgs, live: Workload | null, desired: Desir
     // Only while it is what was read.
     ...(live?.metadata.resourceVersion === undefined ? {} : { resourceVersion: live.metadata.resourceVersion }),
   }
+  const strategy = rolling(manifest)
+  const updateStrategy = strategy === undefined ? {} : { updateStrategy: strategy }
   return {
     ...manifest,
     metadata,
-    spec: { ...spec, ...(replicas === undefined ? {} : { replicas }), template: desired.template },
+    spec: { ...spec, ...updateStrategy, ...(replicas === undefined ? {} : { replicas }), template: desired.template },
   }
 }
 
@@ -150,17 +155,20 @@ async function asked(site: Site, args: RollArgs, act: StepAct): Promise<Asked> {
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
   if (live === null) return not(`${args.object} is not there`)
   const object = { ...live, kind }
-  if (!asksFor(object, args, act)) return not(`${args.object} does not ask for it`)
+  const why = amiss(object, args, act)
+  if (why !== null) return not(`${args.object} does not ask for it: ${why}`)
   const seen: Seen = await lookAt(site, { id: args.object, kind, name, object }, act.signal)
   const rollout = rolloutOf(object)
-  const { is, why, fresh } = provenBy(seen, args)
-  if (is === 'wrong') return not(why)
+  const { is, why: proof, fresh } = provenBy(seen, args)
+  if (is === 'wrong') return not(proof)
   const { stuck, starts = {} } = (act.handle ?? {}) as { stuck?: string; starts?: Record<string, number> }
   // One that dies again and again runs for a moment in between: that is no recovery.
   const dies = stuck !== undefined && fresh.some(pod => restartsOf(pod) > (starts[pod.metadata.name] ?? 0))
   if (rollout.complete && is === 'proven' && !dies) {
+    if ((args.partition ?? 0) > 0 && partitionOf(object) !== args.partition)
+      return not(`its partition ${args.partition} is still to be put back`)
     const sure = !mustSettle(object, fresh, site.config.limits.settle) || haveSettled(site, args.object, fresh)
-    return { is: 'done', why, unsure: sure ? null : textOf(fresh) }
+    return { is: 'done', why: proof, unsure: sure ? null : textOf(fresh) }
   }
   if (rollout.failed !== null) return not(rollout.failed)
   if (stuck !== undefined) return not(`it got stuck: ${stuck}`)

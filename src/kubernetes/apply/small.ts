@@ -12,10 +12,10 @@ import {
   workloadPath,
 } from '../api/objects.ts'
 import { pathIn, versionIn } from '../api/served.ts'
-import { configPath, lookAt } from '../look.ts'
+import { configPath, currentOf, lookAt, type Seen } from '../look.ts'
 import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
-import { ended } from '../status.ts'
+import { ended, isLive } from '../status.ts'
 import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
 import { DUE } from '../template.ts'
 import { STOPPED } from './desired.ts'
@@ -81,12 +81,25 @@ async function markReaders(site: Site, { readers, config }: ConfigArgs, act: Ste
     const { kind, name } = parseId(object)
     const path = workloadPath(site.namespace, kind, name)
     if ((await site.client.get(path, act.signal)) === null) continue
-    const decide = ({ metadata: { annotations = {} } }: Workload): PatchOp[] | null =>
-      annotations[DUE] === undefined
-        ? [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, [DUE]: config } }]
-        : null
+    const decide = async (now: Workload): Promise<PatchOp[] | null> => {
+      const { annotations = {} } = now.metadata
+      const due = dueOf(await lookAt(site, { id: object, kind, name, object: { ...now, kind } }, act.signal), config)
+      if (annotations[DUE] === due) return null
+      return [{ op: 'add', path: '/metadata/annotations', value: { ...annotations, [DUE]: due } }]
+    }
     await change<Workload>(site, { path, name: object, decide }, act)
   }
+}
+
+/** Pods that are of no revision any more might be of any: all that there are later are made anew then. */
+function dueOf(seen: Seen, config: string): string {
+  const { revisions, pods } = seen
+  const running = revisions.filter(revision => revision.pods.some(isLive))
+  const known = pods.filter(isLive).every(pod => running.some(revision => revision.pods.includes(pod)))
+  // The one that is asked for may have pods in a moment, before the content is written.
+  const current = currentOf(seen)
+  const names = new Set([...running, ...(current === null ? [] : [current])].map(({ name }) => name))
+  return known && current !== null ? [config, ...names].join(' ') : config
 }
 
 function field(

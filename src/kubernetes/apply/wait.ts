@@ -10,6 +10,7 @@ import type { Site } from '../site.ts'
 import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { asksFor } from './desired.ts'
+import { holdsBack, isThrough, partitionOf } from './partition.ts'
 import { provenBy } from './proof.ts'
 import { Replacing } from './replace.ts'
 import { promote } from './rollout.ts'
@@ -56,7 +57,8 @@ async function arrived(
   if (args.promote && promotable(object)) await promote(site, seen.id, act)
   const rollout = rolloutOf(object)
   const pods = near.filter(alive)
-  if (rollout.complete || (rollout.replaced && rollout.wanted === 0)) {
+  const there = rollout.complete || (rollout.replaced && rollout.wanted === 0)
+  if (there && isThrough(object, args)) {
     // The object's word is not enough: its pods are asked what they run.
     const proof = provenBy(await lookAt(site, seen, act.signal), args)
     if (proof.is === 'wrong') throw imageMoved(seen.id, proof.why)
@@ -140,11 +142,14 @@ class Patience {
   }
 
   /** StatefulSets and DaemonSets have no deadline of their own. */
-  async #inTime(seen: Seen, troubles: readonly Trouble[]): Promise<void> {
+  async #inTime(seen: Seen & { object: Workload }, troubles: readonly Trouble[]): Promise<void> {
     const limitMs = this.#site.config.limits.rollout
     if (systemClock.mono() - this.#began < limitMs) return
     const silent = seen.pods.filter(pod => isLive(pod) && !ready(pod)).map(({ metadata: { name } }) => name)
-    const held = this.#replacing.refused ?? `not ready: ${silent.join(', ') || 'none'}`
+    const partition = holdsBack(seen.object)
+      ? `its partition ${partitionOf(seen.object)} keeps pods on another revision`
+      : null
+    const held = this.#replacing.refused ?? partition ?? `not ready: ${silent.join(', ') || 'none'}`
     const why = `not all of its pods were there within ${limitMs / 1000} s (${held})`
     throw await stuck(this.#site, seen, why, troubles, this.#act)
   }
@@ -169,7 +174,7 @@ async function stuck(
     code: 'rollout_stuck',
     what: `The rollout of ${id} does not get further: ${why}`,
     cause: redact([...about, ...log].join('\n')) || undefined,
-    next: `look at \`kubectl -n ${site.namespace} describe pod ${worst?.pod ?? ''}\`, then retry or take the next rung`,
+    next: `look at \`kubectl -n ${site.namespace} describe ${worst === undefined ? id : `pod ${worst.pod}`}\`, then retry or take the next rung`,
     exit: 'failed',
   })
   await act.note({ stuck: redact(about[0] ?? why), starts: startsOf(pods) })

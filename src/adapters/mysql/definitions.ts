@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { BackoutError } from '../../core/errors.ts'
+import { codeOf } from './errors.ts'
 import { isOwn, literal, quoted, text } from './names.ts'
 import type { Session } from './session.ts'
 
@@ -36,7 +38,7 @@ export async function readDefinitions(db: Session, database: string, only?: Kind
   }
 }
 
-async function namesOf(db: Session, database: string, kind: Kind): Promise<string[]> {
+export async function namesOf(db: Session, database: string, kind: Kind): Promise<string[]> {
   const [from, where, name] = {
     trigger: ['TRIGGERS', 'TRIGGER_SCHEMA', 'TRIGGER_NAME'],
     view: ['VIEWS', 'TABLE_SCHEMA', 'TABLE_NAME'],
@@ -70,12 +72,23 @@ async function shown(db: Session, kind: Kind, name: string): Promise<Definition>
   }
 }
 
-/** Makes them in `database`, in place of those that have their names. `asleep`: events are switched off. */
+/** What the server says of a view that names what is no longer there: table, column, view, function, database. */
+const BROKEN = new Set<unknown>([1146, 1054, 1356, 1305, 1049])
+
+function isBroken({ kind }: Definition, error: unknown): boolean {
+  return kind === 'view' && BROKEN.has(codeOf(error instanceof BackoutError ? error.cause : error))
+}
+
+/**
+ * Makes them in `database`, in place of those that have their names. `asleep`: events are switched off. `broken`: views that
+ * did not work where they were read cannot be made anywhere.
+ */
 export async function makeDefinitions(
   db: Session,
   database: string,
   all: readonly Definition[],
   events: 'as they were' | 'asleep',
+  broken: 'refused' | 'left out' = 'refused',
 ): Promise<void> {
   await db.run(`USE ${quoted(database)}`)
   let waiting = KINDS.flatMap(kind => all.filter(d => d.kind === kind))
@@ -86,7 +99,11 @@ export async function makeDefinitions(
       for (const definition of waiting) {
         await make(db, definition, events).catch((error: unknown) => failed.push({ definition, error }))
       }
-      if (failed.length === waiting.length) throw failed[0]?.error
+      if (failed.length === waiting.length) {
+        const refused = failed.find(f => broken === 'refused' || !isBroken(f.definition, f.error))
+        if (refused !== undefined) throw refused.error
+        return
+      }
       waiting = failed.map(f => f.definition)
     }
   } finally {

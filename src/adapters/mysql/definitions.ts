@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { BackoutError } from '../../core/errors.ts'
 import { codeOf } from './errors.ts'
+import { unguarded } from './guard.ts'
 import { isOwn, literal, quoted, text } from './names.ts'
 import type { Session } from './session.ts'
 
@@ -64,7 +65,7 @@ async function shown(db: Session, kind: Kind, name: string): Promise<Definition>
   return {
     kind,
     name,
-    sql: text(sql),
+    sql: kind === 'trigger' ? unguarded(text(sql)) : text(sql),
     mode: get('sql_mode'),
     client: get('character_set_client'),
     collation: get('collation_connection'),
@@ -115,10 +116,15 @@ export async function makeDefinitions(
 
 async function make(db: Session, d: Definition, events: 'as they were' | 'asleep'): Promise<void> {
   await drop(db, d)
+  await asWritten(db, d)
+  await db.run(d.kind === 'event' && events === 'asleep' ? asleep(d.sql) : d.sql)
+}
+
+/** The session is as that was in which the definition was written: the server keeps it so with what is made. */
+export async function asWritten(db: Session, d: Definition): Promise<void> {
   const zone = d.zone === 'SYSTEM' ? 'SYSTEM' : literal(d.zone)
   const charset = `character_set_client = ${d.client || 'utf8mb4'}, collation_connection = ${d.collation || 'utf8mb4_bin'}`
   await db.run(`SET SESSION sql_mode = ${literal(d.mode)}, time_zone = ${zone}, ${charset}`)
-  await db.run(d.kind === 'event' && events === 'asleep' ? asleep(d.sql) : d.sql)
 }
 
 export async function drop(db: Session, { kind, name }: Pick<Definition, 'kind' | 'name'>): Promise<void> {

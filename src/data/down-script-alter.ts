@@ -2,7 +2,7 @@ import type { Destroys, ReadScript } from './down-script.ts'
 import { after, nameAt, type Token, topLevel, wordAt } from './sql-words.ts'
 
 /** Drops no column, where it stands right after DROP. */
-const NOT_COLUMNS = new Set('CONSTRAINT INDEX KEY PRIMARY FOREIGN CHECK DEFAULT NOT PERIOD'.split(' '))
+const NOT_COLUMNS = new Set('CONSTRAINT INDEX KEY PRIMARY FOREIGN CHECK DEFAULT NOT'.split(' '))
 /** Begin changes that take nothing away. */
 const HARMLESS = new Set(
   `ADD RENAME COMMENT AUTO_INCREMENT DEFAULT CHARACTER CHARSET COLLATE ROW_FORMAT ALGORITHM LOCK ORDER FORCE WAIT NOWAIT ENABLE DISABLE
@@ -72,7 +72,8 @@ function droppedFrom(change: readonly Token[], table: string): ReadScript {
   // Partitions, and what the rows were like before, which system versioning keeps.
   if (second === 'PARTITION' || (second === 'SYSTEM' && wordAt(change, 2) === 'VERSIONING'))
     return { destroys: [{ does: 'deletes from', object: 'table', name: table }], unread: [] }
-  if (NOT_COLUMNS.has(second)) return { destroys: [], unread: [] }
+  const period = second === 'PERIOD' && wordAt(change, 2) === 'FOR'
+  if (NOT_COLUMNS.has(second) || period) return { destroys: [], unread: [] }
   const start = second === 'COLUMN' ? 2 : 1
   const list = change.slice(start).filter(w => w.name || !'(),'.includes(w.text))
   const names = wordAt(change, start) === '(' ? list.map(w => w.text) : [nameAt(change, start).name]

@@ -20,7 +20,7 @@ const ALONE = /^OBJECT_(?:TABLE|FOREIGN_TABLE|VIEW|MATVIEW|SCHEMA|INDEX|TRIGGER|
 
 /** Statements that take no row and no cell away, whatever stands in them. */
 const HARMLESS = new Set(
-  `CreateStmt IndexStmt ViewStmt CreateFunctionStmt CreateTrigStmt CreateSeqStmt AlterSeqStmt CreateSchemaStmt CreateEnumStmt
+  `CreateStmt ViewStmt CreateFunctionStmt CreateTrigStmt CreateSeqStmt AlterSeqStmt CreateSchemaStmt CreateEnumStmt
   CreateDomainStmt CompositeTypeStmt CreateRangeStmt DefineStmt RenameStmt AlterObjectSchemaStmt AlterObjectDependsStmt AlterOwnerStmt
   CommentStmt SecLabelStmt GrantStmt GrantRoleStmt AlterDefaultPrivilegesStmt TransactionStmt VariableSetStmt VariableShowStmt LockStmt
   CreateExtensionStmt CreatePolicyStmt AlterPolicyStmt RuleStmt CreateCastStmt CreateRoleStmt AlterRoleStmt AlterRoleSetStmt DropRoleStmt
@@ -32,9 +32,10 @@ const HARMLESS = new Set(
   ),
 )
 
-/** Statements that run what they hold: its rows, its calls, and what is written in its WITH clauses. */
+/** Statements that run what they hold: its rows, its calls (of an index over every row), and what is written in its WITH clauses. */
 const RUNS = new Set([
   'SelectStmt',
+  'IndexStmt',
   'InsertStmt',
   'UpdateStmt',
   'DeleteStmt',
@@ -150,16 +151,26 @@ function altered(tree: Tree): ReadScript {
     listOf(tree['cmds']).map((each): ReadScript => {
       const command = (each['AlterTableCmd'] ?? {}) as Tree
       const what = String(command['subtype'])
-      const one = (destroys: Destroys): ReadScript => ({ destroys: [destroys], unread: [] })
+      const called = callsOverRows(what, command['def'])
+      const one = (destroys: Destroys): ReadScript => ({ destroys: [destroys], unread: called })
       const name = `${table}.${textField(command['name'])}`
       if (what === 'AT_DropColumn') return one({ does: 'drops', object: 'column', name })
       if (what === 'AT_AlterColumnType') return one({ does: 'narrows', object: 'column', name })
       if (what === 'AT_DetachPartition') return one({ does: 'deletes from', object: 'table', name: table })
-      if (HARMLESS_CHANGE.test(what)) return { destroys: [], unread: [] }
+      if (HARMLESS_CHANGE.test(what)) return { destroys: [], unread: called }
       return { destroys: [], unread: [`${what.replace('AT_', '')} of ${table} does what only the database knows`] }
     }),
   )
 }
+
+/** Of what is computed or checked for every row that is there: a default of a new column, a check, an expression, USING. */
+function callsOverRows(what: string, def: unknown): readonly string[] {
+  const { Constraint: constraint } = (def ?? {}) as { Constraint?: Tree }
+  const runs = what === 'AT_AddConstraint' ? constraint?.['skip_validation'] !== true : OVER_ROWS.has(what)
+  return runs ? running(def).unread : []
+}
+
+const OVER_ROWS = new Set(['AT_AddColumn', 'AT_AlterColumnType', 'AT_SetExpression'])
 
 function nameOf(relation: unknown): string {
   const { schemaname, relname } = (relation ?? {}) as Tree

@@ -1,7 +1,17 @@
 import type { Destroys, ReadScript } from './down-script.ts'
 import { altered } from './down-script-alter.ts'
 import { calls, isHarmlessCall } from './sql-calls.ts'
-import { after, deletedFrom, nameAt, namesFrom, statementsOf, type Token, topLevel, wordAt } from './sql-words.ts'
+import {
+  after,
+  deletedFrom,
+  nameAt,
+  namesFrom,
+  statementsOf,
+  type Token,
+  topLevel,
+  updatedIn,
+  wordAt,
+} from './sql-words.ts'
 
 type Kind = 'mysql' | 'sqlite'
 
@@ -64,7 +74,10 @@ const WRITES: Readonly<Record<string, Read>> = {
     destroys: deletedFrom(words).map(name => ({ does: 'deletes from', object: 'table', name })),
     unread: [],
   }),
-  UPDATE: words => one('changes', nameAt(words, wordAt(words, 1) === 'OR' ? 3 : 1).name),
+  UPDATE: words => {
+    const tables = updatedIn(words)
+    return tables === null ? null : { destroys: tables.flatMap(name => one('changes', name).destroys), unread: [] }
+  },
   REPLACE: words => one('changes', nameAt(words, into(words)).name),
   INSERT: words => {
     const all = words.map((_, i) => wordAt(words, i)).join(' ')

@@ -40,6 +40,26 @@ describe('C11 B4: what only one system says', () => {
     ['INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET v = 0', ['changes t']],
     ['CREATE TABLE x AS SELECT purge()', ['unread: it calls purge(), and what that does only the database knows']],
     ['SELECT lo_unlink(1)', ['unread: it calls lo_unlink(), and what that does only the database knows']],
+    [
+      'ALTER TABLE t ADD x int DEFAULT purge()',
+      ['unread: it calls purge(), and what that does only the database knows'],
+    ],
+    [
+      'ALTER TABLE t ADD g int GENERATED ALWAYS AS (sales.purge(c)) STORED, ALTER c SET DEFAULT later()',
+      ['unread: it calls sales.purge(), and what that does only the database knows'],
+    ],
+    [
+      'ALTER TABLE t ADD CHECK (purge(c) > 0), ADD CONSTRAINT later CHECK (later(c)) NOT VALID',
+      ['unread: it calls purge(), and what that does only the database knows'],
+    ],
+    [
+      'ALTER TABLE t ALTER c TYPE int USING purge(c)',
+      ['narrows the column t.c', 'unread: it calls purge(), and what that does only the database knows'],
+    ],
+    [
+      'CREATE INDEX ON t (lower(a), purge(c)); ALTER TABLE t ADD u uuid DEFAULT gen_random_uuid()',
+      ['unread: it calls purge(), and what that does only the database knows'],
+    ],
     ["SELECT setval('s', max(id)) FROM t; EXPLAIN DELETE FROM t", []],
     ['EXPLAIN ANALYZE DELETE FROM t', ['deletes from t']],
     ['ALTER TABLE ev DETACH PARTITION ev26', ['deletes from ev']],
@@ -75,6 +95,16 @@ describe('C11 B4: what only one system says', () => {
     ['HANDLER t OPEN', ['unread: HANDLER does what only the database knows']],
     ['ALTER TABLE t ADD d DECIMAL(10, 2), ENGINE=InnoDB; SET @a = 1; INSERT INTO t (a) VALUES (NOW())', []],
     ["INSERT INTO a VALUES ('\\'; DROP TABLE x'); DROP TABLE b", ['drops the table b']],
+    [
+      'UPDATE coupons c JOIN orders AS o ON o.coupon = c.id SET o.total = o.total + c.cut; DROP TABLE coupons',
+      ['changes orders', 'drops the table coupons'],
+    ],
+    ['UPDATE a, b SET b.x = 1, b.y = (SELECT max(y) FROM c, d), b.z = 2 WHERE a.i = b.i', ['changes b']],
+    ['UPDATE LOW_PRIORITY a STRAIGHT_JOIN shop.b SET x = 1', ['changes a', 'changes shop.b']],
+    ['UPDATE a AS one, b two SET two.x = 1, one.y = 2, shop.c.z = 3', ['changes b', 'changes a', 'changes shop.c']],
+    ['UPDATE t JOIN (SELECT 1 AS i) AS d ON d.i = t.i SET t.x = 1 ORDER BY t.i, t.j LIMIT 5', ['changes t']],
+    ['UPDATE (a JOIN b ON a.i = b.i) SET b.x = 1', ['unread: UPDATE does what only the database knows']],
+    ['ALTER TABLE t DROP period, DROP PERIOD FOR SYSTEM_TIME', ['drops the column t.period']],
     ['# DROP TABLE x\nUPDATE IGNORE orders SET note = 1', ['changes orders']],
   ])('MySQL: %s', async (sql, expected) => expect(await read(sql, 'mysql')).toEqual(expected))
 

@@ -90,9 +90,43 @@ export function deletedFrom(words: readonly Token[]): string[] {
   return names.map(name => tableOf(rest, name))
 }
 
+/** All that stands between UPDATE and SET: MySQL may write in each. null: nobody can tell. */
+export function updatable(words: readonly Token[]): string[] | null {
+  const top = topLevel(words, 1)
+  const set = top.find(i => wordAt(words, i) === 'SET') ?? words.length
+  const starts = [
+    wordAt(words, 1) === 'OR' ? 3 : 1,
+    ...top.filter(i => i < set && BETWEEN_TABLES.has(wordAt(words, i))).map(i => i + 1),
+  ]
+  if (starts.some(i => wordAt(words, i) === '(' && wordAt(words, i + 1) !== 'SELECT')) return null
+  return starts.filter(i => wordAt(words, i) !== '(').map(i => nameAt(words, i).name)
+}
+
+/** The tables of which an UPDATE sets columns, where each is said with its table, or else all that it names. null: nobody can tell. */
+export function updatedIn(words: readonly Token[]): string[] | null {
+  const all = updatable(words)
+  const top = topLevel(words, 1)
+  const set = top.find(i => wordAt(words, i) === 'SET')
+  if (all === null || all.length < 2 || set === undefined) return all
+  const end = top.find(i => i > set && AFTER_SET.has(wordAt(words, i))) ?? words.length
+  const starts = [set, ...top.filter(i => i > set && i < end && wordAt(words, i) === ',')]
+  const named = starts.map(i =>
+    nameAt(words, i + 1)
+      .name.split('.')
+      .slice(0, -1)
+      .join('.'),
+  )
+  if (named.includes('')) return all
+  const before = words.slice(1, set)
+  return [...new Set(named.map(name => tableOf(before, name)))]
+}
+
+const AFTER_SET = new Set(['WHERE', 'ORDER', 'LIMIT', 'RETURNING'])
+const BETWEEN_TABLES = new Set(['JOIN', 'STRAIGHT_JOIN', ','])
+
 function tableOf(words: readonly Token[], alias: string): string {
   for (let i = 0; i < words.length; i++) {
-    const starts = i === 0 || ['JOIN', ','].includes(wordAt(words, i - 1))
+    const starts = i === 0 || BETWEEN_TABLES.has(wordAt(words, i - 1))
     if (!starts) continue
     const { name, next } = nameAt(words, i)
     if (words[wordAt(words, next) === 'AS' ? next + 1 : next]?.text === alias) return name

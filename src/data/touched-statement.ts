@@ -1,4 +1,4 @@
-import { deletedFrom, nameAt, namesFrom, type Token, topLevel, wordAt } from './sql-words.ts'
+import { deletedFrom, nameAt, namesFrom, type Token, topLevel, updatable, wordAt } from './sql-words.ts'
 
 /** Every cell, and rows may have come and gone. */
 export const ALL = 'all'
@@ -75,23 +75,11 @@ function madeBy(tokens: readonly Token[], at: number): Read['made'] {
 
 function targetsOf(tokens: readonly Token[]): string[] | null {
   const first = wordAt(tokens, 0)
-  if (first === 'UPDATE') return updated(tokens)
+  if (first === 'UPDATE') return updatable(tokens)?.map(name => name.toLowerCase()) ?? null
   if (first === 'DELETE') return lower(deletedFrom(tokens))
   if (first === 'TRUNCATE') return lower(namesFrom(tokens, wordAt(tokens, 1) === 'TABLE' ? 2 : 1))
   const into = tokens.slice(0, 6).findIndex((_, i) => wordAt(tokens, i) === 'INTO')
   return lower([nameAt(tokens, into < 0 ? 1 : into + 1).name])
-}
-
-/** All that stands between UPDATE and SET: MySQL may write in each. */
-function updated(tokens: readonly Token[]): string[] | null {
-  const top = topLevel(tokens, 1)
-  const set = top.find(i => wordAt(tokens, i) === 'SET') ?? tokens.length
-  const starts = [
-    wordAt(tokens, 1) === 'OR' ? 3 : 1,
-    ...top.filter(i => i < set && ['JOIN', ','].includes(wordAt(tokens, i))).map(i => i + 1),
-  ]
-  if (starts.some(i => wordAt(tokens, i) === '(' && wordAt(tokens, i + 1) !== 'SELECT')) return null
-  return lower(starts.filter(i => wordAt(tokens, i) !== '(').map(i => nameAt(tokens, i).name))
 }
 
 const lower = (names: readonly string[]): string[] => names.map(name => name.toLowerCase())

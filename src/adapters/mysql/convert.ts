@@ -16,12 +16,20 @@ export function convert(v: string, from: string, to: string): Conversion | null 
     value: v,
     fits: condition === ALWAYS ? ALWAYS : `(${v} IS NULL OR ${condition})`,
   })
+  // As the other type has it, with its decimals: of what does not fit nothing can be said, and a cast would end the statement.
+  const cast = (type: string, condition: string) => ({
+    value: condition === ALWAYS ? `CAST(${v} AS ${type})` : `CASE WHEN ${condition} THEN CAST(${v} AS ${type}) END`,
+    fits: fits(condition).fits,
+  })
   if (plain(from) === plain(to)) return fits(ALWAYS)
   if (was === 'whole' && is === 'whole') return fits(inRange(v, from, to))
-  if ((was === 'whole' || was === 'decimal') && is === 'decimal') return fits(inDigits(v, from, to))
+  if ((was === 'whole' || was === 'decimal') && is === 'decimal') {
+    return cast(`DECIMAL(${sizesOf(to).join()})`, inDigits(v, from, to))
+  }
   if (was === 'decimal' && is === 'whole') {
     const range = rangeOf(to)
-    return range === null ? null : fits(`(${v} = TRUNCATE(${v}, 0) AND ${v} BETWEEN ${range[0]} AND ${range[1]})`)
+    const whole = range === null ? null : `(${v} = TRUNCATE(${v}, 0) AND ${v} BETWEEN ${range[0]} AND ${range[1]})`
+    return whole === null ? null : cast(wholeOf(to), whole)
   }
   if (from.startsWith('float') && to.startsWith('double')) return fits(ALWAYS)
   if (was === 'text' && is === 'text') return { value: collated(v, from, to), fits: fits(asText(v, from, to)).fits }
@@ -30,16 +38,12 @@ export function convert(v: string, from: string, to: string): Conversion | null 
     return { value: `CAST(${v} AS CHAR)`, fits: fits(isWord(v, to)).fits }
   }
   if (was === 'text' && to.startsWith('enum')) return fits(isWord(v, to))
-  if (was === 'text' && is === 'whole') return fits(isWhole(v, to))
+  if (was === 'text' && is === 'whole') return cast(wholeOf(to), isWhole(v, to))
   if (was === 'bytes' && is === 'bytes' && /binary|blob/.test(from) && /varbinary|blob/.test(to)) {
     return from.startsWith('binary') ? null : fits(inLength(`LENGTH(${v})`, to))
   }
-  const clock = (type: string) => /^(datetime|timestamp|time)\b/.exec(type)?.[0]
-  if (clock(from) !== undefined && clock(from) === clock(to)) {
-    const [had, has] = [from, to].map(t => sizesOf(t)[0] || 0) as [number, number]
-    return has >= had ? fits(ALWAYS) : fits(`MOD(MICROSECOND(${v}), ${10 ** (6 - has)}) = 0`)
-  }
-  return null
+  const time = was === 'time' && is === 'time' ? inTime(v, from, to) : null
+  return time === null ? null : cast(clockOf(to), time)
 }
 
 /** What a type says of its values; not how the column counts or is filled. */
@@ -67,6 +71,27 @@ function inDigits(v: string, from: string, to: string): string {
   if (!unsigned && scale >= hadScale && digits - scale >= hadDigits - hadScale) return ALWAYS
   const sign = unsigned ? ` AND ${v} >= 0` : ''
   return `(ABS(${v}) < 1${'0'.repeat(digits - scale)} AND ${v} = TRUNCATE(${v}, ${scale})${sign})`
+}
+
+/** What a whole type is cast to. */
+function wholeOf(type: string): string {
+  return rangeOf(type)?.[0] === 0n ? 'UNSIGNED' : 'SIGNED'
+}
+
+/** What a type of time is cast to: a timestamp is a datetime in the session's zone. */
+function clockOf(type: string): string {
+  const [kind = ''] = /^\w+/.exec(type) ?? []
+  return kind === 'date' ? 'DATE' : `${kind.replace('timestamp', 'datetime').toUpperCase()}(${sizesOf(type)[0] || 0})`
+}
+
+/** null: nobody can tell. A timestamp became a datetime, or the other way round, in the zone of the session that migrated. */
+function inTime(v: string, from: string, to: string): string | null {
+  const [was, is] = [from, to].map(type => /^\w+/.exec(type)?.[0])
+  if (was === 'date' && is === 'datetime') return ALWAYS
+  if (was === 'datetime' && is === 'date') return `TIME(${v}) = 0`
+  if (was !== is) return null
+  const [had = 0, has = 0] = [from, to].map(type => sizesOf(type)[0] || 0)
+  return has >= had ? ALWAYS : `MOD(MICROSECOND(${v}), ${10 ** (6 - has)}) = 0`
 }
 
 function inLength(length: string, to: string): string {
@@ -98,6 +123,14 @@ function collated(v: string, from: string, to: string): string {
 function isWord(v: string, to: string): string {
   const words = wordsOf(to).map(w => `CAST(${literal(w)} AS BINARY)`)
   return `CAST(CONVERT(CAST(${v} AS CHAR) USING utf8mb4) AS BINARY) IN (${words.join(', ')})`
+}
+
+/** Values of one type are found under keys of the other, once they are said in it. */
+export function recast(from: string, to: string): boolean {
+  const [was, is] = [kindOf(from), kindOf(to)]
+  if (was === is) return was === 'text' || ((was === 'decimal' || was === 'time') && convert('v', from, to) !== null)
+  const number = is === 'whole' || is === 'decimal'
+  return number && (was === 'whole' || was === 'decimal' || was === 'text') && convert('v', from, to) !== null
 }
 
 /** True for values that would not be the same after their column became the type of `then`; null: all of them are. */

@@ -1,4 +1,7 @@
 import { z } from 'zod'
+import { BackoutError } from '../../core/errors.ts'
+import { codeOf } from './errors.ts'
+import { unguarded } from './guard.ts'
 import { isOwn, literal, quoted, text } from './names.ts'
 import type { Session } from './session.ts'
 
@@ -36,7 +39,7 @@ export async function readDefinitions(db: Session, database: string, only?: Kind
   }
 }
 
-async function namesOf(db: Session, database: string, kind: Kind): Promise<string[]> {
+export async function namesOf(db: Session, database: string, kind: Kind): Promise<string[]> {
   const [from, where, name] = {
     trigger: ['TRIGGERS', 'TRIGGER_SCHEMA', 'TRIGGER_NAME'],
     view: ['VIEWS', 'TABLE_SCHEMA', 'TABLE_NAME'],
@@ -62,7 +65,7 @@ async function shown(db: Session, kind: Kind, name: string): Promise<Definition>
   return {
     kind,
     name,
-    sql: text(sql),
+    sql: kind === 'trigger' ? unguarded(text(sql)) : text(sql),
     mode: get('sql_mode'),
     client: get('character_set_client'),
     collation: get('collation_connection'),
@@ -70,12 +73,23 @@ async function shown(db: Session, kind: Kind, name: string): Promise<Definition>
   }
 }
 
-/** Makes them in `database`, in place of those that have their names. `asleep`: events are switched off. */
+/** What the server says of a view that names what is no longer there: table, column, view, function, database. */
+const BROKEN = new Set<unknown>([1146, 1054, 1356, 1305, 1049])
+
+function isBroken({ kind }: Definition, error: unknown): boolean {
+  return kind === 'view' && BROKEN.has(codeOf(error instanceof BackoutError ? error.cause : error))
+}
+
+/**
+ * Makes them in `database`, in place of those that have their names. `asleep`: events are switched off. `broken`: views that
+ * did not work where they were read cannot be made anywhere.
+ */
 export async function makeDefinitions(
   db: Session,
   database: string,
   all: readonly Definition[],
   events: 'as they were' | 'asleep',
+  broken: 'refused' | 'left out' = 'refused',
 ): Promise<void> {
   await db.run(`USE ${quoted(database)}`)
   let waiting = KINDS.flatMap(kind => all.filter(d => d.kind === kind))
@@ -86,7 +100,11 @@ export async function makeDefinitions(
       for (const definition of waiting) {
         await make(db, definition, events).catch((error: unknown) => failed.push({ definition, error }))
       }
-      if (failed.length === waiting.length) throw failed[0]?.error
+      if (failed.length === waiting.length) {
+        const refused = failed.find(f => broken === 'refused' || !isBroken(f.definition, f.error))
+        if (refused !== undefined) throw refused.error
+        return
+      }
       waiting = failed.map(f => f.definition)
     }
   } finally {
@@ -98,10 +116,15 @@ export async function makeDefinitions(
 
 async function make(db: Session, d: Definition, events: 'as they were' | 'asleep'): Promise<void> {
   await drop(db, d)
+  await asWritten(db, d)
+  await db.run(d.kind === 'event' && events === 'asleep' ? asleep(d.sql) : d.sql)
+}
+
+/** The session is as that was in which the definition was written: the server keeps it so with what is made. */
+export async function asWritten(db: Session, d: Definition): Promise<void> {
   const zone = d.zone === 'SYSTEM' ? 'SYSTEM' : literal(d.zone)
   const charset = `character_set_client = ${d.client || 'utf8mb4'}, collation_connection = ${d.collation || 'utf8mb4_bin'}`
   await db.run(`SET SESSION sql_mode = ${literal(d.mode)}, time_zone = ${zone}, ${charset}`)
-  await db.run(d.kind === 'event' && events === 'asleep' ? asleep(d.sql) : d.sql)
 }
 
 export async function drop(db: Session, { kind, name }: Pick<Definition, 'kind' | 'name'>): Promise<void> {

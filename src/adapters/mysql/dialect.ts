@@ -1,6 +1,6 @@
 import type { Dialect } from '../../data/engine.ts'
 import type { ColumnShape } from '../../data/schema.ts'
-import { convert, misfit } from './convert.ts'
+import { convert, misfit, recast } from './convert.ts'
 import { LONGEST, quoted, tableSql } from './names.ts'
 import { isBytes, kindOf } from './types.ts'
 
@@ -26,7 +26,7 @@ export const dialect: Dialect = {
   remove: (table, of, keys) =>
     `DELETE o FROM ${table} AS o WHERE (${of.join(', ')}) IN (SELECT * FROM (${keys}) AS chosen)`,
   overriding: '',
-  recast: (from, to) => kindOf(from) === 'text' && kindOf(to) === 'text',
+  recast,
   stamped: type => / on update /.test(type),
   fixedDefault: sql => (sql !== null && FIXED.test(sql) ? sql : null),
   iso,

@@ -85,6 +85,25 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
     expect(Number(next?.['n'])).toBe(1050)
   })
 
+  it('takes a table whose numbers come from a sequence, and says what loading it needs', async () => {
+    await server.sql(
+      'CREATE OR REPLACE DATABASE counted',
+      'USE counted',
+      'CREATE SEQUENCE inv',
+      'CREATE TABLE i (n bigint PRIMARY KEY DEFAULT (NEXTVAL(inv)), t text)',
+      "INSERT INTO i (t) VALUES ('a'), ('b')",
+    )
+    const { settings, read, backup } = await dumping('counted')
+    const restored = await back(settings, backup, 'counted_backout_try_1')
+    expect(compareSchemas(read.schema, restored.read.schema)).toEqual([])
+    expect(compareFingerprints(read.data, restored.read.data)).toEqual([])
+    expect(JSON.stringify(backup.facts)).toContain('i.n: a server without')
+    await restored.image.drop()
+    await server.sql('DROP TABLE counted.i', 'DROP SEQUENCE counted.inv')
+    const why = expect.stringContaining(`'counted.inv' doesn't exist`)
+    await expect(back(settings, backup, 'counted_backout_try_1')).rejects.toMatchObject({ code: 'backup_damaged', why })
+  })
+
   it('is of one instant while others write, and of the same one as the fingerprint', async () => {
     await server.sql(
       'CREATE DATABASE busy',

@@ -12,7 +12,7 @@ import { runLocal } from '../../exec/local.ts'
 import { bytesOf, type MysqlSettings, type ServerSettings } from './config.ts'
 import { definitions, readDefinitions } from './definitions.ts'
 import { writeFloats } from './floats.ts'
-import { literal } from './names.ts'
+import { literal, text } from './names.ts'
 import { extents } from './schema.ts'
 import { type Access, connect, nameOf, type Session } from './session.ts'
 import { BEGIN, LANES, LARGE, readerOn } from './snapshot.ts'
@@ -60,6 +60,7 @@ export async function dump<T>(
   const more = bytes >= LARGE ? LANES - 1 : 0
   for (let i = 0; i < more; i++) sessions.push(stack.use(await connect(access, database, signal)))
   const facts = await factsOf(first, database)
+  const counting = await countedBySequences(first, database)
   const still = stack.use(await holdStill(access, database, settings.dump.lock, known, signal))
   await Promise.all(sessions.map(s => s.run(BEGIN)))
   const begun = Promise.withResolvers<void>()
@@ -75,7 +76,7 @@ export async function dump<T>(
   begun.promise.catch(() => {})
   try {
     const [, read] = await Promise.all(tracks)
-    return { dumped: dumpedOf(tool, first, settings, known, facts), read }
+    return { dumped: dumpedOf(tool, first, settings, known, { facts, counting }), read }
   } catch (error) {
     failing.abort(error)
     begun.reject(error)
@@ -101,12 +102,21 @@ async function factsOf(db: Session, database: string): Promise<DumpFacts> {
   }
 }
 
+/** Columns whose default takes the number of a sequence, which it names with its database. */
+async function countedBySequences(db: Session, database: string): Promise<string[]> {
+  const rows = await db.query(
+    `SELECT TABLE_NAME AS t, COLUMN_NAME AS c FROM information_schema.COLUMNS
+     WHERE TABLE_SCHEMA = ${literal(database)} AND COLUMN_DEFAULT LIKE 'nextval(%' ORDER BY 1, 2`,
+  )
+  return rows.map(row => `${text(row['t'])}.${text(row['c'])}`)
+}
+
 function dumpedOf(
   tool: Tool,
   { flavour }: Session,
   settings: MysqlSettings,
   known: Awaited<ReturnType<typeof extents>>,
-  facts: DumpFacts,
+  { facts, counting }: { readonly facts: DumpFacts; readonly counting: readonly string[] },
 ): Dumped {
   const loose = [...known].filter(([, e]) => e.loose).map(([table]) => table)
   return {
@@ -124,6 +134,11 @@ function dumpedOf(
       'users and rights of the server',
       'other databases, which views, triggers and routines may name',
       'history of tables with system versioning',
+      ...(counting.length === 0
+        ? []
+        : [
+            `${counting.join(', ')}: a server without the sequence in ${settings.database} that the default names takes no such table`,
+          ]),
     ],
     facts: toJson(facts),
   }
@@ -154,6 +169,8 @@ async function runTool(tool: Tool, run: Run): Promise<void> {
     '--skip-dump-date',
     '--comments',
     '--no-autocommit',
+    // A table whose numbers come from a sequence could not be filled under them. Nobody else is where it is loaded.
+    '--skip-add-locks',
     '--no-tablespaces',
     '--max-allowed-packet=1G',
     ...(tool.mariadb ? [] : ['--set-gtid-purged=OFF', '--column-statistics=0']),

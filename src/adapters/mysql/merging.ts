@@ -5,10 +5,12 @@ import { copyTable } from './copy.ts'
 import { dialect } from './dialect.ts'
 import { codeOf } from './errors.ts'
 import { type Frozen, freeze } from './frozen.ts'
+import { CARRIES } from './guard.ts'
 import { besideName, type MysqlImage, makeMarked } from './image.ts'
 import { bareName, quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
 import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
+import { guardTriggers } from './triggers.ts'
 import { untouched } from './untouched.ts'
 import { makeWork } from './work.ts'
 
@@ -36,7 +38,7 @@ type Named = Readonly<Record<Exclude<ImageName, 'ours'>, MysqlImage | null>>
 
 /** The live database and the images beside it, in one session: databases of one server name each other. */
 export class MysqlMerger implements Merger {
-  /** Foreign keys are quiet, triggers are not. */
+  /** Foreign keys are quiet, triggers are not on MySQL. */
   readonly quiet = false
   readonly #db: Session
   readonly #live: Access
@@ -49,6 +51,8 @@ export class MysqlMerger implements Merger {
   /** What theirs calls tables of ours. */
   readonly #renamed = new Map<string, string>()
   #made = false
+  /** Triggers of ours do not fire for this session. */
+  #hushed = false
   /** Reads only, while the first one is at work. */
   #beside: Session | null = null
 
@@ -189,6 +193,7 @@ export class MysqlMerger implements Merger {
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     this.#job.guard()
+    await this.#hush()
     for (const sql of dialect.quiet.on) await this.#db.run(sql)
     await this.#db.run('START TRANSACTION')
     try {
@@ -200,6 +205,20 @@ export class MysqlMerger implements Merger {
       await this.#db.run('ROLLBACK').catch(() => {})
       throw error
     }
+  }
+
+  async #hush(): Promise<void> {
+    if (this.#hushed) return
+    this.#hushed = true
+    await this.#db.run(`SET ${CARRIES} = 1`)
+    await guardTriggers(this.#live, this.#database, true, this.#job.signal)
+  }
+
+  /** Also those that a process left which was killed. */
+  async #wake(signal: AbortSignal): Promise<void> {
+    this.#job.guard()
+    await guardTriggers(this.#live, this.#database, false, signal)
+    this.#hushed = false
   }
 
   /** A deadlock takes the whole transaction back, so that it is no answer. */
@@ -223,9 +242,9 @@ export class MysqlMerger implements Merger {
   }
 
   async sequences(): Promise<void> {
+    await this.#wake(this.#job.signal)
     const { theirs } = this.#images
     if (theirs === null) return
-    this.#job.guard()
     if (this.#isHere(theirs)) {
       const issued = await highestNumbers(this.#db, theirs.database)
       await keepNumbers(this.#db, this.#database, issued, this.#renamed)
@@ -240,6 +259,8 @@ export class MysqlMerger implements Merger {
     await this.#beside?.[Symbol.asyncDispose]()
     if (this.#made) await this.#db.run(`DROP DATABASE IF EXISTS ${quoted(this.#rows)}`).catch(() => {})
     await this.#db[Symbol.asyncDispose]()
+    // What is left so acts for everybody else as it did, and whoever carries next sees to it.
+    if (this.#hushed) await this.#wake(new AbortController().signal).catch(() => {})
   }
 }
 

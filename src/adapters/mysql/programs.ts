@@ -1,5 +1,6 @@
 import type { Row } from '../../data/engine.ts'
 import type { SchemaShape } from '../../data/schema.ts'
+import { unguarded } from './guard.ts'
 import { isOwn, quoted, shownName, text } from './names.ts'
 import type { Session } from './session.ts'
 
@@ -42,7 +43,7 @@ async function triggers(db: Session, database: string): Promise<Record<string, s
   return record(rows, row => {
     const on = `${text(row['timing'])} ${text(row['event'])} on`.toLowerCase()
     const rest = `(${text(row['place'])}) definer ${text(row['definer'])} mode ${modeOf(row)}`
-    return `${on} ${text(row['t'])} ${rest}: ${text(row['body'])}`
+    return `${on} ${text(row['t'])} ${rest}: ${unguarded(text(row['body']))}`
   })
 }
 

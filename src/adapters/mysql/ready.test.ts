@@ -7,6 +7,8 @@ import type { Ready } from '../../data/engine.ts'
 import { mysqlSettings } from './config.ts'
 import { mysqlEngine } from './engine.ts'
 import { Grants } from './grants.ts'
+import { firing } from './ready.ts'
+import { connect } from './session.ts'
 
 const never = new AbortController().signal
 
@@ -95,6 +97,20 @@ describe.skipIf(why !== null)(`MariaDB, asked ahead${why === null ? '' : ` (skip
     )
     expect((await asked('held')).lacks).toEqual([])
     expect((await asked('root', { password: undefined })).lacks).toEqual([])
+  })
+
+  it('says that triggers fire on MySQL, where they cannot be made quiet', async () => {
+    const root = mysqlSettings.parse({ socket: server.socket, user: 'root', database: 'shop_1' })
+    const access = { server: root, baseDir: '/', connectLimit: 5_000, busyLimit: 1_000, own: new Set<number>() }
+    await using db = await connect(access, 'shop_1', never)
+    const asMysql = { ...db, flavour: { ...db.flavour, mariadb: false } }
+    expect(await firing(asMysql, 'shop_1')).toEqual([])
+    await server.sql('CREATE TRIGGER shop_1.audit AFTER INSERT ON shop_1.orders FOR EACH ROW SET @seen = NEW.id')
+    expect(await firing(db, 'shop_1')).toEqual([])
+    expect(await firing(asMysql, 'shop_1')).toMatchObject([
+      { for: 'comfort', code: 'triggers_fire', what: expect.stringContaining('audit') },
+    ])
+    await server.sql('DROP TRIGGER shop_1.audit')
   })
 
   it('names tools that are missing or older than the server, and a server that does not answer', async () => {

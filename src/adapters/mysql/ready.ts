@@ -44,6 +44,7 @@ export async function ready(
     ...restoring(grants, database),
     ...(await definers(grants, db, database)),
     ...comforts(grants, db),
+    ...(await firing(db, database)),
   ]
   const suffices = `${grants.account} may do all that capturing and going back take`
   return { well: [...tools.well, ...(lacks.some(l => l.for !== 'comfort') ? [] : [suffices])], lacks }
@@ -161,6 +162,21 @@ async function definers(grants: Grants, db: Session, database: string): Promise<
   if (found.size === 0 || has(grants, right)) return []
   const what = `${grants.account} may not make anew what ${[...found].join(', ')} defined (views, triggers, routines, events)`
   return [lack('capture', what, grant(right, '*', grants.account))]
+}
+
+/** Triggers that fire for what is carried: MySQL cannot replace one in a single statement, so that none is touched there. */
+export async function firing(db: Session, database: string): Promise<Lack[]> {
+  if (db.flavour.mariadb) return []
+  const rows = await db.query(
+    'SELECT TRIGGER_NAME AS name FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = ? ORDER BY 1',
+    [database],
+  )
+  if (rows.length === 0) return []
+  const names = rows.map(row => text(row['name'])).join(', ')
+  const what = `the triggers ${names} fire for what is carried forward: of what they write into other tables nothing is right then, and carrying ends unproven`
+  const remedy =
+    'where one writes into another table: set `carryForward: report`, and after going back drop it, run backout data apply, and make it again'
+  return [{ for: 'comfort', code: 'triggers_fire', what, remedy }]
 }
 
 function comforts(grants: Grants, { flavour }: Session): Lack[] {

@@ -34,6 +34,10 @@ const RELEASE = [
   'CREATE TABLE extra (id int PRIMARY KEY, order_id int, FOREIGN KEY (order_id) REFERENCES orders (id)) ENGINE=InnoDB',
   'CREATE VIEW only_new AS SELECT note FROM orders',
   'DROP VIEW a_named',
+  // Keeps an old name alive.
+  'ALTER TABLE log RENAME TO log_data',
+  'CREATE VIEW log AS SELECT what FROM log_data',
+  'CREATE VIEW a_log AS SELECT what FROM log',
   `CREATE OR REPLACE FUNCTION twice(n int) RETURNS int DETERMINISTIC RETURN n * 3`,
   `ALTER EVENT nightly ON SCHEDULE EVERY 2 DAY STARTS '2036-01-01 03:00:00'`,
   `INSERT INTO orders (customer, total) VALUES (2, 35), (2, 45)`,
@@ -160,6 +164,31 @@ describe.skipIf(why !== null)(
       await engine.beside(backup, 'swap', 'm4', job)
       await expect(engine.swap('m4', job)).rejects.toMatchObject({ code: 'referenced_from_outside' })
       expect(await content(engine)).toEqual(after)
+    })
+
+    it('where views of the release no longer work, also the one under the name of a table', async () => {
+      await server.sql(
+        'USE shop',
+        'CREATE TABLE gone (x int)',
+        'CREATE VIEW broken AS SELECT x FROM gone',
+        'CREATE VIEW on_broken AS SELECT x FROM broken',
+        'DROP TABLE gone',
+        'DROP TABLE log_data',
+      )
+      await engine.beside(backup, 'swap', 'm6', job)
+      const access = { server: settings(), baseDir: '/', connectLimit: 5_000, busyLimit: 1_000, own: new Set<number>() }
+      const names = { database: 'shop', staged: besideName('shop', 'new', 'm6'), kept: besideName('shop', 'old', 'm6') }
+      const refusing = (sql: string) => {
+        if (sql.startsWith('RENAME TABLE')) throw new Error('refused')
+      }
+      await expect(swap({ ...names, access: { ...access, before: refusing } }, job)).rejects.toThrow('refused')
+      expect(await engine.found('swap', 'm6', job.signal)).not.toBeNull()
+      await engine.swap('m6', job)
+      expect(await content(engine)).toEqual(before)
+      const views = await server.sql(
+        `SELECT TABLE_NAME AS v FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '${names.kept}' ORDER BY 1`,
+      )
+      expect(views.map(row => row['v'])).toEqual(['only_new', 'z_big'])
     })
 
     it('also where nothing is there any more', async () => {

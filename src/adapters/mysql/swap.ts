@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Job } from '../../data/engine.ts'
-import { type Definition, definitions, drop, makeDefinitions, readDefinitions } from './definitions.ts'
+import { type Definition, definitions, drop, makeDefinitions, namesOf, readDefinitions } from './definitions.ts'
 import { blockers, holdersOf } from './holders.ts'
 import { MARK, makeMarked, stateOf } from './image.ts'
 import { literal, quoted, text } from './names.ts'
@@ -144,11 +144,22 @@ function acts({ kind }: Definition): boolean {
   return kind === 'trigger' || kind === 'event'
 }
 
+/** A view under the name of one of these tables, which cannot take its place beside it. */
+function inTheWayOf(tables: readonly string[]): (definition: Definition) => boolean {
+  // Some servers take names for the same that differ in their letter case.
+  const names = new Set(tables.map(t => t.toLowerCase()))
+  return ({ kind, name }) => kind === 'view' && names.has(name.toLowerCase())
+}
+
 /** An earlier try ended before the tables changed places: both sides get back what was taken from them. */
 async function takeBack(db: Session, at: Swap, job: Job): Promise<void> {
   const { exists, old, programs } = await notesOf(db, at.kept)
   job.guard()
-  if (exists) await makeDefinitions(db, at.database, old.filter(acts), 'as they were')
+  if (exists) {
+    const left = new Set(await namesOf(db, at.database, 'view'))
+    const taken = old.filter(d => acts(d) || (d.kind === 'view' && !left.has(d.name)))
+    await makeDefinitions(db, at.database, taken, 'as they were', 'left out')
+  }
   if ((await stateOf(db, at.staged)) === 'ready') await makeDefinitions(db, at.staged, programs.filter(acts), 'asleep')
   await db.run(`DROP DATABASE ${quoted(at.kept)}`)
 }
@@ -161,16 +172,18 @@ async function changePlaces(db: Session, at: Swap, job: Job): Promise<void> {
   job.guard()
   await endOthers(db, at)
   await keepNumbers(db, at.staged, await highestNumbers(db, at.database))
+  const [leave, come] = [await tablesOf(db, at.database), await tablesOf(db, at.staged)]
+  const isInTheWay = inTheWayOf(come)
   for (const [database, all] of [
-    [at.database, old],
-    [at.staged, programs],
+    [at.database, old.filter(d => acts(d) || isInTheWay(d))],
+    [at.staged, programs.filter(acts)],
   ] as const) {
     await db.run(`USE ${quoted(database)}`)
-    for (const definition of all.filter(acts)) await drop(db, definition)
+    for (const definition of all) await drop(db, definition)
   }
   const moves = [
-    ...(await tablesOf(db, at.database)).map(t => [at.database, at.kept, t, t] as const),
-    ...(await tablesOf(db, at.staged)).map(t => [at.staged, at.database, t, t] as const),
+    ...leave.map(t => [at.database, at.kept, t, t] as const),
+    ...come.map(t => [at.staged, at.database, t, t] as const),
     [at.kept, at.kept, PREPARED, SWAPPED] as const,
   ]
   const to = moves.map(([a, b, was, is]) => `${quoted(a)}.${quoted(was)} TO ${quoted(b)}.${quoted(is)}`)
@@ -241,9 +254,10 @@ async function finish(db: Session, at: Swap): Promise<void> {
   await keepNumbers(db, at.database, await highestNumbers(db, at.kept))
   await db.run(`ALTER DATABASE ${quoted(at.database)} CHARACTER SET ${fresh.charset} COLLATE ${fresh.collation}`)
   await db.run(`USE ${quoted(at.database)}`)
-  for (const gone of old) await drop(db, gone)
+  const isGone = inTheWayOf(await tablesOf(db, at.database))
+  for (const gone of old) if (!isGone(gone)) await drop(db, gone)
   await makeDefinitions(db, at.database, programs, 'as they were')
-  await makeDefinitions(db, at.kept, old, 'asleep')
+  await makeDefinitions(db, at.kept, old, 'asleep', 'left out')
   await db.run(`DROP DATABASE IF EXISTS ${quoted(at.staged)}`)
   await db.run(`RENAME TABLE ${quoted(at.kept)}.${SWAPPED} TO ${quoted(at.kept)}.${DONE}`)
 }

@@ -4,6 +4,7 @@ import { canonical, toJson } from '../../core/json.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
 import { macWith } from '../../ledger/keys.ts'
+import { warnOfLoss } from '../lost-journal.ts'
 import { writeNamed } from '../out-file.ts'
 import type { Globals } from '../program.ts'
 import { planLines } from '../render/plan.ts'
@@ -42,6 +43,7 @@ async function tellOpenRun({ environment, out }: Session): Promise<void> {
 }
 
 export async function newPlan(session: Session, to: string | undefined, emergency: boolean): Promise<Plan> {
+  await warnOfLoss(session, await session.environment.engine({ worker: false }))
   const { why, ...destination } = await chooseRelease(session.environment, session.targets, to)
   if (why !== null) session.out.line(`${why}\n`)
   return makePlan(session.environment, session.targets, {

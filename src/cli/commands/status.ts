@@ -5,6 +5,7 @@ import { toJson } from '../../core/json.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { leftBehind, readRun, type Told } from '../left-behind.ts'
+import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { askedLines, standingLine } from '../render/progress.ts'
@@ -16,9 +17,10 @@ export function status(globals: Globals, options: { follow?: boolean }, id?: str
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: false })
     const run = await findRun(engine, session.environment, id).catch((error: unknown) => {
-      if (error instanceof BackoutError && id === undefined) return null
+      if (error instanceof BackoutError && error.code === 'run_unknown' && id === undefined) return null
       throw error
     })
+    await warnOfLoss(session, engine)
     if (run === null) {
       session.out.line(`There was no run yet in ${session.environment.config.environment}.`)
       session.out.data({ run: null })

@@ -132,6 +132,7 @@ export async function tellEnd(session: Session, engine: Engine, run: RunInfo): P
   const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
   out.line(`\n${headline(run, output)} (${took})`)
   for (const text of await waiting(engine, run)) out.line(`Waits for your word: ${text}`)
+  for (const text of notBack(run)) out.line(text)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   out.line(`Report: ${report}`)
   out.data({ type: 'result', run: run.id, state: run.state, ...output, error: run.error, report })
@@ -146,6 +147,16 @@ async function waiting(engine: Engine, run: RunInfo): Promise<string[]> {
     if (fact?.data?.waits === true && fact.text !== undefined) texts.add(fact.text)
   }
   return [...texts]
+}
+
+/** What a run that has ended left users without, and the way out. */
+export function notBack({ input, output }: RunInfo): string[] {
+  if ((output as unknown as RunOutput | null)?.away === undefined) return []
+  const { plan } = input as unknown as RunInput
+  const again = `backout run --to ${plan.to.release}`
+  return [
+    `What sent users away, or stopped what serves them, was not taken back by it. A new run does that: ${again}; or backout revert`,
+  ]
 }
 
 function headline(run: RunInfo, output: RunOutput | null): string {

@@ -114,6 +114,8 @@ export interface Question<Pin> {
   readonly rung: string
   /** What other components ask of this one. Answer with `serves`; what is not served is a blocker for the asker. */
   readonly needs: readonly Need[]
+  /** What runs brought about here (`begins`) and did not take back: this plan sees to its end, asked or not. None: left out. */
+  readonly left?: readonly NeedWhat[]
   /** Every component that depends on this one, directly or not, nearest first, with what it can serve. */
   readonly dependents: readonly { id: ComponentId; serves: readonly NeedWhat[] }[]
   /** Every component that this one depends on, directly or not, nearest first. */
@@ -207,6 +209,12 @@ export interface Step {
   readonly rewinds?: { readonly what: string; readonly since: string }
   /** Its effect outlives the run until a person lifts it: `backout status` asks the target whether it is still there. */
   readonly lasts?: boolean
+  /**
+   * It brings about for others what only a step with the same word in `ends` takes back, and `observe` cannot tell whether that
+   * was done: where a run ends in between, later plans are told of it (`left` of the question).
+   */
+  readonly begins?: NeedWhat
+  readonly ends?: NeedWhat
 }
 
 export type Verdict =

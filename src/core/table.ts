@@ -3,7 +3,7 @@ import { NOTHING } from './contract.ts'
 import { messageOf } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Json } from './json.ts'
-import type { ComponentId } from './words.ts'
+import type { ComponentId, NeedWhat } from './words.ts'
 
 /** One component as the planner sees it. */
 export interface Candidate {
@@ -14,6 +14,8 @@ export interface Candidate {
   readonly from: Observation
   /** null: the release has no pin of it, so it is left as it is. */
   readonly pin: Json | null
+  /** What runs brought about here for others and did not take back. */
+  readonly left?: readonly NeedWhat[]
 }
 
 export interface Request {
@@ -63,6 +65,7 @@ export async function ask(table: Table, standing: Standing, rung: Rung, needs: r
       release: request.release,
       rung: rung.id,
       needs,
+      ...(candidate.left === undefined ? {} : { left: candidate.left }),
       dependents: serving(graph.dependents(candidate.id)),
       dependencies: serving(graph.dependencies(candidate.id)),
       upgradedAt: request.upgradedAt,

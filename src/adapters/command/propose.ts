@@ -30,23 +30,27 @@ export function propose(config: Config, component: string, question: Question<Pi
   const needs = question.needs.filter(need => config.serves[need.what as What] !== undefined)
   const asked = SERVED.filter(what => needs.some(need => need.what === what))
   const differs = !sameJson(from.state, pin.state)
+  const services = served(config, asked)
+  // What an earlier run was kept from ending.
+  const left = served(config, question.left?.filter(what => !asked.some(a => a === what)) ?? [])
   const halts = config.halt !== undefined && from.inFlight.length > 0
-  if (!differs && asked.length === 0 && !halts) return NOTHING
+  if (!differs && asked.length === 0 && left.length === 0 && !halts) return NOTHING
   if (differs && config.apply === undefined) return { ...NOTHING, findings: [onlyServes(component, release)] }
   const draft = new Draft(config, component, { pin, release })
   if (halts) draft.halt(from.inFlight.map(op => op.what))
-  const services = asked.flatMap(what =>
-    config.serves[what] === undefined ? [] : [[what, config.serves[what]] as const],
-  )
   for (const [what, service] of services.filter(([what]) => what !== 'redeployed')) draft.begin(what, service)
   if (differs) draft.apply()
   for (const [what, service] of services.filter(([what]) => what === 'redeployed')) draft.begin(what, service)
-  for (const [what, service] of services.toReversed()) draft.undo(what, service)
+  for (const [what, service] of [...services, ...left].toReversed()) draft.undo(what, service)
   const { downtime, loss, disappears } = config.impact
   return {
     ...NOTHING,
     change: differs ? { from: from.summary, to: pin.summary } : null,
-    findings: [...hidden(component, pin, differs), ...remarks(config, component, differs, services)],
+    findings: [
+      ...hidden(component, pin, differs),
+      ...remarks(config, component, differs, services),
+      ...left.map(([what]) => leftBy(component, what)),
+    ],
     impact: differs
       ? { downtimeMs: downtime, loss: loss.map(l => ({ ...l, since: null })), staysBehind: [], disappears }
       : NOTHING.impact,
@@ -55,6 +59,18 @@ export function propose(config: Config, component: string, question: Question<Pi
     ...(halts ? { settles: from.inFlight.map(op => op.what) } : {}),
     ...draft.done(),
   }
+}
+
+function served({ serves }: Config, asked: readonly string[]): (readonly [What, Service])[] {
+  return SERVED.flatMap(what =>
+    asked.includes(what) && serves[what] !== undefined ? [[what, serves[what]] as const] : [],
+  )
+}
+
+function leftBy(component: string, what: What): Finding {
+  const told = `A run saw to it that ${component} is ${what}, and ended before that was taken back`
+  const remedy = 'none: this plan takes it back'
+  return { level: 'warning', code: `left_${what}`, component, what: told, remedy }
 }
 
 /** Collects steps and where they stand. */
@@ -83,21 +99,23 @@ class Draft {
     this.#put(phase, { ...this.#step('apply', 'apply', whole), ...flags })
   }
 
-  begin(what: What, { phase }: Service): void {
-    this.#put(phase ?? PHASE[what][0], this.#step(what, what, `see to it that ${this.#component} is ${what}`))
+  begin(what: What, { phase, undo }: Service): void {
+    const step = this.#step(what, what, `see to it that ${this.#component} is ${what}`)
+    this.#put(phase ?? PHASE[what][0], begun(step, what, undo))
   }
 
   undo(what: What, { undo }: Service): void {
     const again = `${what}/away`
     if (what === 'drained') {
       const step = this.#step(again, what, `send the users of ${this.#component} away again`)
-      this.#steps.push(step)
+      this.#steps.push(begun(step, what, undo))
       this.#safe.push(step.id)
     }
     for (const [i, stage] of (undo ?? []).entries()) {
       const phase = stage.phase ?? PHASE[what][1]
       const run: Undo = undo?.length === 1 ? `${what}/undo` : `${what}/undo/${i + 1}`
-      this.#put(phase, this.#step(run, run, titleOf(this.#component, what, stage)))
+      const step = this.#step(run, run, titleOf(this.#component, what, stage))
+      this.#put(phase, i + 1 === undo?.length ? { ...step, ends: what } : step)
       if (stage.gate === undefined) continue
       const apply = what === 'drained' ? [`${this.#component}/${again}`] : []
       this.#phases[phase]?.push({ gate: stage.gate, forMs: 0, onFail: { apply, then: 'ask' } })
@@ -128,6 +146,11 @@ class Draft {
       onUnknown: repeatable ? 'repeat' : 'ask',
     }
   }
+}
+
+/** Without an undo nothing that Backout knows of ends it. */
+function begun(step: Step, what: What, undo: Service['undo']): Step {
+  return undo === undefined ? step : { ...step, begins: what }
 }
 
 function onlyServes(component: string, release: string): Finding {

@@ -11,6 +11,7 @@ import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
 import { hookSteps } from './hooks.ts'
+import { leftServed } from './left-served.ts'
 import { type Observed, observeAll } from './observe.ts'
 import { current } from './standing.ts'
 import type { Targets } from './targets.ts'
@@ -33,13 +34,16 @@ export async function makePlan(environment: Environment, targets: Targets, reque
   const { observations, findings } = request.observed ?? (await observeAll(environment, targets, request.signal))
   const problems: Finding[] = [...findings]
   const candidates: Candidate[] = []
+  const left = await leftServed(environment, targets)
   for (const [id, component] of Object.entries(config.components)) {
     const from = observations.get(id)
     if (from === undefined) continue
     const unseen = findings.some(f => f.component === id)
     const pin = unseen ? null : pinOf(environment, id, request.capture, problems)
     const { dependsOn, adapter } = component
-    candidates.push({ id, adapter: adapter.kind, dependsOn, target: await targets.get(id), from, pin })
+    const target = await targets.get(id)
+    const owed = left.get(id)
+    candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...(owed && { left: owed }) })
   }
   const { mode, exclude, signal } = request
   const { name } = request.release

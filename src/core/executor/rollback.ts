@@ -287,8 +287,13 @@ class Rollback {
       if (result.ok) return []
       return [`${step}: ${result.kind === 'cancelled' ? 'nobody said whether it took effect' : result.why}`]
     })
-    if (unsafe.length === 0) return this.#output(state, why)
-    return { ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`), unsafe }
+    const away = this.#away ? { away: plan.safe } : {}
+    if (unsafe.length === 0) return { ...this.#output(state, why), ...away }
+    return {
+      ...this.#output(state, `${why}; users could not be brought to safety: ${unsafe.join('; ')}`),
+      ...away,
+      unsafe,
+    }
   }
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {

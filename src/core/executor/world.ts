@@ -57,6 +57,8 @@ export interface RunOutput {
   readonly fenced: readonly string[]
   /** Steps and gates that a person skipped. */
   readonly skipped: readonly string[]
+  /** Users were sent away, or what serves them was stopped, and the run ended before that was taken back: what keeps them safe. */
+  readonly away?: readonly string[]
   /** What should have left users safe and was not done, where there is any. */
   readonly unsafe?: readonly string[]
 }

@@ -1,6 +1,8 @@
-import type { CaptureAct } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import type { CaptureAct, Observation } from '../../core/contract.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
+import type { Without } from '../../core/executor/world.ts'
 import { askGate, type GateResult } from '../../core/gate.ts'
+import type { Json } from '../../core/json.ts'
 import { redactJson } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
@@ -15,6 +17,8 @@ export interface CaptureOptions {
   readonly signal: AbortSignal
   /** What was just observed; otherwise everything is observed for this capture. */
   readonly observed?: Observed | undefined
+  /** Told of what cannot be captured, which then is left out; without it nothing is captured at all. */
+  readonly without?: Without | undefined
   readonly onProgress?: (component: string, text: string) => void
 }
 
@@ -37,9 +41,9 @@ export async function captureAll(
   const components: Record<string, PinRecord> = {}
   await Promise.all(
     [...before.observations].map(async ([id, observed]) => {
-      const pin = await (await targets.get(id)).capture(observed, captureAct(environment, id, options))
+      const pin = await pinNow(environment, targets, id, observed, options)
       const adapter = environment.config.components[id]?.adapter
-      if (adapter === undefined) return
+      if (adapter === undefined || pin === LEFT_OUT) return
       const { identity, summary } = observed
       components[id] = { adapter: adapter.kind, pinVersion: adapter.pinVersion, identity, summary, pin }
     }),
@@ -58,6 +62,24 @@ export async function captureAll(
     backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
     baseline,
   })
+}
+
+const LEFT_OUT = Symbol('left out')
+
+async function pinNow(
+  environment: Environment,
+  targets: Targets,
+  id: string,
+  observed: Observation,
+  options: CaptureOptions,
+): Promise<Json | typeof LEFT_OUT> {
+  try {
+    return await (await targets.get(id)).capture(observed, captureAct(environment, id, options))
+  } catch (error) {
+    if (options.without === undefined || options.signal.aborted) throw error
+    await options.without(id, messageOf(error))
+    return LEFT_OUT
+  }
 }
 
 /** Every gate, measured once. A gate that fails is written down as it is: a capture is no judgement. */

@@ -1,4 +1,4 @@
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { World } from '../../core/executor/world.ts'
 import { warmVault } from '../../ledger/vault.ts'
 import { captureAll } from './capture.ts'
@@ -43,16 +43,32 @@ export function worldOf(environment: Environment, targets: Targets): World {
       // Where the run itself has come to its release by now, that is not what it goes back from.
       return { ...made, from: plan.from }
     },
-    async departure(runId, signal) {
+    async departure(runId, signal, without) {
       const release = `departure-${runId}`
       const known = await ledger.releases.find(release)
       if (known !== null) return release
       const fresh = last !== null && clock.mono() - last.at < FRESH_MS
       const observed = fresh ? last?.observed : undefined
-      await captureAll(environment, targets, { release, purpose: 'departure', signal, observed })
+      try {
+        await captureAll(environment, targets, { release, purpose: 'departure', signal, observed, without })
+      } catch (error) {
+        signal.throwIfAborted()
+        throw uncaptured(error)
+      }
       return release
     },
   }
+}
+
+/** All that is told of a run that failed is the message: it says the way out too. */
+function uncaptured(error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'departure_uncaptured',
+    what: 'nothing was touched, for where the run begins could not be captured, and so not be reverted to; see to it, or go without what cannot be captured (run --emergency)',
+    cause: messageOf(error),
+    exit: 'failed',
+    from: error,
+  })
 }
 
 function captureGone(to: { release: string; capture: string }): BackoutError {

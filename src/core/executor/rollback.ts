@@ -1,4 +1,4 @@
-import type { Ctx, Engine } from '../engine.ts'
+import type { Act, Ctx, Engine } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
 import {
@@ -11,7 +11,7 @@ import {
   planHash,
   spareNames,
 } from '../plan.ts'
-import { spare } from '../secret.ts'
+import { redact, spare } from '../secret.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
 import { AS_IS, planNow, planSuccessor } from './replan.ts'
@@ -89,10 +89,20 @@ class Rollback {
     const moved = await this.#stillHolds()
     if (moved !== null) return this.#output('failed', moved)
     if (isEmpty(this.#input.plan)) return this.#output('succeeded', 'there was nothing to do')
-    this.#departure = await this.#ctx.run('departure', act => this.#world.departure(this.#ctx.runId, act.signal), AS_IS)
+    this.#departure = await this.#ctx.run('departure', act => this.#depart(act), AS_IS)
     spare([this.#departure])
     this.#ctx.tell('departed', 'departure', { release: this.#departure })
     return (await this.#notBegun()) ?? this.#chain()
+  }
+
+  /** An emergency is not kept waiting by what cannot be captured: of that nothing can be brought back. */
+  #depart(act: Act): Promise<string> {
+    const { runId } = this.#ctx
+    if (this.#input.plan.mode !== 'emergency') return this.#world.departure(runId, act.signal)
+    return this.#world.departure(runId, act.signal, (component, why) => {
+      const text = `revert cannot bring ${component} back to where this run begins, for that could not be captured: ${redact(why)}`
+      return act.tell('fact', { step: 'departure', component, kind: 'note', text })
+    })
   }
 
   /** Stopped before anything was touched, and gone on with hours later: the world may have moved in between. */

@@ -15,9 +15,14 @@ export interface World {
   gate(name: string): Promise<{ rule: GateRule; probes: readonly Probe[] }>
   /** Observes everything afresh and plans again. */
   replan(request: Replan, signal: AbortSignal): Promise<Plan>
-  /** Captures the environment as it is, so that the run can be reverted. Answers the release's name. */
-  departure(runId: string, signal: AbortSignal): Promise<string>
+  /**
+   * Captures the environment as it is, so that the run can be reverted. Answers the release's name. Throws where a component
+   * cannot be captured, unless `without` is told of it: then the release goes without.
+   */
+  departure(runId: string, signal: AbortSignal, without?: Without): Promise<string>
 }
+
+export type Without = (component: ComponentId, why: string) => Promise<void>
 
 export interface Replan {
   /** The plan that is confirmed again, or gone on from. */

@@ -17,8 +17,13 @@ export interface Session {
 /** Opens the environment for one command, and closes everything behind it. */
 export async function withSession(globals: Globals, body: (session: Session) => Promise<number>): Promise<number> {
   await using environment = await openEnvironment(findConfig(globals.config))
+  const out = openOut({ json: globals.json })
+  const { broughtFrom, folder } = environment.ledger.keys
+  if (broughtFrom !== undefined) {
+    out.warn(`The home was moved or copied: its keys were found in ${broughtFrom}, and copied to ${folder}`)
+  }
   await using targets = new Targets(environment)
-  return await body({ environment, targets, out: openOut({ json: globals.json }), globals })
+  return await body({ environment, targets, out, globals })
 }
 
 type Runs = Pick<Engine, 'list'>

@@ -1,10 +1,21 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { generateIdentity } from 'age-encryption'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { folder } from '../../test/support/ledger.ts'
+import type { BackoutError } from '../core/errors.ts'
 import { HIDDEN, redact, Secret } from '../core/secret.ts'
 import { announcedHeads, announceHead, parseHead } from './heads.ts'
 import { keyFolder, openKeys } from './keys.ts'
@@ -19,6 +30,8 @@ afterEach(() => {
   if (before === undefined) delete process.env['BACKOUT_KEYS']
   else process.env['BACKOUT_KEYS'] = before
 })
+
+const places = (at: string) => ({ folder: keyFolder(at), vaultFile: join(keyFolder(at), 'vault.key') })
 
 describe('the keys of a home', () => {
   it('are made once, outside of it, for their owner only, and hidden from then on', async () => {
@@ -103,6 +116,28 @@ describe('the keys of a home', () => {
     mkdirSync(made.folder)
     writeFileSync(join(made.folder, 'chain.key'), Buffer.from(made.chain).toString('hex'))
     expect((await openKeys(home, {})).chain).toEqual(made.chain)
+  })
+
+  it('of a home that was moved or copied are brought from the folder beside, with the heads', async () => {
+    const made = await openKeys(home, {})
+    writeFileSync(join(made.folder, 'heads'), 'heads')
+    await openKeys(`${home}-other`, {})
+    cpSync(home, `${home}2`, { recursive: true })
+    const brought = await openKeys(`${home}2`, {})
+    expect(brought).toEqual({ ...made, ...places(`${home}2`), broughtFrom: made.folder })
+    expect(readFileSync(join(brought.folder, 'heads'), 'utf8')).toBe('heads')
+    expect((await openKeys(`${home}2`, {})).broughtFrom).toBeUndefined()
+    expect((await openKeys(home, {})).chain).toEqual(made.chain)
+  })
+
+  it('that lie where a home was moved to are not overwritten', async () => {
+    const made = await openKeys(home, {})
+    const there = await openKeys(`${home}2`, {})
+    cpSync(home, `${home}2`, { recursive: true })
+    const error = await openKeys(`${home}2`, {}).catch((e: unknown) => e as BackoutError)
+    expect(error).toMatchObject({ code: 'other_chain_key', why: expect.stringContaining(made.folder) })
+    renameSync(there.folder, `${there.folder}.aside`)
+    expect((await openKeys(`${home}2`, {})).chain).toEqual(made.chain)
   })
 
   it('that cannot be read are said, not made anew', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { remember, reveal, type Text } from '../core/secret.ts'
 import { writeNew } from './files.ts'
+import { bringKeys, KEY_ID } from './moved-keys.ts'
 
 export interface Keys {
   /** age identities, the newest first: it encrypts, all decrypt. */
@@ -16,6 +17,8 @@ export interface Keys {
   readonly vaultFile: string | null
   /** Folder beside the keys, outside the home: announced heads of the journal are kept here too. */
   readonly folder: string
+  /** Where they were just copied from, for the home was moved or copied; left out: they were there. */
+  readonly broughtFrom?: string
 }
 
 /** The user's own folder for keys of one home: outside the store, so that a copied or rewritten home carries no key. */
@@ -31,6 +34,7 @@ export async function openKeys(
   said: { vault?: Text | undefined; chain?: Text | undefined },
 ): Promise<Keys> {
   const folder = keyFolder(home)
+  const broughtFrom = said.chain === undefined ? await brought(home, folder) : null
   const vaultFile = said.vault === undefined ? join(folder, 'vault.key') : null
   const chain = said.chain === undefined ? await chainIn(home, folder) : reveal(said.chain)
   const vault = said.vault === undefined ? await readOrMake(join(folder, 'vault.key'), newIdentity) : reveal(said.vault)
@@ -42,7 +46,15 @@ export async function openKeys(
   if (!/^[0-9a-f]{64}$/i.test(chain.trim())) throw badKey('the chain key', 'expected 64 hex digits')
   const key = Buffer.from(chain.trim(), 'hex')
   await sameKey(home, key, folder)
-  return { identities, chain: key, vaultFile, folder }
+  return { identities, chain: key, vaultFile, folder, ...(broughtFrom === null ? {} : { broughtFrom }) }
+}
+
+async function brought(home: string, folder: string): Promise<string | null> {
+  try {
+    return await bringKeys(home, folder, idOf)
+  } catch (error) {
+    throw error instanceof BackoutError ? error : unusable(folder, 'made', error)
+  }
 }
 
 /** A home that was written with a key gets no other one: it would only lie there. Looked at first, for keys are made before. */
@@ -60,15 +72,17 @@ export function identitiesIn(text: string): string[] {
   return lines.filter(line => line !== '' && !line.startsWith('#'))
 }
 
+function idOf(chain: Uint8Array): string {
+  return macWith(chain, Buffer.from('chain key id')).slice(0, 32)
+}
+
 /** Everything in a home is checked with one chain key: another one would call all of it altered. */
 async function sameKey(home: string, chain: Uint8Array, folder: string): Promise<void> {
   const file = join(home, KEY_ID)
-  const id = macWith(chain, Buffer.from('chain key id')).slice(0, 32)
+  const id = idOf(chain)
   const known = await readOrMake(file, async () => id)
   if (known.trim() !== id) throw otherKey(home, folder)
 }
-
-const KEY_ID = 'chain-key-id'
 
 function otherKey(home: string, folder: string): BackoutError {
   return new BackoutError({

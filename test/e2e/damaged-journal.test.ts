@@ -1,4 +1,4 @@
-import { open, rm } from 'node:fs/promises'
+import { cp, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -28,12 +28,21 @@ async function overwriteRuns(): Promise<void> {
   await file.close()
 }
 
-describe('`status` where the journal cannot be believed', () => {
+describe('a journal that cannot be believed, or lies elsewhere', () => {
   it('does not call a damaged journal one without runs', async () => {
     await overwriteRuns()
     const said = await toy.backout(['status'])
     expect(said).toMatchObject({ code: 9, stderr: expect.stringContaining('journal_unreadable') })
     expect(said.stdout).not.toContain('no run yet')
+  })
+
+  it('opens a copy of the home in another place, with the keys that lie beside its own', async () => {
+    await cp(join(toy.folder, '.backout'), join(toy.folder, 'aside'), { recursive: true })
+    const there = { BACKOUT_HOME: join(toy.folder, 'aside') }
+    const first = await toy.backout(['status'], there)
+    expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining('v1, succeeded') })
+    expect(first.stderr).toMatch(/^The home was moved or copied: its keys were found in \S+, and copied to \S+\n$/)
+    expect(await toy.backout(['audit', 'verify'], there)).toMatchObject({ code: 0, stderr: '' })
   })
 
   it('says that events are lost where the journal was put aside, and so does a plan', async () => {

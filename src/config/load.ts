@@ -28,6 +28,8 @@ export interface Config extends Omit<ConfigFile, 'components' | 'home'> {
   readonly components: Record<string, ComponentConfig>
   /** Changes with every setting, not with comments or secrets. */
   readonly hash: string
+  /** The file as it was read. */
+  readonly text: string
   /** Every placeholder of the file, still to be resolved. */
   readonly secrets: readonly PlacedSecret[]
 }
@@ -60,6 +62,7 @@ export async function loadConfig(path: string, catalogue: Catalogue): Promise<Co
     home: typeof home === 'string' ? { at: home, command: 'backout' } : home,
     components: checked.components,
     hash: hashOf(raw),
+    text: source.text,
     secrets,
   }
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -33,6 +34,12 @@ describe('C16: backout.yaml was changed since the run began', () => {
       expect(said).toMatchObject({ code: 3, stderr: expect.stringContaining('config_changed') })
     }
     expect(signals()).toBe(0)
+    // Of a file that nobody has any more there is a copy, which the error names.
+    const { stderr } = await toy.backout(['abort'])
+    const copy = /^next: {2}put the file back as it was \((cp .*)\), then say it again$/m.exec(stderr)?.[1] ?? 'exit 1'
+    execFileSync('sh', ['-c', copy])
+    expect(await toy.read('backout.yaml.new')).toContain('attempts: 3')
+    expect(await toy.backout(['abort'])).toMatchObject({ code: 7, stderr: '' })
   })
 
   it('does not keep anybody from aborting a run that a process is at work on', async () => {

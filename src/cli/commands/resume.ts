@@ -10,6 +10,7 @@ import { attend, tellEnd } from '../attend.ts'
 import { detach, follow, isWatchedFromAfar, lastSeq } from '../detach.ts'
 import { isFinished } from '../finish.ts'
 import { refuseMoved } from '../moved.ts'
+import { keptConfig } from '../kept-config.ts'
 import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Asked, askedLines, Progress } from '../render/progress.ts'
@@ -121,10 +122,13 @@ function refuseChanged(session: Session, run: RunInfo): void {
   const owner = ownerOf(session)
   const atWork = owner?.run === run.id && !isStopped(owner)
   if (atWork || !isChanged(session, run)) return
+  const { file } = session.environment.config
+  const kept = keptConfig(session, run)
+  const copy = kept === null ? 'git stash, git checkout' : `cp '${file}' '${file}.new' && cp '${kept}' '${file}'`
   throw new BackoutError({
     code: 'config_changed',
-    what: `${session.environment.config.file} was changed since run ${run.id} began, so its steps could mean something else now`,
-    next: 'put the file back as it was (git stash, git checkout), then say it again',
+    what: `${file} was changed since run ${run.id} began, so its steps could mean something else now`,
+    next: `put the file back as it was (${copy}), then say it again`,
     exit: 'blocked',
   })
 }

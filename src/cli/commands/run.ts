@@ -13,6 +13,7 @@ import { person } from '../../ledger/releases.ts'
 import { attend } from '../attend.ts'
 import { confirm } from '../confirm.ts'
 import { detach, follow, isWatchedFromAfar } from '../detach.ts'
+import { keepConfig } from '../kept-config.ts'
 import { openRuns, ownerOf, refuseHalfway, runOpen, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { findRun, type Session, withSession } from '../session.ts'
@@ -112,6 +113,7 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
   const engine = await environment.engine({ worker: true })
   const over = await refuseOpen(engine, session)
   const runId = `r${stamp(environment.clock.now())}-${randomBytes(2).toString('hex')}`
+  await keepConfig(session)
   if (options.detach) {
     await detach(session, runId, input)
     out.line(`Run ${runId} goes on by itself. Look at it: backout status --follow`)

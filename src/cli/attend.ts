@@ -1,10 +1,11 @@
 import type { Engine, RunInfo } from '../core/engine.ts'
-import { BackoutError, EXIT } from '../core/errors.ts'
+import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import type { RunInput, RunOutput } from '../core/executor/world.ts'
 import { span } from '../core/impact-text.ts'
 import { ENDED } from '../core/words.ts'
 import { person } from '../ledger/releases.ts'
 import { finish } from './finish.ts'
+import { readRun, type Told } from './left-behind.ts'
 import { prompt } from './prompt.ts'
 import { openView, type View } from './render/live.ts'
 import { askedLines } from './render/progress.ts'
@@ -128,25 +129,34 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
 export async function tellEnd(session: Session, engine: Engine, run: RunInfo): Promise<number> {
   const { out } = session
   const output = run.output as unknown as RunOutput | null
-  const report = await finish(session, engine, run)
+  const report = await finish(session, engine, run).catch((error: unknown) => unwritten(session, run, error))
   const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
-  out.line(`\n${headline(run, output)} (${took})`)
-  for (const text of await waiting(engine, run)) out.line(`Waits for your word: ${text}`)
+  const told = await readRun(engine, run)
+  out.line(`\n${headline(run, output, told)} (${took})`)
+  for (const text of told.waits) out.line(`Waits for your word: ${text}`)
   for (const text of notBack(run)) out.line(text)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
-  out.line(`Report: ${report}`)
-  out.data({ type: 'result', run: run.id, state: run.state, ...output, error: run.error, report })
+  if (report !== null) out.line(`Report: ${report}`)
+  out.data({
+    type: 'result',
+    run: run.id,
+    state: run.state,
+    ...output,
+    byWord: [...told.byWord.keys()],
+    error: run.error,
+    report,
+  })
   return exitOf(run, output)
 }
 
-/** What the run could not do without somebody's word, and left behind. */
-async function waiting(engine: Engine, run: RunInfo): Promise<string[]> {
-  const texts = new Set<string>()
-  for await (const { type, data } of engine.events(run.id)) {
-    const fact = type === 'fact' ? (data as { text?: string; data?: { waits?: boolean } }) : null
-    if (fact?.data?.waits === true && fact.text !== undefined) texts.add(fact.text)
-  }
-  return [...texts]
+/** How a run ended stands in the journal, whatever became of its report. */
+function unwritten({ out }: Session, run: RunInfo, error: unknown): null {
+  if (error instanceof BackoutError && error.exit === 'tampered') throw error
+  const again = `backout resume ${run.id}`
+  out.warn(
+    `Run ${run.id} has ended, but its report could not be written: ${messageOf(error)}. Once that is mended: ${again}`,
+  )
+  return null
 }
 
 /** What a run that has ended left users without, and the way out. */
@@ -159,10 +169,23 @@ export function notBack({ input, output }: RunInfo): string[] {
   ]
 }
 
-function headline(run: RunInfo, output: RunOutput | null): string {
+/** What nobody but a person says; null: nothing of it. */
+export function unprovenIn({ byWord }: Told): string | null {
+  if (byWord.size === 0) return null
+  const who = [...new Set(byWord.values())]
+  return `by the word of ${who.join(', ')} alone, not verified: ${[...byWord.keys()].join(', ')}`
+}
+
+function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
   const { plan } = run.input as unknown as RunInput
-  const left = [...(output?.fenced ?? []), ...(output?.skipped ?? [])]
-  const how = left.length === 0 ? 'verified' : `but not all of it: ${left.join(', ')}`
+  const left = [...new Set([...(output?.fenced ?? []), ...(output?.skipped ?? []), ...told.without])]
+  const unproven = unprovenIn(told)
+  const but = [
+    ...(left.length === 0 ? [] : [`not all of it: ${left.join(', ')}`]),
+    ...(unproven === null ? [] : [unproven]),
+  ]
+  const watch = told.cutShort ? '; its watch was cut short, for another run took over' : ''
+  const how = `${but.length === 0 ? 'verified' : `but ${but.join('; ')}`}${watch}`
   if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, ${how}.`
   const why = run.error ?? output?.why ?? ''
   const unsafe = output?.unsafe ?? []

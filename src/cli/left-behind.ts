@@ -17,6 +17,14 @@ export interface Told {
   readonly done: ReadonlySet<string>
   /** Steps that were begun, with the command that lifts their effect where that was told. */
   readonly begun: ReadonlyMap<string, string | null>
+  /** Steps that count as done by somebody's word, and whose: nothing proved them. */
+  readonly byWord: ReadonlyMap<string, string>
+  /** Steps that somebody went on without as they asked. */
+  readonly without: ReadonlySet<string>
+  /** What the run could not do without somebody's word. */
+  readonly waits: ReadonlySet<string>
+  /** Its watch ended early: another run took over. */
+  readonly cutShort: boolean
 }
 
 export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
@@ -27,10 +35,15 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     left: new Set<string>(),
     done: new Set<string>(),
     begun: new Map<string, string | null>(),
+    byWord: new Map<string, string>(),
+    without: new Set<string>(),
+    waits: new Set<string>(),
+    cutShort: false,
   }
   for await (const event of engine.events(run.id)) {
     progress.see(event)
     note(told, event)
+    if (event.type === 'watch-superseded') told.cutShort = true
   }
   return told
 }
@@ -39,18 +52,34 @@ interface Noting {
   readonly left: Set<string>
   readonly done: Set<string>
   readonly begun: Map<string, string | null>
+  readonly byWord: Map<string, string>
+  readonly without: Set<string>
+  readonly waits: Set<string>
 }
 
-function note({ left, done, begun }: Noting, { type, data }: Event): void {
-  const { step, what, data: more } = (data ?? {}) as { step?: string; what?: string; data?: { lift?: string } }
+interface Said {
+  readonly step?: string
+  readonly what?: string
+  readonly text?: string
+  readonly by?: string
+  readonly data?: { readonly lift?: string; readonly waits?: boolean }
+}
+
+function note({ left, done, begun, byWord, without, waits }: Noting, { type, data }: Event): void {
+  const { step, what, text, by, data: more } = (data ?? {}) as Said
+  if (type === 'fact' && more?.waits === true && text !== undefined) waits.add(text)
   if (type === 'tolerated' && what !== undefined) left.add(what)
   if (step === undefined) return
   if (type === 'fenced') left.add(step)
   if (type === 'step-begun') begun.set(step, null)
   if (type === 'fact' && more?.lift !== undefined) begun.set(step, more.lift)
+  if (type === 'step-skipped' && by !== undefined) without.add(step)
   if (type !== 'step-done') return
   done.add(step)
   left.delete(step)
+  without.delete(step)
+  byWord.delete(step)
+  if (by !== undefined) byWord.set(step, by)
 }
 
 /** A target that a run left on what it should have left. */

@@ -11,6 +11,7 @@ export interface LeftRow {
   readonly what: string
   readonly is:
     | 'skipped'
+    | 'not verified'
     | 'fenced'
     | 'not fenced'
     | 'tolerated'
@@ -44,7 +45,7 @@ export function leftOf({ moments, steps, gates, plan, over, state }: Sources): L
     // What belongs to a plan that was fallen from is told with the fall: another way back took its place.
     const ours = plan === null || plan.steps[step.id] !== undefined
     if (step.state === 'done') rows.delete(step.id)
-    else if (ours && (step.state === 'skipped' || (over && !rows.has(step.id)))) rows.set(step.id, stepLeft(step))
+    if (ours && isLeft(step, over && !rows.has(step.id))) rows.set(step.id, stepLeft(step))
   }
   const never = plan === null || !over ? [] : ordered(plan).filter(id => !last.has(id))
   return [
@@ -61,8 +62,15 @@ function neverAsked(plan: Plan, gates: readonly GateRow[]): LeftRow[] {
   return never.map(gate => ({ what: `gate ${gate}`, is: 'not asked', why: null, by: null }))
 }
 
+/** @param untold Nothing else tells of it, and the run is over. */
+function isLeft({ state, said }: StepRow, untold: boolean): boolean {
+  if (state === 'done') return said?.did === 'done'
+  return state === 'skipped' || untold
+}
+
+/** Of what is done only a word that stands in place of the target's is told. */
 function stepLeft({ id, state, why, said }: StepRow): LeftRow {
-  return { what: id, is: state === 'done' ? 'unfinished' : state, why: said?.why ?? why, by: said?.by ?? null }
+  return { what: id, is: state === 'done' ? 'not verified' : state, why: said?.why ?? why, by: said?.by ?? null }
 }
 
 function toldIn({ type, data }: Moment): LeftRow[] {

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
+import { holds } from '../../core/executor/replan.ts'
 import { defineRollback, ROLLBACK } from '../../core/executor/rollback.ts'
 import { type RunInput, type RunOutput, toldOf } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
-import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { blockersOf, differencesOf, isEmpty, type Plan } from '../../core/plan.ts'
 import { redact } from '../../core/secret.ts'
 import { ENDED } from '../../core/words.ts'
 import { stamp } from '../../ledger/files.ts'
@@ -111,7 +112,7 @@ function refuseOther({ environment }: Session, made: Plan): void {
 async function begin(session: Session, input: RunInput, options: Options): Promise<number> {
   const { environment, targets, out } = session
   const engine = await environment.engine({ worker: true })
-  const over = await refuseOpen(engine, session)
+  const over = await refuseOpen(engine, session, input.plan)
   const runId = `r${stamp(environment.clock.now())}-${randomBytes(2).toString('hex')}`
   await keepConfig(session)
   if (options.detach) {
@@ -132,14 +133,29 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
  * A run that has not ended must end first; one that only watches gives way. Answers those whose process is gone: the new
  * run takes their place.
  */
-export async function refuseOpen(engine: Engine, session: Session): Promise<string[]> {
+export async function refuseOpen(engine: Engine, session: Session, plan: Plan): Promise<string[]> {
   const over: string[] = []
-  for (const run of await openRuns(engine, session)) {
-    if (!(await watching(engine, run))) throw runOpen(session, run)
+  const open = await openRuns(engine, session)
+  for (const run of open) if (!(await watching(engine, run))) throw runOpen(session, run)
+  if (open.length > 0) await refuseMovedSince(session, plan)
+  for (const run of open) {
     if (ownerOf(session) === null) over.push(run.id)
     else await supersede(engine, session, run)
   }
   return over
+}
+
+/** A run that will not begin ends no other one's watch. */
+async function refuseMovedSince({ environment, targets }: Session, plan: Plan): Promise<void> {
+  const request = { plan, successor: false, exclude: [], accepted: plan.envelope.loss }
+  const now = await worldOf(environment, targets).replan(request, new AbortController().signal)
+  if (holds(plan, now)) return
+  throw new BackoutError({
+    code: 'plan_moved',
+    what: `The world has moved since the plan, so nothing was begun: ${differencesOf(plan, now).join('; ')}`,
+    next: 'look at it, then plan anew: backout plan',
+    exit: 'moved',
+  })
 }
 
 async function supersede(engine: Engine, session: Session, run: RunInfo): Promise<void> {

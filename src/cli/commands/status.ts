@@ -4,7 +4,7 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
-import { notBack } from '../attend.ts'
+import { notBack, unprovenIn } from '../attend.ts'
 import { leftBehind, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
@@ -96,13 +96,21 @@ function stateOf(run: RunInfo, owner: Owner | null): string {
   return run.state === 'running' && owner === null ? 'interrupted' : run.state
 }
 
-function details({ run, progress, left }: Told, state: string, ended: boolean): string[] {
+function details(told: Told, state: string, ended: boolean): string[] {
+  const { run, progress, left } = told
   const { standing } = progress
   if (ended) {
     const output = run.output as unknown as RunOutput | null
     const why = output?.why ?? run.error
     const fenced = [...new Set([...(output?.fenced ?? []), ...left])].map(target => `not on the release: ${target}`)
-    return [...(why === null ? [] : [why]), ...fenced, ...notBack(run), `backout report ${run.id}`]
+    const unproven = unprovenIn(told)
+    return [
+      ...(why === null ? [] : [why]),
+      ...fenced,
+      ...(unproven === null ? [] : [unproven]),
+      ...notBack(run),
+      `backout report ${run.id}`,
+    ]
   }
   const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)
   if (standing.asked !== null)

@@ -17,8 +17,10 @@ export function worker(globals: Globals, _options: unknown, runId = ''): Promise
     const file = inputFile(environment.home, runId)
     const input = JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) as Json
     defineRollback(engine, worldOf(environment, targets))
-    const over = (await engine.get(runId)) === null ? await refuseOpen(engine, session) : []
-    const told = input === null ? {} : toldOf(input as unknown as RunInput)
+    const said = input as unknown as RunInput | null
+    const fresh = said !== null && (await engine.get(runId)) === null
+    const over = fresh ? await refuseOpen(engine, session, said.plan) : []
+    const told = said === null ? {} : toldOf(said)
     await engine.start(ROLLBACK, runId, input, { exclusive: environment.config.environment, over, told })
     await rm(file, { force: true })
     return attend(session, engine, runId)

@@ -10,7 +10,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
 // What one command compiled, the next need not. Where it cannot be kept, it is compiled again.
 const { enableCompileCache } = process.getBuiltinModule('node:module')
 const { homedir } = process.getBuiltinModule('node:os')
-enableCompileCache(`${process.env['XDG_CACHE_HOME'] ?? `${homedir()}/.cache`}/backout`)
+enableCompileCache(`${process.env['XDG_CACHE_HOME'] || `${homedir()}/.cache`}/backout`)
 
 const { main } = await import('./cli/program.ts')
 process.exit(await main(process.argv.slice(2)))

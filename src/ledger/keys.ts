@@ -24,7 +24,7 @@ export interface Keys {
 /** The user's own folder for keys of one home: outside the store, so that a copied or rewritten home carries no key. */
 export function keyFolder(home: string): string {
   const base =
-    process.env['BACKOUT_KEYS'] ?? join(process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config'), 'backout')
+    process.env['BACKOUT_KEYS'] || join(process.env['XDG_CONFIG_HOME'] || join(homedir(), '.config'), 'backout')
   return join(base, createHash('sha256').update(home).digest('hex').slice(0, 16))
 }
 

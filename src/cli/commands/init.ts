@@ -7,6 +7,7 @@ import { ignoreHome, refuseExisting, writeConfig } from '../init/write.ts'
 import { type Out, openOut, paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { wrap } from '../text.ts'
+import { saidConfig } from '../wiring/find-config.ts'
 
 const NEXT = [
   ['backout doctor', 'what is still missing to be able to go back'],
@@ -16,7 +17,7 @@ const NEXT = [
 /** Looks at the folder and the machine, and writes a commented backout.yaml that loads and that doctor accepts. */
 export async function init(globals: Globals, options: { force: boolean }): Promise<number> {
   const out = openOut({ json: globals.json })
-  const file = resolve(globals.config ?? process.env['BACKOUT_CONFIG'] ?? 'backout.yaml')
+  const file = resolve(saidConfig(globals.config) ?? 'backout.yaml')
   const dir = dirname(file)
   if (!existsSync(dir)) throw noFolder(dir)
   if (!options.force) await refuseExisting(file)

@@ -34,6 +34,7 @@ interface Options {
 
 export function run(globals: Globals, options: Options, file?: string): Promise<number> {
   if (file !== undefined && (options.to !== undefined || options.emergency)) throw alreadyPlanned(options)
+  if (file === '') throw planUnnamed()
   return withSession(globals, async session => {
     const made =
       file === undefined
@@ -41,6 +42,12 @@ export function run(globals: Globals, options: Options, file?: string): Promise<
         : await readPlan(session, resolve(file))
     return go(session, made, options)
   })
+}
+
+function planUnnamed(): BackoutError {
+  const what = 'The kept plan was named with nothing, as an empty variable does'
+  const next = 'name its file, or leave the word out to plan anew'
+  return new BackoutError({ code: 'plan_unreadable', what, next, exit: 'usage' })
 }
 
 function alreadyPlanned({ to }: Options): BackoutError {

@@ -4,6 +4,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
 import { hex, stamp } from '../../ledger/files.ts'
+import { refuseName } from '../../ledger/release-name.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -17,6 +18,8 @@ import { captureRelease, markRelease } from './capture.ts'
 export function begin(globals: Globals, options: { from?: string }, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const { environment, out } = session
+    // Until it is told to have ended, the environment stands on what it names.
+    refuseName(to)
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const capture = await captureRelease(session, from)

@@ -34,7 +34,7 @@ export interface Site {
 }
 
 function thisMachine(): Machine {
-  const own = process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config')
+  const own = process.env['XDG_CONFIG_HOME'] || join(homedir(), '.config')
   const kube = process.env['KUBECONFIG']?.split(delimiter).filter(Boolean)
   return {
     unitFolders: ['/etc/systemd/system', '/usr/local/lib/systemd/system', join(own, 'systemd/user')],

@@ -86,7 +86,7 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
 }
 
 /** A user who may not read the namespace itself may still work in it. */
-function unlessForbidden(error: unknown): undefined {
+export function unlessForbidden(error: unknown): undefined {
   if (error instanceof BackoutError && error.code === 'kubernetes_forbidden') return undefined
   throw error
 }

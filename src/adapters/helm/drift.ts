@@ -1,12 +1,11 @@
 import type { StepAct } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
 import { canonical } from '../../core/json.ts'
 import { Conflict } from '../../kubernetes/api/errors.ts'
-import { idOf, type KubeObject } from '../../kubernetes/api/objects.ts'
+import { type Autoscaler, idOf, type KubeObject } from '../../kubernetes/api/objects.ts'
 import { listIn } from '../../kubernetes/api/served.ts'
 import { change } from '../../kubernetes/apply/write.ts'
+import { unlessForbidden } from '../../kubernetes/look.ts'
 import { eachOf } from '../../kubernetes/site.ts'
-import type { Autoscaler } from '../../kubernetes/api/objects.ts'
 import { byHand, removals } from './by-hand.ts'
 import { differences } from './compare.ts'
 import { type Item, items } from './manifest.ts'
@@ -52,8 +51,11 @@ const REPLICAS = 'spec.replicas'
 /** An autoscaler decides how many pods there are; from nothing it does not bring them back. */
 async function isFree({ site }: Place, { id, namespace }: Item, live: KubeObject, signal: AbortSignal) {
   if ((live['spec'] as { replicas?: number }).replicas === 0) return false
-  const { items: scalers } = await listIn(site.client, 'autoscaling', [namespace, 'horizontalpodautoscalers'], signal)
-  return (scalers as Autoscaler[]).some(({ spec: { scaleTargetRef: to } }) => idOf(to.kind, to.name) === id)
+  const kind = [namespace, 'horizontalpodautoscalers'] as const
+  // Who may not look for one has a number that is not as Helm says, and is told so.
+  const found = await listIn(site.client, 'autoscaling', kind, signal).catch(unlessForbidden)
+  const scalers = (found?.items ?? []) as Autoscaler[]
+  return scalers.some(({ spec: { scaleTargetRef: to } }) => idOf(to.kind, to.name) === id)
 }
 
 /** Those that are there still once they are taken away are the API server's own: asked of it, for its defaults are many. */
@@ -66,10 +68,9 @@ async function added({ site }: Place, item: Item, live: KubeObject, signal: Abor
     const own = new Set(byHand(after, item).map(({ at }) => at))
     return found.filter(({ at, named }) => named || !own.has(at))
   } catch (error) {
+    if (error instanceof Conflict) return found
     // Who may not even ask may not be told that nothing is there.
-    if (error instanceof Conflict || (error instanceof BackoutError && error.code === 'kubernetes_forbidden'))
-      return found
-    throw error
+    return unlessForbidden(error) ?? found
   }
 }
 

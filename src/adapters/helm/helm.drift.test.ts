@@ -2,7 +2,15 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { codes, IMAGES, type Kube, running, signal, startKube } from '../../../test/support/kubernetes/component.ts'
+import {
+  autoscaler,
+  codes,
+  IMAGES,
+  type Kube,
+  running,
+  signal,
+  startKube,
+} from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Proposal, Target } from '../../core/contract.ts'
 import { HELMS, noHelm, type Shop, shopIn } from './helm.fixture.ts'
@@ -167,6 +175,23 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
         expect(codes(proposal)).toEqual(['hooks_origin', 'release_uninstalled'])
         expect(await applied(target, proposal)).toEqual(['done'])
         expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+      },
+    )
+
+    newerOnly(version)(
+      'is not how many pods an autoscaler sees to, but that there are none (asked of Helm 4 alone)',
+      async () => {
+        await shop.install(IMAGES.good)
+        const target = await shop.open()
+        const pin = await captured(target)
+        const { kubectl } = shop.space
+        await kubectl('scale', 'deployment/shop', '--replicas=3')
+        await kubectl('rollout', 'status', 'deployment/shop')
+        expect(codes(await proposed(target, pin))).toEqual(['drifted', 'hooks_origin'])
+        await kubectl.apply(autoscaler(kube, 'Deployment', 'shop', { min: 2, max: 5 }))
+        expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+        await kubectl('scale', 'deployment/shop', '--replicas=0')
+        expect(codes(await proposed(target, pin))).toEqual(['drifted', 'hooks_origin'])
       },
     )
 

@@ -60,6 +60,8 @@ const base = [
   ...made('moved', 'total int, note varchar(20)'),
   ...made('numbered', 'total int, note varchar(20)'),
   ...made('swapped', 'total int, note varchar(20)'),
+  ...made('joined', 'total int, note varchar(20)'),
+  ...made('refunds', 'total int, note varchar(20)'),
 ]
 const release = [
   'ALTER TABLE added DROP COLUMN note',
@@ -73,6 +75,8 @@ const release = [
   'CREATE TABLE other AS SELECT id, total * 100 AS total, note FROM swapped',
   'ALTER TABLE swapped RENAME TO before_swap',
   'ALTER TABLE other RENAME TO swapped',
+  'INSERT INTO joined SELECT id + 100, total, note FROM refunds',
+  'DROP TABLE refunds',
 ]
 const writes = [
   `UPDATE added SET total = 21 WHERE id = 2`,
@@ -81,6 +85,8 @@ const writes = [
   `INSERT INTO moved (id, total, note) VALUES (9, 9000, 'new')`,
   `INSERT INTO numbered VALUES (9, 90, 'new')`,
   `UPDATE swapped SET note = 'edited' WHERE id = 2`,
+  `UPDATE joined SET total = 7 WHERE id = 101`,
+  `INSERT INTO joined VALUES (9, 90, 'new')`,
 ]
 
 async function expectLeft(system: System): Promise<void> {
@@ -91,7 +97,11 @@ async function expectLeft(system: System): Promise<void> {
     moved: ['1|10|a', '2|20|edited'],
     numbered: ['1|10|a', '2|20|b', '9|90|new'],
     swapped: ['1|10|a', '2|20|edited'],
+    joined: ['1|10|a', '2|20|b', '9|90|new'],
+    refunds: ['1|10|a', '2|20|b'],
   })
+  const came = listed.filter(text => text.startsWith('joined'))
+  expect(came).toEqual(['joined 101 ambiguous', 'joined 102 ambiguous'])
   for (const row of ['1', '2', '1001', '1002']) expect(listed).toContain(`numbered ${row} ambiguous`)
   expect(listed.filter(text => text.startsWith('moved 9'))).toEqual(['moved 9 rewritten'])
   for (const row of ['swapped 1', 'swapped 2']) expect(listed).toContain(`${row} ambiguous`)

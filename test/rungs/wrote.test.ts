@@ -172,7 +172,10 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
   it.each([true, false])('in a renamed column that users edited meanwhile; readable: %s', async readable => {
     const names = ['early', 'late', 'typed']
     const base = [
-      ...names.flatMap(name => made(name, 'total int NOT NULL, note text')),
+      ...names.flatMap(name => [
+        ...made(name, 'total int NOT NULL, note text'),
+        `INSERT INTO ${name} VALUES (3, 30, 'c')`,
+      ]),
       ...made('cents', 'total int NOT NULL, note text'),
       'CREATE TABLE log (a int, t text)',
       `INSERT INTO log VALUES (1, 'x'), (2, 'y')`,
@@ -204,11 +207,11 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
       ],
     }
     const { after, listed } = await back(await onPostgres(server), story, ups)
-    const users = [readable ? '1|11|a' : '1|10|a', '2|21|b', '4|40|d']
+    const users = [readable ? '1|11|a' : '1|10|a', '2|21|b', '3|30|c', '4|40|d']
     expect(after).toEqual({
       early: users,
       late: users,
-      typed: ['1|10|a', '2|21|b', '4|40|d'],
+      typed: ['1|10|a', '2|21|b', '3|30|c', '4|40|d'],
       cents: ['1|10|a', '2|20|b'],
       log: ['1|x', '2|y', '3|z'],
       paid: ['1|10', '2|20', '3|null'],

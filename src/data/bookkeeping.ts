@@ -14,6 +14,8 @@ export interface Bookkeeping {
   readonly beside?: string
   /** Lists the applied migrations, first applied first. */
   readonly applied: string
+  /** Lists scripts that have no place in the order, and ran again whenever they were others. */
+  readonly again?: string
   /** Lists migrations that were begun and did not end. */
   readonly dirty?: string
   /** A lock that the tool takes while it works; the query gives a row while it is held. */
@@ -115,6 +117,8 @@ export const BOOKKEEPING: readonly Bookkeeping[] = [
     // What was undone stays in the table, and so does what undid it.
     applied:
       'SELECT "script" FROM "flyway_schema_history" AS h WHERE "success" = TRUE AND "version" IS NOT NULL AND "type" NOT LIKE \'UNDO%\' AND "type" <> \'DELETE\' AND NOT EXISTS (SELECT 1 FROM "flyway_schema_history" AS later WHERE later."version" = h."version" AND later."installed_rank" > h."installed_rank" AND later."success" = TRUE) ORDER BY "installed_rank"',
+    again:
+      'SELECT DISTINCT "script" FROM "flyway_schema_history" WHERE "version" IS NULL AND "success" = TRUE AND "type" <> \'SCHEMA\'',
     dirty: 'SELECT "script" FROM "flyway_schema_history" WHERE "success" = FALSE',
     down: 'flyway undo',
   },

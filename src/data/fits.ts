@@ -35,6 +35,8 @@ function tableReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): 
 
 const UNCOMPUTED = 'rows of the old release for which it cannot be computed are refused'
 
+const UNFILLED = 'it must have a value, and rows of the old release for which that comes out as none are refused'
+
 /** Why a release that only knows the baseline can, or cannot, live with one difference. For people. */
 export function reasonFor(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
   return REASONS[d.object](d, base, now)
@@ -59,6 +61,7 @@ function columnReason(d: SchemaDifference, then?: ColumnShape, now?: ColumnShape
 
 function addedReason({ additive }: SchemaDifference, now?: ColumnShape): string {
   if (now === undefined) return ''
+  if (now.generated && !now.nullable) return UNFILLED
   if (now.generated && !additive) return UNCOMPUTED
   if (now.generated) return 'it is computed, whoever writes the row'
   if (now.default !== null) return `rows that the old release writes get ${now.default}`
@@ -69,8 +72,26 @@ function addedReason({ additive }: SchemaDifference, now?: ColumnShape): string 
 function indexReason(d: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
   const unique = (schema: SchemaShape) => schema.tables[d.table]?.indexes[d.member ?? '']?.unique === true
   if (d.is === 'added' && unique(now)) return 'it refuses rows that the old release may write'
-  if (d.is === 'added') return d.additive ? 'it refuses nothing' : UNCOMPUTED
+  if (d.is === 'added') return d.additive ? `it refuses nothing${butLong(d, base, now)}` : UNCOMPUTED
   return unique(base)
     ? 'the old release relies on it to refuse rows'
     : 'queries of the old release may be slow without it'
+}
+
+/** Types of PostgreSQL whose values may be longer than an entry of a btree, which is a third of a page. */
+const LONG = /^(?:text|bytea|jsonb|character varying)\b(?!\(\d{1,3}\))|\[\]/
+
+function butLong({ table, member }: SchemaDifference, base: SchemaShape, now: SchemaShape): string {
+  const on = now.tables[table]?.indexes[member ?? '']?.on ?? ''
+  const words = (text: string): readonly string[] => text.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? []
+  const btree = (text: string) => text.startsWith('btree (')
+  if (!btree(on)) return ''
+  const known = Object.values(base.tables[table]?.indexes ?? {}).flatMap(index =>
+    btree(index.on) ? words(index.on) : [],
+  )
+  const long = Object.entries(now.tables[table]?.columns ?? {})
+    .filter(([name]) => base.tables[table]?.columns[name] !== undefined)
+    .filter(([name, { type }]) => words(on).includes(name) && !known.includes(name) && LONG.test(type))
+    .map(([name]) => name)
+  return long.length === 0 ? '' : `, but values of ${long.join(', ')} over about 2,700 bytes`
 }

@@ -67,6 +67,28 @@ export async function wayUp(files: MigrationFiles, migration: string): Promise<s
   return sql?.trim() === '' ? null : sql
 }
 
+/**
+ * The SQL of all scripts that the tool runs beside its migrations, those of these names among them; null: one is a program, or is not
+ * here.
+ */
+export async function runsBeside(
+  { tool, folders }: MigrationFiles,
+  named: readonly string[],
+): Promise<string[] | null> {
+  const again = LAYOUTS.find(l => l.tool === tool)?.again
+  const missing = new Set(named.map(name => basename(name)))
+  const texts: string[] = []
+  for (const folder of folders) {
+    for (const name of await namesIn(folder)) {
+      if (!missing.delete(name) && again?.test(name) !== true) continue
+      const text = name.endsWith('.sql') ? await textOf(join(folder, name)) : ''
+      if (text === '') return null
+      texts.push(text)
+    }
+  }
+  return missing.size === 0 ? texts : null
+}
+
 /** The files that bear a migration's name, one a folder: parts of an application may have migrations of the same name. */
 async function filesFor({ tool, folders }: MigrationFiles, migration: string) {
   const layout = LAYOUTS.find(l => l.tool === tool)

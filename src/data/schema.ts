@@ -10,6 +10,8 @@ const columnShape = z.object({
   /** The default as SQL. */
   default: z.string().nullable(),
   generated: z.boolean(),
+  /** How it is computed, where neither type nor default say so. No part of what is compared. */
+  computed: z.string().optional(),
   /** The database's own number of it, which survives a rename; of this database only. */
   id: z.string().optional(),
 })
@@ -68,7 +70,9 @@ function plainViews(views: Record<string, string>): Record<string, string> {
 }
 
 function withoutIds({ columns }: TableShape): Record<string, ColumnShape> {
-  return Object.fromEntries(Object.entries(columns).map(([name, { id: _id, ...column }]) => [name, column]))
+  return Object.fromEntries(
+    Object.entries(columns).map(([name, { id: _id, computed: _computed, ...column }]) => [name, column]),
+  )
 }
 
 /** Everything in which `now` differs from the baseline, tables first, by name. */
@@ -99,7 +103,7 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
   for (const column of names(base.columns, now.columns)) {
     const [a, b] = [base.columns[column], now.columns[column]]
     if (a === undefined && b !== undefined) {
-      const free = b.generated ? !mayFail(`${b.default ?? ''} ${b.type}`) : b.nullable || b.default !== null
+      const free = b.generated ? alwaysComputed(b) : b.nullable || b.default !== null
       out.push(difference('column', 'added', [table, column], shown(b), free))
     } else if (b === undefined) out.push(difference('column', 'gone', [table, column], '', false))
     else if (a !== undefined && shown(a) !== shown(b)) {
@@ -123,6 +127,14 @@ function compareTables(table: string, base: TableShape, now: TableShape): Schema
     out.push(difference('constraint', 'gone', [table], text, false))
   }
   return out
+}
+
+/** For every row that takes its other values: it may be NULL, and nothing that it is worked out by may fail. */
+function alwaysComputed({ nullable, computed, default: as, type }: ColumnShape): boolean {
+  const known = computed !== undefined || as !== null || / as \(/i.test(type)
+  // A text may be no JSON.
+  if (computed?.includes('->') === true) return false
+  return nullable && known && !mayFail(`${computed ?? ''} ${as ?? ''} ${type}`)
 }
 
 /** SQLite names the table first, which then reads like a function: `t(n)`. */

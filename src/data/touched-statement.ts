@@ -27,6 +27,8 @@ export interface Read {
   readonly targets: readonly string[] | null
   /** It writes rows, or asks for some: triggers and functions may take part. */
   readonly fires: boolean
+  /** It may put rows into its target that were nowhere. */
+  readonly brings: boolean
   /** A table that it makes. `kept`: unless there is one. `part`: its rows are another one's. */
   readonly made: { readonly name: string; readonly kept: boolean; readonly part: boolean } | null
   /** A table that it changes: columns that may be other ones from then on, and what it calls itself then. */
@@ -41,7 +43,7 @@ export interface Altered {
   readonly columns: readonly (readonly [string, string])[]
 }
 
-const NOTHING: Read = { wrote: null, names: [], targets: [], fires: false, made: null, altered: null }
+const NOTHING: Read = { wrote: null, names: [], targets: [], fires: false, brings: false, made: null, altered: null }
 
 /** null: nobody can tell. */
 export function readStatement(tokens: readonly Token[]): Read | null {
@@ -55,7 +57,8 @@ export function readStatement(tokens: readonly Token[]): Read | null {
     // Takes the rows of others with it, whatever their references say.
     if (first === 'TRUNCATE' && words.includes('CASCADE')) return null
     if (words.some((word, i) => WRITES.has(word) && words[i - 1] === '(' && words[i + 1] !== '(')) return null
-    return { ...NOTHING, wrote, names, targets: targetsOf(tokens), fires: true }
+    const brings = ['INSERT', 'REPLACE', 'MERGE'].includes(first)
+    return { ...NOTHING, wrote, names, targets: targetsOf(tokens), fires: true, brings }
   }
   if (first !== 'CREATE' && first !== 'ALTER' && first !== 'DROP') return null
   const at = words.findIndex((word, i) => i > 0 && !BEFORE_OBJECT.has(word))

@@ -132,6 +132,15 @@ describe('C14: which tables the migrations left alone', () => {
     expect(wroteIn('UPDATE OR REPLACE [orders] SET id = 1', 'sqlite', PLAIN)).toBeNull()
   })
 
+  it('and into which tables that were there rows may have come', () => {
+    expect(touched('INSERT INTO shop.orders (id) SELECT id FROM customers; DELETE FROM customers')?.came).toEqual([
+      'orders',
+    ])
+    const anew = `CREATE TABLE n (id int); INSERT INTO n SELECT id FROM orders; DROP TABLE orders; ALTER TABLE n RENAME TO orders`
+    expect(touched(anew)).not.toHaveProperty('came')
+    expect(touched('UPDATE orders SET total = 1; DELETE FROM orders')).not.toHaveProperty('came')
+  })
+
   it('nobody can tell where writing a row may write others', () => {
     const cascade = table('id', { constraints: ['FOREIGN KEY (a) REFERENCES b (id) ON DELETE CASCADE'] })
     for (const schema of [

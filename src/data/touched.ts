@@ -10,6 +10,8 @@ export interface Touched {
   readonly tables: readonly string[]
   /** Of those of which no row came or went: the only columns in which cells were written. */
   readonly columns: Readonly<Record<string, readonly string[]>>
+  /** Those that were there before and that rows were put into. Left out: none. */
+  readonly came?: readonly string[] | undefined
 }
 
 /**
@@ -43,7 +45,20 @@ export function touchedBy(
     before = sizeOf(touched)
     for (const { altered } of all) if (altered !== null) follow(touched, altered)
   }
-  return told(touched)
+  const came = broughtInto(all, schemas[0])
+  return { ...told(touched), ...(came.length === 0 ? {} : { came }) }
+}
+
+/** Not what the migrations made or renamed: rows that came into those were somewhere before. */
+function broughtInto(all: readonly Read[], base: SchemaShape | undefined): string[] {
+  const anew = all.flatMap(({ made, altered }) => [
+    made?.name ?? '',
+    altered?.now ?? '',
+    altered?.now == null ? '' : altered.table,
+  ])
+  const into = all.flatMap(({ brings, targets }) => (brings ? (targets ?? []) : [])).map(lastOf)
+  const own = into.filter(name => base !== undefined && isKnown(base, name) && !anew.map(lastOf).includes(name))
+  return [...new Set(own)].sort()
 }
 
 function lastOf(name: string): string {
@@ -126,6 +141,11 @@ export function writtenIn(names: readonly string[], touched: Touched): readonly 
   const known = [...new Set(all)].filter(name => touched.tables.includes(name))
   const columns = known.map(name => touched.columns[name])
   return columns.includes(undefined) ? null : columns.flatMap(list => list ?? [])
+}
+
+/** Rows of a table, by any of its names, may have come by the migrations. */
+export function mayHaveCome(names: readonly string[], { came = [] }: Touched): boolean {
+  return names.flatMap(partsOf).some(name => came.includes(name))
 }
 
 /** Writing one row may write others: triggers, functions, references that cascade. */

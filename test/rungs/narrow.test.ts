@@ -54,7 +54,7 @@ const COUNTED = {
 const POSTGRES: Case = {
   base: [
     `CREATE TYPE mood AS ENUM ('sad', 'ok')`,
-    'CREATE TABLE author (id int PRIMARY KEY)',
+    'CREATE TABLE author (id int PRIMARY KEY, name text)',
     `CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL, mail varchar(5) UNIQUE, price numeric(6,2), tag smallint,
       feeling mood, q int CHECK (q > 0), a int REFERENCES author)`,
     ...ROWS('ok'),
@@ -91,6 +91,12 @@ const POSTGRES: Case = {
     ['ALTER TABLE t ADD x int NOT NULL', 'blocker', 'its rows are refused'],
     ['CREATE INDEX i ON t (n)', 'note', 'it refuses nothing'],
     ['CREATE INDEX i ON t (lower(mail))', 'note', 'it refuses nothing'],
+    ['CREATE INDEX i ON author (name)', 'note', 'it refuses nothing, but values of name over about 2,700 bytes'],
+    [
+      'ALTER TABLE t ADD x text NOT NULL GENERATED ALWAYS AS (lower(mail)) STORED',
+      'blocker',
+      'rows of the old release for which that comes out as none are refused',
+    ],
     ['CREATE INDEX i ON t ((100 / n))', 'blocker', 'for which it cannot be computed are refused'],
     ['ALTER TABLE t ADD x int GENERATED ALWAYS AS (100 / n) STORED', 'blocker', 'for which it cannot be computed'],
     ['CREATE TABLE u () INHERITS (t)', 'blocker', 'the old release reads and changes its rows as those of t'],

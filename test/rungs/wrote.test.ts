@@ -60,6 +60,8 @@ const base = [
   ...made('moved', 'total int, note varchar(20)'),
   ...made('numbered', 'total int, note varchar(20)'),
   ...made('swapped', 'total int, note varchar(20)'),
+  ...made('joined', 'total int, note varchar(20)'),
+  ...made('refunds', 'total int, note varchar(20)'),
 ]
 const release = [
   'ALTER TABLE added DROP COLUMN note',
@@ -73,6 +75,8 @@ const release = [
   'CREATE TABLE other AS SELECT id, total * 100 AS total, note FROM swapped',
   'ALTER TABLE swapped RENAME TO before_swap',
   'ALTER TABLE other RENAME TO swapped',
+  'INSERT INTO joined SELECT id + 100, total, note FROM refunds',
+  'DROP TABLE refunds',
 ]
 const writes = [
   `UPDATE added SET total = 21 WHERE id = 2`,
@@ -81,6 +85,8 @@ const writes = [
   `INSERT INTO moved (id, total, note) VALUES (9, 9000, 'new')`,
   `INSERT INTO numbered VALUES (9, 90, 'new')`,
   `UPDATE swapped SET note = 'edited' WHERE id = 2`,
+  `UPDATE joined SET total = 7 WHERE id = 101`,
+  `INSERT INTO joined VALUES (9, 90, 'new')`,
 ]
 
 async function expectLeft(system: System): Promise<void> {
@@ -91,7 +97,11 @@ async function expectLeft(system: System): Promise<void> {
     moved: ['1|10|a', '2|20|edited'],
     numbered: ['1|10|a', '2|20|b', '9|90|new'],
     swapped: ['1|10|a', '2|20|edited'],
+    joined: ['1|10|a', '2|20|b', '9|90|new'],
+    refunds: ['1|10|a', '2|20|b'],
   })
+  const came = listed.filter(text => text.startsWith('joined'))
+  expect(came).toEqual(['joined 101 ambiguous', 'joined 102 ambiguous'])
   for (const row of ['1', '2', '1001', '1002']) expect(listed).toContain(`numbered ${row} ambiguous`)
   expect(listed.filter(text => text.startsWith('moved 9'))).toEqual(['moved 9 rewritten'])
   for (const row of ['swapped 1', 'swapped 2']) expect(listed).toContain(`${row} ambiguous`)
@@ -162,7 +172,10 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
   it.each([true, false])('in a renamed column that users edited meanwhile; readable: %s', async readable => {
     const names = ['early', 'late', 'typed']
     const base = [
-      ...names.flatMap(name => made(name, 'total int NOT NULL, note text')),
+      ...names.flatMap(name => [
+        ...made(name, 'total int NOT NULL, note text'),
+        `INSERT INTO ${name} VALUES (3, 30, 'c')`,
+      ]),
       ...made('cents', 'total int NOT NULL, note text'),
       'CREATE TABLE log (a int, t text)',
       `INSERT INTO log VALUES (1, 'x'), (2, 'y')`,
@@ -194,11 +207,11 @@ describe.skipIf(noPg !== null)(`C14: the same on PostgreSQL${noPg === null ? '' 
       ],
     }
     const { after, listed } = await back(await onPostgres(server), story, ups)
-    const users = [readable ? '1|11|a' : '1|10|a', '2|21|b', '4|40|d']
+    const users = [readable ? '1|11|a' : '1|10|a', '2|21|b', '3|30|c', '4|40|d']
     expect(after).toEqual({
       early: users,
       late: users,
-      typed: ['1|10|a', '2|21|b', '4|40|d'],
+      typed: ['1|10|a', '2|21|b', '3|30|c', '4|40|d'],
       cents: ['1|10|a', '2|20|b'],
       log: ['1|x', '2|y', '3|z'],
       paid: ['1|10', '2|20', '3|null'],

@@ -123,6 +123,11 @@ describe('C11: leaving the schema says, for each difference, why the old release
     ['CREATE TABLE u (v)', 'note', 'table u was added: the old release does not know it, and leaves it alone'],
     ['CREATE INDEX i ON t (n)', 'note', 'index t.i was added (t(n)): it refuses nothing'],
     ['CREATE INDEX i ON "t" (lower(mail))', 'note', 'it refuses nothing'],
+    ['ALTER TABLE t ADD COLUMN g TEXT AS (lower(mail))', 'note', 'it is computed, whoever writes the row'],
+    ['ALTER TABLE t ADD COLUMN g TEXT NOT NULL AS (lower(mail))', 'blocker', 'for which that comes out as none'],
+    [`ALTER TABLE t ADD COLUMN g AS (json_extract(mail, '$.a'))`, 'blocker', 'for which it cannot be computed'],
+    [`ALTER TABLE t ADD COLUMN g AS (mail ->> '$.a')`, 'blocker', 'for which it cannot be computed'],
+    ['ALTER TABLE t ADD COLUMN "g h" AS (lower(mail))', 'blocker', 'for which it cannot be computed'],
     ['CREATE INDEX i ON t (abs(n))', 'blocker', 'for which it cannot be computed are refused'],
     [
       'ALTER TABLE t DROP COLUMN n',

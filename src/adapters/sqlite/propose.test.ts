@@ -50,6 +50,19 @@ describe('what an SQLite database says before it is taken back', () => {
     expect(never.findings.find(f => f.level === 'blocker')?.what).toMatch(/^`compatible: never` says/)
   })
 
+  it('C11: leaves the old release with values that a migration wrote anew only where somebody said that it can', async () => {
+    shop.sql('UPDATE orders SET total = total * 100')
+    const act = { ...shop.act(), release: 'v2', upgrade: 'u', usersAway: false }
+    await target.migrated?.({ ...act, wrote: ['orders.total'] })
+    const leave = await proposal('leave')
+    expect(codes(leave, 'blocker')).toEqual(['data_rewritten'])
+    expect(leave.impact.staysBehind).toContain('orders.total as written since (at most 3 rows)')
+    expect(codes(await proposal('leave', { compatible: 'always' }), 'warning')).toEqual([
+      'data_rewritten',
+      'tool_behind',
+    ])
+  })
+
   it('C11: names the migrations between, counts what undoing them loses, and asks the writers to stop', async () => {
     const down = await proposal('migrate-down', { migrations: { runIn: 'shop' } })
     expect(down.findings.find(f => f.code === 'migrations_between')?.what).toContain('003_coupons, 002_discount')

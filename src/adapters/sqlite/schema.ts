@@ -29,11 +29,12 @@ function tableShape(db: DatabaseSync, table: string): TableShape {
   const rows = columnsOf(db, table).filter(row => row['hidden'] !== 1)
   const key = rows.filter(row => Number(row['pk']) > 0).sort((a, b) => Number(a['pk']) - Number(b['pk']))
   const sql = plain(sqlOf(db, 'table', table))
+  const computed = computedIn(sql)
   const indexes = all(db, `SELECT * FROM pragma_index_list(?, 'main')`, table)
   const own = indexes.filter(index => index['origin'] === 'c')
   const implied = indexes.filter(index => index['origin'] === 'u')
   return {
-    columns: Object.fromEntries(rows.map(row => [String(row['name']), columnShape(row)])),
+    columns: Object.fromEntries(rows.map(row => [String(row['name']), columnShape(row, computed)])),
     key: key.map(row => String(row['name'])),
     indexes: Object.fromEntries(
       own.map(index => {
@@ -53,13 +54,35 @@ function tableShape(db: DatabaseSync, table: string): TableShape {
   }
 }
 
-function columnShape(row: Row): ColumnShape {
+function columnShape(row: Row, computed: ReadonlyMap<string, string>): ColumnShape {
+  const generated = row['hidden'] === 2 || row['hidden'] === 3
+  const as = generated ? computed.get(String(row['name']).toLowerCase()) : undefined
   return {
     type: String(row['type']).toUpperCase(),
     nullable: row['notnull'] === 0,
     default: row['dflt_value'] === null ? null : String(row['dflt_value']),
-    generated: row['hidden'] === 2 || row['hidden'] === 3,
+    generated,
+    ...(as === undefined ? {} : { computed: as }),
   }
+}
+
+/** By what columns are computed, as far as their names are plain words. SQLite tells it in no other way. */
+function computedIn(sql: string): Map<string, string> {
+  const found = new Map<string, string>()
+  const open = sql.indexOf('(')
+  let [depth, quoted, from] = [0, false, open + 1]
+  for (let at = open; at >= 0 && at < sql.length; at++) {
+    const sign = sql[at]
+    if (sign === "'") quoted = !quoted
+    else if (!quoted && sign === '(') depth++
+    else if (!quoted && sign === ')') depth--
+    if (quoted || !((depth === 1 && sign === ',') || depth === 0)) continue
+    const [, name, as] = /^(\w+)\b.*?\bas(\(.*)$/s.exec(sql.slice(from, at).trim()) ?? []
+    if (name !== undefined && as !== undefined) found.set(name, as)
+    from = at + 1
+    if (depth === 0) break
+  }
+  return found
 }
 
 function indexColumns(db: DatabaseSync, index: string): string {

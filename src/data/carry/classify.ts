@@ -166,16 +166,17 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask,
-    CASE ${unsure(piece, added, mk)} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
+    CASE ${unsure(piece, added, mk, b)} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
     FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
     LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? listed} AND ${dirty}`
 }
 
-/** A new row has a value where the migration gave those that were there another meaning: it came after that, or before. */
-function unsure(piece: Piece, added: string, migrated: string | undefined): string {
+/** A new row has a value where the migration gave those that were there another meaning, or the migration may have put it there. */
+function unsure(piece: Piece, added: string, migrated: string | undefined, base: string | undefined): string {
+  const came = piece.table.rowsCame === true ? `WHEN ${base} IS NULL AND ${migrated} IS NOT NULL THEN ${BEFORE}` : ''
   const cells = piece.anew.columns.map(name => `${piece.column('t', piece.columnOf(name).theirs)} IS NOT NULL`)
-  if (cells.length === 0) return ''
-  return `WHEN ${added} AND (${cells.join(' OR ')}) THEN CASE WHEN ${migrated} IS NULL THEN ${AFTER} ELSE ${BEFORE} END`
+  if (cells.length === 0) return came
+  return `${came} WHEN ${added} AND (${cells.join(' OR ')}) THEN CASE WHEN ${migrated} IS NULL THEN ${AFTER} ELSE ${BEFORE} END`
 }
 
 function b0(piece: Piece): string | undefined {

@@ -44,6 +44,8 @@ export interface MappedTable {
   readonly rowsAreUsers?: boolean
   /** Nobody told when the migrations had ended, and they may have removed rows (`gone`), or are known to have brought or removed some. */
   readonly unsure?: 'gone' | 'rows'
+  /** The migrations put rows into it. */
+  readonly rowsCame?: boolean
   /** The migrations wrote in the key: a row that came then may be one that was there, under another key. */
   readonly keyWritten?: boolean
 }

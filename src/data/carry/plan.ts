@@ -1,7 +1,7 @@
 import { hashOf, sameJson } from '../../core/json.ts'
 import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
-import { writtenIn } from '../touched.ts'
+import { mayHaveCome, writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
 import { anewIn, holdCounted } from './anew.ts'
 import { foresee, markWhere, type Whole } from './checks.ts'
@@ -172,6 +172,7 @@ function onlyUsers({ touched }: CarrySource, table: MappedTable): MappedTable {
 /** The same by column, where rows can be told apart. */
 function onlyUsersCells({ touched }: CarrySource, table: MappedTable, key: readonly string[]): MappedTable {
   const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
+  if (touched !== null && mayHaveCome([table.theirs, table.ours], touched)) return { ...table, rowsCame: true }
   if (wrote === null || table.migrated === null || key.length === 0) return table
   if (table.columns.some(c => key.includes(c.ours) && isAmong(c, wrote))) return { ...table, keyWritten: true }
   const columns = table.columns.map(c => (isAmong(c, wrote) || key.includes(c.ours) ? c : { ...c, migrated: null }))

@@ -26,6 +26,8 @@ export interface Layout {
   /** The same by what stands in it, where no name says it. */
   readonly says?: (text: string, migration: string) => boolean
   back(found: Found): Promise<WayBack>
+  /** Names of scripts beside them that run when the tool does: each time, or whenever they are others. */
+  readonly again?: RegExp
   /** The SQL by which it goes up; null: it is none. Left out: it is a program. */
   readonly up?: (found: Found) => Promise<string | null>
 }
@@ -75,6 +77,7 @@ export const LAYOUTS: readonly Layout[] = [
   {
     tool: 'flyway',
     names: /^V[\d._]+__.*\.\w+$/,
+    again: /^(?:R__|(?:before|after)[A-Z]|createSchema\b).*(?<!\.conf)$/,
     isOf: (name, migration) => name === migration.split('/').at(-1),
     back: found => {
       const version = /^V(.+?)__/.exec(found.name)?.[1] ?? ''

@@ -30,6 +30,7 @@ const backupFacts = z.object({
       since: z.string(),
       tables: z.array(z.string()).readonly(),
       columns: z.record(z.string(), z.array(z.string()).readonly()).readonly().default({}),
+      came: z.array(z.string()).readonly().optional(),
     })
     .optional(),
 })

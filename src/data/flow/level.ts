@@ -30,6 +30,8 @@ export interface Book extends Recognised {
   /** By its real name, also where the connection looks in it first. */
   readonly schema: string
   readonly applied: readonly string[]
+  /** Scripts that ran beside them, any number of times; null: the tool has no such, or does not list them. */
+  readonly again: readonly string[] | null
   /** When they were applied, as ISO text, of those of which the tool kept it. */
   readonly times: ReadonlyMap<string, string>
   /** Those times are the same everywhere, so that they can be compared with another tool's. */
@@ -173,6 +175,7 @@ async function bookOf(
     ...kept,
     schema: partsOf(table).schema ?? home,
     applied,
+    again: tool.again === undefined ? null : await firstColumn(db, spelt(tool.again, dialect, kept)),
     times: new Map(applied.flatMap((name, i) => (at[i] == null ? [] : [[name, at[i]] as const]))),
     zoned: isZoned(dialect, shape?.type ?? ''),
     undoable: tool.undoable === undefined ? null : await firstColumn(db, spelt(tool.undoable, dialect, kept)),

@@ -10,7 +10,7 @@ import { gapsBetween, moved, sameLevel } from './levels.ts'
 import type { Site } from './site.ts'
 import { readNow } from './under-way.ts'
 import { tasksFor } from './undoing.ts'
-import { waysUp } from './ways-back.ts'
+import { waysBeside, waysUp } from './ways-back.ts'
 import { wroteBy } from './wrote.ts'
 
 /** Backs the database up as the migrations left it. Not where nothing is ever carried forward. */
@@ -68,10 +68,12 @@ async function scriptsSince(site: Site, live: Live, { level }: Pick<BackupFacts,
   const { gaps, untold } = gapsBetween(level, live.level)
   const [task, ...more] = tasksFor(site.settings.migrations, live, moved(gaps))
   if (untold.length + more.length > 0) return null
-  if (task === undefined) return []
+  const beside = await waysBeside(site, tasksFor(site.settings.migrations, live, gaps))
+  if (task === undefined || beside === null) return beside
   // Of a tool that keeps its head only, those between are not known one by one.
   const known = task.gap.missing.length === 0 && !task.gap.headOnly
-  return known ? waysUp(site, task) : null
+  const ups = known ? await waysUp(site, task) : null
+  return ups === null ? null : [...ups, ...beside]
 }
 
 /** The word belongs to the moment; what was kept then knows it, and is not made again when users have written. */

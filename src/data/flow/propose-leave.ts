@@ -6,10 +6,15 @@ import type { SchemaDifference, SchemaShape } from '../schema.ts'
 import { type Say, unfinishedFindings } from './checks.ts'
 import type { Live } from './level.ts'
 import { type Gap, gapsBetween, keptIn, moved, nameOfBook, saidUntold } from './levels.ts'
+import { rewrittenFindings, rewrittenSince } from './rewritten.ts'
 import type { Look } from './steps.ts'
 
 /** The schema stays as it is: nothing is done, nothing is lost, and the old release has to live with it. */
-export function proposeLeave(look: Look, live: Live, differences: readonly SchemaDifference[]): Proposal {
+export async function proposeLeave(
+  look: Look,
+  live: Live,
+  differences: readonly SchemaDifference[],
+): Promise<Proposal> {
   const { site, question, say } = look
   const { gaps, untold } = gapsBetween(question.to.level, live.level)
   const between = moved(gaps)
@@ -19,7 +24,10 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
   for (const kept of untold) {
     findings.push(say('warning', 'bookkeeping_untold', saidUntold(kept), 'capture the release again once it runs'))
   }
-  if (differences.length + between.length === 0) return { ...NOTHING, findings }
+  const rewritten = await rewrittenSince(look, live, extra.length > 0)
+  findings.push(...rewrittenFindings(look, rewritten))
+  const data = (rewritten ?? []).map(r => `${r.what} as written since (at most ${r.rows} rows)`)
+  if (differences.length + between.length + data.length === 0) return { ...NOTHING, findings }
   const bad = differences.filter(d => !d.additive)
   const why = (list: readonly SchemaDifference[]) => reasons(list, question.to.schema, live.schema)
   const { compatible } = site.settings
@@ -42,7 +50,7 @@ export function proposeLeave(look: Look, live: Live, differences: readonly Schem
     findings.push(say('warning', 'tool_behind', what, 'let the old release start without migrating'))
   }
   const several = keptIn(live.level).length > 1
-  const staysBehind = [...differences.map(d => d.text), ...between.flatMap(gap => staying(gap, several))]
+  const staysBehind = [...differences.map(d => d.text), ...data, ...between.flatMap(gap => staying(gap, several))]
   return { ...NOTHING, findings, impact: { ...NO_IMPACT, staysBehind } }
 }
 

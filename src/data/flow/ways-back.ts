@@ -1,8 +1,15 @@
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { Finding } from '../../core/contract.ts'
 import { type Destroys, readScript, said } from '../down-script.ts'
-import { findMigrationFiles, type MigrationFiles, type WayBack, wayBack, wayUp } from '../migration-files.ts'
+import {
+  findMigrationFiles,
+  type MigrationFiles,
+  runsBeside,
+  type WayBack,
+  wayBack,
+  wayUp,
+} from '../migration-files.ts'
 import type { SchemaDifference } from '../schema.ts'
 import type { Say } from './checks.ts'
 import type { Live } from './level.ts'
@@ -95,4 +102,20 @@ export async function waysUp(site: Site, { gap, way }: Task): Promise<string[] |
   })
   const all = await Promise.all(read)
   return all.includes(null) ? null : all.filter(sql => sql !== null)
+}
+
+/** The SQL of what their tools may have run beside the migrations; null where one is a program, or not to be found here. */
+export async function waysBeside(site: Site, tasks: readonly Task[]): Promise<string[] | null> {
+  const out: string[] = []
+  for (const { gap, book, way } of tasks) {
+    if (book === null || book.again === null) continue
+    const { upScripts } = way ?? {}
+    const named = upScripts === undefined ? null : [dirname(resolve(site.ctx.baseDir, upScripts))]
+    const files =
+      named !== null ? { tool: gap.tool, folders: named } : way === null ? null : await filesOf(site, gap.tool, way)
+    const texts = files === null ? null : await runsBeside(files, book.again)
+    if (texts === null) return null
+    out.push(...texts)
+  }
+  return out
 }

@@ -4,6 +4,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
 import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
+import { careful } from './pace.ts'
 import { MOVING, settledOf } from './settled.ts'
 import { type Site, stands } from './site.ts'
 import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
@@ -80,11 +81,6 @@ function previousOf(site: Site, service: Service, { service: name, goal }: Bring
     next: 'take the rung update: plan again',
     exit: 'failed',
   })
-}
-
-/** Should the new tasks fail, Swarm is to stop there: its own rollback would bring the bad release back. */
-function careful(spec: Spec): Spec {
-  return { ...spec, UpdateConfig: { ...spec.UpdateConfig, FailureAction: 'pause' } }
 }
 
 function forced(spec: Spec, ForceUpdate: number): Spec {
@@ -218,12 +214,15 @@ async function write(
 
 /** Waits until the tasks are what the specification says. Throws `update_stuck`. */
 async function follow(site: Site, args: BringArgs, act: StepAct): Promise<void> {
+  let from: string | null = null
   for (;;) {
     const swarm = await lookAtSwarm(site, act.signal)
+    // What was begun earlier and is taken up again has its whole time again.
+    from ??= swarm.info.SystemTime
     const view = await lookAt(site, swarm, args.service, act.signal)
     if (view === null) throw gone(args.service)
     if (!atWork(site, view.service, args, act)) throw replaced(args.service, view)
-    const settled = settledOf(view, swarm, args.goal.image, site.config.limits)
+    const settled = settledOf(view, swarm, args.goal.image, site.config.limits, from)
     if (settled.is === 'settled' || settled.is === 'unproven') return
     if (settled.is === 'stuck') throw stuck(args.service, settled.why)
     act.progress({ text: `${args.service}: ${settled.why}` })

@@ -7,10 +7,12 @@ import {
   type Question,
   type Step,
 } from '../../core/contract.ts'
+import { span } from '../../core/impact-text.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
 import { goesOn } from './halt.ts'
-import { lookAtServices, lookAtSwarm, type View } from './look.ts'
+import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { updateOf } from './observe.ts'
+import { stopsAll, waitsOf } from './pace.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isJob, modeOf, replicasOf, shortName } from './spec.ts'
@@ -45,19 +47,25 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const added = addedOf(site, to, views, question, say)
   const changing = ways.filter(way => way.differs || way.ill !== null)
   const bring = asked.stop || asked.redeploy ? ways : changing
-  for (const way of bring) sayRung(site, question.rung, way, asked, say)
+  for (const way of bring) {
+    sayRung(site, question.rung, way, asked, say)
+    saySlow(question.rung, swarm, way, asked, say)
+  }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
     .filter(view => goesOn(site, view))
     .map(view => haltOf(site, view, say))
-  const code = [...bring.map(way => bringOf(site, question, way, asked)), ...added.map(view => stopOf(site, view))]
+  const code = [
+    ...bring.map(way => bringOf(site, swarm, question, way, asked)),
+    ...added.map(view => stopOf(site, view)),
+  ]
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
   return {
     ...NOTHING,
     change: changing.length + added.length === 0 ? null : { from: from.summary, to: nameOf(ways) },
     findings,
-    impact: impactOf(question.rung, bring, asked, added),
+    impact: impactOf(question.rung, swarm, bring, asked, added),
     needs: needsOf(question, asked),
     serves,
     steps: [...halts, ...stops, ...code],
@@ -155,7 +163,7 @@ function expectOf(site: Site, view: View | null): Expect {
   return { shape: site.shape(spec), ref: spec.TaskTemplate.ContainerSpec.Image, id: view.service.ID }
 }
 
-function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
+function bringOf(site: Site, swarm: Swarm, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
   const { view, goal, pinned } = way
   const name = pinned.name
   // An update that is on its way there is let go on.
@@ -163,14 +171,34 @@ function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, as
   const force = again && view !== null ? (view.service.Spec.TaskTemplate.ForceUpdate ?? 0) + 1 : null
   const verb = rung === 'recreate' ? 'make' : rung === 'previous' ? 'roll back' : 'update'
   const title = `${verb} ${name} ${rung === 'recreate' ? 'again as' : 'to'} ${shortName(goal.image)} of ${release}`
-  return bringStep(site, title, {
+  const own: BringArgs = {
     do: rung as BringArgs['do'],
     service: name,
     goal,
     expect: expectOf(site, view),
     force: rung === 'update' ? force : null,
     anew: rung === 'recreate' && again,
-  })
+  }
+  return bringStep(site, title, own, waitsMs(rung, swarm, way, asked))
+}
+
+/** What Swarm waits between tasks, where they are replaced one after the other. */
+function waitsMs(rung: string, swarm: Swarm, { spec }: Way, asked: Asked): number {
+  return rung === 'recreate' || asked.stop ? 0 : waitsOf(spec, paceFor(rung), swarm)
+}
+
+/** Swarm's own rollback has settings of its own. */
+function paceFor(rung: string): 'update' | 'rollback' {
+  return rung === 'previous' ? 'rollback' : 'update'
+}
+
+const LONG_MS = 60_000
+
+function saySlow(rung: string, swarm: Swarm, way: Way, asked: Asked, say: Say): void {
+  const ms = waitsMs(rung, swarm, way, asked)
+  if (ms < LONG_MS) return
+  const what = `${way.pinned.name} waits between its tasks, as in the release (\`--${paceFor(rung)}-delay\`, \`--${paceFor(rung)}-monitor\`): going back takes ${span(ms)} at least`
+  say('warning', 'update_slow', what, 'the rung recreate waits for nothing: the service is down meanwhile')
 }
 
 function stopOf(site: Site, view: View): Step {
@@ -211,12 +239,12 @@ function needsOf({ dependents, rung }: Question<SwarmPin>, asked: Asked): Propos
   return dependents.filter(d => d.serves.includes('drained')).map(d => ({ of: d.id, what: 'drained' as const }))
 }
 
-function impactOf(rung: string, bring: readonly Way[], asked: Asked, added: readonly View[]): Impact {
+function impactOf(rung: string, swarm: Swarm, bring: readonly Way[], asked: Asked, added: readonly View[]): Impact {
   const disappears = [
     ...bring.flatMap(way => lostVariables(way).map(name => `variable ${name} of ${way.pinned.name}`)),
     ...added.map(view => `service ${view.service.Spec.Name}`),
   ]
-  const alone = bring.some(way => way.pinned.replicas === 1 && way.spec.UpdateConfig?.['Order'] !== 'start-first')
+  const all = bring.some(way => stopsAll(way.spec, paceFor(rung), swarm))
   const down = asked.stop ? typicalMs('stop') + typicalMs('update') : rung === 'recreate' ? typicalMs('recreate') : 0
-  return { ...NO_IMPACT, disappears, downtimeMs: down > 0 ? down : alone ? 5_000 : 0 }
+  return { ...NO_IMPACT, disappears, downtimeMs: down > 0 ? down : all ? 5_000 : 0 }
 }

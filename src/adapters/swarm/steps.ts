@@ -10,6 +10,8 @@ const goal = z.object({
   sealed,
   /** Keyed hash of the specification as it will be. */
   shape: z.string(),
+  /** The same with Backout's own settings for the time of the update. */
+  careful: z.string(),
   image,
   renamed: z.object({
     networks: z.record(z.string(), z.string()),
@@ -60,8 +62,10 @@ export function typicalMs(what: Args['do']): number {
   return TYPICAL[what]
 }
 
-export function bringStep(site: Site, title: string, own: BringArgs): Step {
-  return { ...frame(site, own), title, args: own }
+/** `waitsMs`: what Swarm itself waits in between. */
+export function bringStep(site: Site, title: string, own: BringArgs, waitsMs: number): Step {
+  const { limitMs, estimateMs, ...others } = frame(site, own)
+  return { ...others, limitMs: limitMs + waitsMs, estimateMs: estimateMs + waitsMs, title, args: own }
 }
 
 export function stopStep(site: Site, own: StopArgs): Step {

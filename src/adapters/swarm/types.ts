@@ -10,8 +10,20 @@ export interface Spec {
     GlobalJob?: object
     [other: string]: unknown
   }
-  UpdateConfig?: { FailureAction?: string; [other: string]: unknown }
+  UpdateConfig?: Pace
+  RollbackConfig?: Pace
   Networks?: { Target: string; [other: string]: unknown }[]
+  [other: string]: unknown
+}
+
+/** How tasks are replaced. Durations are in nanoseconds. */
+export interface Pace {
+  /** 0: all at once. */
+  Parallelism?: number
+  Delay?: number
+  FailureAction?: string
+  Monitor?: number
+  Order?: string
   [other: string]: unknown
 }
 

@@ -29,23 +29,8 @@ export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs, { i
 
 function isGoal(site: Site, spec: Spec, args: BringArgs): boolean {
   if (spec.TaskTemplate.ContainerSpec.Image !== args.goal.image.ref) return false
-  return site.shape(spec) === args.goal.shape || careful(site, spec, args)
-}
-
-/** The same but for what is done when an update fails. */
-function careful(site: Site, spec: Spec, { goal }: BringArgs): boolean {
-  if (spec.UpdateConfig?.FailureAction !== 'pause') return false
-  return ACTIONS.some(action => site.shape(withAction(spec, action)) === goal.shape)
-}
-
-/** What a specification may say there; without an entry it has none at all. */
-const ACTIONS = ['rollback', 'continue', 'none', 'bare'] as const
-
-function withAction(spec: Spec, action: (typeof ACTIONS)[number]): Spec {
-  const { UpdateConfig: config = {}, ...rest } = spec
-  if (action === 'none') return rest as Spec
-  const { FailureAction: _, ...others } = config
-  return { ...spec, UpdateConfig: action === 'bare' ? others : { ...others, FailureAction: action } }
+  const shape = site.shape(spec)
+  return shape === args.goal.shape || shape === args.goal.careful
 }
 
 /** Whether it is wholly the release's, and Swarm's own rollback of it would be harmless. */

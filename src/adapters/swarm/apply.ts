@@ -6,8 +6,8 @@ import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
 import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
 import { careful } from './pace.ts'
 import { MOVING, settledOf } from './settled.ts'
-import { type Site, stands } from './site.ts'
-import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
+import { imageLeft, type Site, stands } from './site.ts'
+import { goalOf, LEFT, STEP, TOWARDS, WROTE } from './spec.ts'
 import { argsOf, type BringArgs, type Expect, type HaltArgs, type StopArgs } from './steps.ts'
 import { goesOn, gone, moved, replaced, stuck } from './trouble.ts'
 import type { Service, Spec } from './types.ts'
@@ -87,15 +87,14 @@ function forced(spec: Spec, ForceUpdate: number): Spec {
   return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } }
 }
 
-/** Says on the service who wrote it, what that was, and which image was left. */
+/** Says on the service who wrote it, what that was, and which image was left on the way to which release. */
 function marked(site: Site, spec: Spec, before: Service | null, act: StepAct): Spec {
-  const left = before?.Spec.Labels?.[LEFT]
-  const ours = before !== null && stands(site, before)
-  const from = ours && left !== undefined ? left : before?.Spec.TaskTemplate.ContainerSpec.Image
+  const from = before === null ? undefined : imageLeft(site, before, act)
   const labels = {
     ...spec.Labels,
     [STEP]: act.idem,
     [WROTE]: site.shape(spec),
+    ...(act.release === undefined ? {} : { [TOWARDS]: act.release }),
     ...(from === undefined ? {} : { [LEFT]: from }),
   }
   return { ...spec, Labels: labels }

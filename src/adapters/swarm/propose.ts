@@ -9,14 +9,16 @@ import {
 } from '../../core/contract.ts'
 import { span } from '../../core/impact-text.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
+import { execUnclear, nameOne } from './exec.ts'
 import { goesOn } from './halt.ts'
 import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { updateOf } from './observe.ts'
 import { stopsAll, waitsOf } from './pace.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
-import { isJob, modeOf, replicasOf, shortName } from './spec.ts'
+import { isJob, modeOf, shortName } from './spec.ts'
 import { type BringArgs, bringStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
+import { isStopped } from './verify.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -39,6 +41,11 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const swarm = await lookAtSwarm(site, signal)
   saySwarm(swarm, say)
   const views = await lookAtServices(site, swarm, signal)
+  const unclear = serves.some(n => n.what === 'exec-from') ? execUnclear(site, views) : []
+  if (unclear.length > 1) {
+    const what = `Down-scripts are to run in an image of ${component}, and its services have different ones: nobody says which`
+    say('blocker', 'exec_unclear', what, nameOne(unclear))
+  }
   const ways: Way[] = []
   for (const pinned of caredFor(site, to, say)) {
     const way = await wayOf(site, swarm, pinned, question, say)
@@ -107,7 +114,7 @@ function addedOf(
   const others = [...views.values()].filter(v => !to.services.some(s => s.name === v.service.Spec.Name))
   const [jobs, added] = [others.filter(v => isJob(v.service.Spec)), others.filter(v => !isJob(v.service.Spec))]
   for (const { service } of jobs) sayJob(service.Spec.Name, say)
-  const running = added.filter(v => replicasOf(v.service.Spec) !== 0)
+  const running = added.filter(v => !isStopped(v.service.Spec))
   for (const { service } of running) {
     const { Name: name } = service.Spec
     const what = `${release} did not have the service ${name}: ${config.added === 'stop' ? 'it is stopped' : 'it goes on as it is'}`

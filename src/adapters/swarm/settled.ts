@@ -97,7 +97,8 @@ function eligible({ TaskTemplate: template }: Spec, swarm: Swarm): number {
   return swarm.nodes.filter(n => n.Status.State === 'ready' && n.Spec.Availability === 'active').length
 }
 
-function isOf(spec: Spec, task: Task): boolean {
+/** Made from this specification. */
+export function isOf(spec: Spec, task: Task): boolean {
   const { ContainerSpec: container, ForceUpdate: force } = spec.TaskTemplate
   return task.Spec.ContainerSpec.Image === container.Image && (task.Spec.ForceUpdate ?? 0) === (force ?? 0)
 }

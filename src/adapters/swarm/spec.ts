@@ -11,6 +11,8 @@ export const STEP = `${OWN}step`
 export const WROTE = `${OWN}wrote`
 /** The image that a rollback left, for commands that only it has. */
 export const LEFT = `${OWN}left`
+/** The release that this rollback went back to: after one to another release, what that brought is what is left. */
+export const TOWARDS = `${OWN}towards`
 /** Its update was stopped where it was. */
 export const HALTED = `${OWN}halted`
 

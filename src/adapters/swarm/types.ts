@@ -29,7 +29,7 @@ export interface Pace {
 
 interface TaskTemplate {
   ContainerSpec: ContainerSpec
-  RestartPolicy?: object
+  RestartPolicy?: { Condition?: string; [other: string]: unknown }
   Placement?: { Constraints?: string[] | null; [other: string]: unknown }
   Networks?: { Target: string; [other: string]: unknown }[]
   ForceUpdate?: number

@@ -78,7 +78,8 @@ export async function stopVerdict(
   return left ?? { is: 'done', why: view === null ? 'there is no such service' : 'none of its tasks is left' }
 }
 
-function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
+/** By Backout, or by somebody who scaled it to nothing. */
+export function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
   return mode.Replicated?.Replicas === 0 || template.Placement?.Constraints?.includes(NOWHERE) === true
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { makeConfig, withMade } from './configs.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
 import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
@@ -22,6 +23,7 @@ export async function apply(site: Site, step: Step, act: StepAct): Promise<void>
   act.signal.throwIfAborted()
   if (args.do === 'stop') return stop(site, args, act)
   if (args.do === 'halt') return halt(site, args, act)
+  if (args.do === 'config') return makeConfig(site, args, act)
   const goal = await goalFor(site, args, act)
   if (args.do === 'recreate') await recreate(site, args, goal, act)
   else await bring(site, args, goal, act)
@@ -41,8 +43,9 @@ async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec>
   const there = await inspect(site, service, act.signal)
   const today = there?.Spec ?? null
   const wanted = { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config }
-  const spec = goalOf(await read(goal.sealed), today, wanted)
-  if (site.shape(spec) !== goal.shape) throw moved(service, 'its variables')
+  const planned = goalOf(await read(goal.sealed), today, wanted)
+  if (site.shape(planned) !== goal.shape) throw moved(service, 'its variables')
+  const spec = await withMade(site, planned, goal.renamed.made, act.signal)
   if (args.do !== 'recreate') return spec
   const { id, mac } = await act.vault.seal(
     Buffer.from(JSON.stringify(spec)),

@@ -157,7 +157,10 @@ export async function pinOf(
     configs: await Promise.all(
       (container.Configs ?? []).map(async ({ ConfigID: id, ConfigName: called }) => {
         const found = await configOf(site, id, act.signal)
-        return { id, name: called, mac: found === null ? '' : contentMac(site, found) }
+        if (found === null) return { id, name: called, mac: '', sealed: null }
+        const file = Buffer.from(JSON.stringify(found.Spec))
+        const kept = await act.vault.seal(file, `${site.component}: the config ${called} of ${name}`)
+        return { id, name: called, mac: contentMac(site, found), sealed: kept }
       }),
     ),
     secrets: (container.Secrets ?? []).map(s => ({

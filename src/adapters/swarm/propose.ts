@@ -17,7 +17,7 @@ import { stopsAll, waitsOf } from './pace.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isJob, modeOf, shortName } from './spec.ts'
-import { type BringArgs, bringStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
+import { type BringArgs, bringStep, configStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
 import { isStopped } from './verify.ts'
 
 interface Asked {
@@ -66,6 +66,8 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     ...bring.map(way => bringOf(site, swarm, question, way, asked)),
     ...added.map(view => stopOf(site, view)),
   ]
+  const made = new Map(bring.flatMap(way => way.goal.renamed.made.map(config => [config.name, config] as const)))
+  const configs = [...made.values()].map(config => configStep(site, config))
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
   return {
@@ -75,8 +77,8 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     impact: impactOf(question.rung, swarm, bring, asked, added),
     needs: needsOf(question, asked),
     serves,
-    steps: [...halts, ...stops, ...code],
-    phases: phasesOf(site, halts, stops, code),
+    steps: [...halts, ...stops, ...configs, ...code],
+    phases: phasesOf(site, { preflight: halts, stop: stops, config: configs, code }),
     settles: settled(site, [...changing.flatMap(way => way.view ?? []), ...added]),
   }
 }
@@ -149,6 +151,10 @@ function sayRung(site: Site, rung: string, { view, goal, spec, pinned }: Way, as
   }
   if (rung !== 'previous') return
   const previous = view.service.PreviousSpec
+  if (goal.renamed.made.length > 0) {
+    const what = `${pinned.name} needs configs that are made again: Swarm's previous specification has the ones that are gone`
+    return say('blocker', 'previous_is_other', what, 'the rung update takes the new ones')
+  }
   if (asked.stop || asked.redeploy || goesOn(site, view)) {
     const what = `${pinned.name} is stopped or forced first, and then Swarm's previous specification is another one`
     return say('blocker', 'previous_is_other', what, 'the rung update does it')
@@ -220,18 +226,9 @@ function haltOf(site: Site, view: View, say: Say): Step {
   return haltStep(site, { do: 'halt', service: name, expect: expectOf(site, view) })
 }
 
-function phasesOf(
-  site: Site,
-  halts: readonly Step[],
-  stops: readonly Step[],
-  code: readonly Step[],
-): Proposal['phases'] {
-  const [preflight, stop, bring] = [together(site, halts), together(site, stops), together(site, code)]
-  return {
-    ...(preflight === null ? {} : { preflight }),
-    ...(stop === null ? {} : { stop }),
-    ...(bring === null ? {} : { code: bring }),
-  }
+function phasesOf(site: Site, steps: Readonly<Record<string, readonly Step[]>>): Proposal['phases'] {
+  const nodes = Object.entries(steps).map(([phase, own]) => [phase, together(site, own)] as const)
+  return Object.fromEntries(nodes.filter(([, node]) => node !== null)) as Proposal['phases']
 }
 
 /** Updates under way that these steps stop, or that lead to the release by themselves. */

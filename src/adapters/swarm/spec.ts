@@ -1,6 +1,7 @@
 import { canonicalJson, type Json } from '../../core/json.ts'
 import { type Keeping, keepsToday } from '../../exec/secret-names.ts'
 import type { Image } from './pin.ts'
+import type { MadeConfig } from './steps.ts'
 import type { Spec } from './types.ts'
 
 /** Labels of Backout's own on a service: never part of what is compared or captured. */
@@ -81,6 +82,8 @@ export interface Renamed {
   readonly networks: Readonly<Record<string, string>>
   readonly configs: Readonly<Record<string, string>>
   readonly secrets: Readonly<Record<string, { id: string; name: string }>>
+  /** What is made again first, and has its id of the pin until then. */
+  readonly made: MadeConfig[]
 }
 
 interface Wanted {

@@ -99,7 +99,7 @@ export interface Info {
 
 export interface Config {
   ID: string
-  Spec: { Name: string; Data: string }
+  Spec: { Name: string; Data: string; [other: string]: unknown }
 }
 
 export interface Secret {

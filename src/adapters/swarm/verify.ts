@@ -1,4 +1,5 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
+import { asPlanned, configVerdict } from './configs.ts'
 import { haltVerdict } from './halt.ts'
 import { leftBy, lookAt, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { settledOf } from './settled.ts'
@@ -29,13 +30,14 @@ export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs, { i
 
 function isGoal(site: Site, spec: Spec, args: BringArgs): boolean {
   if (spec.TaskTemplate.ContainerSpec.Image !== args.goal.image.ref) return false
-  const shape = site.shape(spec)
+  const shape = site.shape(asPlanned(spec, args.goal.renamed.made))
   return shape === args.goal.shape || shape === args.goal.careful
 }
 
 /** Whether it is wholly the release's, and Swarm's own rollback of it would be harmless. */
 export function leadsBack(site: Site, service: Service, args: BringArgs): boolean {
-  if (site.shape(service.Spec) !== args.goal.shape) return false
+  const { shape, renamed } = args.goal
+  if (site.shape(asPlanned(service.Spec, renamed.made)) !== shape) return false
   return service.PreviousSpec === undefined || isGoal(site, service.PreviousSpec, args)
 }
 
@@ -44,6 +46,7 @@ export async function verify(site: Site, step: Step, act: StepAct): Promise<Verd
   const args = argsOf(step)
   const swarm = await lookAtSwarm(site, act.signal)
   if (args.do === 'stop') return stopVerdict(site, swarm, args, act.signal)
+  if (args.do === 'config') return configVerdict(site, args, act)
   const view = await lookAt(site, swarm, args.service, act.signal)
   if (args.do === 'halt') return haltVerdict(site, view)
   if (view === null) return { is: 'not-done', why: 'there is no such service' }

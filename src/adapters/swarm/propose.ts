@@ -56,7 +56,7 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const bring = asked.stop || asked.redeploy ? ways : changing
   for (const way of bring) {
     sayRung(site, question.rung, way, asked, say)
-    saySlow(question.rung, swarm, way, asked, say)
+    saySlow(site, question.rung, swarm, way, asked, say)
   }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
@@ -207,8 +207,12 @@ function paceFor(rung: string): 'update' | 'rollback' {
 
 const LONG_MS = 60_000
 
-function saySlow(rung: string, swarm: Swarm, way: Way, asked: Asked, say: Say): void {
+function saySlow(site: Site, rung: string, swarm: Swarm, way: Way, asked: Asked, say: Say): void {
   const ms = waitsMs(rung, swarm, way, asked)
+  if (rung === 'previous' && ms > site.config.limits.update) {
+    const what = `Swarm's own rollback of ${way.pinned.name} waits ${span(ms)} between its tasks (\`--rollback-delay\`, \`--rollback-monitor\`), longer than \`limits.update\``
+    return say('blocker', 'previous_is_slow', what, 'the rung update does not depend on it')
+  }
   if (ms < LONG_MS) return
   const what = `${way.pinned.name} waits between its tasks, as in the release (\`--${paceFor(rung)}-delay\`, \`--${paceFor(rung)}-monitor\`): going back takes ${span(ms)} at least`
   say('warning', 'update_slow', what, 'the rung recreate waits for nothing: the service is down meanwhile')

@@ -90,6 +90,9 @@ describe.skipIf(why !== null)(
       const { findings } = await proposed(target, pin)
       expect(findings.find(f => f.code === 'update_slow')?.what).toContain('takes 15 min at least')
       expect(codes(await proposed(target, pin, 'recreate'))).not.toContain('warning update_slow')
+      // Swarm's own rollback has settings of its own, and a rung below it.
+      const hasty = await open(engine, { services: ['slower'], limits: { update: '100ms' } })
+      expect(codes(await proposed(hasty, pin, 'previous'))).toContain('blocker previous_is_slow')
     })
 
     async function containersOf(service: string, version: string): Promise<string[]> {

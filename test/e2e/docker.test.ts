@@ -117,8 +117,11 @@ describe.skipIf(why !== null)(
     })
 
     it("takes the next rung where Swarm's own rollback gets stuck, in the same run", { timeout: 300_000 }, async () => {
-      const slow = ['--rollback-order', 'stop-first', '--rollback-parallelism', '1', '--rollback-delay', '10m']
-      await engine.create('slow', 'shop:v1', '--replicas', '2', ...slow)
+      // Tasks that are started while the flag is there die; those that run already go on.
+      const flag = join(folder, 'ill')
+      const script = '[ ! -e /flags/ill ] || exit 3; while :; do sleep 0.2; done'
+      const dying = ['--mount', `type=bind,source=${folder},target=/flags`, '--entrypoint', `sh -c "${script}"`]
+      await engine.create('slow', 'shop:v1', '--replicas', '2', '--rollback-monitor', '10s', ...dying)
       const settings = { engine: engine.host, services: ['slow'], limits: { update: '20s', settle: '500ms' } }
       const config = {
         environment: 'slow',
@@ -128,7 +131,12 @@ describe.skipIf(why !== null)(
       await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
       expect((await line.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
       await engine.update('slow', '--image', 'shop:v2')
-      const run = await line.backout(['run', '--yes'])
+      await writeFile(flag, '')
+      const running = line.backout(['run', '--yes'])
+      const state = async () => (await engine.inspect('slow')).UpdateStatus?.State
+      await expect.poll(state, { timeout: 120_000 }).toBe('rollback_paused')
+      await rm(flag)
+      const run = await running
       expect(run.code, run.stdout + run.stderr).toBe(0)
       expect(run.stdout).toContain('slow/previous/slow')
       expect(run.stdout).toMatch(/slow\/update\/slow/)

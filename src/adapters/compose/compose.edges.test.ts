@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
-import { COMPOSE, noCompose, type Project } from '../../../test/support/compose.ts'
+import { COMPOSE, noCompose, type Project, project } from '../../../test/support/compose.ts'
 import { type Dockerd, dockerd, noDockerd } from '../../../test/support/dockerd.ts'
 import { makeImage, noImages } from '../../../test/support/shop-images.ts'
 import type { Need } from '../../core/contract.ts'
-import { codes, part, proposed, run, shopOn, WEB } from './compose.fixture.ts'
+import { captured, codes, open, part, proposed, run, shopOn, WEB } from './compose.fixture.ts'
 
 const why = noDockerd() ?? noImages() ?? noCompose()
 const signal = new AbortController().signal
@@ -77,6 +77,60 @@ describe.skipIf(why !== null)(
       expect(await run(target, await proposed(target, nothing))).toEqual(['done', 'done'])
       expect(await engine.docker(...all)).toBe('')
       expect((await proposed(target, nothing)).steps).toEqual([])
+    })
+
+    it.concurrent('takes no service for added that the files of the release have, though it did not run at the capture', async ({
+      expect,
+    }) => {
+      const file = `${WEB}  worker:\n    ${part('shop:${TAG}')}`
+      const p = await project(engine, { 'compose.yaml': file, '.env': 'TAG=v1\n' })
+      made.push(p)
+      await p.up()
+      const target = await open(p.settings)
+      const worker = only(await p.containers('worker'))
+      await engine.docker('pause', worker)
+      await expect(captured(target)).rejects.toMatchObject({
+        code: 'project_unsettled',
+        why: expect.stringContaining('worker is paused'),
+      })
+      await engine.docker('unpause', worker)
+      await engine.docker('stop', worker)
+      const pin = await captured(target)
+      expect(pin.services.map(s => s.name)).toEqual(['web'])
+      await p.write('.env', 'TAG=v2\n')
+      await p.write('compose.yaml', `${file}  extra:\n    ${part('shop:v2')}`)
+      await p.up()
+      const proposal = await proposed(target, pin)
+      const said = proposal.findings.filter(f => f.code.startsWith('service_')).map(f => `${f.code} ${f.what}`)
+      expect(said.sort()).toEqual([
+        expect.stringMatching(/^service_added .* extra: /),
+        expect.stringMatching(/^service_not_captured worker .*goes on as it is \(shop:v2\)$/),
+      ])
+      expect(proposal.impact.disappears).toEqual(['service extra'])
+      const stopping = await proposed(target, pin, { needs: [need('stopped')] })
+      expect(stopping.findings.find(f => f.code === 'service_not_captured')?.what).toContain('not brought up again')
+      expect(await run(target, proposal)).toEqual(['done', 'done', 'done'])
+      expect([await p.versions('web'), await p.versions('worker'), await p.containers('extra')]).toEqual([
+        'v1',
+        'v2',
+        [],
+      ])
+      expect((await proposed(target, pin)).steps).toEqual([])
+    })
+
+    it.concurrent('refuses to capture a service that dies again and again', async ({ expect }) => {
+      const dies = `  worker:\n    ${part('shop:v1')}    restart: always\n    command: ["sh", "-c", "exit 3"]\n`
+      const p = await project(engine, { 'compose.yaml': `${WEB}${dies}`, '.env': 'TAG=v1\n' })
+      made.push(p)
+      await p.up()
+      const target = await open(p.settings)
+      const label = ['--filter', `label=com.docker.compose.project=${p.name}`, '--format', '{{.Status}}']
+      const states = () => engine.docker('ps', '-a', ...label)
+      await expect.poll(states, { timeout: 60_000 }).toContain('Restarting')
+      // Each time it waits longer in between.
+      await expect
+        .poll(() => captured(target).catch(error => String(error.why)), { timeout: 60_000 })
+        .toMatch(/worker dies again and again \(exit code 3\)/)
     })
 
     it.concurrent('goes back to as many containers as ran, whatever `--scale` made of them since', async ({

@@ -104,6 +104,22 @@ describe.skipIf(why !== null)(
       await engine.docker('rm', '-f', 'backout-left')
     })
 
+    it.concurrent('C11: runs a command in no image that it would have to guess, and says so ahead', async ({
+      expect,
+    }) => {
+      const cache = `${WEB}  cache:\n    ${part('shop:v2')}`
+      const { p, target, pin } = await shop({ 'compose.yaml': cache, '.env': 'TAG=v1\n' })
+      const needs = [need('exec-from')]
+      const unclear = { code: 'exec_unclear', next: 'name one of them in `exec`: cache, web' }
+      await expect(target.exec?.('from', ['cat', '/version'], stepAct())).rejects.toMatchObject(unclear)
+      expect(codes(await proposed(target, pin, { needs }))).toContain('blocker exec_unclear')
+      expect(codes(await proposed(target, pin))).not.toContain('blocker exec_unclear')
+      const named = await open({ ...p.settings, exec: 'web' })
+      expect(codes(await proposed(named, pin, { needs }))).not.toContain('blocker exec_unclear')
+      const clear = { ...stepAct(), idem: 'clear' }
+      expect(await named.exec?.('from', ['cat', '/version'], clear)).toMatchObject({ stdout: 'v1\n' })
+    })
+
     it.concurrent('calls Compose as the plugin of docker where that is there, and tells what no capture would hold', async ({
       expect,
     }) => {

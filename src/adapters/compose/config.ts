@@ -44,7 +44,9 @@ export const config = z.strictObject({
     .describe("Variables in `also` that hold secrets, * for any part. They keep today's value: secrets get rotated"),
   pinned: names.default([]).describe('Secret variables that go back with the release all the same'),
   current: names.default([]).describe("Other variables that keep today's value"),
-  exec: service().optional().describe('The service whose image down-scripts run in; the first one, if not given'),
+  exec: service()
+    .optional()
+    .describe('The service whose image down-scripts run in; needed where services have different images'),
   limits: z
     .strictObject({
       answer: duration().prefault('30s').describe('For one question to the host'),

@@ -2,7 +2,9 @@ import { z } from 'zod'
 import type { ExecAct, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { docker, type Host, run, said } from './host.ts'
-import { type Container, imageOf, look } from './look.ts'
+import { withoutJobs } from './jobs.ts'
+import { type Container, imageOf, look, type View } from './look.ts'
+import { byService } from './observe.ts'
 import { columns, unread } from './printed.ts'
 
 const LIMIT_MS = 600_000
@@ -44,8 +46,30 @@ export async function exec(
   }
 }
 
+/** Names of services of which nobody says whose image a command is to run in; empty: it is clear. */
+export function execUnclear(host: Host, view: View): string[] {
+  if (host.config.exec !== undefined) return []
+  const { containers } = withoutJobs(host, view)
+  if (new Set(containers.map(c => c.image)).size < 2) return []
+  return [...byService(containers).keys()]
+}
+
+export function nameOne(services: readonly string[]): string {
+  return `name one of them in \`exec\`: ${services.join(', ')}`
+}
+
 async function containerOf(host: Host, signal: AbortSignal): Promise<Container> {
-  const { containers } = await look(host, signal)
+  const view = await look(host, signal)
+  const unclear = execUnclear(host, view)
+  if (unclear.length > 1) {
+    throw new BackoutError({
+      code: 'exec_unclear',
+      what: `The services at ${host.place} have different images, and nobody says which one a command is to run in`,
+      next: nameOne(unclear),
+      exit: 'failed',
+    })
+  }
+  const { containers } = withoutJobs(host, view)
   const found = containers.find(c => host.config.exec === undefined || c.service === host.config.exec)
   if (found !== undefined) return found
   throw new BackoutError({

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -51,5 +51,22 @@ describe('C2: Compose at work on the project', () => {
     const { busy } = await look(host, new AbortController().signal)
     const seen = busy.map(one => one.words.slice(one.words.indexOf('compose ')))
     expect(seen.sort()).toEqual([...DEPLOYS].sort())
+  })
+
+  it('is seen where the folder in the settings is a link to the one that the deployment is in', async () => {
+    const docker = join(dir, 'engine')
+    await writeFile(docker, '#!/bin/sh\n[ "$1" != info ] || echo engine1\n', { mode: 0o755 })
+    const current = join(dir, 'current')
+    await mkdir(join(dir, 'r1'))
+    await symlink('r1', current)
+    const { vault, backups } = stepAct()
+    const ctx = { environment: 't', component: 'web', baseDir: '/', stateDir: '/', vault, backups }
+    const host = openHost(config.parse({ directory: current, docker: [docker] }), ctx)
+    const words = ['-c', 'read line', 'compose', 'up', '-d']
+    const one = spawn('sh', words, { argv0: 'docker', cwd: current, stdio: 'pipe' })
+    started.push(one)
+    await once(one, 'spawn')
+    const { busy } = await look(host, new AbortController().signal)
+    expect(busy.map(found => found.pid)).toEqual([String(one.pid)])
   })
 })

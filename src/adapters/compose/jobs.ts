@@ -5,6 +5,7 @@ import type { FileView, View } from './look.ts'
 
 const condition = z.object({ condition: z.string().optional() }).nullable()
 const document = z.object({
+  include: z.unknown().optional(),
   services: z
     .record(
       z.string(),
@@ -13,23 +14,40 @@ const document = z.object({
     .nullish(),
 })
 
+type Files = readonly Pick<FileView, 'path' | 'content'>[]
+type Document = z.infer<typeof document>
+
 /** Services that run to their end, once, such as migrations: those whose end another service waits for. */
-export function jobsOf(host: Host, files: readonly Pick<FileView, 'path' | 'content'>[]): ReadonlySet<string> {
+export function jobsOf(host: Host, files: Files): ReadonlySet<string> {
+  return new Set(documents(host, files).flatMap(awaited))
+}
+
+function awaited({ services }: Document): string[] {
+  return Object.values(services ?? {}).flatMap(service => {
+    const on = service?.depends_on ?? []
+    if (Array.isArray(on)) return []
+    return Object.keys(on).filter(name => on[name]?.condition === 'service_completed_successfully')
+  })
+}
+
+/** Tells whether files have a service. What included ones have is not known: it may be there. */
+export function definedBy(host: Host, files: Files): (service: string) => boolean {
+  const docs = documents(host, files)
+  return name => docs.some(({ include, services }) => include != null || Object.hasOwn(services ?? {}, name))
+}
+
+function documents(host: Host, files: Files): Document[] {
   const named = composeFiles(
     host,
     files.map(f => f.path),
   )
-  return new Set(files.filter(f => named.includes(f.path)).flatMap(f => awaited(f.content.toString('utf8'))))
+  return files.filter(f => named.includes(f.path)).flatMap(f => documentOf(f.content.toString('utf8')))
 }
 
-function awaited(text: string): string[] {
+function documentOf(text: string): Document[] {
   try {
-    const services = document.safeParse(parse(text)).data?.services ?? {}
-    return Object.values(services).flatMap(service => {
-      const on = service?.depends_on ?? []
-      if (Array.isArray(on)) return []
-      return Object.keys(on).filter(name => on[name]?.condition === 'service_completed_successfully')
-    })
+    const { data } = document.safeParse(parse(text))
+    return data === undefined ? [] : [data]
   } catch {
     // What is no YAML Compose will say, with more words.
     return []

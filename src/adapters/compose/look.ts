@@ -106,6 +106,8 @@ const LOOK = `
 ${BORN}
 dir=$1 project=$2 idem=$3 line=$4 me=$(id -u)
 shift 4
+# A process is where a link leads to, and not at the link.
+real=$(readlink -f "$dir") || exit 21
 date +now:%s
 id=$(docker_ info --format '{{.ID}}') || exit 20
 echo "engine $id"
@@ -123,7 +125,7 @@ for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
     *" start "*|*" stop "*|*" down "*|*" restart "*|*" pull "*|*" build "*|*" create "*|*" rm "*) ;;
     *) continue ;;
   esac
-  case " $line " in *" $project "*|*"$dir/"*) ;; *) [ "$(readlink "$p/cwd")" = "$dir" ] || continue ;; esac
+  case " $line " in *" $project "*|*"$dir/"*|*"$real/"*) ;; *) [ "$(readlink "$p/cwd")" = "$real" ] || continue ;; esac
   mark=$(tr '\\0' '\\n' <"$p/environ" 2>/dev/null | sed -n 's/^BACKOUT_IDEM=//p' | head -n 1)
   at=$(born "\${p#/proc/}") && [ -n "$at" ] || continue
   ours=no

@@ -106,6 +106,11 @@ async function hashed(host: Host, view: View, files: readonly string[], act: Cap
 function refuseUnsettled(host: Host, { containers }: View, files: readonly string[]): void {
   const wrong = [...byService(containers)].flatMap(([name, list]) => {
     const up = list.filter(runs)
+    // Neither runs, and neither has ended: left out of the pin, it would be taken for a service that the release did not have.
+    const between = list.find(c => c.state.Status === 'restarting' || c.state.Status === 'paused')
+    if (between?.state.Status === 'restarting')
+      return [`${name} dies again and again (exit code ${between.state.ExitCode})`]
+    if (between !== undefined) return [`${name} is paused`]
     if (up.some(c => c.state.Health != null && c.state.Health.Status !== 'healthy')) return [`${name} is not healthy`]
     const images = new Set(up.map(c => c.image))
     return images.size > 1 ? [`containers of ${name} run ${images.size} different images`] : []

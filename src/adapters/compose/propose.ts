@@ -5,10 +5,11 @@ import { messageOf } from '../../core/errors.ts'
 import { keysOf, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
 import { type Say, sayBeside } from './beside.ts'
+import { execUnclear, nameOne } from './exec.ts'
 import { goalOf } from './files.ts'
 import { haltStep } from './halt.ts'
 import { composeFiles, docker, type Host, run } from './host.ts'
-import { jobsOf } from './jobs.ts'
+import { definedBy, jobsOf } from './jobs.ts'
 import { imageOf, look, type View } from './look.ts'
 import { runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
@@ -38,12 +39,16 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const asked = (what: string) => serves.some(n => n.what === what)
   const view = await look(host, signal)
   const files = await filesOf(host, to, view, release, say)
+  if (asked('exec-from')) sayUnclear(host, view, say)
   await sayImages(host, question, say)
   await sayOutside(host, files, signal, say)
   // A job is none of what runs, by what the files say today or said then.
-  const jobs = jobsOf(host, [...view.files, ...files.map(f => ({ path: f.pinned.path, content: f.goal }))])
-  const args = upArgs(host, question, files, { view, jobs, redeploy: asked('redeployed') })
+  const then = files.map(f => ({ path: f.pinned.path, content: f.goal }))
+  const jobs = jobsOf(host, [...view.files, ...then])
+  const others = othersOf(to, view, jobs, definedBy(host, then))
+  const args = upArgs(host, question, files, { orphans: others.added, redeploy: asked('redeployed') })
   sayAdded(args, view, files, release, say)
+  sayLeft(others.left, view, asked('stopped'), release, say)
   sayBeside(host, { view, args, jobs, stops: asked('stopped') }, say)
   if (!to.hashes) {
     const what = `With ${release} the files did not say all that the containers were made from (variables of a shell): they are made anew from what the files say`
@@ -73,6 +78,13 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
     steps: [...halt, ...stop, ...writes, ...up],
     phases: phasesOf({ halt, stop, writes, up }),
   }
+}
+
+function sayUnclear(host: Host, view: View, say: Say): void {
+  const services = execUnclear(host, view)
+  if (services.length < 2) return
+  const what = `Down-scripts are to run in an image of ${host.place}, and its services have different ones: nobody says which`
+  say('blocker', 'exec_unclear', what, nameOne(services))
 }
 
 function sayHalted(flights: readonly string[], say: Say): void {
@@ -151,14 +163,36 @@ function writeOf(host: Host, { pinned, today, goal }: FileWay): Step {
   return writeStep(host, { do: 'write', path, variables, sealed, mac: host.vault.mac(goal), expect, mode, owner })
 }
 
+/**
+ * Services that run and did not at the capture. Those that the release's own files do not have are added; the others were at rest at
+ * that moment, and nobody can say that they are to go. Where nothing ran at all, nothing is to run.
+ */
+function othersOf(to: ComposePin, view: View, jobs: ReadonlySet<string>, defined: (service: string) => boolean) {
+  const alive = view.containers.filter(c => !ended(c) && !jobs.has(c.service)).map(c => c.service)
+  const others = [...new Set(alive)].filter(name => !to.services.some(s => s.name === name)).sort()
+  const rests = (name: string) => to.services.length > 0 && defined(name)
+  return { added: others.filter(name => !rests(name)), left: others.filter(rests) }
+}
+
+function sayLeft(left: readonly string[], view: View, stops: boolean, release: string, say: Say): void {
+  for (const name of left) {
+    const ref = view.containers.find(c => c.service === name && !ended(c))?.ref
+    const what = `${name} did not run when ${release} was captured, though the files of ${release} have it: it ${stops ? 'is stopped with the others, and not brought up again' : 'goes on as it is'} (${ref})`
+    say(
+      'warning',
+      'service_not_captured',
+      what,
+      `afterwards \`docker compose up -d ${name}\`, or \`stop\`: as it is to be`,
+    )
+  }
+}
+
 function upArgs(
   host: Host,
   { to, rung }: Question<ComposePin>,
   files: readonly FileWay[],
-  { view, jobs, redeploy }: { view: View; jobs: ReadonlySet<string>; redeploy: boolean },
+  { orphans, redeploy }: { orphans: readonly string[]; redeploy: boolean },
 ): UpArgs {
-  const alive = view.containers.filter(c => !ended(c) && !jobs.has(c.service)).map(c => c.service)
-  const orphans = new Set(alive.filter(name => !to.services.some(s => s.name === name)))
   return {
     do: rung === 'recreate' ? 'recreate' : 'up',
     files: composeFiles(
@@ -169,7 +203,7 @@ function upArgs(
     services: to.services.filter(s => !host.config.except.includes(s.name)),
     hashes: to.hashes,
     force: rung === 'recreate' || redeploy || !to.hashes,
-    orphans: host.config.orphans === 'remove' ? [...orphans].sort() : [],
+    orphans: host.config.orphans === 'remove' ? [...orphans] : [],
   }
 }
 

@@ -4,7 +4,7 @@ import { redact, reveal } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
 import { type HostView, look, releaseOf, scriptCommand, type UnitView } from './look.ts'
-import { serviceScript } from './scripts.ts'
+import { SAFE_NAME, serviceScript } from './scripts.ts'
 import { factsOfStep, lastSeen, thenLook } from './seen.ts'
 import { argsOf, limitOf, type StepArgs, type SwitchArgs, type UnitArgs } from './steps.ts'
 import { switchScript } from './switch-script.ts'
@@ -39,7 +39,7 @@ export async function apply(fleet: Fleet, step: Step, act: StepAct): Promise<voi
   const args = argsOf(step)
   const host = hostOf(fleet, args.host)
   const units = unitsAsked(fleet, host, args)
-  const script = thenLook(fleet, host, units, scriptOf(fleet, host, args, act.idem))
+  const script = thenLook(fleet, host, units, scriptOf(fleet, host, args, act))
   act.signal.throwIfAborted()
   act.guard()
   const command = scriptCommand(script, limitOf(fleet, args.do) + fleet.config.limits.status, act.idem)
@@ -48,8 +48,10 @@ export async function apply(fleet: Fleet, step: Step, act: StepAct): Promise<voi
   if (failed !== undefined) throw refusal(fleet, args, failed[1], result.stderr)
 }
 
-function scriptOf(fleet: Fleet, host: Host, args: StepArgs, idem: string): string {
-  if (args.do === 'switch') return switchScript(fleet, host, idem, args)
+function scriptOf(fleet: Fleet, host: Host, args: StepArgs, { idem, release = '' }: StepAct): string {
+  // A word of a line: what is none is no name either.
+  const towards = SAFE_NAME.test(release) ? release : ''
+  if (args.do === 'switch') return switchScript(fleet, host, idem, { ...args, towards })
   return serviceScript(fleet, host, idem, { ...args, unit: unitOf(host, args.label) })
 }
 

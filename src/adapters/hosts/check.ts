@@ -52,12 +52,11 @@ export async function check(
   const checked = await eachHost(fleet.hosts, fleet.config.concurrency, host =>
     checkHost(fleet, host, question, states[host.name]),
   )
-  let silent = 0
+  let failing = 0
   for (const result of checked) {
-    if (result.silent !== null) {
-      silent += 1
-      sayUnreachable(fleet, result.host.name, result.silent, silent, stopping, say)
-    }
+    if (result.silent !== null || result.unfit !== null) failing += 1
+    if (result.silent !== null) sayUnreachable(fleet, result.host.name, result.silent, failing, stopping, say)
+    if (result.unfit !== null) sayUnfit(fleet, result.unfit, failing, say)
     for (const part of result.says) say(...part)
     if (result.plan !== null) plans.push(result.plan)
   }
@@ -85,17 +84,35 @@ function sayUnreachable(fleet: Fleet, host: string, why: string, count: number, 
       : `${work}, or keep it away from users and let ${count} of the hosts fail (maxFailures, stopAt)`
     return say('blocker', 'host_unreachable', `${host} cannot be reached: ${why}`, remedy)
   }
-  const does =
-    fence === undefined
-      ? 'keep it away from users by hand; it is tried all the same'
-      : 'it is tried all the same, and fenced where it fails'
-  say('warning', 'host_unreachable', `${host} cannot be reached: ${why}`, `${does}; plan again once it is back`)
+  say('warning', 'host_unreachable', `${host} cannot be reached: ${why}`, `${tried(fence)}; plan again once it is back`)
+}
+
+function tried(fence: Fleet['config']['fence']): string {
+  return fence === undefined
+    ? 'keep it away from users by hand; it is tried all the same'
+    : 'it is tried all the same, and fenced where it fails'
+}
+
+/** Why a host cannot be brought to the release as it is. */
+interface Unfit {
+  readonly code: string
+  readonly what: string
+  readonly remedy: string
+}
+
+/** It answers, and fails in the run as surely as one that does not: it counts like that. */
+function sayUnfit(fleet: Fleet, { code, what, remedy }: Unfit, count: number, say: Say): void {
+  if (count <= fleet.mayFail) return say('warning', code, what, `${remedy}; as it is, ${tried(fleet.config.fence)}`)
+  const alone = fleet.hosts.length === 1
+  const without = `; or keep it away from users and take it out of \`hosts\`, or let ${count} of the hosts fail (maxFailures, stopAt)`
+  say('blocker', code, what, `${remedy}${alone ? '' : without}`)
 }
 
 interface Checked {
   host: Host
   plan: Plan | null
   silent: string | null
+  unfit: Unfit | null
   says: Parameters<Say>[]
 }
 
@@ -107,7 +124,7 @@ async function checkHost(
 ): Promise<Checked> {
   const says: Parameters<Say>[] = []
   const pinned = pinnedFor(to, host.name)
-  const nothing = { host, plan: null, silent: null, says }
+  const nothing = { host, plan: null, silent: null, unfit: null, says }
   if (pinned === null || !SAFE_NAME.test(pinned.release)) {
     says.push([
       'blocker',
@@ -132,25 +149,26 @@ async function checkHost(
       silent: whyOf(from, host),
     }
   }
+  // Tried as one that nobody has seen: after the others, and whatever it has by then.
+  const unfitted = (unfit: Unfit, to = placeUnseen(fleet, from, pinned)) => {
+    return { ...nothing, plan: { host, state: null, pinned, to }, unfit }
+  }
   if (state.notLink) {
-    says.push([
-      'blocker',
-      'link_is_no_link',
-      `${host.root}/${fleet.link} on ${host.name} is not a symbolic link`,
-      'move it away and put a link to a release folder in its place',
-    ])
-    return nothing
+    return unfitted({
+      code: 'link_is_no_link',
+      what: `${host.root}/${fleet.link} on ${host.name} is not a symbolic link`,
+      remedy: 'move it away and put a link to a release folder in its place',
+    })
   }
   const place = placeOf(fleet, from, host, pinned)
-  if (place === null) {
-    says.push(gone(fleet, host, pinned.release, 'neither slot holds it'))
-    return nothing
-  }
+  if (place === null) return unfitted(gone(fleet, host, pinned.release, 'neither slot holds it'))
   const dir = fleet.config.strategy === 'symlink' ? `releases/${place}` : place
   const quick = mode === 'emergency'
   try {
     const seen = await readSums(fleet, host, { dir, how: pinned.sums.how, quick }, signal)
-    says.push(...judgeSums(fleet, host, pinned, seen, quick), ...judgeSudo(host, seen))
+    const unfit = judgeSums(fleet, host, pinned, seen, quick)
+    if (unfit !== null) return unfitted(unfit, place)
+    says.push(...sayUnknown(fleet, host, pinned, seen), ...judgeSudo(host, seen))
   } catch (error) {
     signal.throwIfAborted()
     const code = error instanceof BackoutError ? error.code : 'host_unreachable'
@@ -185,9 +203,9 @@ function placeUnseen(fleet: Fleet, from: Observation, pinned: PinnedHost): strin
   return [...SLOTS].sort((a, b) => votes(b) - votes(a))[0] ?? null
 }
 
-function gone(fleet: Fleet, host: Host, release: string, why: string): Parameters<Say> {
+function gone(fleet: Fleet, host: Host, release: string, why: string): Unfit {
   const remedy = `put ${release} back below ${host.root} on ${host.name} from the artefact store, or choose another release${fleet.config.strategy === 'symlink' ? '; keep more folders when cleaning up' : ''}`
-  return ['blocker', 'release_gone', `${release} is gone from ${host.name}: ${why}`, remedy]
+  return { code: 'release_gone', what: `${release} is gone from ${host.name}: ${why}`, remedy }
 }
 
 function judgeSudo(host: Host, { refused }: SumsView): Parameters<Say>[] {
@@ -203,33 +221,29 @@ function judgeSudo(host: Host, { refused }: SumsView): Parameters<Say>[] {
   })
 }
 
-function judgeSums(fleet: Fleet, host: Host, pinned: PinnedHost, seen: SumsView, quick: boolean): Parameters<Say>[] {
+/** null: what is there is what was captured, as far as that is known. */
+function judgeSums(fleet: Fleet, host: Host, pinned: PinnedHost, seen: SumsView, quick: boolean): Unfit | null {
   const { release, sums } = pinned
   const where = `${release} on ${host.name}`
   const remedy = `deploy ${release} again on ${host.name} from the artefact store; it must not be served as it is`
-  if (seen.bad.length > 0)
-    return [['blocker', 'artefact_altered', `Files of ${where} were altered: ${seen.bad.join('; ')}`, remedy]]
-  if (seen.noManifest) return [['blocker', 'artefact_altered', `${fleet.config.manifest} of ${where} is gone`, remedy]]
-  if (seen.sums === null) return [gone(fleet, host, release, `no folder ${release}`)]
-  if (sums.how === 'none' && seen.sums.how === 'none') {
-    return [
-      [
-        'note',
-        'checksums_unknown',
-        `No checksums are known of ${where}`,
-        `put a ${fleet.config.manifest} into each release, or capture releases before upgrading`,
-      ],
-    ]
-  }
-  if (quick && sums.how === 'own') return []
-  if (sums.how !== 'none' && (sums.sha256 !== seen.sums.sha256 || sums.how !== seen.sums.how)) {
-    const what =
-      sums.how === 'manifest'
-        ? `${fleet.config.manifest} of ${where} is not the one that was captured`
-        : `Files of ${where} were altered, added or taken away (${sums.files} files captured, ${seen.sums.files} there)`
-    return [['blocker', 'artefact_altered', what, remedy]]
-  }
-  return []
+  const altered = (what: string) => ({ code: 'artefact_altered', what, remedy })
+  if (seen.bad.length > 0) return altered(`Files of ${where} were altered: ${seen.bad.join('; ')}`)
+  if (seen.noManifest) return altered(`${fleet.config.manifest} of ${where} is gone`)
+  if (seen.sums === null) return gone(fleet, host, release, `no folder ${release}`)
+  if (sums.how === 'none' || (quick && sums.how === 'own')) return null
+  if (sums.sha256 === seen.sums.sha256 && sums.how === seen.sums.how) return null
+  return altered(
+    sums.how === 'manifest'
+      ? `${fleet.config.manifest} of ${where} is not the one that was captured`
+      : `Files of ${where} were altered, added or taken away (${sums.files} files captured, ${seen.sums.files} there)`,
+  )
+}
+
+function sayUnknown(fleet: Fleet, host: Host, { release, sums }: PinnedHost, seen: SumsView): Parameters<Say>[] {
+  if (sums.how !== 'none' || seen.sums?.how !== 'none') return []
+  const what = `No checksums are known of ${release} on ${host.name}`
+  const remedy = `put a ${fleet.config.manifest} into each release, or capture releases before upgrading`
+  return [['note', 'checksums_unknown', what, remedy]]
 }
 
 function sayFleet(

@@ -115,6 +115,10 @@ export const config = z
       ),
     batchGate: z.string().optional().describe('Name of a gate in backout.yaml that must hold between batches'),
     batchGateFor: duration().prefault('0s').describe('How long that gate must go on holding'),
+    exec: z
+      .string()
+      .optional()
+      .describe('The host whose release down-scripts run in, where hosts are left with several; any, if not given'),
     maxFailures: z
       .number()
       .int()

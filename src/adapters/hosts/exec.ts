@@ -1,4 +1,4 @@
-import type { ExecAct, ExecResult, Remembered } from '../../core/contract.ts'
+import type { ExecAct, ExecResult, Finding, Remembered } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Fleet, Host } from './fleet.ts'
 import { folderOf, type HostView, listReleases, look, releaseOf } from './look.ts'
@@ -10,8 +10,8 @@ const LIMIT_MS = 600_000
 
 /**
  * Runs a command in the folder of a release, on the first host that answers and has it. `from` is BACKOUT_FROM of the
- * environment; else what the last switch left, while its link still stands; else what the link leads to. `to` is
- * BACKOUT_TO. Throws `exec_release_unknown`, and what the runner throws.
+ * environment; else what hosts were left with on the way to this release, or have still: where that is several, the host of the
+ * settings says which. `to` is BACKOUT_TO. Throws `exec_release_unknown`, `exec_unclear`, and what the runner throws.
  */
 export async function exec(
   fleet: Fleet,
@@ -20,44 +20,87 @@ export async function exec(
   act: ExecAct,
 ): Promise<ExecResult> {
   const wanted = act.env?.[side === 'from' ? 'BACKOUT_FROM' : 'BACKOUT_TO']
+  const place = wanted === undefined ? await placeOf(fleet, side, act) : await placeNamed(fleet, wanted, act.signal)
+  if (place === null) throw unknown(fleet, side, wanted)
+  const { host, folder } = place
+  act.signal.throwIfAborted()
+  act.guard()
+  const env = { ...act.env, BACKOUT_HOST: host.name, BACKOUT_RELEASE: wanted ?? folder.split('/').at(-1) ?? '' }
+  const limitMs = act.limitMs ?? LIMIT_MS
+  const command = { argv, cwd: `${host.root}/${folder}`, env, limitMs, idem: act.idem, keepBytes: 1024 * 1024 }
+  return host.runner.run(command, act.signal)
+}
+
+interface Place {
+  readonly host: Host
+  readonly folder: string
+}
+
+async function placeNamed(fleet: Fleet, release: string, signal: AbortSignal): Promise<Place | null> {
+  if (!SAFE_NAME.test(release)) return null
   for (const host of fleet.hosts) {
-    const view = await look(fleet, host, act.signal, [])
-    if (view.silent !== null) continue
-    const folder =
-      wanted === undefined ? (side === 'from' ? leftFolder(fleet, view) : null) : named(fleet, view, wanted)
-    if (folder === null) continue
-    act.signal.throwIfAborted()
-    act.guard()
-    const env = { ...act.env, BACKOUT_HOST: host.name, BACKOUT_RELEASE: wanted ?? folder.split('/').at(-1) ?? '' }
-    return host.runner.run(
-      {
-        argv,
-        cwd: `${host.root}/${folder}`,
-        env,
-        limitMs: act.limitMs ?? LIMIT_MS,
-        idem: act.idem,
-        keepBytes: 1024 * 1024,
-      },
-      act.signal,
-    )
+    const view = await look(fleet, host, signal, [])
+    const folder = view.silent === null ? folderOf(fleet, view, release) : null
+    if (folder !== null) return { host, folder }
   }
-  throw new BackoutError({
+  return null
+}
+
+async function placeOf(fleet: Fleet, side: 'from' | 'to', { release, signal }: ExecAct): Promise<Place | null> {
+  if (side === 'to') return null
+  const left = await leftOn(fleet, release ?? '', signal)
+  if (left.size < 2) return [...left.values()][0] ?? null
+  const { what, remedy } = unclear(fleet, left)
+  throw new BackoutError({ code: 'exec_unclear', what, next: remedy, exit: 'failed' })
+}
+
+/** By its release what each host was left with; without the one that is gone back to, unless none has another one. */
+async function leftOn(fleet: Fleet, release: string, signal: AbortSignal): Promise<ReadonlyMap<string, Place>> {
+  const { exec: only, concurrency } = fleet.config
+  const hosts = fleet.hosts.filter(host => only === undefined || host.name === only)
+  const views = await eachHost(hosts, concurrency, host => look(fleet, host, signal, []))
+  const all = new Map<string, Place>()
+  for (const [i, host] of hosts.entries()) {
+    const [view] = views.slice(i)
+    const left = view === undefined || view.silent !== null ? null : leftBy(fleet, view, release)
+    if (left !== null && !all.has(left.name)) all.set(left.name, { host, folder: left.folder })
+  }
+  const others = new Map([...all].filter(([name]) => name !== release))
+  return others.size > 0 ? others : all
+}
+
+/** What a switch on the way to this release left, while its link stands; else what the link leads to. */
+function leftBy(fleet: Fleet, view: HostView, release: string): { name: string; folder: string } | null {
+  const { from: mark, link } = view
+  const ours = mark !== null && mark.to === link && mark.towards === release
+  const place = ours ? mark.from : link
+  if (place === null || !SAFE_NAME.test(place)) return null
+  if (fleet.config.strategy === 'symlink') return { name: place, folder: `releases/${place}` }
+  return { name: view.slots[place] || place, folder: place }
+}
+
+function unclear(fleet: Fleet, left: ReadonlyMap<string, Place>): { what: string; remedy: string } {
+  const list = [...left].map(([name, { host }]) => `${name} (on ${host.name})`)
+  return {
+    what: `The hosts of ${fleet.component} are left with several releases, and nobody says in which one a command is to run: ${list.join(', ')}`,
+    remedy: 'name in `exec` the host that has what is to run',
+  }
+}
+
+/** Said ahead, where a command will have to run from what is left. */
+export async function execFinding(fleet: Fleet, release: string, signal: AbortSignal): Promise<Finding | null> {
+  const left = await leftOn(fleet, release, signal)
+  if (left.size < 2) return null
+  return { level: 'blocker', code: 'exec_unclear', component: fleet.component, ...unclear(fleet, left) }
+}
+
+function unknown(fleet: Fleet, side: 'from' | 'to', wanted: string | undefined): BackoutError {
+  return new BackoutError({
     code: 'exec_release_unknown',
     what: `No host of ${fleet.component} answers with the release that is ${side === 'from' ? 'left' : 'gone back to'}${wanted === undefined ? '' : ` (${wanted})`}`,
     next: `set BACKOUT_${side.toUpperCase()} to the name of a release folder that is still there`,
     exit: 'failed',
   })
-}
-
-function named(fleet: Fleet, view: HostView, release: string): string | null {
-  return SAFE_NAME.test(release) ? folderOf(fleet, view, release) : null
-}
-
-function leftFolder(fleet: Fleet, view: HostView): string | null {
-  const switched = view.from !== null && view.from.to === view.link
-  const name = switched ? (view.from?.from ?? null) : view.link
-  if (name === null || !SAFE_NAME.test(name)) return null
-  return fleet.config.strategy === 'symlink' ? `releases/${name}` : name
 }
 
 /** Release folders that every host that answers still has, newest first, without the one that is current. */

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type CommandLine, commandLine } from '../../../test/support/command-line.ts'
@@ -100,6 +100,14 @@ describe.skipIf(skipped !== null)(name, { timeout: 120_000 }, () => {
     expect({ code, fenced: await fenced() }).toEqual({ code: 5, fenced: ['web-1'] })
     expect(stdout.replaceAll(/\s+/g, ' ')).toContain('nobody of the batch before it is on the release')
     expect(NAMES.slice(1).map(host => shop.running(host))).toEqual([BAD, BAD])
+  })
+
+  it('are those whose way back is gone, while the others are brought back', async () => {
+    await rm(shop.path('web-2', 'current'))
+    await mkdir(shop.path('web-2', 'current'))
+    const { code } = await run()
+    expect({ code, fenced: await fenced() }).toEqual({ code: 0, fenced: ['web-2'] })
+    expect([shop.running('web-1'), shop.running('web-3')]).toEqual([GOOD, GOOD])
   })
 
   it('in a run that failed are not forgotten, nor by a later run that went no further', async () => {

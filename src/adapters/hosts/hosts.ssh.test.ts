@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -189,6 +190,46 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
     expect(findings).toMatchObject([
       { level: 'blocker', code: 'artefact_altered', what: expect.stringContaining('web-2') },
     ])
+  })
+
+  it('counts a host whose way back is gone like one that does not answer, and tries it last', async () => {
+    await upgrade()
+    await reopen({ maxFailures: 1, fence: `echo {host} >>${shop.dir}/fenced` })
+    await rm(shop.path('web-1', 'current'))
+    await mkdir(shop.path('web-1', 'current'))
+    const proposal = await proposed(target, good)
+    expect(codes(proposal)).toEqual(['warning link_is_no_link', 'warning versions_mixed'])
+    const order = ordered(proposal).map(s => s.id)
+    expect(order.slice(-2)).toEqual(['shop/switch/web-1', 'shop/restart/web-1'])
+    const step = stepOf(proposal, 'shop/switch/web-1')
+    await expect(target.apply(step, stepAct(step))).rejects.toMatchObject({ code: 'not_a_link' })
+    expect((await target.verify(step, stepAct(step))).is).toBe('not-done')
+    await rm(shop.path('web-2', 'releases/v1.2.9'), { recursive: true })
+    const { findings, steps } = await proposed(target, good)
+    expect(steps).toEqual([])
+    expect(findings.filter(f => f.code !== 'versions_mixed')).toMatchObject([
+      { level: 'warning', code: 'link_is_no_link' },
+      { level: 'blocker', code: 'release_gone', remedy: expect.stringContaining('take it out of `hosts`') },
+    ])
+  })
+
+  it('runs down-scripts from the release that is left where hosts have several, and guesses none', async () => {
+    await upgrade(['web-3'])
+    const act = { ...stepAct(), release: 'v1.2.9' }
+    const needs = [{ of: 'shop', what: 'exec-from' as const, by: 'db' }]
+    const left = async () => (await target.exec?.('from', ['cat', 'VERSION'], act))?.stdout
+    expect(await left()).toBe('v1.3.0')
+    expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).toEqual(['warning versions_mixed'])
+    await shop.unpack('web-2', 'releases/v1.3.1', 'v1.3.1')
+    await shop.link('web-2', 'current', 'releases/v1.3.1')
+    await expect(left()).rejects.toMatchObject({
+      code: 'exec_unclear',
+      message: expect.stringMatching(/v1\.3\.1 \(on web-2\), v1\.3\.0 \(on web-3\)/),
+    })
+    expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).toContain('blocker exec_unclear')
+    await reopen({ exec: 'web-3' })
+    expect(await left()).toBe('v1.3.0')
+    expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).not.toContain('blocker exec_unclear')
   })
 
   it('takes hosts that were added or removed, and refuses a pin of wholly other ones', async () => {

@@ -156,6 +156,27 @@ describe('C7: hosts on this machine', () => {
     expect(await version('from')).toBe('v1.3.1')
   })
 
+  it('takes what an earlier run to another release brought for what is left, and not what that one left', async () => {
+    await shop.unpack('local', 'releases/v1.2.8', 'v1.2.8')
+    await shop.link('local', 'current', 'releases/v1.2.8')
+    shop.call('local', 'stop', 'current')
+    shop.call('local', 'start', 'current')
+    const older = await captured(target)
+    await upgrade()
+    const back = async (pin: HostsPin, run: string, release: string) => {
+      for (const step of ordered(await proposed(target, pin, { release })))
+        await target.apply(step, { ...stepAct(step, run), release })
+    }
+    const left = async (release: string) =>
+      (await target.exec?.('from', ['cat', 'VERSION'], { ...stepAct(), release }))?.stdout
+    await back(good, 'r1', 'v1.2.9')
+    expect(await left('v1.2.9')).toBe('v1.3.0')
+    // Found bad as well: what is left now is v1.2.9, before its link is switched and afterwards.
+    expect(await left('v1.2.8')).toBe('v1.2.9')
+    await back(older, 'r2', 'v1.2.8')
+    expect(await left('v1.2.8')).toBe('v1.2.9')
+  })
+
   it('finds release folders to go back to where nothing was captured', async () => {
     await shop.unpack('local', 'releases/v1.1.0', 'v1.1.0')
     execFileSync('touch', ['-d', '2020-01-01', shop.path('local', 'releases/v1.1.0')])

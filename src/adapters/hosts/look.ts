@@ -30,7 +30,8 @@ export interface HostView {
   readonly units: Readonly<Record<string, UnitView>>
   readonly alive: readonly { scope: string; idem: string; pid: string }[]
   readonly inFlight: string | null
-  readonly from: { from: string; to: string } | null
+  /** What the last switch left, and the release that its run went back to. */
+  readonly from: { from: string; to: string; towards: string } | null
   /** The last `reload` that ended well here, by its step's idem; the release for which one has not yet. */
   readonly reload: { readonly did: string | null; readonly due: string | null }
   /** Of the release that the link leads to, without its files being read; null where nobody asked, or it is gone. */
@@ -138,7 +139,7 @@ export function parseLook(host: Host, units: readonly Unit[], found: [string, st
     ),
     alive: found.filter(([w]) => w === 'alive').map(([, rest]) => markOf(rest)),
     inFlight: one('inflight') === undefined ? null : one('inflight') || 'a deployment',
-    from: from?.length === 2 ? { from: from[0] ?? '', to: from[1] ?? '' } : null,
+    from: from?.length === 3 ? { from: from[0] ?? '', to: from[1] ?? '', towards: from[2] ?? '' } : null,
     reload: { did: one('reload.did') || null, due: one('reload.due') || null },
     sums: sumsIn(found),
     skew: null,

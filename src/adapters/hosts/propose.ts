@@ -8,6 +8,7 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { check, foreign, type Plan } from './check.ts'
+import { execFinding } from './exec.ts'
 import type { Fleet, Unit } from './fleet.ts'
 import { haltStep } from './halt.ts'
 import { instanceOf } from './observe.ts'
@@ -25,6 +26,10 @@ export async function propose(fleet: Fleet, question: Question<HostsPin>): Promi
   const serves = question.needs.filter(need => served(fleet, need))
   const asked = { stop: serves.some(n => n.what === 'stopped'), redeploy: serves.some(n => n.what === 'redeployed') }
   const { plans, findings } = await check(fleet, question, asked.stop)
+  const unclear = serves.some(n => n.what === 'exec-from')
+    ? await execFinding(fleet, question.release, question.signal)
+    : null
+  if (unclear !== null) findings.push(unclear)
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const changing = plans.filter(plan => differs(fleet, plan))
   const halt = haltStep(fleet, question.from)

@@ -21,6 +21,8 @@ export interface SwitchQuestion {
   readonly sums: Sums
   readonly stale: readonly string[]
   readonly version: string | null
+  /** Name of the release that the run goes back to; empty where nobody says. */
+  readonly towards: string
 }
 
 /**
@@ -47,6 +49,7 @@ export function switchScript(fleet: Fleet, host: Host, idem: string, q: SwitchQu
       sha: q.sums.sha256,
       stale: q.stale.join(' '),
       want: q.version ?? '',
+      towards: q.towards,
       seconds: String(Math.ceil(config.limits.start / 1000)),
       reload: config.reload === undefined ? '' : lineOf(config.reload, host, null),
     }),
@@ -70,7 +73,7 @@ now=$(base)
 [ -z "$reload" ] || put "$box/reload.due" "$release"
 if [ "$now" != "$to" ]; then
   for label in $stale; do put "$box/stale.$label" "$release"; done
-  put "$box/from" "$now $to"
+  put "$box/from" "$now $to $towards"
   case $(readlink "$root/$link") in /*) target=$root/$target ;; esac
   new=$root/.$link.$idem
   [ ! -L "$new" ] || rm -f "$new"

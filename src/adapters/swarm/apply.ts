@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { makeConfig, withMade } from './configs.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
 import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
+import { careful } from './pace.ts'
 import { MOVING, settledOf } from './settled.ts'
-import { type Site, stands } from './site.ts'
-import { goalOf, LEFT, STEP, WROTE } from './spec.ts'
+import { imageLeft, type Site, stands } from './site.ts'
+import { goalOf, LEFT, STEP, TOWARDS, WROTE } from './spec.ts'
 import { argsOf, type BringArgs, type Expect, type HaltArgs, type StopArgs } from './steps.ts'
 import { goesOn, gone, moved, replaced, stuck } from './trouble.ts'
 import type { Service, Spec } from './types.ts'
@@ -21,6 +23,7 @@ export async function apply(site: Site, step: Step, act: StepAct): Promise<void>
   act.signal.throwIfAborted()
   if (args.do === 'stop') return stop(site, args, act)
   if (args.do === 'halt') return halt(site, args, act)
+  if (args.do === 'config') return makeConfig(site, args, act)
   const goal = await goalFor(site, args, act)
   if (args.do === 'recreate') await recreate(site, args, goal, act)
   else await bring(site, args, goal, act)
@@ -40,8 +43,9 @@ async function goalFor(site: Site, args: BringArgs, act: StepAct): Promise<Spec>
   const there = await inspect(site, service, act.signal)
   const today = there?.Spec ?? null
   const wanted = { ref: goal.image.ref, renamed: goal.renamed, keeping: site.config }
-  const spec = goalOf(await read(goal.sealed), today, wanted)
-  if (site.shape(spec) !== goal.shape) throw moved(service, 'its variables')
+  const planned = goalOf(await read(goal.sealed), today, wanted)
+  if (site.shape(planned) !== goal.shape) throw moved(service, 'its variables')
+  const spec = await withMade(site, planned, goal.renamed.made, act.signal)
   if (args.do !== 'recreate') return spec
   const { id, mac } = await act.vault.seal(
     Buffer.from(JSON.stringify(spec)),
@@ -82,24 +86,18 @@ function previousOf(site: Site, service: Service, { service: name, goal }: Bring
   })
 }
 
-/** Should the new tasks fail, Swarm is to stop there: its own rollback would bring the bad release back. */
-function careful(spec: Spec): Spec {
-  return { ...spec, UpdateConfig: { ...spec.UpdateConfig, FailureAction: 'pause' } }
-}
-
 function forced(spec: Spec, ForceUpdate: number): Spec {
   return { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate } }
 }
 
-/** Says on the service who wrote it, what that was, and which image was left. */
+/** Says on the service who wrote it, what that was, and which image was left on the way to which release. */
 function marked(site: Site, spec: Spec, before: Service | null, act: StepAct): Spec {
-  const left = before?.Spec.Labels?.[LEFT]
-  const ours = before !== null && stands(site, before)
-  const from = ours && left !== undefined ? left : before?.Spec.TaskTemplate.ContainerSpec.Image
+  const from = before === null ? undefined : imageLeft(site, before, act)
   const labels = {
     ...spec.Labels,
     [STEP]: act.idem,
     [WROTE]: site.shape(spec),
+    ...(act.release === undefined ? {} : { [TOWARDS]: act.release }),
     ...(from === undefined ? {} : { [LEFT]: from }),
   }
   return { ...spec, Labels: labels }
@@ -218,12 +216,15 @@ async function write(
 
 /** Waits until the tasks are what the specification says. Throws `update_stuck`. */
 async function follow(site: Site, args: BringArgs, act: StepAct): Promise<void> {
+  let from: string | null = null
   for (;;) {
     const swarm = await lookAtSwarm(site, act.signal)
+    // What was begun earlier and is taken up again has its whole time again.
+    from ??= swarm.info.SystemTime
     const view = await lookAt(site, swarm, args.service, act.signal)
     if (view === null) throw gone(args.service)
     if (!atWork(site, view.service, args, act)) throw replaced(args.service, view)
-    const settled = settledOf(view, swarm, args.goal.image, site.config.limits)
+    const settled = settledOf(view, swarm, args.goal.image, site.config.limits, from)
     if (settled.is === 'settled' || settled.is === 'unproven') return
     if (settled.is === 'stuck') throw stuck(args.service, settled.why)
     act.progress({ text: `${args.service}: ${settled.why}` })

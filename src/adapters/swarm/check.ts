@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.ts'
 import { statusOf } from './engine.ts'
 import { isHalted } from './halt.ts'
 import { localImage, lookAt, type Swarm, type View } from './look.ts'
+import { careful } from './pace.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
 import { MOVING, PAUSED, settledOf } from './settled.ts'
@@ -42,12 +43,13 @@ export async function wayOf(
   const renamed = await renamedOf(site, pinned, today, say, signal)
   if (image === null || renamed === null) return null
   const spec = goalOf(then, today, { ref: image.ref, renamed, keeping: site.config })
-  const goal = { sealed: pinned.sealed, shape: site.shape(spec), image, renamed }
+  const goal = { sealed: pinned.sealed, shape: site.shape(spec), careful: site.shape(careful(spec)), image, renamed }
   sayKept(pinned.name, then, spec, renamed.secrets, say)
   if (view === null) return { pinned, view, goal, spec, differs: true, ill: null }
   sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
-  const settled = settledOf(view, swarm, image, { ...site.config.limits, settle: 0 })
+  // However long Swarm has been at it: begun anew it would only take longer.
+  const settled = settledOf(view, swarm, image, { update: Number.POSITIVE_INFINITY, settle: 0 })
   if (!differs && settled.is === 'unproven') {
     say('warning', 'unproven', `${pinned.name}: ${settled.why}`, 'look at those nodes: `docker node ls`')
   }

@@ -41,7 +41,11 @@ export const config = z
       .enum(['leave', 'stop'])
       .default('leave')
       .describe('Services of the stack that the release did not have: leave them, or scale them to 0'),
-    exec: name().optional().describe('The service whose image down-scripts run in; the first one, if not given'),
+    exec: name()
+      .optional()
+      .describe(
+        'The service whose image down-scripts run in; else the first of `services`; needed where services of a stack differ',
+      ),
     limits: z
       .strictObject({
         answer: duration().prefault('15s').describe('For one question to the engine'),

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecAct, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { given, orNull } from './engine.ts'
-import { inspect, lookAtServices, lookAtSwarm } from './look.ts'
-import { type Site, stands } from './site.ts'
-import { LEFT, STEP } from './spec.ts'
+import { inspect, lookAtServices, lookAtSwarm, type View } from './look.ts'
+import { imageLeft, type Site } from './site.ts'
+import { identityOf, isJob, STEP } from './spec.ts'
 import type { Service, Spec, Task } from './types.ts'
 
 const LOOK_MS = 250
@@ -24,7 +24,8 @@ export async function exec(
 ): Promise<ExecResult> {
   const service = await serviceOf(site, act.signal)
   const image =
-    act.env?.[side === 'from' ? 'BACKOUT_FROM' : 'BACKOUT_TO'] ?? (side === 'from' ? leftBy(site, service) : undefined)
+    act.env?.[side === 'from' ? 'BACKOUT_FROM' : 'BACKOUT_TO'] ??
+    (side === 'from' ? imageLeft(site, service, act) : undefined)
   if (image === undefined) throw unknown(site, side)
   const name = `backout-${createHash('sha256').update(act.idem).digest('hex').slice(0, 16)}`
   await refuseOrphan(site, name, act.signal)
@@ -44,7 +45,17 @@ export async function exec(
 
 async function serviceOf(site: Site, signal: AbortSignal): Promise<Service> {
   const views = await lookAtServices(site, await lookAtSwarm(site, signal), signal)
-  const name = site.config.exec ?? site.config.services?.[0] ?? [...views.keys()][0]
+  const unclear = execUnclear(site, views)
+  if (unclear.length > 1) {
+    throw new BackoutError({
+      code: 'exec_unclear',
+      what: `The services of ${site.component} have different images, and nobody says which one a command is to run in`,
+      next: nameOne(unclear),
+      exit: 'failed',
+    })
+  }
+  const [first] = [...views.values()].filter(v => !isJob(v.service.Spec))
+  const name = site.config.exec ?? site.config.services?.[0] ?? first?.service.Spec.Name
   const view = name === undefined ? undefined : views.get(name)
   if (view !== undefined) return view.service
   throw new BackoutError({
@@ -55,9 +66,16 @@ async function serviceOf(site: Site, signal: AbortSignal): Promise<Service> {
   })
 }
 
-function leftBy(site: Site, service: Service): string {
-  const left = stands(site, service) ? service.Spec.Labels?.[LEFT] : undefined
-  return left ?? service.Spec.TaskTemplate.ContainerSpec.Image
+/** Names of services of a stack of which nobody says whose image a command is to run in; empty: it is clear. */
+export function execUnclear({ config }: Site, views: ReadonlyMap<string, View>): string[] {
+  if (config.exec !== undefined || config.services !== undefined) return []
+  const services = [...views.values()].filter(v => !isJob(v.service.Spec))
+  const images = new Set(services.map(v => identityOf(v.image)))
+  return images.size < 2 ? [] : services.map(v => v.service.Spec.Name)
+}
+
+export function nameOne(services: readonly string[]): string {
+  return `name one of them in \`exec\`: ${services.join(', ')}`
 }
 
 interface Job {

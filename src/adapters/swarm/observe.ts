@@ -3,9 +3,9 @@ import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { orNull } from './engine.ts'
 import { goesOn, isHalted } from './halt.ts'
-import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
+import { alive, lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
-import { countOf, settledOf } from './settled.ts'
+import { countOf, isOf, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { bare, identityOf, isJob, replicasOf, shortName, variable } from './spec.ts'
 import type { Config, Network, Spec } from './types.ts'
@@ -110,15 +110,24 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
 
 /** Nothing that could be gone back to: a job runs to its end, and running it again is another matter. */
 function refuseJobs(site: Site, views: readonly View[]): void {
-  const jobs = views.filter(v => isJob(v.service.Spec)).map(v => v.service.Spec.Name)
+  const jobs = views.filter(v => isJob(v.service.Spec) || ranOnce(v)).map(v => v.service.Spec.Name)
   if (jobs.length === 0) return
   const list = jobs.join(', ')
   throw new BackoutError({
     code: 'service_is_job',
-    what: `${site.component} has services that are jobs, which are no state that could be gone back to: ${list}`,
+    what: `${site.component} has services that run to their end, as jobs do, which are no state that could be gone back to: ${list}`,
     next: site.config.stack === undefined ? `take them out of \`services\`` : `set \`except: [${list}]\``,
     exit: 'blocked',
   })
+}
+
+/** Its tasks have ended, and are not begun again: migrations of a stack are written like that. */
+function ranOnce({ service: { Spec: spec }, tasks }: View): boolean {
+  const { Condition: again = 'any' } = spec.TaskTemplate.RestartPolicy ?? {}
+  const states = tasks.filter(({ task }) => isOf(spec, task)).map(({ task }) => task.Status.State)
+  if (states.length === 0 || tasks.some(({ task }) => alive(task))) return false
+  const ended = again === 'none' ? ['complete', 'failed'] : again === 'on-failure' ? ['complete'] : []
+  return states.some(state => ended.includes(state))
 }
 
 async function pinned(site: Site, { service, image }: View, act: CaptureAct): Promise<PinnedService> {
@@ -148,7 +157,10 @@ export async function pinOf(
     configs: await Promise.all(
       (container.Configs ?? []).map(async ({ ConfigID: id, ConfigName: called }) => {
         const found = await configOf(site, id, act.signal)
-        return { id, name: called, mac: found === null ? '' : contentMac(site, found) }
+        if (found === null) return { id, name: called, mac: '', sealed: null }
+        const file = Buffer.from(JSON.stringify(found.Spec))
+        const kept = await act.vault.seal(file, `${site.component}: the config ${called} of ${name}`)
+        return { id, name: called, mac: contentMac(site, found), sealed: kept }
       }),
     ),
     secrets: (container.Secrets ?? []).map(s => ({

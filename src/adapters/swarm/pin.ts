@@ -1,6 +1,7 @@
 import { z } from 'zod'
 
 const reference = z.object({ id: z.string(), name: z.string() })
+export const sealed = z.object({ id: z.string(), mac: z.string() })
 
 /** An image by what it is: the digest of its manifest, the id of its content on the engine; at least one, where it can be known. */
 export const image = z.object({
@@ -16,12 +17,13 @@ const service = z.object({
   /** Keyed hash of the specification. */
   mac: z.string(),
   /** The specification, in the vault: its variables may hold secrets. */
-  sealed: z.object({ id: z.string(), mac: z.string() }),
+  sealed,
   image,
   /** null: one on each node. */
   replicas: z.number().nullable(),
   networks: z.array(reference),
-  configs: z.array(reference.extend({ mac: z.string() })),
+  /** Their content in the vault, so that they can be made again; null: it was not there at the capture. */
+  configs: z.array(reference.extend({ mac: z.string(), sealed: sealed.nullable().default(null) })),
   /** By name of the file below /run/secrets. */
   secrets: z.array(reference.extend({ file: z.string() })),
   /** Names only. */

@@ -7,14 +7,18 @@ import {
   type Question,
   type Step,
 } from '../../core/contract.ts'
+import { span } from '../../core/impact-text.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
+import { execUnclear, nameOne } from './exec.ts'
 import { goesOn } from './halt.ts'
-import { lookAtServices, lookAtSwarm, type View } from './look.ts'
+import { lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { updateOf } from './observe.ts'
+import { stopsAll, waitsOf } from './pace.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
-import { isJob, modeOf, replicasOf, shortName } from './spec.ts'
-import { type BringArgs, bringStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
+import { isJob, modeOf, shortName } from './spec.ts'
+import { type BringArgs, bringStep, configStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
+import { isStopped } from './verify.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -37,6 +41,11 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const swarm = await lookAtSwarm(site, signal)
   saySwarm(swarm, say)
   const views = await lookAtServices(site, swarm, signal)
+  const unclear = serves.some(n => n.what === 'exec-from') ? execUnclear(site, views) : []
+  if (unclear.length > 1) {
+    const what = `Down-scripts are to run in an image of ${component}, and its services have different ones: nobody says which`
+    say('blocker', 'exec_unclear', what, nameOne(unclear))
+  }
   const ways: Way[] = []
   for (const pinned of caredFor(site, to, say)) {
     const way = await wayOf(site, swarm, pinned, question, say)
@@ -45,23 +54,31 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const added = addedOf(site, to, views, question, say)
   const changing = ways.filter(way => way.differs || way.ill !== null)
   const bring = asked.stop || asked.redeploy ? ways : changing
-  for (const way of bring) sayRung(site, question.rung, way, asked, say)
+  for (const way of bring) {
+    sayRung(site, question.rung, way, asked, say)
+    saySlow(site, question.rung, swarm, way, asked, say)
+  }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
     .filter(view => goesOn(site, view))
     .map(view => haltOf(site, view, say))
-  const code = [...bring.map(way => bringOf(site, question, way, asked)), ...added.map(view => stopOf(site, view))]
+  const code = [
+    ...bring.map(way => bringOf(site, swarm, question, way, asked)),
+    ...added.map(view => stopOf(site, view)),
+  ]
+  const made = new Map(bring.flatMap(way => way.goal.renamed.made.map(config => [config.name, config] as const)))
+  const configs = [...made.values()].map(config => configStep(site, config))
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
   return {
     ...NOTHING,
     change: changing.length + added.length === 0 ? null : { from: from.summary, to: nameOf(ways) },
     findings,
-    impact: impactOf(question.rung, bring, asked, added),
+    impact: impactOf(question.rung, swarm, bring, asked, added),
     needs: needsOf(question, asked),
     serves,
-    steps: [...halts, ...stops, ...code],
-    phases: phasesOf(site, halts, stops, code),
+    steps: [...halts, ...stops, ...configs, ...code],
+    phases: phasesOf(site, { preflight: halts, stop: stops, config: configs, code }),
     settles: settled(site, [...changing.flatMap(way => way.view ?? []), ...added]),
   }
 }
@@ -99,7 +116,7 @@ function addedOf(
   const others = [...views.values()].filter(v => !to.services.some(s => s.name === v.service.Spec.Name))
   const [jobs, added] = [others.filter(v => isJob(v.service.Spec)), others.filter(v => !isJob(v.service.Spec))]
   for (const { service } of jobs) sayJob(service.Spec.Name, say)
-  const running = added.filter(v => replicasOf(v.service.Spec) !== 0)
+  const running = added.filter(v => !isStopped(v.service.Spec))
   for (const { service } of running) {
     const { Name: name } = service.Spec
     const what = `${release} did not have the service ${name}: ${config.added === 'stop' ? 'it is stopped' : 'it goes on as it is'}`
@@ -134,6 +151,10 @@ function sayRung(site: Site, rung: string, { view, goal, spec, pinned }: Way, as
   }
   if (rung !== 'previous') return
   const previous = view.service.PreviousSpec
+  if (goal.renamed.made.length > 0) {
+    const what = `${pinned.name} needs configs that are made again: Swarm's previous specification has the ones that are gone`
+    return say('blocker', 'previous_is_other', what, 'the rung update takes the new ones')
+  }
   if (asked.stop || asked.redeploy || goesOn(site, view)) {
     const what = `${pinned.name} is stopped or forced first, and then Swarm's previous specification is another one`
     return say('blocker', 'previous_is_other', what, 'the rung update does it')
@@ -155,7 +176,7 @@ function expectOf(site: Site, view: View | null): Expect {
   return { shape: site.shape(spec), ref: spec.TaskTemplate.ContainerSpec.Image, id: view.service.ID }
 }
 
-function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
+function bringOf(site: Site, swarm: Swarm, { rung, release }: Question<SwarmPin>, way: Way, asked: Asked): Step {
   const { view, goal, pinned } = way
   const name = pinned.name
   // An update that is on its way there is let go on.
@@ -163,14 +184,38 @@ function bringOf(site: Site, { rung, release }: Question<SwarmPin>, way: Way, as
   const force = again && view !== null ? (view.service.Spec.TaskTemplate.ForceUpdate ?? 0) + 1 : null
   const verb = rung === 'recreate' ? 'make' : rung === 'previous' ? 'roll back' : 'update'
   const title = `${verb} ${name} ${rung === 'recreate' ? 'again as' : 'to'} ${shortName(goal.image)} of ${release}`
-  return bringStep(site, title, {
+  const own: BringArgs = {
     do: rung as BringArgs['do'],
     service: name,
     goal,
     expect: expectOf(site, view),
     force: rung === 'update' ? force : null,
     anew: rung === 'recreate' && again,
-  })
+  }
+  return bringStep(site, title, own, waitsMs(rung, swarm, way, asked))
+}
+
+/** What Swarm waits between tasks, where they are replaced one after the other. */
+function waitsMs(rung: string, swarm: Swarm, { spec }: Way, asked: Asked): number {
+  return rung === 'recreate' || asked.stop ? 0 : waitsOf(spec, paceFor(rung), swarm)
+}
+
+/** Swarm's own rollback has settings of its own. */
+function paceFor(rung: string): 'update' | 'rollback' {
+  return rung === 'previous' ? 'rollback' : 'update'
+}
+
+const LONG_MS = 60_000
+
+function saySlow(site: Site, rung: string, swarm: Swarm, way: Way, asked: Asked, say: Say): void {
+  const ms = waitsMs(rung, swarm, way, asked)
+  if (rung === 'previous' && ms > site.config.limits.update) {
+    const what = `Swarm's own rollback of ${way.pinned.name} waits ${span(ms)} between its tasks (\`--rollback-delay\`, \`--rollback-monitor\`), longer than \`limits.update\``
+    return say('blocker', 'previous_is_slow', what, 'the rung update does not depend on it')
+  }
+  if (ms < LONG_MS) return
+  const what = `${way.pinned.name} waits between its tasks, as in the release (\`--${paceFor(rung)}-delay\`, \`--${paceFor(rung)}-monitor\`): going back takes ${span(ms)} at least`
+  say('warning', 'update_slow', what, 'the rung recreate waits for nothing: the service is down meanwhile')
 }
 
 function stopOf(site: Site, view: View): Step {
@@ -185,18 +230,9 @@ function haltOf(site: Site, view: View, say: Say): Step {
   return haltStep(site, { do: 'halt', service: name, expect: expectOf(site, view) })
 }
 
-function phasesOf(
-  site: Site,
-  halts: readonly Step[],
-  stops: readonly Step[],
-  code: readonly Step[],
-): Proposal['phases'] {
-  const [preflight, stop, bring] = [together(site, halts), together(site, stops), together(site, code)]
-  return {
-    ...(preflight === null ? {} : { preflight }),
-    ...(stop === null ? {} : { stop }),
-    ...(bring === null ? {} : { code: bring }),
-  }
+function phasesOf(site: Site, steps: Readonly<Record<string, readonly Step[]>>): Proposal['phases'] {
+  const nodes = Object.entries(steps).map(([phase, own]) => [phase, together(site, own)] as const)
+  return Object.fromEntries(nodes.filter(([, node]) => node !== null)) as Proposal['phases']
 }
 
 /** Updates under way that these steps stop, or that lead to the release by themselves. */
@@ -211,12 +247,12 @@ function needsOf({ dependents, rung }: Question<SwarmPin>, asked: Asked): Propos
   return dependents.filter(d => d.serves.includes('drained')).map(d => ({ of: d.id, what: 'drained' as const }))
 }
 
-function impactOf(rung: string, bring: readonly Way[], asked: Asked, added: readonly View[]): Impact {
+function impactOf(rung: string, swarm: Swarm, bring: readonly Way[], asked: Asked, added: readonly View[]): Impact {
   const disappears = [
     ...bring.flatMap(way => lostVariables(way).map(name => `variable ${name} of ${way.pinned.name}`)),
     ...added.map(view => `service ${view.service.Spec.Name}`),
   ]
-  const alone = bring.some(way => way.pinned.replicas === 1 && way.spec.UpdateConfig?.['Order'] !== 'start-first')
+  const all = bring.some(way => stopsAll(way.spec, paceFor(rung), swarm))
   const down = asked.stop ? typicalMs('stop') + typicalMs('update') : rung === 'recreate' ? typicalMs('recreate') : 0
-  return { ...NO_IMPACT, disappears, downtimeMs: down > 0 ? down : alone ? 5_000 : 0 }
+  return { ...NO_IMPACT, disappears, downtimeMs: down > 0 ? down : all ? 5_000 : 0 }
 }

@@ -1,10 +1,12 @@
+import type { Sealed } from '../../core/contract.ts'
 import type { Say } from './check.ts'
 import { orNull } from './engine.ts'
 import { configOf, contentMac } from './observe.ts'
 import type { PinnedService } from './pin.ts'
 import type { Site } from './site.ts'
 import type { Renamed } from './spec.ts'
-import type { Config, Network, Secret, Spec } from './types.ts'
+import type { MadeConfig } from './steps.ts'
+import type { Network, Secret, Spec } from './types.ts'
 
 /**
  * What the pin's networks, configs and secrets are called today. null where one is gone: said as a blocker. Something of the
@@ -23,7 +25,8 @@ export async function renamedOf(
     secrets: await secretsOf(site, pinned, today, say, signal),
   }
   const { networks, configs, secrets } = found
-  return networks === null || configs === null || secrets === null ? null : { networks, configs, secrets }
+  if (networks === null || configs === null || secrets === null) return null
+  return { networks, configs: configs.ids, secrets, made: configs.made }
 }
 
 async function networksOf(site: Site, { name: service, networks }: PinnedService, say: Say, signal: AbortSignal) {
@@ -46,19 +49,30 @@ function networkOf({ engine }: Site, key: string, signal: AbortSignal): Promise<
 }
 
 async function configsOf(site: Site, { name: service, configs }: PinnedService, say: Say, signal: AbortSignal) {
-  const out: Record<string, string> = {}
-  for (const { id, name, mac } of configs) {
+  const ids: Record<string, string> = {}
+  const made: MadeConfig[] = []
+  for (const { id, name, mac, sealed } of configs) {
     if ((await configOf(site, id, signal)) !== null) continue
     const again = await configOf(site, name, signal)
-    if (again === null || contentMac(site, again) !== mac) {
+    if (again === null && sealed !== null && (await isKept(site, sealed))) {
+      made.push({ id, name, mac, sealed })
+      const what = `The config ${name} of ${service} is gone: it is made again with the content that it had`
+      say('note', 'config_made_again', what, `keep it for as long as the release is one to go back to`)
+    } else if (again === null || contentMac(site, again) !== mac) {
       const what = again === null ? 'is gone' : 'was made again with other content'
       const remedy = `make it again with the content of the release: \`docker config create ${name} FILE\``
       say('blocker', 'config_gone', `The config ${name} of ${service} ${what}`, remedy)
       return null
-    }
-    out[id] = (again satisfies Config).ID
+    } else ids[id] = again.ID
   }
-  return out
+  return { ids, made }
+}
+
+async function isKept({ vault }: Site, sealed: Sealed): Promise<boolean> {
+  return vault.open(sealed).then(
+    () => true,
+    () => false,
+  )
 }
 
 async function secretsOf(

@@ -1,5 +1,6 @@
 import { redact } from '../../core/secret.ts'
 import { alive, type Swarm, type TaskView, type View } from './look.ts'
+import { waitsOf } from './pace.ts'
 import type { Image } from './pin.ts'
 import { digestIn, replicasOf, shortName } from './spec.ts'
 import type { Spec, Task } from './types.ts'
@@ -25,8 +26,8 @@ interface Limits {
 /** How often a task may end by itself in one place before nothing more is expected of the next one. */
 const DEATHS = 3
 
-/** `image` is what its tasks are to run. */
-export function settledOf(view: View, swarm: Swarm, image: Image, { update, settle }: Limits): Settled {
+/** `image` is what its tasks are to run; `from`, by the manager's clock: no time before it counts. */
+export function settledOf(view: View, swarm: Swarm, image: Image, { update, settle }: Limits, from = ''): Settled {
   const { service } = view
   const state = service.UpdateStatus?.State ?? ''
   const wrong = wrongOf(view, swarm, image) ?? youngOf(view, swarm, settle)
@@ -42,11 +43,12 @@ export function settledOf(view: View, swarm: Swarm, image: Image, { update, sett
   if (wrong === null && (lost || !MOVING.has(state))) return proven(view, image)
   const dying = dyingOf(view)
   if (dying !== null) return { is: 'stuck', why: `${dying}${errorsOf(view)}` }
-  const since = Date.parse(service.UpdateStatus?.StartedAt ?? service.UpdatedAt)
+  const since = Math.max(Date.parse(service.UpdateStatus?.StartedAt ?? service.UpdatedAt), Date.parse(from) || 0)
   // Both times are the manager's: the clock of this machine says nothing here.
   const spent = Date.parse(swarm.info.SystemTime) - since
   const why = `${wrong ?? `Swarm says ${state}`}${errorsOf(view)}`
-  return spent > update + settle
+  const waits = MOVING.has(state) ? waitsOf(service.Spec, state === 'updating' ? 'update' : 'rollback', swarm) : 0
+  return spent > update + settle + waits
     ? { is: 'stuck', why: `after ${Math.round(spent / 1000)} s: ${why}` }
     : { is: 'moving', why }
 }
@@ -95,7 +97,8 @@ function eligible({ TaskTemplate: template }: Spec, swarm: Swarm): number {
   return swarm.nodes.filter(n => n.Status.State === 'ready' && n.Spec.Availability === 'active').length
 }
 
-function isOf(spec: Spec, task: Task): boolean {
+/** Made from this specification. */
+export function isOf(spec: Spec, task: Task): boolean {
   const { ContainerSpec: container, ForceUpdate: force } = spec.TaskTemplate
   return task.Spec.ContainerSpec.Image === container.Image && (task.Spec.ForceUpdate ?? 0) === (force ?? 0)
 }

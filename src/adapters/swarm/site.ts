@@ -1,7 +1,7 @@
-import type { OpenContext } from '../../core/contract.ts'
+import type { ExecAct, OpenContext } from '../../core/contract.ts'
 import type { SwarmConfig } from './config.ts'
 import { type Engine, openEngine } from './engine.ts'
-import { textOf, WROTE } from './spec.ts'
+import { LEFT, TOWARDS, textOf, WROTE } from './spec.ts'
 import type { Service, Spec } from './types.ts'
 
 /** One component and what is the same for all that is asked of it. */
@@ -22,4 +22,11 @@ export function openSite(config: SwarmConfig, ctx: OpenContext): Site {
 /** Whether a service still is as Backout wrote it last, in this run or an earlier one. */
 export function stands(site: Site, { Spec: spec }: Service): boolean {
   return spec.Labels?.[WROTE] === site.shape(spec)
+}
+
+/** The image that was left on the way to the release that the run goes back to: by its mark, while that stands; else what it has. */
+export function imageLeft(site: Site, service: Service, { release }: Pick<ExecAct, 'release'>): string {
+  const { Labels: labels, TaskTemplate: template } = service.Spec
+  const left = stands(site, service) && labels?.[TOWARDS] === release ? labels?.[LEFT] : undefined
+  return left ?? template.ContainerSpec.Image
 }

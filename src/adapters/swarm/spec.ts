@@ -1,6 +1,7 @@
 import { canonicalJson, type Json } from '../../core/json.ts'
 import { type Keeping, keepsToday } from '../../exec/secret-names.ts'
 import type { Image } from './pin.ts'
+import type { MadeConfig } from './steps.ts'
 import type { Spec } from './types.ts'
 
 /** Labels of Backout's own on a service: never part of what is compared or captured. */
@@ -11,6 +12,8 @@ export const STEP = `${OWN}step`
 export const WROTE = `${OWN}wrote`
 /** The image that a rollback left, for commands that only it has. */
 export const LEFT = `${OWN}left`
+/** The release that this rollback went back to: after one to another release, what that brought is what is left. */
+export const TOWARDS = `${OWN}towards`
 /** Its update was stopped where it was. */
 export const HALTED = `${OWN}halted`
 
@@ -79,6 +82,8 @@ export interface Renamed {
   readonly networks: Readonly<Record<string, string>>
   readonly configs: Readonly<Record<string, string>>
   readonly secrets: Readonly<Record<string, { id: string; name: string }>>
+  /** What is made again first, and has its id of the pin until then. */
+  readonly made: MadeConfig[]
 }
 
 interface Wanted {

@@ -1,20 +1,25 @@
 import { z } from 'zod'
 import type { Node, Step } from '../../core/contract.ts'
-import { image } from './pin.ts'
+import { image, sealed } from './pin.ts'
 import type { Site } from './site.ts'
 
-const sealed = z.object({ id: z.string(), mac: z.string() })
+/** A config that is gone, and is made again from the vault. */
+const madeConfig = z.object({ id: z.string(), name: z.string(), mac: z.string(), sealed })
+export type MadeConfig = z.infer<typeof madeConfig>
 
 /** What a service is to be, without its content: that lies in the vault. */
 const goal = z.object({
   sealed,
   /** Keyed hash of the specification as it will be. */
   shape: z.string(),
+  /** The same with Backout's own settings for the time of the update. */
+  careful: z.string(),
   image,
   renamed: z.object({
     networks: z.record(z.string(), z.string()),
     configs: z.record(z.string(), z.string()),
     secrets: z.record(z.string(), z.object({ id: z.string(), name: z.string() })),
+    made: z.array(madeConfig),
   }),
 })
 export type Goal = z.infer<typeof goal>
@@ -42,10 +47,13 @@ const stopArgs = z.object({
   expect,
 })
 const haltArgs = z.object({ do: z.literal('halt'), service: z.string(), expect })
-const args = z.union([bringArgs, stopArgs, haltArgs])
+/** `service` is the name of the config. */
+const configArgs = z.object({ do: z.literal('config'), service: z.string(), mac: z.string(), sealed })
+const args = z.union([bringArgs, stopArgs, haltArgs, configArgs])
 export type BringArgs = z.infer<typeof bringArgs>
 export type StopArgs = z.infer<typeof stopArgs>
 export type HaltArgs = z.infer<typeof haltArgs>
+export type ConfigArgs = z.infer<typeof configArgs>
 type Args = z.infer<typeof args>
 
 export function argsOf(step: Step): Args {
@@ -54,14 +62,16 @@ export function argsOf(step: Step): Args {
 
 /** Milliseconds on top of the limit of an update for asking and writing. */
 const WAY_MS = 30_000
-const TYPICAL = { previous: 20_000, update: 20_000, recreate: 25_000, stop: 12_000, halt: 3_000 }
+const TYPICAL = { previous: 20_000, update: 20_000, recreate: 25_000, stop: 12_000, halt: 3_000, config: 500 }
 
 export function typicalMs(what: Args['do']): number {
   return TYPICAL[what]
 }
 
-export function bringStep(site: Site, title: string, own: BringArgs): Step {
-  return { ...frame(site, own), title, args: own }
+/** `waitsMs`: what Swarm itself waits in between. */
+export function bringStep(site: Site, title: string, own: BringArgs, waitsMs: number): Step {
+  const { limitMs, estimateMs, ...others } = frame(site, own)
+  return { ...others, limitMs: limitMs + waitsMs, estimateMs: estimateMs + waitsMs, title, args: own }
 }
 
 export function stopStep(site: Site, own: StopArgs): Step {
@@ -70,6 +80,11 @@ export function stopStep(site: Site, own: StopArgs): Step {
 
 export function haltStep(site: Site, own: HaltArgs): Step {
   return { ...frame(site, own), title: `stop the update of ${own.service}`, args: own }
+}
+
+export function configStep(site: Site, { name, mac, sealed }: MadeConfig): Step {
+  const own: ConfigArgs = { do: 'config', service: name, mac, sealed }
+  return { ...frame(site, own), title: `make the config ${name} again`, args: own, onUnknown: 'repeat' }
 }
 
 function frame({ component, config }: Site, own: Args) {

@@ -163,6 +163,58 @@ describe.skipIf(why !== null)(
       ).toEqual([])
     })
 
+    it.concurrent('takes what an earlier run to another release brought for what is left, and not what that one left', async ({
+      expect,
+    }) => {
+      const { name, target, pin: first } = await shop('twice')
+      await engine.update(name, '--image', 'shop:v2')
+      const second = await captured(target)
+      await engine.update(name, '--image', 'shop:v3')
+      const left = async (id: string, release: string) =>
+        (await target.exec?.('from', ['cat', '/version'], { ...stepAct(), idem: id, release }))?.stdout
+      await run(target, await proposed(target, second), { release: 'v2' })
+      expect(await left('twice-1', 'v2')).toBe('v3\n')
+      // Found bad as well: what is left now is v2, before the code step and after it.
+      expect(await left('twice-2', 'v1')).toBe('v2\n')
+      await run(target, await proposed(target, first), { release: 'v1' })
+      expect([await engine.versions(name), await left('twice-3', 'v1')]).toEqual(['v1', 'v2\n'])
+    })
+
+    it.concurrent('stops a service with one task on each node that came since once, and guesses no image in a stack', async ({
+      expect,
+    }) => {
+      const label = ['--label', 'com.docker.stack.namespace=ag']
+      await engine.create('ag_web', 'shop:v1', ...label)
+      const target = await open(engine, { stack: 'ag', added: 'stop' })
+      const pin = await captured(target)
+      await engine.create('ag_agent', 'shop:v2', '--mode', 'global', ...label)
+      const unclear = { code: 'exec_unclear', next: 'name one of them in `exec`: ag_agent, ag_web' }
+      await expect(target.exec?.('from', ['true'], stepAct())).rejects.toMatchObject(unclear)
+      expect(codes(await proposed(target, pin, 'update', { needs: [need('exec-from')] }))).toContain(
+        'blocker exec_unclear',
+      )
+      expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+      const again = await proposed(target, pin)
+      expect([again.steps, codes(again)]).toEqual([[], ['note image_without_digest']])
+    })
+
+    it.concurrent('says what to do with a service that has run to its end and is not begun again', async ({
+      expect,
+    }) => {
+      const label = ['--label', 'com.docker.stack.namespace=on']
+      await engine.create('on_web', 'shop:v1', ...label)
+      const once = ['--detach', '--quiet', '--no-resolve-image', '--network', 'shop-net', '--restart-condition', 'none']
+      await engine.docker('service', 'create', ...once, '--name', 'on_migrate', ...label, 'shop:v1', 'true')
+      const state = () => engine.docker('service', 'ps', '--format', '{{.CurrentState}}', 'on_migrate')
+      await expect.poll(state, { timeout: 60_000 }).toContain('Complete')
+      await expect(captured(await open(engine, { stack: 'on' }))).rejects.toMatchObject({
+        code: 'service_is_job',
+        next: 'set `except: [on_migrate]`',
+      })
+      const pin = await captured(await open(engine, { stack: 'on', except: ['on_migrate'] }))
+      expect(pin.services.map(s => s.name)).toEqual(['on_web'])
+    })
+
     it.concurrent('takes a whole stack as one component, and stops what the release did not have, where it is told to', async ({
       expect,
     }) => {

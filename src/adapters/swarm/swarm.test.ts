@@ -199,7 +199,7 @@ describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? ''
     await docker('config', 'rm', 'gone-config')
     await docker('secret', 'rm', 'gone-secret')
     const proposal = await proposed(target, pin)
-    expect(codes(proposal)).toEqual(expect.arrayContaining(['blocker config_gone', 'blocker secret_gone']))
+    expect(codes(proposal)).toEqual(expect.arrayContaining(['note config_made_again', 'blocker secret_gone']))
     expect(proposal.findings.filter(f => f.level === 'blocker').every(f => f.remedy !== '')).toBe(true)
     await docker('config', 'create', 'gone-config', '/etc/passwd')
     await docker('secret', 'create', 'gone-secret', '/etc/hostname')

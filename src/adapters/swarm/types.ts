@@ -10,14 +10,26 @@ export interface Spec {
     GlobalJob?: object
     [other: string]: unknown
   }
-  UpdateConfig?: { FailureAction?: string; [other: string]: unknown }
+  UpdateConfig?: Pace
+  RollbackConfig?: Pace
   Networks?: { Target: string; [other: string]: unknown }[]
+  [other: string]: unknown
+}
+
+/** How tasks are replaced. Durations are in nanoseconds. */
+export interface Pace {
+  /** 0: all at once. */
+  Parallelism?: number
+  Delay?: number
+  FailureAction?: string
+  Monitor?: number
+  Order?: string
   [other: string]: unknown
 }
 
 interface TaskTemplate {
   ContainerSpec: ContainerSpec
-  RestartPolicy?: object
+  RestartPolicy?: { Condition?: string; [other: string]: unknown }
   Placement?: { Constraints?: string[] | null; [other: string]: unknown }
   Networks?: { Target: string; [other: string]: unknown }[]
   ForceUpdate?: number
@@ -87,7 +99,7 @@ export interface Info {
 
 export interface Config {
   ID: string
-  Spec: { Name: string; Data: string }
+  Spec: { Name: string; Data: string; [other: string]: unknown }
 }
 
 export interface Secret {

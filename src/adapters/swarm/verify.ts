@@ -1,4 +1,5 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
+import { asPlanned, configVerdict } from './configs.ts'
 import { haltVerdict } from './halt.ts'
 import { leftBy, lookAt, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { settledOf } from './settled.ts'
@@ -29,28 +30,14 @@ export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs, { i
 
 function isGoal(site: Site, spec: Spec, args: BringArgs): boolean {
   if (spec.TaskTemplate.ContainerSpec.Image !== args.goal.image.ref) return false
-  return site.shape(spec) === args.goal.shape || careful(site, spec, args)
-}
-
-/** The same but for what is done when an update fails. */
-function careful(site: Site, spec: Spec, { goal }: BringArgs): boolean {
-  if (spec.UpdateConfig?.FailureAction !== 'pause') return false
-  return ACTIONS.some(action => site.shape(withAction(spec, action)) === goal.shape)
-}
-
-/** What a specification may say there; without an entry it has none at all. */
-const ACTIONS = ['rollback', 'continue', 'none', 'bare'] as const
-
-function withAction(spec: Spec, action: (typeof ACTIONS)[number]): Spec {
-  const { UpdateConfig: config = {}, ...rest } = spec
-  if (action === 'none') return rest as Spec
-  const { FailureAction: _, ...others } = config
-  return { ...spec, UpdateConfig: action === 'bare' ? others : { ...others, FailureAction: action } }
+  const shape = site.shape(asPlanned(spec, args.goal.renamed.made))
+  return shape === args.goal.shape || shape === args.goal.careful
 }
 
 /** Whether it is wholly the release's, and Swarm's own rollback of it would be harmless. */
 export function leadsBack(site: Site, service: Service, args: BringArgs): boolean {
-  if (site.shape(service.Spec) !== args.goal.shape) return false
+  const { shape, renamed } = args.goal
+  if (site.shape(asPlanned(service.Spec, renamed.made)) !== shape) return false
   return service.PreviousSpec === undefined || isGoal(site, service.PreviousSpec, args)
 }
 
@@ -59,6 +46,7 @@ export async function verify(site: Site, step: Step, act: StepAct): Promise<Verd
   const args = argsOf(step)
   const swarm = await lookAtSwarm(site, act.signal)
   if (args.do === 'stop') return stopVerdict(site, swarm, args, act.signal)
+  if (args.do === 'config') return configVerdict(site, args, act)
   const view = await lookAt(site, swarm, args.service, act.signal)
   if (args.do === 'halt') return haltVerdict(site, view)
   if (view === null) return { is: 'not-done', why: 'there is no such service' }
@@ -93,7 +81,8 @@ export async function stopVerdict(
   return left ?? { is: 'done', why: view === null ? 'there is no such service' : 'none of its tasks is left' }
 }
 
-function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
+/** By Backout, or by somebody who scaled it to nothing. */
+export function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
   return mode.Replicated?.Replicas === 0 || template.Placement?.Constraints?.includes(NOWHERE) === true
 }
 

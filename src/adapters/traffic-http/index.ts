@@ -166,11 +166,14 @@ function pending({ config }: Switch, accepted: number | undefined, why: string):
 }
 
 async function verify(server: Switch, step: Step, act: StepAct): Promise<Verdict> {
-  const { goal, wait } = step.args as Args
+  const { goal, wait, always = false } = step.args as Args
   try {
     const now = await server.read(act.signal)
     const why = `the switch has ${described(now)}`
     const { accepted, waited } = noted(act)
+    // What it reads may be what stood there before: something accepted earlier may be about to show.
+    const written = accepted !== undefined && !act.earlier
+    if (always && !written) return { is: 'not-done', why: `${why}, and was not told so by this step` }
     if (!reached(now, goal)) return pending(server, accepted, why) ?? { is: 'not-done', why }
     if (!wait || now.open === null || now.open === 0) return { is: 'done', why }
     if (waited === undefined) return { is: 'not-done', why: `${why}, but ${now.open} requests are still open` }

@@ -22,7 +22,8 @@ function away(config: Config, now: Place): Place {
 export function propose(config: Config, component: string, now: Place, question: Question<Pin>): Proposal {
   const { to: pin, needs, release } = question
   const serves = needs.filter(need => need.what === 'drained')
-  const goal: Place = { weights: pin.weights, maintenance: pin.maintenance }
+  const added = sidesAdded(now, pin)
+  const goal: Place = { weights: withNone(pin.weights, added), maintenance: pin.maintenance }
   const differs = !reached(now, goal)
   if (!differs && serves.length === 0) return NOTHING
   const wrong = blockers(config, component, now, goal)
@@ -39,7 +40,7 @@ export function propose(config: Config, component: string, now: Place, question:
   return {
     ...NOTHING,
     change: differs ? { from: described(now), to: described(goal) } : null,
-    findings: remarks(config, component, release, now, goal),
+    findings: [...remarks(config, component, release, now, goal), ...sayAdded(component, release, added)],
     impact: { ...NO_IMPACT, downtimeMs: drain.length === 0 ? 0 : sum([...drain, ...back]) + settled },
     serves,
     steps,
@@ -53,6 +54,31 @@ export function propose(config: Config, component: string, now: Place, question:
         ? [`the gradual return of traffic (${config.return.join(', ')} %): ${component} gives it back in one step`]
         : [],
   }
+}
+
+/** Sides that came since. */
+function sidesAdded({ weights: now }: Place, { weights: then }: Place): string[] {
+  if (now === null || then === null) return []
+  return Object.keys(now).filter(side => !Object.hasOwn(then, side))
+}
+
+/** A switch that is told of some sides leaves the others as they are: these are told to have none. */
+function withNone(weights: Place['weights'], sides: readonly string[]): Place['weights'] {
+  return weights && { ...Object.fromEntries(sides.map(side => [side, 0])), ...weights }
+}
+
+function sayAdded(component: string, release: string, sides: readonly string[]): Finding[] {
+  if (sides.length === 0) return []
+  const what = `${release} did not have ${sides.join(', ')} at the switch of ${component}: no traffic is sent there any more`
+  return [
+    {
+      level: 'note',
+      code: 'side_added',
+      component,
+      what,
+      remedy: 'take what the release does not have away afterwards',
+    },
+  ]
 }
 
 /** The places on the way back, each different from the one before; the last is the pin itself. */

@@ -137,8 +137,9 @@ describe('D7: traffic comes back gradually', () => {
       { live: 100, canary: 0, maintenance: 0 },
     ])
     const away = stepOf(proposal, 'away')
-    await target.apply(away, stepAct(away))
-    expect(await target.verify(away, stepAct(away))).toMatchObject({ is: 'done' })
+    const handles = new Map<string, Json>()
+    await target.apply(away, stepAct(away, 'r1', handles))
+    expect(await target.verify(away, stepAct(away, 'r1', handles))).toMatchObject({ is: 'done' })
     expect((await fetch(server.url)).status).toBe(503)
   })
 

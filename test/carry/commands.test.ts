@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -7,6 +8,10 @@ import { takeLock } from '../../src/engine/sqlite/lock.ts'
 import { rows, write } from '../support/merge.ts'
 import { atTerminal } from '../support/terminal.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
+
+/** What it writes can be read: nothing of what was there. So nobody has to tell when it had ended. */
+const RELEASE = `ALTER TABLE orders RENAME COLUMN mail TO contact; ALTER TABLE orders ADD COLUMN discount INTEGER;
+  CREATE TABLE reviews (id INTEGER PRIMARY KEY, stars INTEGER)`
 
 let toy: Toy
 const file = () => join(toy.folder, 'shop.db')
@@ -19,20 +24,21 @@ beforeEach(async () => {
 components:
   db:
     adapter: sqlite
-    settings: { path: shop.db, writers: none, rungs: [restore], carryForward: "off" }
+    settings: { path: shop.db, writers: none, rungs: [restore], carryForward: "off", migrations: { upScripts: "up/{name}.sql" } }
 `,
   )
+  mkdirSync(join(toy.folder, 'up'))
+  await toy.write('up/002_reviews.sql', RELEASE)
   write(
     file(),
     `CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE);
      CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL REFERENCES users(id), total INTEGER, mail TEXT);
-     INSERT INTO users VALUES (1, 'ann@example.org'); INSERT INTO orders VALUES (1, 1, 10, 'ann@example.org'), (2, 1, 20, 'old@example.org')`,
+     INSERT INTO users VALUES (1, 'ann@example.org'); INSERT INTO orders VALUES (1, 1, 10, 'ann@example.org'), (2, 1, 20, 'old@example.org');
+     CREATE TABLE knex_migrations (id INTEGER PRIMARY KEY, name TEXT, batch INTEGER, migration_time TEXT);
+     INSERT INTO knex_migrations VALUES (1, '001_shop', 1, '2026-01-01')`,
   )
   await said(['capture', 'v1', '--known-good'])
-  write(
-    file(),
-    `ALTER TABLE orders RENAME COLUMN mail TO contact; ALTER TABLE orders ADD COLUMN discount INTEGER; CREATE TABLE reviews (id INTEGER PRIMARY KEY, stars INTEGER)`,
-  )
+  write(file(), `${RELEASE}; INSERT INTO knex_migrations VALUES (2, '002_reviews', 2, '2026-01-02')`)
   write(
     file(),
     `INSERT INTO users VALUES (2, 'bob@example.org'); INSERT INTO orders VALUES (3, 2, 30, 'bob@example.org', 5);

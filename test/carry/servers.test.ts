@@ -149,18 +149,6 @@ const ODD = [
     ],
     listed: ['o check', 'u check'],
   },
-  {
-    name: 'MariaDB',
-    why: noMariadb(),
-    make: () => onMariadb(maria),
-    base: [
-      'CREATE TABLE o (id int PRIMARY KEY, note varchar(20))',
-      `CREATE TRIGGER odd BEFORE INSERT ON o FOR EACH ROW IF NEW.id = 2 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 30001; END IF`,
-    ],
-    up: 'DROP TRIGGER odd',
-    writes: [`INSERT INTO o VALUES (2, 'two'), (3, 'three')`],
-    listed: ['o check'],
-  },
 ]
 describe.for(ODD)('what $name refuses in words of its own', ({ why, make, base, up, writes, listed }) => {
   it.skipIf(why !== null)('holds no other row up', { timeout: LIMIT }, async () => {

@@ -71,7 +71,7 @@ describe('a database whose system has only what all have', () => {
     expect(facts.find(f => f.data !== undefined && f.text.includes('is kept as'))?.text).toContain(
       '.before-r.db.restore',
     )
-    expect(shop.sql('SELECT count(*) AS n FROM orders')).toEqual([{ n: 3 }])
+    expect(shop.sql('SELECT count(*) AS n FROM orders')).toEqual([{ n: 4 }])
   })
 
   it('A2: proves the backup again by loading it', async () => {

@@ -60,6 +60,18 @@ describe('C11: a rename is no loss, where the rows show that it is one', () => {
     expect([said(down, 'renamed'), said(down, 'rename_unproven')]).toEqual([[], []])
   })
 
+  it('takes a new column full of one default for none that is gone, though both hold the same in every row', async () => {
+    const base = `CREATE TABLE users (id INTEGER PRIMARY KEY, is_admin INTEGER NOT NULL DEFAULT 0, name TEXT);
+      INSERT INTO users (name) VALUES ('ann'), ('bob'), ('cid')`
+    await upgraded(
+      `ALTER TABLE users DROP COLUMN is_admin; ALTER TABLE users ADD COLUMN newsletter INTEGER NOT NULL DEFAULT 0`,
+      base,
+    )
+    expect(said(await world.propose(), 'renamed')).toEqual([])
+    world.sql('UPDATE users SET newsletter = 1 WHERE id = 2')
+    expect(said(await world.propose(), 'renamed')).toEqual([])
+  })
+
   it('takes nothing for a rename whose type is another', async () => {
     await upgraded(
       `ALTER TABLE orders ADD COLUMN note TEXT; UPDATE orders SET note = total; ALTER TABLE orders DROP COLUMN total`,

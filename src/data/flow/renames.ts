@@ -27,6 +27,9 @@ export interface Then {
 
 type Evidence = Pick<Weighed, 'rows' | 'equal' | 'telling' | 'untold'>
 
+/** `constant`: all rows had one value, as a column has that was just added with a default: any other such column is equal. */
+type Found = Evidence & { readonly constant?: boolean }
+
 const NOTHING: Evidence = { rows: 0, equal: 0, telling: 0, untold: null }
 
 /** Pairs of names that could stand for one thing, by their shape alone. */
@@ -83,7 +86,8 @@ export async function renamesOver(
     const here = live.tables[pair.now.table]
     if (there === undefined || here === undefined) continue
     const samePlace = order !== null && pair.now.column !== null && standsWhereItStood(order.schema, live, pair)
-    weighed.push({ ...pair, ...(await weigh(site, sides, then, pair, { there, here })), samePlace })
+    const { constant = false, ...found } = await weigh(site, sides, then, pair, { there, here })
+    weighed.push({ ...pair, ...found, telling: constant && !samePlace ? 0 : found.telling, samePlace })
   }
   const { renames, doubts } = settle(weighed)
   return { renames: [...known.map(certain), ...renames], doubts: [...anew, ...doubts] }
@@ -141,12 +145,12 @@ interface Shapes {
   readonly here: TableShape
 }
 
-function weigh(site: Site, sides: Sides, then: Then, pair: Rename, shapes: Shapes): Promise<Evidence> {
+function weigh(site: Site, sides: Sides, then: Then, pair: Rename, shapes: Shapes): Promise<Found> {
   return sides.base === null ? byDigest(site, sides.now, then.data, pair, shapes) : byRow(site, sides, pair, shapes)
 }
 
 /** Every row that is in the copy and here: is under the new name what was under the old one? */
-async function byRow({ engine }: Site, sides: Sides, pair: Rename, { there, here }: Shapes): Promise<Evidence> {
+async function byRow({ engine }: Site, sides: Sides, pair: Rename, { there, here }: Shapes): Promise<Found> {
   const { column } = pair.now
   const columns =
     column === null ? valuesOf(here).map(c => ({ now: c, base: c })) : [{ now: column, base: pair.was.column ?? '' }]
@@ -160,7 +164,19 @@ async function byRow({ engine }: Site, sides: Sides, pair: Rename, { there, here
     return { ...NOTHING, untold: 'the rows of then and now cannot be told apart' }
   }
   const found = await joined(engine.dialect, sides, tables, match)
-  return { rows: found.joined, equal: found.equal, telling: found.telling, untold: null }
+  const constant =
+    pair.was.column !== null && sides.base !== null && (await isConstant(engine.dialect, sides.base, pair.was))
+  return { rows: found.joined, equal: found.equal, telling: found.telling, untold: null, constant }
+}
+
+async function isConstant(
+  dialect: Site['engine']['dialect'],
+  base: Reader,
+  { table, column }: Rename['was'],
+): Promise<boolean> {
+  const name = dialect.quote(column ?? '')
+  const values = `SELECT DISTINCT ${name} AS v FROM ${dialect.table(table)} WHERE ${name} IS NOT NULL LIMIT 2`
+  return (await base.query(values)).length < 2
 }
 
 /** The column that is the row's number would be compared with itself. */
@@ -176,7 +192,7 @@ async function byDigest(
   data: Fingerprint,
   pair: Rename,
   { there, here }: Shapes,
-): Promise<Evidence> {
+): Promise<Found> {
   const known = data.tables[pair.was.table]
   const gone = { ...NOTHING, untold: "the release's backup cannot be read, and rows came between or went since" }
   const number = (name: string, shape: TableShape) => engine.dialect.rowNumber?.(name, shape) ?? null
@@ -197,8 +213,8 @@ async function byDigest(
   if (first === undefined || found.method !== data.method || first.rows !== known.rows) return gone
   if (key.some(k => first.columns[k] !== known.columns[k])) return gone
   const equal = columns.every(c => first.columns[c] === known.columns[c === column ? (pair.was.column ?? c) : c])
-  const telling = equal ? await countTelling(engine.dialect, db, pair, here, known.rows) : 0
-  return { rows: known.rows, equal: equal ? known.rows : 0, telling, untold: null }
+  const told = equal ? await countTelling(engine.dialect, db, pair, here, known.rows) : { telling: 0, constant: false }
+  return { rows: known.rows, equal: equal ? known.rows : 0, untold: null, ...told }
 }
 
 async function countTelling(
@@ -207,14 +223,15 @@ async function countTelling(
   pair: Rename,
   shape: TableShape,
   rows: number,
-): Promise<number> {
+): Promise<{ telling: number; constant: boolean }> {
   const values = pair.now.column === null ? '1' : dialect.quote(pair.now.column)
   const number = dialect.rowNumber?.(pair.now.table, shape) ?? null
   const order = number === null ? shape.key.map(k => dialect.quote(k)) : [number]
   const by = order.length === 0 ? '' : `ORDER BY ${order.join(', ')}`
   const first = `SELECT ${values} AS v FROM ${dialect.table(pair.now.table)} ${by} LIMIT ${rows}`
-  const [row] = await db.query(`SELECT count(v) AS n FROM (${first}) AS oldest`)
-  return Number(row?.['n'] ?? 0)
+  const [row] = await db.query(`SELECT count(v) AS n, count(DISTINCT v) AS values_there FROM (${first}) AS oldest`)
+  const constant = pair.now.column !== null && Number(row?.['values_there']) < 2
+  return { telling: Number(row?.['n'] ?? 0), constant }
 }
 
 /** A column that was added stands at the end; one that was renamed has what followed it still behind it. */

@@ -149,6 +149,15 @@ const ODD = [
     ],
     listed: ['o check', 'u check'],
   },
+  {
+    name: 'MariaDB',
+    why: noMariadb(),
+    make: () => onMariadb(maria),
+    base: [`CREATE TABLE o (id int PRIMARY KEY, note varbinary(20), odd int AS (COLUMN_GET(note, 1 AS int)) STORED)`],
+    up: 'ALTER TABLE o DROP COLUMN odd',
+    writes: [`INSERT INTO o VALUES (2, 'no columns'), (3, NULL)`],
+    listed: ['o check'],
+  },
 ]
 describe.for(ODD)('what $name refuses in words of its own', ({ why, make, base, up, writes, listed }) => {
   it.skipIf(why !== null)('holds no other row up', { timeout: LIMIT }, async () => {

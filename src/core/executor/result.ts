@@ -8,6 +8,8 @@ interface Ended {
   readonly tolerated: readonly Failure[]
   /** Of so many things side by side not one was done, which was tolerated all the same. Left out: some were. */
   readonly nobody?: number
+  /** Steps that a person said to go on without. Left out: none. */
+  readonly skipped?: readonly StepId[]
 }
 
 export interface Failure {

@@ -36,6 +36,8 @@ export interface Place {
 export interface LastGate {
   gate: GateNode | null
   stale: boolean
+  /** A new run took the place of this one while it watched. */
+  superseded?: true
 }
 
 const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]
@@ -141,7 +143,7 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
   const type = said.do === 'done' ? 'step-done' : 'step-skipped'
   const why = `${said.by} said so${said.reason === null ? '' : `: ${said.reason}`}`
   place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why, by: said.by })
-  return OK
+  return said.do === 'skip' ? { ok: true, tolerated: [], skipped: [step.id] } : OK
 }
 
 /** Keeps the target of a step that came to nothing away from users; that it failed stands either way. */

@@ -1,4 +1,4 @@
-import type { GateNode, Node, ParNode, SeqNode } from '../contract.ts'
+import type { GateNode, Node, ParNode, SeqNode, Step } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
@@ -25,6 +25,7 @@ export interface NodeInput {
    * only by whom the gate belongs to.
    */
   readonly gate: GateNode | null
+  readonly fenced?: readonly Step[]
 }
 
 /** Executes a part of a plan to its end. */
@@ -47,7 +48,18 @@ async function stepOf(place: Place, id: string): Promise<NodeResult> {
     const away = await stillAway({ ...place, key: `${place.key}/${id}` }, false)
     if (!away.ok) return away
   }
-  return executeStep(place, step)
+  const result = await executeStep(place, step)
+  return result.ok && place.phase === 'return' ? ((await keepFenced(place, id)) ?? result) : result
+}
+
+/** Who lets users back may have let them back to what was fenced, by the same balancer. Null: all of it is kept away. */
+async function keepFenced(place: Place, after: string): Promise<Failure | null> {
+  for (const step of place.fenced ?? []) {
+    const why = 'users come back, and it is not on the release'
+    const kept = await fence(place, `${place.key}/${after}/${step.id}`, step, why)
+    if (kept.loose === 'refused') return kept
+  }
+  return null
 }
 
 /**
@@ -129,8 +141,8 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   const gate = passed === null ? null : { ...passed, onFail: { ...passed.onFail, apply: [] } }
   const items = node.par.map(({ id, after, node: inner }) => {
     const key = `${place.key}/${id}`
-    const { plan, phase, runId, again, accepted, skips, sideBySide = false } = place
-    const where = { plan: plan.hash, phase, runId, key, again, sideBySide }
+    const { plan, phase, runId, again, accepted, skips, sideBySide = false, fenced = [] } = place
+    const where = { plan: plan.hash, phase, runId, key, again, sideBySide, ...(fenced.length > 0 ? { fenced } : {}) }
     const input: NodeInput = { ...where, node: inner, accepted, skips, gate }
     return { id, after, input: toJson(input) }
   })
@@ -153,6 +165,8 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   // What is tolerated are targets that fail. A gate speaks of the release, and nobody is fenced for it.
   const shut = failures.find(f => f.kind === 'gate')
   if (shut !== undefined) return several(shut, failures)
+  const loose = failures.find(f => f.loose === 'refused')
+  if (loose !== undefined) return several(loose, failures)
   const [first] = failures.filter(f => f.kind !== 'cancelled')
   if (first !== undefined && failures.length > maxFailures) return several(first, failures)
   if (failures.some(f => f.kind === 'cancelled')) return cancelled()
@@ -160,7 +174,10 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   // What comes after something that failed is not on the release either.
   const all = [...failures, ...notBegun]
   if (all[0] !== undefined && all.length > maxFailures) return several(all[0], all)
-  const left = [...tolerated, ...(await keptAway(place, all))]
+  const kept = await keptAway(place, all)
+  const refused = kept.find(f => f.loose === 'refused')
+  if (refused !== undefined) return several(refused, kept)
+  const left = [...tolerated, ...kept]
   const without = skipped.length === 0 ? {} : { skipped }
   return { ok: true, tolerated: left, ...(done > 0 ? {} : { nobody: node.par.length }), ...without }
 }

@@ -23,6 +23,11 @@ export interface Failure {
   readonly why: string
   /** What the plan says to do about it; null: the plan's policy. */
   readonly then: 'ask' | 'next-rung' | 'stop' | null
+  /**
+   * It could not be kept away from users. `refused`: what was to do that failed, and it is not gone on without; `nobody`: there
+   * is nothing that could.
+   */
+  readonly loose?: 'refused' | 'nobody'
   /** Somebody aborted the run while it saw to what had failed: nothing more is asked. */
   readonly aborted?: true
 }

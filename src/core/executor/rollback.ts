@@ -1,3 +1,4 @@
+import type { Step } from '../contract.ts'
 import type { Act, Ctx, Engine } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
@@ -69,6 +70,10 @@ class Rollback {
   readonly #input: RunInput
   readonly #plans: Map<string, Plan>
   readonly #fenced: string[] = []
+  /** Of the plan that is followed: what was fenced in it. */
+  #kept: Step[] = []
+  /** What could not be kept away from users, for nothing is there that could. */
+  readonly #loose: string[] = []
   readonly #skips: string[] = []
   /** Steps that a person said to go on without, where they asked: a later pass asks again. */
   readonly #without: string[] = []
@@ -220,6 +225,7 @@ class Rollback {
   async #plan(plan: Plan, index: number): Promise<PlanEnd> {
     const back = plan.phases.findIndex(p => p.phase === 'return')
     this.#last = { gate: null, stale: false }
+    this.#kept = []
     for (const [i, { phase, estimateMs }] of plan.phases.entries()) {
       const key = `${index}/${phase}`
       this.#skippedGates = []
@@ -228,7 +234,7 @@ class Rollback {
       for (let pass = 1; ; pass++) {
         const result = await this.#pass(plan, i, `${key}/${pass}`, pass > 1 || index > 0)
         if (result.ok) {
-          this.#keep(result, `${key}/${pass}`)
+          this.#keep(plan, result, `${key}/${pass}`)
           break
         }
         if (result.kind === 'cancelled') return { is: 'cancelled' }
@@ -285,13 +291,16 @@ class Rollback {
     const skips = [...gone, ...this.#skippedGates]
     const { runId } = this.#ctx
     const around = { ctx: this.#ctx, world: this.#world, last: this.#last, sideBySide: this.#input.order === 2 }
-    return { ...around, plan, phase, runId, key, again, accepted, skips }
+    return { ...around, plan, phase, runId, key, again, accepted, skips, fenced: this.#kept }
   }
 
-  #keep(result: NodeResult & { ok: true }, key: string): void {
+  #keep(plan: Plan, result: NodeResult & { ok: true }, key: string): void {
     this.#without.push(...(result.skipped ?? []))
     for (const [i, failure] of result.tolerated.entries()) {
       this.#fenced.push(failure.what)
+      const step = plan.steps[failure.what]
+      if (failure.loose !== undefined) this.#loose.push(failure.what)
+      else if (failure.kind === 'fenced' && step !== undefined) this.#kept.push(step)
       this.#ctx.tell(`${key}/tolerated/${i}`, 'tolerated', toJson(failure))
     }
   }
@@ -339,6 +348,7 @@ class Rollback {
   #output(state: RunOutput['state'], why: string | null): RunOutput {
     const fenced = [...new Set(this.#fenced)]
     const skipped = [...this.#skips, ...new Set(this.#without.filter(id => !this.#skips.includes(id)))]
-    return { state, why, departure: this.#departure, fenced, skipped }
+    const loose = this.#loose.length === 0 ? {} : { loose: [...new Set(this.#loose)] }
+    return { state, why, departure: this.#departure, fenced, skipped, ...loose }
   }
 }

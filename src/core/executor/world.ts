@@ -71,6 +71,8 @@ export interface RunOutput {
   readonly departure: string | null
   /** Targets that failed within what was tolerated: not on the release, kept from users where a fence could. */
   readonly fenced: readonly string[]
+  /** Those of them that nothing keeps from users. Left out: none. */
+  readonly loose?: readonly string[]
   /** Steps and gates that a person skipped. */
   readonly skipped: readonly string[]
   /** Users were sent away, or what serves them was stopped, and the run ended before that was taken back: what keeps them safe. */

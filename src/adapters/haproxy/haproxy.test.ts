@@ -1,7 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
 import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -10,7 +9,6 @@ import type { Json } from '../../core/json.ts'
 import { config, type Pin } from './config.ts'
 import { TestProxy, underLoad } from './haproxy.fixture.ts'
 import { haproxy } from './index.ts'
-import { between } from './weights.ts'
 
 const [vault, backups] = [memoryVault(), memoryBackups()]
 const drained: Need = { of: 'lb', what: 'drained', by: 'app' }
@@ -432,24 +430,4 @@ describe('other ways to show a maintenance page', () => {
       await apply(target, stepOf(proposal, 'return/100'))
     }
   })
-})
-
-describe('weights', () => {
-  const ready = (weight: number) => ({ admin: 'ready' as const, weight })
-  it('are as fine as 0 to 256 allows, and keep the relation between servers', () => {
-    const goal = { a: ready(1), b: ready(2), m: ready(0) }
-    const from = { a: { admin: 'drain' as const, weight: 1 }, b: { admin: 'drain' as const, weight: 2 }, m: ready(100) }
-    expect(between(from, goal, 10)).toEqual({ a: ready(9), b: ready(19), m: ready(256) })
-    expect(between(from, goal, 50)).toEqual({ a: ready(85), b: ready(171), m: ready(256) })
-    expect(between(from, goal, 75)).toEqual({ a: ready(128), b: ready(256), m: ready(128) })
-  })
-})
-
-it('has a page whose example is valid', async () => {
-  const page = await readFile(join(import.meta.dirname, '../../../docs/adapters/haproxy.md'), 'utf8')
-  const example = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as {
-    components: { lb: { adapter: string; settings: unknown } }
-  }
-  expect(example.components.lb.adapter).toBe(haproxy.kind)
-  expect(config.safeParse(example.components.lb.settings).error).toBeUndefined()
 })

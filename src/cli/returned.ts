@@ -42,7 +42,8 @@ export async function lookAgain(session: Session, engine: Engine, told: Told, fe
     found: kept.find(k => k.step === one.found.step) ?? one.found,
   }))
   for (const { run, found } of returned) {
-    const tells = found.fenced !== null || found.is === 'on the release'
+    const tells =
+      (found.fenced !== null && found.is === 'back') || found.fenced === true || found.is === 'on the release'
     if (tells) await engine.record('returned', toJson({ run, ...found }))
   }
   return returned.map(({ found }) => found)

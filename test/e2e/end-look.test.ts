@@ -42,8 +42,10 @@ describe('what a run says at its end is what is there then', () => {
     const run = await toy.backout(['run', '--yes', '--to', 'v1', '--loss-window', '1h'])
     expect({ code: run.code, stderr: run.stderr }).toEqual({ code: 0, stderr: '' })
     expect(run.stdout).toContain('toy is back on v1, verified.')
+    expect(run.stdout).toContain('ok shop/restore/swap')
+    // The first, what the bad release wrote and was brought back, and what came once users were back.
     const db = new DatabaseSync(file, { readOnly: true })
-    expect(db.prepare('SELECT count(*) AS n FROM visits').get()).toEqual({ n: 2 })
+    expect(db.prepare('SELECT count(*) AS n FROM visits').get()).toEqual({ n: 3 })
     db.close()
   })
 })

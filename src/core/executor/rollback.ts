@@ -162,10 +162,7 @@ class Rollback {
   /** What is said at the end is what is there then. */
   async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput> {
     // What is there now is the new run's to say, and there is a reason for it.
-    if (this.#last.superseded === true) {
-      this.#without.push('watch')
-      return this.#output('succeeded', 'a new run took its place while it watched')
-    }
+    if (this.#last.superseded === true) return this.#output('succeeded', 'a new run took its place while it watched')
     const plans = [...this.#plans.values()]
     const left = [...this.#fenced, ...this.#skips, ...this.#without].flatMap(
       id => plans.find(p => p.steps[id] !== undefined)?.steps[id]?.component ?? [],

@@ -30,9 +30,10 @@ export async function undoneOf(place: Place, steps: readonly Step[]): Promise<re
   return (await place.ctx.run(`${place.key}/still`, ask)) as unknown as Undone[]
 }
 
-async function askStep({ world, runId, accepted }: Place, step: Step, act: Act) {
+async function askStep({ world, runId, accepted, plan }: Place, step: Step, act: Act) {
   const noted: Act = { ...act, handle: act.handleOf?.(step.id) ?? null, note: async () => {} }
-  const stepAct = makeAct(world, step, noted, act.signal, { attempt: 1, verifyFirst: true, accepted, runId })
+  const options = { attempt: 1, verifyFirst: true, accepted, runId, release: plan.to.release }
+  const stepAct = makeAct(world, step, noted, act.signal, options)
   return verdictOf(world, step, act.signal, stepAct)
 }
 

@@ -186,7 +186,12 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
   ]
   const watch = told.cutShort ? '; its watch was cut short, for another run took over' : ''
   const how = `${but.length === 0 ? 'verified' : `but ${but.join('; ')}`}${watch}`
-  if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, ${how}.`
+  const loose = output?.loose ?? []
+  const open =
+    loose.length === 0
+      ? ''
+      : ` NOT kept away from users, take it out of the load balancer by hand: ${loose.join(', ')}.`
+  if (run.state === 'succeeded') return `${plan.environment} is back on ${plan.to.release}, ${how}.${open}`
   const why = run.error ?? output?.why ?? ''
   const unsafe = output?.unsafe ?? []
   if (run.state === 'aborted' && unsafe.length > 0) {
@@ -198,7 +203,7 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
 
 /** The exit code that says how a run ended. */
 function exitOf(run: RunInfo, output: RunOutput | null): number {
-  if (run.state === 'succeeded') return EXIT.ok
+  if (run.state === 'succeeded') return (output?.loose ?? []).length === 0 ? EXIT.ok : EXIT.failed
   if (run.state === 'aborted') return EXIT.aborted
   return output?.why?.startsWith('moved: ') ? EXIT.moved : EXIT.failed
 }

@@ -14,6 +14,8 @@ export interface Told {
   readonly progress: Progress
   /** Steps that failed and were gone on without, or were fenced, and were not done later in the run. */
   readonly left: ReadonlySet<string>
+  /** Those of them that could not be kept away from users. */
+  readonly loose: ReadonlySet<string>
   readonly done: ReadonlySet<string>
   /** Steps that were begun, with the command that lifts their effect where that was told. */
   readonly begun: ReadonlyMap<string, string | null>
@@ -33,6 +35,7 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     run,
     progress,
     left: new Set<string>(),
+    loose: new Set<string>(),
     done: new Set<string>(),
     begun: new Map<string, string | null>(),
     byWord: new Map<string, string>(),
@@ -50,6 +53,7 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
 
 interface Noting {
   readonly left: Set<string>
+  readonly loose: Set<string>
   readonly done: Set<string>
   readonly begun: Map<string, string | null>
   readonly byWord: Map<string, string>
@@ -62,15 +66,18 @@ interface Said {
   readonly what?: string
   readonly text?: string
   readonly by?: string
+  readonly fenced?: boolean
   readonly data?: { readonly lift?: string; readonly waits?: boolean }
 }
 
-function note({ left, done, begun, byWord, without, waits }: Noting, { type, data }: Event): void {
-  const { step, what, text, by, data: more } = (data ?? {}) as Said
+function note({ left, loose, done, begun, byWord, without, waits }: Noting, { type, data }: Event): void {
+  const { step, what, text, by, fenced, data: more } = (data ?? {}) as Said
   if (type === 'fact' && more?.waits === true && text !== undefined) waits.add(text)
   if (type === 'tolerated' && what !== undefined) left.add(what)
   if (step === undefined) return
   if (type === 'fenced') left.add(step)
+  if (type === 'fenced' && fenced === false) loose.add(step)
+  if (type === 'fenced' && fenced === true) loose.delete(step)
   if (type === 'step-begun') begun.set(step, null)
   if (type === 'fact' && more?.lift !== undefined) begun.set(step, more.lift)
   if (type === 'step-skipped' && by !== undefined) without.add(step)
@@ -90,6 +97,8 @@ export interface LeftStep {
   readonly step: Step
   /** All of its component, of all runs that wanted the same. */
   readonly steps: readonly Step[]
+  /** It could not be kept away from users. */
+  readonly loose: boolean
   /** What happened since, so that nobody can tell any more what belongs there; null: nothing. */
   readonly since: string | null
 }
@@ -147,7 +156,7 @@ async function fencedOf({ environment }: Session, runs: readonly Told[]): Promis
   const seen = new Set<string>()
   const fenced: LeftStep[] = []
   const all = runs.flatMap(({ progress }) => Object.values(progress.plan.steps))
-  for (const [i, { run, progress, left, done }] of runs.entries()) {
+  for (const [i, { run, progress, left, loose, done }] of runs.entries()) {
     const since = await changedSince(environment.ledger, run)
     // Older ones are as good as forgotten: what was deployed since is what counts.
     if (since !== null && i > 0) break
@@ -155,7 +164,8 @@ async function fencedOf({ environment }: Session, runs: readonly Told[]): Promis
       const step = progress.plan.steps[id]
       if (step === undefined || seen.has(id)) continue
       const steps = all.filter(s => s.component === step.component)
-      fenced.push({ run: run.id, release: progress.plan.to.release, step, steps, since })
+      const { release } = progress.plan.to
+      fenced.push({ run: run.id, release, step, steps, loose: loose.has(id), since })
     }
     for (const id of [...left, ...done]) seen.add(id)
   }

@@ -35,14 +35,15 @@ export async function lookAgain(session: Session, engine: Engine, told: Told, fe
   const world = worldOf(environment, targets)
   const looked = await Promise.all(fenced.map(async left => ({ left, found: await lookAt(world, left) })))
   // Who is silent is waited for without the lock: nobody who goes back waits for that too.
-  const back = looked.filter(({ left, found }) => found.is === 'back' && left.since === null)
+  const back = looked.filter(({ left, found }) => isOpen(found, left))
   const kept = back.length === 0 ? [] : await keepAway(session, engine, told, world, back)
   const returned = looked.map(one => ({
     run: one.left.run,
     found: kept.find(k => k.step === one.found.step) ?? one.found,
   }))
   for (const { run, found } of returned) {
-    const tells = found.fenced !== null || found.is === 'on the release'
+    const tells =
+      (found.fenced !== null && found.is === 'back') || found.fenced === true || found.is === 'on the release'
     if (tells) await engine.record('returned', toJson({ run, ...found }))
   }
   return returned.map(({ found }) => found)
@@ -125,13 +126,13 @@ function asking(world: World, step: Step, run: string) {
   return { act, limited: <T>(work: () => Promise<T>) => within(world.clock, PATIENCE_MS, signal, work) }
 }
 
-async function lookAt(world: World, { run, release, step, steps, since }: LeftStep): Promise<Returned> {
+async function lookAt(world: World, { run, release, step, steps, loose, since }: LeftStep): Promise<Returned> {
   const { act, limited } = asking(world, step, run)
   const found = (is: Returned['is'], why: string): Returned => ({
     step: step.id,
     release,
     is,
-    fenced: null,
+    fenced: is === 'silent' && loose ? false : null,
     why,
   })
   try {
@@ -146,8 +147,14 @@ async function lookAt(world: World, { run, release, step, steps, since }: LeftSt
   }
 }
 
-async function fenceAgain(world: World, { run, step, since }: LeftStep, found: Returned): Promise<Returned> {
-  if (found.is !== 'back' || since !== null) return found
+/** It may have users, and what belongs there is known: it answers, or it could never be kept away. */
+function isOpen({ is }: Returned, { loose, since }: LeftStep): boolean {
+  return since === null && (is === 'back' || (is === 'silent' && loose))
+}
+
+async function fenceAgain(world: World, left: LeftStep, found: Returned): Promise<Returned> {
+  if (!isOpen(found, left)) return found
+  const { run, step } = left
   const { act, limited } = asking(world, step, run)
   try {
     const target = await limited(() => world.target(step.component))
@@ -173,7 +180,9 @@ function nobody(signal: AbortSignal): Act {
 export function returnedLines(returned: readonly Returned[] | null): string[] {
   if (returned === null) return ['a process is at work here: what was fenced was not looked at again']
   return returned.map(({ step, release, is, fenced, why }) => {
-    if (is === 'silent') return `still fenced: ${step}: ${why}`
+    if (is === 'silent' && fenced === false)
+      return `NOT kept away from users: ${step}: ${why}; take it out of the load balancer by hand`
+    if (is === 'silent') return `${fenced === null ? 'still fenced' : 'fenced by now'}: ${step}: ${why}`
     if (is === 'on the release')
       return `on the release by now: ${step}: ${why}; let it have users again: backout run --to ${release}`
     if (is === 'on another release')

@@ -99,6 +99,12 @@ export function memoryWorld(env: MemoryEnvironment, clock: Clock = systemClock) 
     }),
     replan: async request =>
       plan([...request.exclude], request.accepted, request.successor ? request.plan.hash : request.plan.parent),
+    async unproven({ exclude, leave }) {
+      const { components } = await plan([...exclude])
+      return components.flatMap(({ id, change }) =>
+        change === null || leave.includes(id) ? [] : [`${id}: ${change.from}`],
+      )
+    },
     departure: env.departure ?? (async () => 'departure'),
   }
   return { world, plan }

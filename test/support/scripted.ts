@@ -11,6 +11,7 @@ import type {
   Verdict,
 } from '../../src/core/contract.ts'
 import { NO_IMPACT, NOTHING } from '../../src/core/contract.ts'
+import { stepsIn } from '../../src/core/executor/still.ts'
 import type { Json } from '../../src/core/json.ts'
 import type { NeedWhat, Phase } from '../../src/core/words.ts'
 
@@ -44,6 +45,7 @@ export interface Scripted {
 export function scripted(component: string, script: Script): Scripted {
   const applied: string[] = []
   const there = new Set<string>()
+  const seen = new Set<string>()
   const steps = Object.entries(script.steps).map(([verb, more]) => stepOf(component, verb, more))
   const whole: Proposal = {
     ...NOTHING,
@@ -65,18 +67,27 @@ export function scripted(component: string, script: Script): Scripted {
       inFlight: [],
     }),
     capture: async () => null,
-    propose: async question => ({ ...whole, ...script.propose?.(question) }),
+    async propose(question) {
+      const proposal = { ...whole, ...script.propose?.(question) }
+      // All that its phases bring about was there, as far as anybody could ask.
+      const there = Object.values(proposal.phases)
+        .flatMap(stepsIn)
+        .every(id => seen.has(id))
+      return there ? { ...proposal, change: null } : proposal
+    },
     async apply(step, act) {
       act.guard()
       await script.apply?.(step, act)
       act.guard()
       applied.push(step.id)
+      seen.add(step.id)
       there.add(step.id)
       const { undoes = [] } = (step.args ?? {}) as { undoes?: string[] }
       for (const id of undoes) there.delete(id)
     },
     async verify(step, act) {
       const said = await script.verify?.(step, act)
+      if ((said?.is ?? (there.has(step.id) ? 'done' : null)) === 'done') seen.add(step.id)
       return said ?? { is: there.has(step.id) ? 'done' : 'not-done', why: [...there].join(', ') || 'nothing' }
     },
     ...(script.fence === undefined ? {} : { fence: script.fence }),

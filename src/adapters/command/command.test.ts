@@ -175,6 +175,17 @@ describe('what a command says is not believed', () => {
     expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'not-done' })
   })
 
+  it('exit 0 without an effect is unknown where only `observe` can be asked', async () => {
+    const target = await open(dir, { apply: 'true', verify: undefined })
+    const step = await first(target)
+    const handles = new Map<string, Json>()
+    await target.apply(step, stepAct(step, 'r1', handles))
+    const asked = { is: 'unknown', why: expect.stringContaining('`observe` says version B, which is not it') }
+    expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject(asked)
+    await writeFile(join(dir, 'version'), 'A')
+    expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'done' })
+  })
+
   it('exit 1 with the effect is done', async () => {
     const target = await open(dir, { apply: 'echo A > version; echo "no reply" >&2; exit 1' })
     const step = await first(target)
@@ -201,7 +212,6 @@ describe('what a command says is not believed', () => {
     expect(await target.verify(step, earlier())).toMatchObject({ is: 'done' })
     await writeFile(join(dir, 'version'), 'B')
     expect(await target.verify(step, earlier())).toMatchObject({ is: 'unknown' })
-    expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'done' })
   })
 
   it('a daemon that it leaves behind does not count as still running', async () => {

@@ -137,7 +137,7 @@ function accepted({ impact }: Config, step: Step, act: StepAct): void {
   })
 }
 
-/** What was begun and still runs is followed. Otherwise the verify command says, and where there is none, only exit 0 does. */
+/** What was begun and still runs is followed. Otherwise the verify command says, and where there is none, exit 0 and `observe`. */
 async function verify(config: Config, read: Run, step: Step, act: StepAct): Promise<Verdict> {
   const begun = handle.safeParse(act.handle).data
   if (begun?.ended === null && (await groupAlive(begun.pgid, act.idem))) {
@@ -148,8 +148,8 @@ async function verify(config: Config, read: Run, step: Step, act: StepAct): Prom
     if (args.run === 'halt') return await haltVerdict(config, step, read, act)
     const { verify: argv } = pairOf(config, args)
     if (argv === undefined) {
-      if (begun?.ended !== 0 || !act.earlier) return withoutVerify(begun)
-      return args.run === 'apply' ? await stillThere(config, read, step, act) : GONE_SINCE
+      if (begun?.ended === 0 && args.run === 'apply') return await isThere(config, read, step, act)
+      return begun?.ended === 0 && act.earlier ? GONE_SINCE : withoutVerify(begun)
     }
     const { code, stdout, stderr } = await read(argv, act.signal, { env: envOf(args, step, act), idem: act.idem })
     const said = lastLines(stdout.trim() === '' ? stderr : stdout, 200)
@@ -174,14 +174,16 @@ function withoutVerify(begun: z.infer<typeof handle> | undefined): Verdict {
 /** What is done for others is taken back within a run: that it was brought about in an earlier pass says nothing. */
 const GONE_SINCE: Verdict = { is: 'not-done', why: 'it ended well in an earlier pass, and was not run in this one' }
 
-/** Of what ended well in an earlier pass only `observe` can tell whether it still holds; twice might do harm. */
-async function stillThere({ observe }: Config, read: Run, step: Step, act: StepAct): Promise<Verdict> {
-  const why = 'it ended well in an earlier pass, there is no verify command to ask'
+/** Exit 0 alone proves nothing: a queued job has it too. `observe` tells whether the state is that of the release. */
+async function isThere({ observe }: Config, read: Run, step: Step, act: StepAct): Promise<Verdict> {
+  const why = 'exit 0, and there is no verify command to ask'
   if (observe === undefined) return { is: 'unknown', why }
-  const { state } = await looked(observe, step.component, read, act.signal)
+  const { state, summary } = await looked(observe, step.component, read, act.signal)
   const there = sameJson(state, (step.args as Args).pin.state)
-  if (there) return { is: 'done', why: `${why}, and \`observe\` says that it is there` }
-  return { is: 'unknown', why: `${why}, and \`observe\` says that it is not there now` }
+  return {
+    is: there ? 'done' : 'unknown',
+    why: `${why}; \`observe\` says ${summary}${there ? '' : ', which is not it'}`,
+  }
 }
 
 async function identify({ identity }: Config, component: string, read: Run, signal: AbortSignal): Promise<string> {

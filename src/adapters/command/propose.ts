@@ -179,7 +179,8 @@ function remarks(
 ): Finding[] {
   const found: Finding[] = []
   const unasked = (part: string, of: string, whether: string) => {
-    const what = `${component} has no verify command${of}: exit 0 is all that tells whether ${whether}`
+    const tells = part === 'verify' ? 'exit 0 and `observe` are' : 'exit 0 is'
+    const what = `${component} has no verify command${of}: ${tells} all that tells whether ${whether}`
     const remedy = `set \`${part}\`; without it a person is asked after every interruption`
     found.push({ level: 'warning', code: 'no_verify', component, what, remedy })
   }

@@ -173,6 +173,8 @@ describe('C10: an env file taken back', () => {
     await expect(failing.apply(reload, stepAct(reload, 'r1'))).rejects.toMatchObject({ code: 'command_failed' })
     expect((await failing.observe(signal)).summary).toContain('not reloaded')
     expect(await propose()).toMatchObject({ steps: [], change: null })
+    // An agent that rotates a secret in the file has nobody read the rest of it.
+    await writeFile(place.file, (await readFile(place.file, 'utf8')).replace('rotated-secret', 'rotated-again'))
     await writeFile(join(place.dir, 'go'), '')
     const again = await propose(failing)
     expect(again.change).toMatchObject({ from: expect.stringContaining('not reloaded') })

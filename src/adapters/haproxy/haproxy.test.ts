@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
 import { memoryBackups, memoryVault } from '../../../test/conformance/stores.ts'
 import { conformance } from '../../../test/conformance/suite.ts'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -10,7 +9,6 @@ import type { Json } from '../../core/json.ts'
 import { config, type Pin } from './config.ts'
 import { TestProxy, underLoad } from './haproxy.fixture.ts'
 import { haproxy } from './index.ts'
-import { between } from './weights.ts'
 
 const [vault, backups] = [memoryVault(), memoryBackups()]
 const drained: Need = { of: 'lb', what: 'drained', by: 'app' }
@@ -191,14 +189,44 @@ describe('with a maintenance server', () => {
   })
 
   it('does not undo what somebody else did meanwhile', async () => {
+    const target = await open(proxy, { hold: 'maint' })
+    const proposal = await ask(target)
+    await apply(target, stepOf(proposal, 'drain'))
+    await proxy.tell('set server web/web-2 state drain')
+    const back = stepOf(proposal, 'return/100')
+    await expect(target.apply(back, stepAct(back))).rejects.toMatchObject({ code: 'server_moved', exit: 'moved' })
+    expect((await proxy.ask()).body).toBe('sorry')
+  })
+
+  it('lets users back without a server that was fenced meanwhile, and leaves it out in later plans', async () => {
     const target = await open(proxy)
     const proposal = await ask(target)
     await apply(target, stepOf(proposal, 'drain'))
     await proxy.tell('set server web/web-2 state maint')
+    const told: string[] = []
+    for (const id of ['return/10', 'return/100']) {
+      const back = stepOf(proposal, id)
+      await target.apply(back, { ...stepAct(back), tell: async fact => void told.push(fact.text) })
+      expect(await target.verify(back, stepAct(back))).toMatchObject({ is: 'done' })
+    }
+    expect(told[0]).toContain('web-2 of web stays in maintenance: this run did not put it there')
+    expect([(await proxy.ask()).body, (await proxy.ask()).body]).toEqual(['web-1', 'web-1'])
+    const later = await ask(target, { needs: [] })
+    expect(later).toMatchObject({ change: null, steps: [], findings: [{ code: 'server_out', level: 'warning' }] })
+    expect(later.findings[0]?.remedy).toContain('set server web/web-2 state ready')
+    const fenced = await ask(target)
+    expect(fenced.findings.map(f => f.code)).toContain('server_out')
+    expect(stepOf(fenced, 'return/100').title).toContain('web-2 50 %')
+  })
+
+  it('lets nobody back where all servers were taken out meanwhile', async () => {
+    const target = await open(proxy)
+    const proposal = await ask(target)
+    await apply(target, stepOf(proposal, 'drain'))
+    await proxy.tell('set server web/web-1 state maint', 'set server web/web-2 state maint')
     const back = stepOf(proposal, 'return/100')
-    await expect(target.apply(back, stepAct(back))).rejects.toMatchObject({ code: 'server_moved', exit: 'moved' })
+    await expect(target.apply(back, stepAct(back))).rejects.toMatchObject({ code: 'server_moved' })
     expect((await proxy.ask()).body).toBe('sorry')
-    expect((await ask(target)).findings).toMatchObject([{ code: 'server_out' }, { code: 'not_durable' }])
   })
 
   it('takes users to safety whatever somebody did to a server meanwhile', async () => {
@@ -325,6 +353,37 @@ describe('C8: HAProxy restarts in the middle', () => {
     expect(await target.verify(step, stepAct(step))).toMatchObject({ is: 'not-done' })
     await apply(target, step)
   })
+
+  const configured = async (change: (config: string) => string) => {
+    const file = join(proxy.dir, 'haproxy.cfg')
+    await writeFile(file, change(await readFile(file, 'utf8')))
+    await proxy.kill()
+    await proxy.run()
+  }
+
+  it('takes users from the live servers though the maintenance server is gone, and says what they get', async () => {
+    const target = await open(proxy)
+    const away = stepOf(await ask(target), 'away')
+    await configured(text => text.replace(/ {2}server sorry.*\n/, ''))
+    const told: string[] = []
+    await target.apply(away, { ...stepAct(away), tell: async fact => void told.push(fact.text) })
+    expect(told).toEqual([expect.stringContaining('web/sorry is gone')])
+    expect(await target.verify(away, stepAct(away))).toMatchObject({ is: 'done' })
+    expect((await proxy.ask()).status).toBe(503)
+  })
+
+  it('holds a server that was added since the capture with the others, and leaves it as it is', async () => {
+    const target = await open(proxy)
+    const port = /web-1 127.0.0.1:(\d+)/.exec(await readFile(join(proxy.dir, 'haproxy.cfg'), 'utf8'))?.[1]
+    await configured(text => text.replace('server sorry', `server web-3 127.0.0.1:${port} weight 50\n  server sorry`))
+    expect(await ask(target, { needs: [] })).toMatchObject({ steps: [], findings: [] })
+    const proposal = await ask(target)
+    expect(proposal.findings).toMatchObject([{ level: 'warning', code: 'server_added' }, { code: 'not_durable' }])
+    await apply(target, stepOf(proposal, 'drain'))
+    expect((await target.observe(signal)).summary).toContain('web-3 in drain')
+    await apply(target, stepOf(proposal, 'return/100'))
+    expect((await target.observe(signal)).summary).toBe('web-1 40 %, web-2 40 %, web-3 20 %')
+  })
 })
 
 describe('other ways to show a maintenance page', () => {
@@ -371,24 +430,4 @@ describe('other ways to show a maintenance page', () => {
       await apply(target, stepOf(proposal, 'return/100'))
     }
   })
-})
-
-describe('weights', () => {
-  const ready = (weight: number) => ({ admin: 'ready' as const, weight })
-  it('are as fine as 0 to 256 allows, and keep the relation between servers', () => {
-    const goal = { a: ready(1), b: ready(2), m: ready(0) }
-    const from = { a: { admin: 'drain' as const, weight: 1 }, b: { admin: 'drain' as const, weight: 2 }, m: ready(100) }
-    expect(between(from, goal, 10)).toEqual({ a: ready(9), b: ready(19), m: ready(256) })
-    expect(between(from, goal, 50)).toEqual({ a: ready(85), b: ready(171), m: ready(256) })
-    expect(between(from, goal, 75)).toEqual({ a: ready(128), b: ready(256), m: ready(128) })
-  })
-})
-
-it('has a page whose example is valid', async () => {
-  const page = await readFile(join(import.meta.dirname, '../../../docs/adapters/haproxy.md'), 'utf8')
-  const example = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '') as {
-    components: { lb: { adapter: string; settings: unknown } }
-  }
-  expect(example.components.lb.adapter).toBe(haproxy.kind)
-  expect(config.safeParse(example.components.lb.settings).error).toBeUndefined()
 })

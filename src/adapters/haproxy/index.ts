@@ -5,7 +5,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { type Config, config, type Pin, pin, type Servers, servers } from './config.ts'
 import { type Args, propose } from './propose.ts'
 import { Runtime, type Server } from './runtime.ts'
-import { awayFrom, commands, described, missing, parts } from './weights.ts'
+import { awayFrom, backWith, commands, described, missing, parts } from './weights.ts'
 
 /** HAProxy through its runtime API: server states and weights of one backend. */
 export const haproxy: Adapter<Config, Pin> = {
@@ -85,7 +85,8 @@ async function put(runtime: Runtime, config: Config, args: Args, act: StepAct): 
   const now = await runtime.servers(act.signal)
   const goal = goalOf(config, args, now)
   // What takes users to safety is not kept from it by what somebody did to one server.
-  for (const name of args.away === 'safe' ? [] : Object.keys(args.goal)) {
+  const known = Object.keys(args.goal).filter(name => goal[name] !== undefined)
+  for (const name of args.away === 'safe' ? [] : known) {
     const admin = now.get(name)?.admin
     if (admin === undefined || !(found[name] ?? []).includes(admin)) throw moved(config, name, admin)
   }
@@ -96,7 +97,7 @@ async function put(runtime: Runtime, config: Config, args: Args, act: StepAct): 
   }
   const after = await runtime.servers(act.signal)
   const wrong = missing(after, goalOf(config, args, after))
-  if (wrong.length === 0) return
+  if (wrong.length === 0) return tellLeftOut(config, args, after, act)
   throw new BackoutError({
     code: 'haproxy_not_taken',
     what: `HAProxy on ${config.socket} did not keep what it was told for ${config.backend}`,
@@ -106,8 +107,23 @@ async function put(runtime: Runtime, config: Config, args: Args, act: StepAct): 
   })
 }
 
-function goalOf(config: Config, { goal, away }: Args, now: All): Servers {
-  return away === null ? goal : awayFrom(config, now, goal, away === 'safe')
+function goalOf(config: Config, { goal, away, found }: Args, now: All): Servers {
+  return away === null ? backWith(config, now, goal, found) : awayFrom(config, now, goal, away === 'safe')
+}
+
+/** What is not as the step would have it, and was not to be changed. */
+async function tellLeftOut(config: Config, args: Args, now: All, act: StepAct): Promise<void> {
+  const { backend, maintenance } = config
+  const kept = goalOf(config, args, now)
+  const out = Object.keys(args.goal).filter(name => kept[name] === undefined)
+  if (args.away === null && out.length > 0) {
+    const text = `${out.join(', ')} of ${backend} stays in maintenance: this run did not put it there (it was fenced, or taken out by hand)`
+    await act.tell({ kind: 'side-effect', text, data: { servers: out } })
+  }
+  if (maintenance !== undefined && out.includes(maintenance)) {
+    const text = `The maintenance server ${backend}/${maintenance} is gone: users who are kept from live servers get HAProxy's own 503`
+    await act.tell({ kind: 'side-effect', text })
+  }
 }
 
 function moved({ backend }: Config, name: string, admin: string | undefined): BackoutError {

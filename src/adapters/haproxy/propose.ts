@@ -25,23 +25,24 @@ export interface Scene {
 export function propose(config: Config, component: string, { now, all }: Scene, question: Question<Pin>): Proposal {
   const { to: pin, needs, release, mode } = question
   const serves = needs.filter(need => need.what === 'drained')
-  const differs = !sameJson(now, pin.servers)
-  if (!differs && serves.length === 0) return NOTHING
+  const goal = goalFor(now, pin.servers, serves.length > 0)
+  const differs = !sameJson(now, goalFor(now, pin.servers, false))
+  if (!differs && serves.length === 0) return { ...NOTHING, findings: outFindings(config, component, now, pin, false) }
   const page = pageDown(config, component, all, mode)
-  const wrong = [...blockers(config, component, now, pin.servers), ...page.filter(f => f.level === 'blocker')]
+  const wrong = [...gone(config, component, now, pin.servers), ...page.filter(f => f.level === 'blocker')]
   if (wrong.length > 0) return { ...NOTHING, findings: wrong }
   const safe = away(config, now)
   const start = serves.length > 0 ? safe : now
   const gradual = canShare(config, start, all)
   const percents = mode === 'emergency' || !gradual ? [100] : config.return
-  const make = stepsOf(config, component, [now, safe, pin.servers])
+  const make = stepsOf(config, component, [now, safe, goal])
   const drain = serves.length === 0 ? [] : [make.drain(safe)]
-  const back = comingBack(start, pin.servers, percents).map(b => make.back(b.percent, b.goal, release))
+  const back = comingBack(start, goal, percents).map(b => make.back(b.percent, b.goal, release))
   const retreat = make.away(safe)
   const settled = config.gate === undefined ? 0 : config.settle * back.length
   return {
     ...NOTHING,
-    change: differs ? { from: described(now), to: described(pin.servers) } : null,
+    change: differs ? { from: described(now), to: described(goal) } : null,
     findings: [...page, ...remarks(config, component, { now, all }, question, gradual)],
     impact: { ...NO_IMPACT, downtimeMs: drain.length === 0 ? 0 : sum([...drain, ...back]) + settled },
     serves,
@@ -56,6 +57,21 @@ export function propose(config: Config, component: string, { now, all }: Scene, 
         ? [`the gradual return of traffic (${config.return.join(', ')} %): ${component} gives it back in one step`]
         : [],
   }
+}
+
+/**
+ * What comes back: the release's states. A server that was added since stays as it is, and so does one that is in maintenance
+ * now, unless users are drained for others: those bring its host to the release, or fence it again.
+ */
+function goalFor(now: Servers, pinned: Servers, drained: boolean): Servers {
+  const kept = Object.entries(now).filter(([name, state]) => {
+    return pinned[name] === undefined || (!drained && isOut(state, pinned[name]))
+  })
+  return { ...pinned, ...Object.fromEntries(kept) }
+}
+
+function isOut(now: ServerState | undefined, pinned: ServerState | undefined): boolean {
+  return now?.admin === 'maint' && pinned?.admin === 'ready'
 }
 
 /** A backup server cannot take a part of the traffic: it serves all of it, or none. */
@@ -118,30 +134,32 @@ function stepsOf(config: Config, component: string, known: readonly Servers[]) {
   }
 }
 
-function blockers({ backend }: Config, component: string, now: Servers, goal: Servers): Finding[] {
-  const gone = Object.keys(goal).filter(name => now[name] === undefined)
-  const added = Object.keys(now).filter(name => goal[name] === undefined)
-  const say = (code: string, name: string, what: string, remedy: string): Finding => {
-    return { level: 'blocker', code, component, what: `The server ${backend}/${name} ${what}`, remedy }
-  }
-  return [
-    ...gone.map(name =>
-      say(
-        'server_gone',
-        name,
-        'of the release is not there any more',
-        'put it back into the configuration, or capture a release without it',
-      ),
-    ),
-    ...added.map(name =>
-      say(
-        'server_added',
-        name,
-        'was not there in the release',
-        'take it out of `servers` or of the configuration, or capture the release again',
-      ),
-    ),
-  ]
+function gone({ backend }: Config, component: string, now: Servers, goal: Servers): Finding[] {
+  const remedy = 'put it back into the configuration, or capture a release without it'
+  return Object.keys(goal)
+    .filter(name => now[name] === undefined)
+    .map(name => {
+      const what = `The server ${backend}/${name} of the release is not there any more`
+      return { level: 'blocker', code: 'server_gone', component, what, remedy }
+    })
+}
+
+/** Servers of the release that are in maintenance now: fenced by an earlier run, or taken out by hand. */
+function outFindings(
+  { backend, maintenance }: Config,
+  component: string,
+  now: Servers,
+  pin: Pin,
+  back: boolean,
+): Finding[] {
+  const out = Object.keys(pin.servers).filter(name => name !== maintenance && isOut(now[name], pin.servers[name]))
+  return out.map(name => {
+    const is = `${backend}/${name} is in maintenance now`
+    const [what, remedy] = back
+      ? [`${is}, and going back makes it ready`, 'if it is out for a reason, take it out again afterwards']
+      : [`${is}, and stays so`, `once its host is on the release: set server ${backend}/${name} state ready`]
+    return { level: 'warning', code: 'server_out', component, what, remedy }
+  })
 }
 
 /** Users that are sent to it would get HAProxy's own error. */
@@ -174,19 +192,21 @@ function remarks(
       'go back to a release captured while users were served, or set the servers ready by hand afterwards',
     )
   }
-  for (const name of live.filter(name => now[name]?.admin === 'maint' && to.servers[name]?.admin === 'ready')) {
-    const remedy = `if it is out for a reason, leave it out of \`servers\`, or take it out again afterwards`
+  const drained = needs.some(need => need.what === 'drained')
+  found.push(...outFindings(config, component, now, to, drained))
+  for (const name of Object.keys(now).filter(name => to.servers[name] === undefined)) {
+    const what = `${config.backend}/${name} was not there in the release: it is held while users are away, and stays as it is`
     say(
       'warning',
-      'server_out',
-      `${config.backend}/${name} is in maintenance now, and going back makes it ready`,
-      remedy,
+      'server_added',
+      what,
+      'see that its host is brought to the release too, or take it out of the configuration',
     )
   }
   const others = [...all.values()].filter(
     s => now[s.name] === undefined && s.admin === 'ready' && s.weight > 0 && !s.backup,
   )
-  if (needs.some(need => need.what === 'drained') && others.length > 0) {
+  if (drained && others.length > 0) {
     const names = others.map(s => s.name).join(', ')
     say(
       'warning',

@@ -20,7 +20,8 @@ export function away({ maintenance, hold }: Config, now: Servers): Servers {
 
 /**
  * What `away` comes to with the servers as they are now. One that was not there when the plan was made is held like the others,
- * where all of the backend are cared for; with `safe`, one that is gone or was taken out by hand is as good as held.
+ * where all of the backend are cared for; with `safe`, one that is gone or was taken out by hand is as good as held, and a
+ * maintenance server that is gone keeps nobody on the live ones.
  */
 export function awayFrom(
   { maintenance, hold, servers }: Config,
@@ -28,12 +29,29 @@ export function awayFrom(
   goal: Servers,
   safe: boolean,
 ): Servers {
-  const out = (name: string) => safe && name !== maintenance && (now.get(name)?.admin ?? 'maint') === 'maint'
+  const none = (name: string) => (now.get(name)?.admin ?? 'maint') === 'maint'
+  const out = (name: string) => safe && (name === maintenance ? !now.has(name) : none(name))
   const known = Object.entries(goal).filter(([name]) => !out(name))
   const came =
     servers === undefined ? [...now].filter(([name, s]) => goal[name] === undefined && s.admin === 'ready') : []
   const held = came.map(([name, { weight }]): [string, ServerState] => [name, { admin: hold, weight }])
   return Object.fromEntries([...known, ...held])
+}
+
+/**
+ * What `goal` comes to where servers were taken out since: one in maintenance that the run did not put there (`found`: what it
+ * may have) stays so, for it was fenced, or somebody has a reason. Where none would serve then, nothing is left out.
+ */
+export function backWith(
+  { maintenance }: Config,
+  now: ReadonlyMap<string, ServerState>,
+  goal: Servers,
+  found: Readonly<Record<string, readonly ServerState['admin'][]>>,
+): Servers {
+  const out = (name: string) => now.get(name)?.admin === 'maint' && found[name]?.includes('maint') !== true
+  const kept = Object.entries(goal).filter(([name]) => name === maintenance || !out(name))
+  const serves = kept.some(([name, s]) => name !== maintenance && s.admin === 'ready' && s.weight > 0)
+  return serves ? Object.fromEntries(kept) : goal
 }
 
 /** `percent` of the way from one distribution to another, in weights as fine as HAProxy has them. */

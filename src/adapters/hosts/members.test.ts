@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { contextIn } from '../../../test/support/hosts.ts'
+import { commandLine } from '../../../test/support/command-line.ts'
+import { captured, contextIn, openHosts } from '../../../test/support/hosts.ts'
 import { config } from './config.ts'
 import { membersOf } from './members.ts'
 
@@ -94,8 +95,35 @@ ansible_user=www
 
   it.each([
     ['has no such group', { inventory: 'inventory.ini', group: 'mail' }, /no group "mail"/],
-    ['is not there', { inventory: 'none.ini' }, /./],
+    ['is not there', { inventory: 'none.ini' }, /there is no .*none\.ini/],
   ])('cannot be told where it %s', async (_, hosts, why) => {
     await expect(membersIn(hosts)).rejects.toMatchObject({ code: 'hosts_unknown', why: expect.stringMatching(why) })
+  })
+})
+
+describe('a capture that cannot be made says what to do', () => {
+  it('where the hosts cannot be told, and with the advice of whoever could not tell them', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'backout-advice-'))
+    const settings = { hosts: { inventory: 'none.ini', group: 'web' }, root: '/srv/shop' }
+    const config = { environment: 'shop', components: { shop: { adapter: 'hosts', settings } } }
+    await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
+    const { code, stderr } = await commandLine(folder).backout(['capture', 'v1'])
+    const said = stderr.replaceAll(/\s+/g, ' ')
+    expect(code).toBe(3)
+    expect(said).toMatch(/there is no \S*none\.ini/)
+    expect(said).toContain('make `ansible-inventory -i none.ini --list` work')
+    await rm(folder, { recursive: true })
+  })
+
+  it('where no host answers, with the reason that ssh gives', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'backout-advice-'))
+    const target = await openHosts(folder, { hosts: ['no.such.host.invalid'], root: '/srv/shop' })
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'host_unreachable',
+      why: expect.stringMatching(/no\.such\.host\.invalid: .*resolve/s),
+      next: 'make `ssh -o BatchMode=yes no.such.host.invalid true` work, then capture again',
+    })
+    await target[Symbol.asyncDispose]()
+    await rm(folder, { recursive: true })
   })
 })

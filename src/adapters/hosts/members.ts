@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { z } from 'zod'
@@ -83,6 +84,9 @@ const inventory = z
 
 /** Asks Ansible itself, which alone knows all that an inventory can hold: ranges, children, plugins, scripts. */
 async function fromInventory(source: Extract<Source, { inventory: string }>, ctx: OpenContext): Promise<Member[]> {
+  // Ansible itself only warns of a file that is not there. A list with commas is none.
+  const path = resolve(ctx.baseDir, source.inventory)
+  if (!source.inventory.includes(',') && !existsSync(path)) throw unknown(ctx, source, `there is no ${path}`)
   const said = await ask(['ansible-inventory', '-i', source.inventory, '--list'], source, ctx)
   try {
     const all = inventory.parse(JSON.parse(said))

@@ -19,7 +19,10 @@ const hostState = z.union([
     units: z.record(z.string(), unitState),
   }),
 ])
-const seen = z.object({ sums: z.record(z.string(), sums.nullable()) })
+const seen = z.object({
+  sums: z.record(z.string(), sums.nullable()),
+  silent: z.record(z.string(), z.string()).default({}),
+})
 const observed = z.object({ hosts: z.record(z.string(), hostState) })
 
 /** What is covered by the plan's hash, read back from an observation. */
@@ -171,6 +174,16 @@ export async function capture(fleet: Fleet, observation: Observation, act: Captu
 function refuseUnclear(fleet: Fleet, observation: Observation, releases: string[], running: string[]): void {
   const clear = releases.length === 1 && running.length <= 1 && SAFE_NAME.test(releases[0] ?? '')
   if (clear && releases[0] !== 'no release') return
+  const silent = Object.entries(seen.safeParse(observation.detail).data?.silent ?? {})
+  if (releases.length === 0 && silent[0] !== undefined) {
+    throw new BackoutError({
+      code: 'host_unreachable',
+      what: `No host of ${fleet.component} says what it has`,
+      cause: silent.map(([host, why]) => `${host}: ${why}`).join('\n'),
+      next: `make \`ssh -o BatchMode=yes ${silent[0][0]} true\` work, then capture again`,
+      exit: 'blocked',
+    })
+  }
   throw new BackoutError({
     code: releases.length === 0 ? 'host_unreachable' : 'release_unclear',
     what: `${fleet.component} holds no one release that could be captured: ${observation.summary}`,

@@ -45,6 +45,7 @@ function dryWorld(world: World): World {
   return {
     ...world,
     departure: async () => 'dry-run',
+    unproven: async () => [],
     target: async component => dry(await world.target(component)),
     gate: async name => {
       const gate = await world.gate(name)

@@ -169,7 +169,7 @@ async function supersede(engine: Engine, session: Session, run: RunInfo): Promis
   await engine.signal(run.id, '$supersede', { by: person() }, `supersede-${process.pid}`)
   for (let i = 0; i < 300; i++) {
     const now = await engine.get(run.id)
-    if (now === null || now.state === 'succeeded') return
+    if (now === null || ENDED.has(now.state)) return
     await new Promise(done => setTimeout(done, 100))
   }
   throw runOpen(session, run)

@@ -1,4 +1,4 @@
-import type { CaptureAct, Observation } from '../../core/contract.ts'
+import type { CaptureAct, Finding, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Without } from '../../core/executor/world.ts'
 import { askGate, type GateResult } from '../../core/gate.ts'
@@ -32,7 +32,7 @@ export async function captureAll(
   options: CaptureOptions,
 ): Promise<Capture> {
   const before = options.observed ?? (await observeAll(environment, targets, options.signal))
-  refuseUnobserved(before.findings.map(f => f.what))
+  refuseUnobserved(before.findings)
   refuseInFlight(
     [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
     options,
@@ -113,13 +113,14 @@ function captureAct(environment: Environment, id: string, options: CaptureOption
   }
 }
 
-function refuseUnobserved(what: readonly string[]): void {
-  if (what.length === 0) return
+function refuseUnobserved(findings: readonly Finding[]): void {
+  if (findings.length === 0) return
+  const todo = [...new Set(findings.map(f => f.remedy))].join('; ')
   throw new BackoutError({
     code: 'capture_incomplete',
     what: 'The environment cannot be captured whole, so nothing was kept',
-    cause: what.join('\n'),
-    next: 'make these components reachable, then capture again',
+    cause: findings.map(f => f.what).join('\n'),
+    next: `${todo}; then capture again`,
     exit: 'blocked',
   })
 }

@@ -31,20 +31,10 @@ export interface PlanRequest {
 /** Observes everything and puts the plan together. Reads only. */
 export async function makePlan(environment: Environment, targets: Targets, request: PlanRequest): Promise<Plan> {
   const { config } = environment
-  const { observations, findings } = request.observed ?? (await observeAll(environment, targets, request.signal))
-  const problems: Finding[] = [...findings]
-  const candidates: Candidate[] = []
-  const left = await leftServed(environment, targets)
-  for (const [id, component] of Object.entries(config.components)) {
-    const from = observations.get(id)
-    if (from === undefined) continue
-    const unseen = findings.some(f => f.component === id)
-    const pin = unseen ? null : pinOf(environment, id, request.capture, problems)
-    const { dependsOn, adapter } = component
-    const target = await targets.get(id)
-    const owed = left.get(id)
-    candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...(owed && { left: owed }) })
-  }
+  const observed = request.observed ?? (await observeAll(environment, targets, request.signal))
+  const { observations } = observed
+  const problems: Finding[] = [...observed.findings]
+  const candidates = await candidatesOf(environment, targets, { observed, capture: request.capture, problems })
   const { mode, exclude, signal } = request
   const { name } = request.release
   const upgradedAt = (await environment.ledger.releases.leftBy(name))?.begunAt ?? null
@@ -76,6 +66,61 @@ export async function makePlan(environment: Environment, targets: Targets, reque
     durations,
   })
   return wordsHidden(plan)
+}
+
+interface Gathering {
+  readonly observed: Observed
+  readonly capture: Capture
+  readonly problems: Finding[]
+}
+
+async function candidatesOf(environment: Environment, targets: Targets, gathering: Gathering): Promise<Candidate[]> {
+  const { observed, capture, problems } = gathering
+  const candidates: Candidate[] = []
+  const left = await leftServed(environment, targets)
+  for (const [id, component] of Object.entries(environment.config.components)) {
+    const from = observed.observations.get(id)
+    if (from === undefined) continue
+    const unseen = observed.findings.some(f => f.component === id)
+    const pin = unseen ? null : pinOf(environment, id, capture, problems)
+    const { dependsOn, adapter } = component
+    const target = await targets.get(id)
+    const owed = left.get(id)
+    candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...(owed && { left: owed }) })
+  }
+  return candidates
+}
+
+export interface EndRequest extends Pick<PlanRequest, 'release' | 'capture' | 'exclude' | 'signal'> {
+  readonly plan: Plan
+  readonly leave: readonly string[]
+}
+
+/**
+ * What going to the release would still change, observed now; in words, empty where it is there. Data that a backup was put in
+ * the place of is observed alone: what users wrote since they are back is no reason to do it again.
+ */
+export async function unprovenOf(environment: Environment, targets: Targets, request: EndRequest): Promise<string[]> {
+  const { plan, release, capture, exclude, leave, signal } = request
+  const observed = await observeAll(environment, targets, signal)
+  const problems: Finding[] = [...observed.findings]
+  const restored = new Set(plan.components.filter(c => c.tier === 'restore').map(c => c.id))
+  const all = await candidatesOf(environment, targets, { observed, capture, problems })
+  const candidates = all.map(c => (restored.has(c.id) || leave.includes(c.id) ? { ...c, pin: null } : c))
+  const upgradedAt = (await environment.ledger.releases.leftBy(release.name))?.begunAt ?? null
+  // What an emergency leaves out, such as reading whole releases, tells nothing of what would change.
+  const asked = { candidates, release: release.name, upgradedAt, mode: 'emergency' as const, exclude, signal }
+  const chosen = (await negotiate(asked)).filter(({ candidate }) => candidate.pin !== null)
+  const blockers = [...problems, ...chosen.flatMap(({ proposal }) => proposal.findings)].filter(
+    f => f.level === 'blocker' && !leave.includes(f.component ?? ''),
+  )
+  return [
+    ...blockers.map(f => f.what),
+    ...chosen.flatMap(({ candidate: { id, from }, proposal: { change } }) => [
+      ...(change === null ? [] : [`${id} would still go from "${change.from}" to "${change.to}"`]),
+      ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
+    ]),
+  ]
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */

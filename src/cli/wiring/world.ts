@@ -1,11 +1,12 @@
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { World } from '../../core/executor/world.ts'
+import type { Plan } from '../../core/plan.ts'
 import { warmVault } from '../../ledger/vault.ts'
 import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
 import { type Observed, observeAll } from './observe.ts'
-import { makePlan } from './planning.ts'
+import { makePlan, unprovenOf } from './planning.ts'
 import type { Targets } from './targets.ts'
 
 /** Milliseconds for which what the plan was confirmed by is also what the run departs from. */
@@ -14,6 +15,12 @@ const FRESH_MS = 30_000
 /** What the executor works with, made of the configuration, the adapters and the ledger. */
 export function worldOf(environment: Environment, targets: Targets): World {
   const { ledger, clock } = environment
+  const goalOf = async ({ to }: Plan) => {
+    const release = await ledger.releases.get(to.release)
+    const capture = release.captures.find(c => c.id === to.capture)
+    if (capture === undefined) throw captureGone(to)
+    return { release, capture }
+  }
   let last: { readonly observed: Observed; readonly at: number } | null = null
   return {
     clock,
@@ -23,9 +30,7 @@ export function worldOf(environment: Environment, targets: Targets): World {
     gate: async name => gateOf(environment, name),
     async replan(request, signal) {
       const { plan } = request
-      const release = await ledger.releases.get(plan.to.release)
-      const capture = release.captures.find(c => c.id === plan.to.capture)
-      if (capture === undefined) throw captureGone(plan.to)
+      const { release, capture } = await goalOf(plan)
       warmVault()
       const at = clock.mono()
       const observed = await observeAll(environment, targets, signal)
@@ -42,6 +47,9 @@ export function worldOf(environment: Environment, targets: Targets): World {
       })
       // Where the run itself has come to its release by now, that is not what it goes back from.
       return { ...made, from: plan.from }
+    },
+    async unproven(request, signal) {
+      return unprovenOf(environment, targets, { ...request, ...(await goalOf(request.plan)), signal })
     },
     async departure(runId, signal, without) {
       const release = `departure-${runId}`

@@ -159,6 +159,12 @@ async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () 
   }
 }
 
+/** What a step's target says once, whatever the step was begun for. What cannot be asked is unknown. */
+export async function verdictOf(world: World, step: Step, signal: AbortSignal, act: StepAct): Promise<Verdict> {
+  const ask = async () => (await world.target(step.component)).verify(step, act)
+  return askVerdict(world.clock, Math.max(step.limitMs, VERIFY_MS), ask, signal)
+}
+
 async function askVerdict(
   clock: Clock,
   limitMs: number,

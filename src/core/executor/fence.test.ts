@@ -1,16 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { rollback } from '../../../test/support/rollback.ts'
-import { scripted, sideBySide } from '../../../test/support/scripted.ts'
+import { scripted, sideBySide, usersAway } from '../../../test/support/scripted.ts'
 import type { Node } from '../contract.ts'
+import { BackoutError } from '../errors.ts'
 
 const HOSTS = ['web-1', 'web-2', 'web-3', 'web-4']
 const GATE: Node = { gate: 'healthy', forMs: 0, onFail: { apply: [], then: 'ask' } }
 
 /** Hosts of which some refuse, each with a fence. */
-async function over(node: Node, bad: string[], more: { broken?: boolean } = {}) {
+async function over(node: Node, bad: string[], more: { broken?: boolean; missing?: boolean; traffic?: boolean } = {}) {
   const fenced: string[] = []
   const fence = async ({ id }: { id: string }) => {
     if (more.broken === true) throw new Error('the load balancer does not answer')
+    if (more.missing === true) throw new BackoutError({ code: 'fence_missing', what: 'no command for it' })
     fenced.push(id)
   }
   const app = scripted('app', {
@@ -23,7 +25,8 @@ async function over(node: Node, bad: string[], more: { broken?: boolean } = {}) 
   })
   const asked = { times: 0 }
   const healthy = () => ({ ok: true, value: ++asked.times, ms: 1, text: 'ok' })
-  const run = await rollback({ systems: {}, targets: { app: app.target }, gates: { healthy } })
+  const traffic = more.traffic === true ? { traffic: scripted('traffic', usersAway()).target } : {}
+  const run = await rollback({ systems: {}, targets: { app: app.target, ...traffic }, gates: { healthy } })
   await run.begin()
   return { run, fenced, asked, state: (await run.settled()).state }
 }
@@ -40,10 +43,38 @@ describe('E5: a target that failed and is gone on without', () => {
     ])
   })
 
-  it('is named where it could not be kept away', async () => {
-    const { run, state } = await over(both, ['web-2'], { broken: true })
-    expect(state).toBe('succeeded')
+  it('is not gone on without where it could not be kept away', async () => {
+    const more = { broken: true }
+    const { run, fenced, state } = await over(both, ['web-2'], more)
+    expect(state).toBe('waiting')
     expect(await run.of('fenced')).toMatchObject([{ fenced: false, fence: 'the load balancer does not answer' }])
+    expect((await run.asked()).why).toContain('could not be kept away from users: the load balancer does not answer')
+    more.broken = false
+    await run.answer('retry')
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(fenced).toEqual(['app/web-2'])
+  })
+
+  it('is named where nothing is there that could keep it away', async () => {
+    const { run, state } = await over(both, ['web-2'], { missing: true })
+    expect(state).toBe('succeeded')
+    expect(await run.output()).toMatchObject({ fenced: ['app/web-2'], loose: ['app/web-2'] })
+  })
+
+  it('is kept away once more where users are let back, for the balancer may be the same', async () => {
+    const { run, state, fenced } = await over(both, ['web-2'], { traffic: true })
+    expect(state).toBe('succeeded')
+    expect(fenced).toEqual(['app/web-2', 'app/web-2'])
+    const order = (await run.events()).flatMap(({ type, data }) => {
+      const { step } = data as { step?: string }
+      return type === 'fenced' || step === 'traffic/return' ? [`${type} ${step}`] : []
+    })
+    expect(order).toEqual([
+      'fenced app/web-2',
+      'step-begun traffic/return',
+      'step-done traffic/return',
+      'fenced app/web-2',
+    ])
   })
 
   it('is fenced once, also where the run is interrupted after', async () => {

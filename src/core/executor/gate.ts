@@ -31,7 +31,10 @@ export async function executeGate(place: Place, node: GateNode, unproven = false
     if (node.forMs === 0 || ms <= 0) break
     const control = await watchPause(place, `${key(first)}/${i}`, ms)
     if (control === 'cancel') return cancelled()
-    if (control === 'superseded') break
+    if (control === 'superseded') {
+      place.last.superseded = true
+      break
+    }
     if (control === 'waited') watched += ms
   }
   place.last.gate = node

@@ -1,10 +1,11 @@
-import type { GateNode, Node, ParNode, SeqNode } from '../contract.ts'
+import type { GateNode, Node, ParNode, SeqNode, Step } from '../contract.ts'
 import { CONTROL, type Ctx } from '../engine.ts'
 import { type Json, toJson } from '../json.ts'
 import type { Phase } from '../words.ts'
 import { executeGate } from './gate.ts'
 import { cancelled, type Failure, NodeFailed, type NodeResult, OK } from './result.ts'
 import { executeStep, fence, type Place } from './step.ts'
+import { onlyIn, stepsIn, undoneOf } from './still.ts'
 
 export const NODE_WORKFLOW = 'rollback-node'
 
@@ -24,6 +25,7 @@ export interface NodeInput {
    * only by whom the gate belongs to.
    */
   readonly gate: GateNode | null
+  readonly fenced?: readonly Step[]
 }
 
 /** Executes a part of a plan to its end. */
@@ -40,7 +42,50 @@ async function stepOf(place: Place, id: string): Promise<NodeResult> {
     return { ok: false, kind: 'step', what: id, component: null, why: 'the plan has no such step', then: 'stop' }
   }
   if (place.skips.includes(id)) return OK
-  return (await hold({ ...place, key: `${place.key}/${id}` })) ?? executeStep(place, step)
+  const held = await hold({ ...place, key: `${place.key}/${id}` })
+  if (held !== null) return held
+  if (step.destructive === true && place.phase === 'data') {
+    const away = await stillAway({ ...place, key: `${place.key}/${id}` }, false)
+    if (!away.ok) return away
+  }
+  const result = await executeStep(place, step)
+  return result.ok && place.phase === 'return' ? ((await keepFenced(place, id)) ?? result) : result
+}
+
+/** Who lets users back may have let them back to what was fenced, by the same balancer. Null: all of it is kept away. */
+async function keepFenced(place: Place, after: string): Promise<Failure | null> {
+  for (const step of place.fenced ?? []) {
+    const why = 'users come back, and it is not on the release'
+    const kept = await fence(place, `${place.key}/${after}/${step.id}`, step, why)
+    if (kept.loose === 'refused') return kept
+  }
+  return null
+}
+
+/**
+ * Right before data is saved or replaced: users and writers that are back by now, because a host was switched on again or a
+ * balancer read its configuration anew, are sent away and stopped once more. `doubts`: of what cannot tell, a person is asked.
+ */
+export async function stillAway(place: Place, doubts: boolean): Promise<NodeResult> {
+  const { plan, ctx, skips } = place
+  const phases = plan.phases.filter(({ phase }) => phase === 'drain' || phase === 'stop')
+  const ids = phases.flatMap(({ node }) => stepsIn(node)).filter(id => !skips.includes(id))
+  const steps = ids.flatMap(id => plan.steps[id] ?? [])
+  if (steps.length === 0) return OK
+  const undone = (await undoneOf(place, steps)).filter(({ is }) => doubts || is !== 'unknown')
+  for (const { step, is, why } of undone) {
+    const { title, component } = plan.steps[step] ?? { title: step, component: null }
+    const text = `"${title}" ${is === 'unknown' ? 'may not hold' : 'does not hold'} any more: ${why}; it is seen to again`
+    ctx.tell(`${place.key}/still/${step}`, 'fact', { step, component, kind: 'side-effect', text })
+  }
+  const again = new Set(undone.map(({ step }) => step))
+  for (const { phase, node } of phases) {
+    const some = onlyIn(node, again)
+    if (some === null) continue
+    const result = await executeNode({ ...place, phase, key: `${place.key}/still/${phase}`, again: true }, some)
+    if (!result.ok) return result
+  }
+  return OK
 }
 
 /**
@@ -62,6 +107,7 @@ export async function hold(place: Place): Promise<Failure | null> {
 async function sequence(place: Place, { seq, maxFailures = Infinity }: SeqNode): Promise<NodeResult> {
   const tolerated: Failure[] = []
   const most = Math.min(maxFailures, place.mayFail ?? Infinity)
+  const skipped: string[] = []
   let someDone = false
   let unproven = false
   for (const [i, node] of seq.entries()) {
@@ -69,6 +115,7 @@ async function sequence(place: Place, { seq, maxFailures = Infinity }: SeqNode):
     const result: NodeResult = await ('gate' in node ? executeGate(here, node, unproven) : executeNode(here, node))
     if (!result.ok) return result.kind === 'cancelled' ? result : several(result, [...tolerated, result])
     tolerated.push(...result.tolerated)
+    skipped.push(...(result.skipped ?? []))
     // What ran side by side inside of it could not count what the others tolerated.
     if (tolerated[0] !== undefined && tolerated.length > most) return several(tolerated[0], tolerated)
     if ('gate' in node) continue
@@ -76,7 +123,7 @@ async function sequence(place: Place, { seq, maxFailures = Infinity }: SeqNode):
     unproven = result.nobody !== undefined && (result.nobody > 1 || !someDone)
     someDone ||= result.nobody === undefined
   }
-  return { ok: true, tolerated }
+  return { ok: true, tolerated, ...(skipped.length === 0 ? {} : { skipped }) }
 }
 
 async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
@@ -89,12 +136,13 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   if (held !== null) return held
   const tolerated: Failure[] = []
   const notBegun: Failure[] = []
+  const skipped: string[] = []
   const { gate: passed } = place.last
   const gate = passed === null ? null : { ...passed, onFail: { ...passed.onFail, apply: [] } }
   const items = node.par.map(({ id, after, node: inner }) => {
     const key = `${place.key}/${id}`
-    const { plan, phase, runId, again, accepted, skips, sideBySide = false } = place
-    const where = { plan: plan.hash, phase, runId, key, again, sideBySide }
+    const { plan, phase, runId, again, accepted, skips, sideBySide = false, fenced = [] } = place
+    const where = { plan: plan.hash, phase, runId, key, again, sideBySide, ...(fenced.length > 0 ? { fenced } : {}) }
     const input: NodeInput = { ...where, node: inner, accepted, skips, gate }
     return { id, after, input: toJson(input) }
   })
@@ -111,11 +159,14 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
     if (outcome.ok !== true) continue
     const ended = outcome.value as unknown as ChildOutput | null
     tolerated.push(...(ended?.tolerated ?? []))
+    skipped.push(...(ended?.skipped ?? []))
     if (ended?.nobody === undefined) done++
   }
   // What is tolerated are targets that fail. A gate speaks of the release, and nobody is fenced for it.
   const shut = failures.find(f => f.kind === 'gate')
   if (shut !== undefined) return several(shut, failures)
+  const loose = failures.find(f => f.loose === 'refused')
+  if (loose !== undefined) return several(loose, failures)
   const [first] = failures.filter(f => f.kind !== 'cancelled')
   if (first !== undefined && failures.length > maxFailures) return several(first, failures)
   if (failures.some(f => f.kind === 'cancelled')) return cancelled()
@@ -123,8 +174,12 @@ async function parallel(place: Place, node: ParNode): Promise<NodeResult> {
   // What comes after something that failed is not on the release either.
   const all = [...failures, ...notBegun]
   if (all[0] !== undefined && all.length > maxFailures) return several(all[0], all)
-  const left = [...tolerated, ...(await keptAway(place, all))]
-  return { ok: true, tolerated: left, ...(done > 0 ? {} : { nobody: node.par.length }) }
+  const kept = await keptAway(place, all)
+  const refused = kept.find(f => f.loose === 'refused')
+  if (refused !== undefined) return several(refused, kept)
+  const left = [...tolerated, ...kept]
+  const without = skipped.length === 0 ? {} : { skipped }
+  return { ok: true, tolerated: left, ...(done > 0 ? {} : { nobody: node.par.length }), ...without }
 }
 
 /**

@@ -8,6 +8,8 @@ interface Ended {
   readonly tolerated: readonly Failure[]
   /** Of so many things side by side not one was done, which was tolerated all the same. Left out: some were. */
   readonly nobody?: number
+  /** Steps that a person said to go on without. Left out: none. */
+  readonly skipped?: readonly StepId[]
 }
 
 export interface Failure {
@@ -21,6 +23,11 @@ export interface Failure {
   readonly why: string
   /** What the plan says to do about it; null: the plan's policy. */
   readonly then: 'ask' | 'next-rung' | 'stop' | null
+  /**
+   * It could not be kept away from users. `refused`: what was to do that failed, and it is not gone on without; `nobody`: there
+   * is nothing that could.
+   */
+  readonly loose?: 'refused' | 'nobody'
   /** Somebody aborted the run while it saw to what had failed: nothing more is asked. */
   readonly aborted?: true
 }

@@ -1,3 +1,4 @@
+import type { Step } from '../contract.ts'
 import type { Act, Ctx, Engine } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
@@ -13,12 +14,14 @@ import {
 } from '../plan.ts'
 import { redact, spare } from '../secret.ts'
 import type { ComponentId, Phase } from '../words.ts'
-import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput } from './node.ts'
+import { lookAtTheEnd } from './end.ts'
+import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput, stillAway } from './node.ts'
 import { AS_IS, planNow, planSuccessor } from './replan.ts'
 import { type Failure, type NodeResult, unexpected } from './result.ts'
 import { bringToSafety, executeSafe, SAFE_WORKFLOW, type SafeInput } from './safe.ts'
 import type { LastGate, Place } from './step.ts'
-import type { RunInput, RunOutput, World } from './world.ts'
+import { stepsIn } from './still.ts'
+import type { RunInput, RunOutput, Unproven, World } from './world.ts'
 
 export const ROLLBACK = 'rollback'
 /**
@@ -67,7 +70,13 @@ class Rollback {
   readonly #input: RunInput
   readonly #plans: Map<string, Plan>
   readonly #fenced: string[] = []
+  /** Of the plan that is followed: what was fenced in it. */
+  #kept: Step[] = []
+  /** What could not be kept away from users, for nothing is there that could. */
+  readonly #loose: string[] = []
   readonly #skips: string[] = []
+  /** Steps that a person said to go on without, where they asked: a later pass asks again. */
+  readonly #without: string[] = []
   /** Gates that were skipped in this phase: in another one the same gate is asked again. */
   #skippedGates: string[] = []
   #last: LastGate = { gate: null, stale: false }
@@ -135,7 +144,7 @@ class Rollback {
     for (let index = 0; ; index++) {
       this.#plans.set(plan.hash, plan)
       const end = await this.#planOrLeave(plan, index)
-      if (end.is === 'done') return this.#output('succeeded', null)
+      if (end.is === 'done') return this.#ended(plan, exclude)
       if (end.is === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
       const why = `${end.failure.what}: ${end.failure.why}`
       if (end.is === 'stopped') return this.#leave(plan, index, 'failed', why)
@@ -148,6 +157,20 @@ class Rollback {
       if (next === null) return this.#leave(plan, index, 'failed', `${why}; no further rung could be taken`)
       plan = next
     }
+  }
+
+  /** What is said at the end is what is there then. */
+  async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput> {
+    // What is there now is the new run's to say, and there is a reason for it.
+    if (this.#last.superseded === true) return this.#output('succeeded', 'a new run took its place while it watched')
+    const plans = [...this.#plans.values()]
+    const left = [...this.#fenced, ...this.#skips, ...this.#without].flatMap(
+      id => plans.find(p => p.steps[id] !== undefined)?.steps[id]?.component ?? [],
+    )
+    const found = await lookAtTheEnd(this.#ctx, this.#world, { plan, exclude, leave: [...new Set(left)] })
+    if (found.length === 0) return this.#output('succeeded', null)
+    const why = `all steps are done, but looked at once more it is not all on ${plan.to.release}: ${found.join('; ')}`
+    return this.#output('failed', why)
   }
 
   /** An error that nobody foresaw is a failure like any other: users are left safe. */
@@ -199,6 +222,7 @@ class Rollback {
   async #plan(plan: Plan, index: number): Promise<PlanEnd> {
     const back = plan.phases.findIndex(p => p.phase === 'return')
     this.#last = { gate: null, stale: false }
+    this.#kept = []
     for (const [i, { phase, estimateMs }] of plan.phases.entries()) {
       const key = `${index}/${phase}`
       this.#skippedGates = []
@@ -207,7 +231,7 @@ class Rollback {
       for (let pass = 1; ; pass++) {
         const result = await this.#pass(plan, i, `${key}/${pass}`, pass > 1 || index > 0)
         if (result.ok) {
-          this.#keep(result, `${key}/${pass}`)
+          this.#keep(plan, result, `${key}/${pass}`)
           break
         }
         if (result.kind === 'cancelled') return { is: 'cancelled' }
@@ -235,6 +259,11 @@ class Rollback {
     const place = this.#place(plan, current.phase, key, again)
     const held = await hold(place)
     if (held !== null) return held
+    if (current.phase === 'backup' || current.phase === 'data') {
+      const first = plan.phases.findIndex(p => p.phase === 'backup' || p.phase === 'data') === at
+      const away = await stillAway(place, first || again)
+      if (!away.ok) return away
+    }
     // Coming back is a new pass of its own: what the return did before was taken away.
     if (this.#away && returned !== undefined && at > back) {
       const there = this.#place(plan, returned.phase, `${key}/back`, true)
@@ -253,15 +282,22 @@ class Rollback {
 
   #place(plan: Plan, phase: Phase, key: string, again: boolean): Place {
     const accepted = this.#accepted
-    const skips = [...this.#skips.filter(id => plan.steps[id] !== undefined), ...this.#skippedGates]
+    const here = plan.phases.find(p => p.phase === phase)?.node ?? { seq: [] }
+    const elsewhere = this.#without.filter(id => !stepsIn(here).includes(id))
+    const gone = [...this.#skips, ...elsewhere].filter(id => plan.steps[id] !== undefined)
+    const skips = [...gone, ...this.#skippedGates]
     const { runId } = this.#ctx
     const around = { ctx: this.#ctx, world: this.#world, last: this.#last, sideBySide: this.#input.order === 2 }
-    return { ...around, plan, phase, runId, key, again, accepted, skips }
+    return { ...around, plan, phase, runId, key, again, accepted, skips, fenced: this.#kept }
   }
 
-  #keep(result: NodeResult & { ok: true }, key: string): void {
+  #keep(plan: Plan, result: NodeResult & { ok: true }, key: string): void {
+    this.#without.push(...(result.skipped ?? []))
     for (const [i, failure] of result.tolerated.entries()) {
       this.#fenced.push(failure.what)
+      const step = plan.steps[failure.what]
+      if (failure.loose !== undefined) this.#loose.push(failure.what)
+      else if (failure.kind === 'fenced' && step !== undefined) this.#kept.push(step)
       this.#ctx.tell(`${key}/tolerated/${i}`, 'tolerated', toJson(failure))
     }
   }
@@ -308,6 +344,8 @@ class Rollback {
 
   #output(state: RunOutput['state'], why: string | null): RunOutput {
     const fenced = [...new Set(this.#fenced)]
-    return { state, why, departure: this.#departure, fenced, skipped: this.#skips }
+    const skipped = [...this.#skips, ...new Set(this.#without.filter(id => !this.#skips.includes(id)))]
+    const loose = this.#loose.length === 0 ? {} : { loose: [...new Set(this.#loose)] }
+    return { state, why, departure: this.#departure, fenced, skipped, ...loose }
   }
 }

@@ -1,6 +1,6 @@
 import type { GateNode, Step } from '../contract.ts'
 import type { Act, Ctx } from '../engine.ts'
-import { messageOf } from '../errors.ts'
+import { BackoutError, messageOf } from '../errors.ts'
 import { type Json, toJson } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
 import { spare } from '../secret.ts'
@@ -28,6 +28,8 @@ export interface Place {
   readonly mayFail?: number
   /** Users of several components are brought to safety side by side. */
   readonly sideBySide?: boolean
+  /** What the run keeps away from users: those who come back must not come back to it. */
+  readonly fenced?: readonly Step[]
   /** Of this run or child, whatever the place in it. */
   readonly last: LastGate
 }
@@ -36,6 +38,8 @@ export interface Place {
 export interface LastGate {
   gate: GateNode | null
   stale: boolean
+  /** A new run took the place of this one while it watched. */
+  superseded?: true
 }
 
 const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]
@@ -141,8 +145,10 @@ function after(place: Place, key: string, step: Step, said: Said, tried: Tried):
   const type = said.do === 'done' ? 'step-done' : 'step-skipped'
   const why = `${said.by} said so${said.reason === null ? '' : `: ${said.reason}`}`
   place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why, by: said.by })
-  return OK
+  return said.do === 'skip' ? { ok: true, tolerated: [], skipped: [step.id] } : OK
 }
+
+type Fenced = { ok: boolean; why: string; none?: boolean }
 
 /** Keeps the target of a step that came to nothing away from users; that it failed stands either way. */
 export async function fence(place: Place, key: string, step: Step, why: string): Promise<Failure> {
@@ -151,7 +157,7 @@ export async function fence(place: Place, key: string, step: Step, why: string):
     const over = new AbortController()
     try {
       const target = await world.target(step.component)
-      if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence' }
+      if (target.fence === undefined) return { ok: false, why: 'its adapter has no fence', none: true }
       const options = { attempt: 1, verifyFirst: false, accepted, runId, release: plan.to.release, key }
       const signal = AbortSignal.any([act.signal, over.signal])
       const keep = async () => target.fence?.(step, makeAct(world, step, act, signal, options))
@@ -161,12 +167,21 @@ export async function fence(place: Place, key: string, step: Step, why: string):
       // Given up on, it writes nothing more.
       over.abort(error)
       act.signal.throwIfAborted()
-      return { ok: false, why: messageOf(error) }
+      const none = error instanceof BackoutError && error.code === 'fence_missing'
+      return { ok: false, why: messageOf(error), ...(none ? { none } : {}) }
     }
   }
-  const fenced = (await ctx.run(`${key}/fence`, keepAway, { handle: step.id })) as { ok: boolean; why: string }
+  const fenced = (await ctx.run(`${key}/fence`, keepAway, { handle: step.id })) as Fenced
   const told = { step: step.id, component: step.component, fenced: fenced.ok, why, fence: fenced.why }
   ctx.tell(`${key}/fenced`, 'fenced', told)
   const said = fenced.ok ? `${why}; kept away from users` : `${why}; could not be kept away from users: ${fenced.why}`
-  return { ok: false, kind: 'fenced', what: step.id, component: step.component, why: said, then: null }
+  const failure: Failure = {
+    ok: false,
+    kind: 'fenced',
+    what: step.id,
+    component: step.component,
+    why: said,
+    then: null,
+  }
+  return fenced.ok ? failure : { ...failure, loose: fenced.none === true ? 'nobody' : 'refused' }
 }

@@ -15,6 +15,8 @@ export interface World {
   gate(name: string): Promise<{ rule: GateRule; probes: readonly Probe[] }>
   /** Observes everything afresh and plans again. */
   replan(request: Replan, signal: AbortSignal): Promise<Plan>
+  /** What going to the plan's release would still change, observed and asked afresh, in words. Empty: all of it is there. */
+  unproven(request: Unproven, signal: AbortSignal): Promise<string[]>
   /**
    * Captures the environment as it is, so that the run can be reverted. Answers the release's name. Throws where a component
    * cannot be captured, unless `without` is told of it: then the release goes without.
@@ -30,6 +32,15 @@ export interface Replan {
   readonly successor: boolean
   readonly exclude: readonly { component: ComponentId; rung: string }[]
   readonly accepted: readonly AcceptedLoss[]
+}
+
+export interface Unproven {
+  /** The plan that was followed to its end. */
+  readonly plan: Plan
+  /** Rungs that failed on the way there. */
+  readonly exclude: readonly { component: ComponentId; rung: string }[]
+  /** Components of which it is known that they are not all of them on the release. */
+  readonly leave: readonly ComponentId[]
 }
 
 /** The input of a run. */
@@ -60,6 +71,8 @@ export interface RunOutput {
   readonly departure: string | null
   /** Targets that failed within what was tolerated: not on the release, kept from users where a fence could. */
   readonly fenced: readonly string[]
+  /** Those of them that nothing keeps from users. Left out: none. */
+  readonly loose?: readonly string[]
   /** Steps and gates that a person skipped. */
   readonly skipped: readonly string[]
   /** Users were sent away, or what serves them was stopped, and the run ended before that was taken back: what keeps them safe. */

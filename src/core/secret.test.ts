@@ -70,7 +70,8 @@ describe('redaction', () => {
     expect(redact('sesame-open!')).toBe(`${HIDDEN}!`)
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 4, maxLength: 40 }), text => {
-        fc.pre(text.trim().length >= 4 && !HIDDEN.includes(text.trim()))
+        // Whole words, of which it likes to make "apply" and the like, would be hidden in all tests after this one.
+        fc.pre(text.trim().length >= 4 && !HIDDEN.includes(text.trim()) && !/^\w+$/.test(text.trim()))
         remember(text)
         expect(redact(text)).not.toContain(text.trim())
       }),

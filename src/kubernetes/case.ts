@@ -1,4 +1,6 @@
 import type { Finding, Question } from '../core/contract.ts'
+import { FIELD_MANAGER } from './api/client.ts'
+import type { ConfigObject, Pod } from './api/objects.ts'
 import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
@@ -50,7 +52,7 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
   ])
   const all = asked.stop || asked.redeploy
   const changing = goals.filter(
-    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts(site, goal, configs),
+    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts({ site, world, configs }, goal),
   )
   return { site, world, question, rung, asked, goals, changing, owners, configs, fixed }
 }
@@ -75,18 +77,49 @@ async function changedConfigs(
   return { configs, fixed }
 }
 
-/** A run put back what its pods read, and ended before they were made anew. Those of a later revision were since. */
-export function isDue({ seen }: Goal): boolean {
+/**
+ * A run put back what its pods read, and ended before they were made anew. Those of a later revision were since. What another
+ * component's step put back left no mark here: then pods are due that were there before it was written.
+ */
+export function isDue({ site, world }: Pick<Case, 'site' | 'world'>, { seen, pinned }: Goal): boolean {
   const mark = seen.object?.metadata.annotations?.[DUE]
-  if (mark === undefined) return false
-  const [, ...then] = mark.split(' ')
-  return then.length === 0 || seen.revisions.some(({ name, pods }) => then.includes(name) && pods.some(isLive))
+  if (mark !== undefined) {
+    const [, ...then] = mark.split(' ')
+    if (then.length === 0 || seen.revisions.some(({ name, pods }) => then.includes(name) && pods.some(isLive)))
+      return true
+  }
+  const back = pinned.configs.filter(id => goesBack(site, id)).map(id => putBackAt(world.configs.get(id) ?? null))
+  return seen.pods.some(pod => isLive(pod) && back.some(at => at !== null && bornBefore(pod, at)))
+}
+
+/** When Backout put its content back; null: it did not, or somebody wrote all of it anew since. */
+function putBackAt(object: ConfigObject | null): string | null {
+  const entries = (object?.metadata['managedFields'] ?? []) as {
+    manager?: string
+    time?: string
+    fieldsV1?: object
+  }[]
+  const own = entries.filter(
+    ({ manager, fieldsV1 = {} }) => manager === FIELD_MANAGER && ('f:data' in fieldsV1 || 'f:binaryData' in fieldsV1),
+  )
+  return (
+    own
+      .map(({ time }) => time ?? '')
+      .toSorted()
+      .at(-1) || null
+  )
+}
+
+/** Both are the API server's own times, to the second. */
+function bornBefore({ metadata: { creationTimestamp } }: Pod, at: string): boolean {
+  return creationTimestamp != null && Date.parse(creationTimestamp) < Date.parse(at)
 }
 
 /** Pods read their configuration when they start: those that run the release already would keep the bad one. */
-export function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
+export function restarts(it: Pick<Case, 'site' | 'world' | 'configs'>, goal: Goal): boolean {
+  const { site, configs } = it
   const { pinned, sameTemplate } = goal
-  if (!isDue(goal) && !pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
+  if (!isDue(it, goal) && !pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
   return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(isLive) === true
 }
 

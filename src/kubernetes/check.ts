@@ -202,8 +202,8 @@ function checkReplicas({ site, world }: Case, goal: Goal, say: Say): void {
   )
 }
 
-function checkDue({ site, configs }: Case, goal: Goal, say: Say): void {
-  if (!isDue(goal) || !restarts(site, goal, configs)) return
+function checkDue(it: Case, goal: Goal, say: Say): void {
+  if (!isDue(it, goal) || !restarts(it, goal)) return
   say(
     'note',
     'restart_due',

@@ -119,7 +119,7 @@ function configSteps(it: Case): Step[] {
     if (then?.sealed == null || !goesBack(site, id)) return []
     const { sealed, mac } = then
     const readers = changing
-      .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(site, g, configs))
+      .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(it, g))
       .map(g => g.seen.id)
     const args = { do: 'config' as const, config: id, sealed, mac, expect, readers }
     return [makeStep(site, id, `put ${id} back as in ${release}`, args)]
@@ -127,13 +127,13 @@ function configSteps(it: Case): Step[] {
 }
 
 function rollStep(it: Case, goal: Goal): Step {
-  const { site, world, rung, question, asked, configs } = it
+  const { site, world, rung, question, asked } = it
   const { seen, pinned } = goal
   const { vault } = site.ctx
   const revision = rung === 'adopt' ? revisionFor(goal, vault) : null
   const write = revision === null ? exactImages(pinned) : pickRefs(refsOf(revision.template), pinned.images)
   const proof = Object.entries(pinned.images).map(([name, { ids }]): [string, string[]] => [name, digestsOf(ids)])
-  const restart = restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal))
+  const restart = restarts(it, goal) || (asked.redeploy && !asked.stop && towardGoal(goal))
   const replicas = replicasFor(site, world, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
   return makeStep(site, seen.id, titleOf(rung, seen.id, question.release), {
     do: 'roll',

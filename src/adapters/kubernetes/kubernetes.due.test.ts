@@ -99,6 +99,28 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     expect((await proposed(target, pin)).steps).toEqual([])
   })
 
+  it('leaves pods of every component due that reads it, where only one of them got as far as to put it back', async () => {
+    const container = { envFrom: [{ configMapRef: { name: 'shop' } }] }
+    await deployed({})
+    await put(space, workload('Deployment', 'worker', { image: IMAGES.good, container }))
+    await rolledOut(space, 'deployment/worker')
+    const worker = await space.open({ ...SHOP, objects: ['deployment/worker'] })
+    const workers = await captured(worker)
+    await space.kubectl.apply(configMap('shop', { MODE: 'bad' }))
+    for (const name of ['shop', 'worker']) {
+      await space.kubectl('rollout', 'restart', `deployment/${name}`)
+      await rolledOut(space, `deployment/${name}`)
+    }
+    // Times of the API server are whole seconds: bad pods are older than what is put back, as they are anywhere.
+    const second = new Date().toISOString().slice(0, 19)
+    await expect.poll(() => new Date().toISOString().slice(0, 19)).not.toBe(second)
+    await putBack()
+    const later = await proposed(worker, workers)
+    expect([codes(later), later.steps.map(step => step.id)]).toEqual([['restart_due'], ['shop/roll/deployment.worker']])
+    expect(await applied(worker, later, 'r2')).toEqual(['shop/roll/deployment.worker: done'])
+    expect(await proposed(worker, workers)).toMatchObject({ steps: [], findings: [] })
+  })
+
   it('is a finding ahead where it is immutable, and is made again as immutable as it was', async () => {
     await deployed({ immutable: true })
     await space.kubectl('delete', 'configmap', 'shop')

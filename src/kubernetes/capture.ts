@@ -1,15 +1,16 @@
 import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { besides, selectorsOf } from './beside.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
+import { besides, selectorsOf } from './beside.ts'
+import { haltedBy, strategyBefore } from './halt.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
-import { haltedBy, strategyBefore } from './halt.ts'
 import { sealManifests } from './manifests.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import type { Site } from './site.ts'
 import { rolloutOf } from './status.ts'
+import { asReleased, isHeldStopped, starting } from './stopped.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
 
 /** Writes down what runs: objects whole and sealed, by digest what their pods run, by hash what they read. */
@@ -25,7 +26,10 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
       throw notThere(site, seen.id)
     }
     // A bad release is left as it is; only one that is well is worth coming back to.
-    if (act.purpose === 'release') refuseUnavailable(seen.id, seen.object)
+    if (act.purpose === 'release') {
+      refuseStopped(site, seen, seen.object)
+      refuseUnavailable(seen.id, seen.object)
+    }
     objects[seen.id] = objectPin(world, seen, seen.object, act)
     manifests[seen.id] = manifestOf(seen, seen.object)
   }
@@ -54,7 +58,7 @@ function objectPin(world: World, seen: Seen, object: Workload, act: CaptureAct):
   const revision = currentOf(seen)
   const free = isScaled(world, seen.id) || seen.kind === 'DaemonSet'
   return {
-    template: macOf(template, act.vault),
+    template: macOf(asReleased(template), act.vault),
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),
     revision: revision === null ? null : String(revision.number),
@@ -84,8 +88,19 @@ function manifestOf(seen: Seen, { metadata, spec }: Workload): KubeObject {
       ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
     },
-    spec: { ...spec, ...unhalted(seen, { metadata, spec }), template: bare(spec.template) },
+    spec: { ...spec, ...unhalted(seen, { metadata, spec }), template: bare(asReleased(spec.template)) },
   }
+}
+
+/** What a run stopped has no pods, and all of none are well. */
+function refuseStopped({ namespace }: Site, { id, kind }: Seen, object: Workload): void {
+  if (!isHeldStopped(object.spec.template)) return
+  throw new BackoutError({
+    code: 'object_stopped',
+    what: `${id} cannot be captured: a run of Backout stopped it, and it has no pods since`,
+    next: `have it run again, then capture again: ${starting(namespace, kind, object)}`,
+    exit: 'moved',
+  })
 }
 
 /** A halt of a run is no part of what is captured: it must not hold anything later. */

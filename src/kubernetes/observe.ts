@@ -8,6 +8,7 @@ import { currentOf, look, type Seen, type World } from './look.ts'
 import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
+import { isHeldStopped } from './stopped.ts'
 import { digestOf, macOf, refsOf, runningIn } from './template.ts'
 
 /** What was looked at for an observation: a proposal right after it need not look again. */
@@ -163,15 +164,17 @@ function described({ object, id }: Seen): string {
   if (object === null) return `${id} is not there`
   const { available, wanted, replaced, paused, failed } = rolloutOf(object)
   const images = object.spec.template.spec.containers.map(c => shortRef(c.image ?? ''))
-  const rolling = replaced
-    ? ''
-    : haltedBy(object) !== null
-      ? ', its rollout is held by Backout'
-      : failed !== null
-        ? ', its rollout is stuck'
-        : paused
-          ? ', its rollout is paused'
-          : ', rolling out'
+  const rolling = isHeldStopped(object.spec.template)
+    ? ', stopped by Backout'
+    : replaced
+      ? ''
+      : haltedBy(object) !== null
+        ? ', its rollout is held by Backout'
+        : failed !== null
+          ? ', its rollout is stuck'
+          : paused
+            ? ', its rollout is paused'
+            : ', rolling out'
   return `${images.join(', ')}, ${available} of ${wanted} pods available${rolling}`
 }
 

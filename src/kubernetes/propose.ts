@@ -2,27 +2,27 @@ import {
   type Finding,
   type Impact,
   NO_IMPACT,
-  type Node,
   NOTHING,
+  type Node,
   type Proposal,
   type Question,
   type Step,
 } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
-import { asReleased } from './apply/desired.ts'
 import { partitionOf } from './apply/partition.ts'
 import { isAborted } from './apply/rollout.ts'
+import { goesBack } from './capture.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
 import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
 import { boundsOf, isScaled, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
-import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
-import { refsOf, RESTARTED } from './template.ts'
+import { asReleased } from './stopped.ts'
+import { RESTARTED, refsOf } from './template.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)

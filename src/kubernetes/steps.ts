@@ -87,9 +87,9 @@ export function typicalMs(what: StepArgs['do']): number {
   return TYPICAL[what]
 }
 
-/** A halt does where its run goes no further. An aborted Rollout goes on by itself once it has another template. */
+/** Halts and stops do where their run goes no further. An aborted Rollout goes on by itself once it has another template. */
 function lasts(args: StepArgs): boolean {
-  return args.do === 'suspend' || (args.do === 'halt' && parseId(args.object).kind !== 'Rollout')
+  return args.do === 'suspend' || args.do === 'stop' || (args.do === 'halt' && parseId(args.object).kind !== 'Rollout')
 }
 
 /** `target` tells steps of one kind apart: "deployment/shop". */

@@ -17,20 +17,25 @@ import { boundsOf, configMac } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended, isLive } from '../status.ts'
 import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
+import { isHeldStopped, STOPPED, starting } from '../stopped.ts'
 import { DUE } from '../template.ts'
-import { STOPPED } from './desired.ts'
 import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
-/** Scales to nothing, and waits until the last pod is gone. */
+/**
+ * Scales to nothing, and waits until the last pod is gone. Where the run does not bring it back it stays so, also through what
+ * is deployed later.
+ */
 export async function stop(site: Site, { object }: StopArgs, act: StepAct): Promise<void> {
   const { kind, name } = parseId(object)
-  const decide = ({ spec }: Workload): PatchOp[] | null => {
-    if (kind !== 'DaemonSet') {
-      return spec.replicas === 0 ? null : [{ op: 'add', path: '/spec/replicas', value: 0 }]
-    }
+  const decide = async (now: Workload): Promise<PatchOp[] | null> => {
+    const { spec } = now
+    if (isAskedToStop(kind, now)) return null
+    const lift = starting(site.namespace, kind, now)
+    const text = `${object} is stopped until it is put back; if this run does not do that, have it run again: ${lift}`
+    await act.tell({ kind: 'note', text, data: { object, lift } })
+    if (kind !== 'DaemonSet') return [{ op: 'add', path: '/spec/replicas', value: 0 }]
     const nodeSelector = spec.template.spec.nodeSelector ?? {}
-    if (nodeSelector[STOPPED] !== undefined) return null
     return [{ op: 'add', path: '/spec/template/spec/nodeSelector', value: { ...nodeSelector, [STOPPED]: 'true' } }]
   }
   const live = await change<Workload>(
@@ -41,13 +46,15 @@ export async function stop(site: Site, { object }: StopArgs, act: StepAct): Prom
   await untilNoPods(site, { id: object, kind, name, object: live, revisions: [], pods: [] }, act)
 }
 
+function isAskedToStop(kind: Workload['kind'], { spec }: Workload): boolean {
+  return kind === 'DaemonSet' ? isHeldStopped(spec.template) : spec.replicas === 0
+}
+
 export async function isStopped(site: Site, { object }: StopArgs, act: StepAct): Promise<Verdict> {
   const { kind, name } = parseId(object)
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
   if (live === null) return { is: 'not-done', why: `${object} is not there, and its pods may be` }
-  const asked =
-    kind === 'DaemonSet' ? live.spec.template.spec.nodeSelector?.[STOPPED] !== undefined : live.spec.replicas === 0
-  if (!asked) return { is: 'not-done', why: 'it is to run' }
+  if (!isAskedToStop(kind, live)) return { is: 'not-done', why: 'it is to run' }
   const { pods } = await lookAt(site, { id: object, kind, name, object: live }, act.signal)
   const left = pods.filter(pod => !ended(pod))
   if (left.length === 0) return { is: 'done', why: 'no pod is left' }

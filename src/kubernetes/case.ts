@@ -5,12 +5,12 @@ import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
-import { configMac, isScaled, leastOf, worldOf } from './observe.ts'
+import { configMac, isEmpty, isScaled, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
 import type { RollArgs } from './steps.ts'
-import { DUE } from './template.ts'
+import { DUE, referencesOf } from './template.ts'
 import { keepsItsPods } from './volumes.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
@@ -33,6 +33,8 @@ export interface Case {
   readonly owners: readonly GitOwner[]
   /** ConfigMaps and Secrets that are not as pinned, by id; the hash of today's content, null where it is gone. */
   readonly configs: ReadonlyMap<string, string | null>
+  /** Those of them that were not there at the release, whose pods can do without, and are now. */
+  readonly added: ReadonlySet<string>
   /** Those of them that are immutable. */
   readonly fixed: ReadonlySet<string>
 }
@@ -45,36 +47,43 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     stop: needs.some(n => n.of === site.component && n.what === 'stopped'),
     redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
   }
-  const [goals, owners, { configs, fixed }] = await Promise.all([
-    goalsOf(world, to, site.ctx.vault),
+  const goals = await goalsOf(world, to, site.ctx.vault)
+  const [owners, { configs, added, fixed }] = await Promise.all([
     ownersOf(site, world, signal),
-    changedConfigs(site, world, to, signal),
+    changedConfigs(site, world, { to, goals }, signal),
   ])
   const all = asked.stop || asked.redeploy
   const changing = goals.filter(
     goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts({ site, world, configs }, goal),
   )
-  return { site, world, question, rung, asked, goals, changing, owners, configs, fixed }
+  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed }
 }
 
 async function changedConfigs(
   site: Site,
   world: World,
-  to: KubernetesPin,
+  { to, goals }: { to: KubernetesPin; goals: readonly Goal[] },
   signal: AbortSignal,
-): Promise<Pick<Case, 'configs' | 'fixed'>> {
-  const unread = Object.keys(to.configs).filter(id => !world.configs.has(id))
+): Promise<Pick<Case, 'configs' | 'added' | 'fixed'>> {
+  const without = doneWithout(to, goals)
+  const unread = [...Object.keys(to.configs), ...without].filter(id => !world.configs.has(id))
   const more = await readConfigs(site, unread, signal)
-  const configs = new Map<string, string | null>()
-  const fixed = new Set<string>()
-  for (const [id, { mac }] of Object.entries(to.configs)) {
-    const object = world.configs.get(id) ?? more.get(id) ?? null
-    const now = configMac(object, site.ctx.vault)
-    if (now === mac) continue
-    configs.set(id, now)
-    if (object?.immutable === true) fixed.add(id)
+  const there = (id: string) => world.configs.get(id) ?? more.get(id) ?? null
+  const changed = Object.entries(to.configs).filter(([id, { mac }]) => configMac(there(id), site.ctx.vault) !== mac)
+  const added = without.filter(id => !isEmpty(there(id)))
+  const ids = [...changed.map(([id]) => id), ...added]
+  return {
+    configs: new Map(ids.map(id => [id, configMac(there(id), site.ctx.vault)])),
+    added: new Set(added),
+    fixed: new Set(ids.filter(id => there(id)?.immutable === true)),
   }
-  return { configs, fixed }
+}
+
+/** What pods of the release would read, were it there: it was not, for all that is referred to is captured. */
+function doneWithout(to: KubernetesPin, goals: readonly Goal[]): string[] {
+  const all = goals.flatMap(({ manifest }) => (manifest === null ? [] : referencesOf(manifest.spec.template)))
+  const needed = new Set(all.filter(({ optional }) => !optional).map(({ id }) => id))
+  return [...new Set(all.map(({ id }) => id))].filter(id => to.configs[id] === undefined && !needed.has(id))
 }
 
 /**
@@ -92,22 +101,11 @@ export function isDue({ site, world }: Pick<Case, 'site' | 'world'>, { seen, pin
   return seen.pods.some(pod => isLive(pod) && back.some(at => at !== null && bornBefore(pod, at)))
 }
 
-/** When Backout put its content back; null: it did not, or somebody wrote all of it anew since. */
+/** When Backout put its content back, or took it away; null: it did not, or somebody wrote all of it anew since. */
 function putBackAt(object: ConfigObject | null): string | null {
-  const entries = (object?.metadata['managedFields'] ?? []) as {
-    manager?: string
-    time?: string
-    fieldsV1?: object
-  }[]
-  const own = entries.filter(
-    ({ manager, fieldsV1 = {} }) => manager === FIELD_MANAGER && ('f:data' in fieldsV1 || 'f:binaryData' in fieldsV1),
-  )
-  return (
-    own
-      .map(({ time }) => time ?? '')
-      .toSorted()
-      .at(-1) || null
-  )
+  const entries = (object?.metadata['managedFields'] ?? []) as { manager?: string; time?: string }[]
+  const own = entries.filter(({ manager }) => manager === FIELD_MANAGER).map(({ time }) => time ?? '')
+  return own.toSorted().at(-1) ?? null
 }
 
 /** Both are the API server's own times, to the second. */

@@ -87,6 +87,11 @@ export function configMac(object: ConfigObject | null, vault: Vault): string | n
   return object === null ? null : vault.mac(Buffer.from(canonical(contentOf(object))))
 }
 
+/** Whether there is nothing in it: the same as none, to whom can do without it. */
+export function isEmpty(object: ConfigObject | null): boolean {
+  return Object.keys({ ...object?.data, ...object?.binaryData }).length === 0
+}
+
 /** What is put back of a ConfigMap or Secret. */
 export function contentOf({ data, binaryData, type }: ConfigObject): Json {
   return toJson({ data: data ?? {}, binaryData: binaryData ?? {}, ...(type === undefined ? {} : { type }) })

@@ -112,17 +112,17 @@ function suspendSteps({ site, owners }: Case): Step[] {
 }
 
 function configSteps(it: Case): Step[] {
-  const { site, question, configs, changing } = it
+  const { site, question, configs, added, changing } = it
   const { to, release } = question
   return [...configs].flatMap(([id, expect]) => {
-    const then = to.configs[id]
-    if (then?.sealed == null || !goesBack(site, id)) return []
-    const { sealed, mac } = then
+    const { sealed, mac = '' } = to.configs[id] ?? {}
+    if (!goesBack(site, id) || (sealed == null && !added.has(id))) return []
     const readers = changing
       .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(it, g))
       .map(g => g.seen.id)
-    const args = { do: 'config' as const, config: id, sealed, mac, expect, readers }
-    return [makeStep(site, id, `put ${id} back as in ${release}`, args)]
+    const content = sealed == null ? null : { sealed, mac }
+    const title = content === null ? `empty ${id}, which ${release} did not have` : `put ${id} back as in ${release}`
+    return [makeStep(site, id, title, { do: 'config', config: id, content, expect, readers })]
   })
 }
 

@@ -47,8 +47,8 @@ const stopArgs = z.object({ do: z.literal('stop'), object: z.string() })
 const configArgs = z.object({
   do: z.literal('config'),
   config: z.string(),
-  sealed,
-  mac: z.string(),
+  /** null: the release has none, and what is there is emptied. That is the same to pods that can do without it. */
+  content: z.object({ sealed, mac: z.string() }).nullable(),
   expect: z.string().nullable(),
   /** Objects whose pods are made anew for it. */
   readers: z.array(z.string()).default([]),

@@ -2,6 +2,7 @@ import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import { besides, selectorsOf } from './beside.ts'
+import { digestsOf } from './goals.ts'
 import { haltedBy, strategyBefore } from './halt.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
@@ -29,6 +30,7 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     if (act.purpose === 'release') {
       refuseStopped(site, seen, seen.object)
       refuseUnavailable(seen.id, seen.object)
+      refuseMixed(seen, seen.object)
     }
     objects[seen.id] = objectPin(world, seen, seen.object, act)
     manifests[seen.id] = manifestOf(seen, seen.object)
@@ -101,6 +103,26 @@ function refuseStopped({ namespace }: Site, { id, kind }: Seen, object: Workload
     next: `have it run again, then capture again: ${starting(namespace, kind, object)}`,
     exit: 'moved',
   })
+}
+
+/**
+ * Its tag was moved, and pods that were made since run another image: nobody can tell which of them is the release. A reference
+ * by digest is the same image everywhere, whatever nodes of several architectures call it.
+ */
+function refuseMixed(seen: Seen, object: Workload): void {
+  const pods = currentPods(seen)
+  for (const [name, ref] of Object.entries(refsOf(object.spec.template))) {
+    const running = pods.flatMap(pod => digestsOf(runningIn([pod])[name] ?? []))
+    const images = [...new Set(running)].sort()
+    if (images.length < 2 || ref.includes('@')) continue
+    const shares = images.map(image => `${running.filter(one => one === image).length} of them ${image}`)
+    throw new BackoutError({
+      code: 'object_mixed',
+      what: `${seen.id} cannot be captured: its pods run different images under ${ref}: ${shares.join(', ')}`,
+      next: `find out which is the good one, and name it by its digest (\`kubectl set image ${seen.id} ${name}=NAME@sha256:…\`), then capture again`,
+      exit: 'moved',
+    })
+  }
 }
 
 /** A halt of a run is no part of what is captured: it must not hold anything later. */

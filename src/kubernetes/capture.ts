@@ -1,15 +1,17 @@
 import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { besides, selectorsOf } from './beside.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
+import { besides, selectorsOf } from './beside.ts'
+import { digestsOf } from './goals.ts'
+import { haltedBy, strategyBefore } from './halt.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
-import { haltedBy, strategyBefore } from './halt.ts'
 import { sealManifests } from './manifests.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import type { Site } from './site.ts'
 import { rolloutOf } from './status.ts'
+import { asReleased, isHeldStopped, starting } from './stopped.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
 
 /** Writes down what runs: objects whole and sealed, by digest what their pods run, by hash what they read. */
@@ -25,7 +27,11 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
       throw notThere(site, seen.id)
     }
     // A bad release is left as it is; only one that is well is worth coming back to.
-    if (act.purpose === 'release') refuseUnavailable(seen.id, seen.object)
+    if (act.purpose === 'release') {
+      refuseStopped(site, seen, seen.object)
+      refuseUnavailable(seen.id, seen.object)
+      refuseMixed(seen, seen.object)
+    }
     objects[seen.id] = objectPin(world, seen, seen.object, act)
     manifests[seen.id] = manifestOf(seen, seen.object)
   }
@@ -54,7 +60,7 @@ function objectPin(world: World, seen: Seen, object: Workload, act: CaptureAct):
   const revision = currentOf(seen)
   const free = isScaled(world, seen.id) || seen.kind === 'DaemonSet'
   return {
-    template: macOf(template, act.vault),
+    template: macOf(asReleased(template), act.vault),
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),
     revision: revision === null ? null : String(revision.number),
@@ -84,7 +90,38 @@ function manifestOf(seen: Seen, { metadata, spec }: Workload): KubeObject {
       ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
       ...(annotations.length === 0 ? {} : { annotations: Object.fromEntries(annotations) }),
     },
-    spec: { ...spec, ...unhalted(seen, { metadata, spec }), template: bare(spec.template) },
+    spec: { ...spec, ...unhalted(seen, { metadata, spec }), template: bare(asReleased(spec.template)) },
+  }
+}
+
+/** What a run stopped has no pods, and all of none are well. */
+function refuseStopped({ namespace }: Site, { id, kind }: Seen, object: Workload): void {
+  if (!isHeldStopped(object.spec.template)) return
+  throw new BackoutError({
+    code: 'object_stopped',
+    what: `${id} cannot be captured: a run of Backout stopped it, and it has no pods since`,
+    next: `have it run again, then capture again: ${starting(namespace, kind, object)}`,
+    exit: 'moved',
+  })
+}
+
+/**
+ * Its tag was moved, and pods that were made since run another image: nobody can tell which of them is the release. A reference
+ * by digest is the same image everywhere, whatever nodes of several architectures call it.
+ */
+function refuseMixed(seen: Seen, object: Workload): void {
+  const pods = currentPods(seen)
+  for (const [name, ref] of Object.entries(refsOf(object.spec.template))) {
+    const running = pods.flatMap(pod => digestsOf(runningIn([pod])[name] ?? []))
+    const images = [...new Set(running)].sort()
+    if (images.length < 2 || ref.includes('@')) continue
+    const shares = images.map(image => `${running.filter(one => one === image).length} of them ${image}`)
+    throw new BackoutError({
+      code: 'object_mixed',
+      what: `${seen.id} cannot be captured: its pods run different images under ${ref}: ${shares.join(', ')}`,
+      next: `find out which is the good one, and name it by its digest (\`kubectl set image ${seen.id} ${name}=NAME@sha256:…\`), then capture again`,
+      exit: 'moved',
+    })
   }
 }
 

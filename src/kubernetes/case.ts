@@ -1,14 +1,16 @@
 import type { Finding, Question } from '../core/contract.ts'
+import { FIELD_MANAGER } from './api/client.ts'
+import type { ConfigObject, Pod } from './api/objects.ts'
 import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
-import { configMac, isScaled, leastOf, worldOf } from './observe.ts'
+import { configMac, isEmpty, isScaled, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
 import type { RollArgs } from './steps.ts'
-import { DUE } from './template.ts'
+import { DUE, referencesOf } from './template.ts'
 import { keepsItsPods } from './volumes.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
@@ -31,6 +33,8 @@ export interface Case {
   readonly owners: readonly GitOwner[]
   /** ConfigMaps and Secrets that are not as pinned, by id; the hash of today's content, null where it is gone. */
   readonly configs: ReadonlyMap<string, string | null>
+  /** Those of them that were not there at the release, whose pods can do without, and are now. */
+  readonly added: ReadonlySet<string>
   /** Those of them that are immutable. */
   readonly fixed: ReadonlySet<string>
 }
@@ -43,50 +47,77 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     stop: needs.some(n => n.of === site.component && n.what === 'stopped'),
     redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
   }
-  const [goals, owners, { configs, fixed }] = await Promise.all([
-    goalsOf(world, to, site.ctx.vault),
+  const goals = await goalsOf(world, to, site.ctx.vault)
+  const [owners, { configs, added, fixed }] = await Promise.all([
     ownersOf(site, world, signal),
-    changedConfigs(site, world, to, signal),
+    changedConfigs(site, world, { to, goals }, signal),
   ])
   const all = asked.stop || asked.redeploy
   const changing = goals.filter(
-    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts(site, goal, configs),
+    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts({ site, world, configs }, goal),
   )
-  return { site, world, question, rung, asked, goals, changing, owners, configs, fixed }
+  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed }
 }
 
 async function changedConfigs(
   site: Site,
   world: World,
-  to: KubernetesPin,
+  { to, goals }: { to: KubernetesPin; goals: readonly Goal[] },
   signal: AbortSignal,
-): Promise<Pick<Case, 'configs' | 'fixed'>> {
-  const unread = Object.keys(to.configs).filter(id => !world.configs.has(id))
+): Promise<Pick<Case, 'configs' | 'added' | 'fixed'>> {
+  const without = doneWithout(to, goals)
+  const unread = [...Object.keys(to.configs), ...without].filter(id => !world.configs.has(id))
   const more = await readConfigs(site, unread, signal)
-  const configs = new Map<string, string | null>()
-  const fixed = new Set<string>()
-  for (const [id, { mac }] of Object.entries(to.configs)) {
-    const object = world.configs.get(id) ?? more.get(id) ?? null
-    const now = configMac(object, site.ctx.vault)
-    if (now === mac) continue
-    configs.set(id, now)
-    if (object?.immutable === true) fixed.add(id)
+  const there = (id: string) => world.configs.get(id) ?? more.get(id) ?? null
+  const changed = Object.entries(to.configs).filter(([id, { mac }]) => configMac(there(id), site.ctx.vault) !== mac)
+  const added = without.filter(id => !isEmpty(there(id)))
+  const ids = [...changed.map(([id]) => id), ...added]
+  return {
+    configs: new Map(ids.map(id => [id, configMac(there(id), site.ctx.vault)])),
+    added: new Set(added),
+    fixed: new Set(ids.filter(id => there(id)?.immutable === true)),
   }
-  return { configs, fixed }
 }
 
-/** A run put back what its pods read, and ended before they were made anew. Those of a later revision were since. */
-export function isDue({ seen }: Goal): boolean {
+/** What pods of the release would read, were it there: it was not, for all that is referred to is captured. */
+function doneWithout(to: KubernetesPin, goals: readonly Goal[]): string[] {
+  const all = goals.flatMap(({ manifest }) => (manifest === null ? [] : referencesOf(manifest.spec.template)))
+  const needed = new Set(all.filter(({ optional }) => !optional).map(({ id }) => id))
+  return [...new Set(all.map(({ id }) => id))].filter(id => to.configs[id] === undefined && !needed.has(id))
+}
+
+/**
+ * A run put back what its pods read, and ended before they were made anew. Those of a later revision were since. What another
+ * component's step put back left no mark here: then pods are due that were there before it was written.
+ */
+export function isDue({ site, world }: Pick<Case, 'site' | 'world'>, { seen, pinned }: Goal): boolean {
   const mark = seen.object?.metadata.annotations?.[DUE]
-  if (mark === undefined) return false
-  const [, ...then] = mark.split(' ')
-  return then.length === 0 || seen.revisions.some(({ name, pods }) => then.includes(name) && pods.some(isLive))
+  if (mark !== undefined) {
+    const [, ...then] = mark.split(' ')
+    if (then.length === 0 || seen.revisions.some(({ name, pods }) => then.includes(name) && pods.some(isLive)))
+      return true
+  }
+  const back = pinned.configs.filter(id => goesBack(site, id)).map(id => putBackAt(world.configs.get(id) ?? null))
+  return seen.pods.some(pod => isLive(pod) && back.some(at => at !== null && bornBefore(pod, at)))
+}
+
+/** When Backout put its content back, or took it away; null: it did not, or somebody wrote all of it anew since. */
+function putBackAt(object: ConfigObject | null): string | null {
+  const entries = (object?.metadata['managedFields'] ?? []) as { manager?: string; time?: string }[]
+  const own = entries.filter(({ manager }) => manager === FIELD_MANAGER).map(({ time }) => time ?? '')
+  return own.toSorted().at(-1) ?? null
+}
+
+/** Both are the API server's own times, to the second. */
+function bornBefore({ metadata: { creationTimestamp } }: Pod, at: string): boolean {
+  return creationTimestamp != null && Date.parse(creationTimestamp) < Date.parse(at)
 }
 
 /** Pods read their configuration when they start: those that run the release already would keep the bad one. */
-export function restarts(site: Site, goal: Goal, configs: Case['configs']): boolean {
+export function restarts(it: Pick<Case, 'site' | 'world' | 'configs'>, goal: Goal): boolean {
+  const { site, configs } = it
   const { pinned, sameTemplate } = goal
-  if (!isDue(goal) && !pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
+  if (!isDue(it, goal) && !pinned.configs.some(id => configs.has(id) && goesBack(site, id))) return false
   return sameTemplate || revisionFor(goal, site.ctx.vault)?.pods.some(isLive) === true
 }
 

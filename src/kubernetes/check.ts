@@ -1,9 +1,9 @@
 import type { Finding } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
-import { checkBeside } from './beside.ts'
-import { goesBack } from './capture.ts'
 import { partitionOf } from './apply/partition.ts'
-import { type Case, isDue, replicasFor, restarts, type Say } from './case.ts'
+import { checkBeside } from './beside.ts'
+import { type Case, replicasFor, type Say } from './case.ts'
+import { checkConfigs, checkDue } from './check-configs.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
@@ -12,7 +12,7 @@ import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
 import { serverFinding } from './server.ts'
 import { rolloutOf } from './status.ts'
-import { differingPaths, referencesOf, refsOf, withImages } from './template.ts'
+import { differingPaths, refsOf, withImages } from './template.ts'
 import { checkCommands, checkVolumes } from './volumes.ts'
 
 /** What stands in the way of a rung, and what going back by it means. Reads only. */
@@ -200,66 +200,6 @@ function checkReplicas({ site, world }: Case, goal: Goal, say: Say): void {
     `${seen.id} goes from ${now} to ${wanted} pods, as at the capture`,
     'set `replicas: current` to keep as many as there are',
   )
-}
-
-function checkDue({ site, configs }: Case, goal: Goal, say: Say): void {
-  if (!isDue(goal) || !restarts(site, goal, configs)) return
-  say(
-    'note',
-    'restart_due',
-    `An earlier run put back what pods of ${goal.seen.id} read, and ended before they were made anew: that is done now`,
-    'nothing',
-  )
-}
-
-function checkConfigs(it: Case, say: Say): void {
-  const { site, configs, question, goals, fixed } = it
-  for (const [id, now] of configs) {
-    const needed = goals.some(
-      g => g.manifest !== null && referencesOf(g.manifest.spec.template).some(r => r.id === id && !r.optional),
-    )
-    if (goesBack(site, id)) {
-      const kept = question.to.configs[id]?.sealed != null
-      if (!kept)
-        say(
-          'blocker',
-          'content_gone',
-          `${id} was captured without its content, which is to go back`,
-          'capture a release with `pinned:` as it is now, or take it out of there',
-        )
-      else if (fixed.has(id))
-        say(
-          'blocker',
-          'config_immutable',
-          `${id} is not as it was at ${question.release}, and is immutable: its content cannot be put back into it`,
-          `kubectl -n ${site.namespace} delete ${id}, then plan again: it is made again as it was captured`,
-        )
-      continue
-    }
-    if (now === null && needed) {
-      say(
-        'blocker',
-        'config_gone',
-        `${id}, which ${question.release} reads, is not there`,
-        'make it again; name it in `pinned` so that releases keep its content',
-      )
-    } else if (now !== null) {
-      say(
-        'warning',
-        'config_current',
-        `${id} is not as it was at ${question.release}, and keeps today's content`,
-        'name it in `pinned` where it must go back too, and capture again',
-      )
-    }
-  }
-  const back = [...configs.keys()].filter(id => goesBack(site, id))
-  if (back.length > 0)
-    say(
-      'note',
-      'config_back',
-      `${back.join(', ')} goes back to its content at ${question.release}`,
-      'see that nothing else reads it, or can live with that',
-    )
 }
 
 function checkOthers({ site, world, question }: Case, say: Say): void {

@@ -7,6 +7,7 @@ import { currentPods, isRolling } from './observe.ts'
 import type { KubernetesPin, PinnedObject } from './pin.ts'
 import { isLive, ready } from './status.ts'
 import type { RollArgs } from './steps.ts'
+import { isHeldStopped } from './stopped.ts'
 import { digestOf, HALTED, macOf, pinnedRef, refsOf, runningIn } from './template.ts'
 
 /** One object as a proposal sees it: what is there, and what is to be there. */
@@ -118,7 +119,7 @@ export function differs(goal: Goal, rung: RollArgs['rung'], replicas: number | n
   const template = rung === 'image' ? false : !sameTemplate
   const { spec, metadata } = seen.object
   // A partition may be the user's own; a pause keeps everything from going back.
-  const held = spec.paused === true || metadata.annotations?.[HALTED] !== undefined
+  const held = spec.paused === true || metadata.annotations?.[HALTED] !== undefined || isHeldStopped(spec.template)
   return template || !sameImages || scaled || rolling || held
 }
 

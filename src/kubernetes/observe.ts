@@ -8,6 +8,7 @@ import { currentOf, look, type Seen, type World } from './look.ts'
 import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
+import { isHeldStopped } from './stopped.ts'
 import { digestOf, macOf, refsOf, runningIn } from './template.ts'
 
 /** What was looked at for an observation: a proposal right after it need not look again. */
@@ -84,6 +85,11 @@ export function currentPods(seen: Seen): readonly Pod[] {
 /** Keyed hash of a ConfigMap's or Secret's content; null where there is none. */
 export function configMac(object: ConfigObject | null, vault: Vault): string | null {
   return object === null ? null : vault.mac(Buffer.from(canonical(contentOf(object))))
+}
+
+/** Whether there is nothing in it: the same as none, to whom can do without it. */
+export function isEmpty(object: ConfigObject | null): boolean {
+  return Object.keys({ ...object?.data, ...object?.binaryData }).length === 0
 }
 
 /** What is put back of a ConfigMap or Secret. */
@@ -163,15 +169,17 @@ function described({ object, id }: Seen): string {
   if (object === null) return `${id} is not there`
   const { available, wanted, replaced, paused, failed } = rolloutOf(object)
   const images = object.spec.template.spec.containers.map(c => shortRef(c.image ?? ''))
-  const rolling = replaced
-    ? ''
-    : haltedBy(object) !== null
-      ? ', its rollout is held by Backout'
-      : failed !== null
-        ? ', its rollout is stuck'
-        : paused
-          ? ', its rollout is paused'
-          : ', rolling out'
+  const rolling = isHeldStopped(object.spec.template)
+    ? ', stopped by Backout'
+    : replaced
+      ? ''
+      : haltedBy(object) !== null
+        ? ', its rollout is held by Backout'
+        : failed !== null
+          ? ', its rollout is stuck'
+          : paused
+            ? ', its rollout is paused'
+            : ', rolling out'
   return `${images.join(', ')}, ${available} of ${wanted} pods available${rolling}`
 }
 

@@ -2,27 +2,27 @@ import {
   type Finding,
   type Impact,
   NO_IMPACT,
-  type Node,
   NOTHING,
+  type Node,
   type Proposal,
   type Question,
   type Step,
 } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
-import { asReleased } from './apply/desired.ts'
 import { partitionOf } from './apply/partition.ts'
 import { isAborted } from './apply/rollout.ts'
+import { goesBack } from './capture.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
 import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
 import { boundsOf, isScaled, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
-import { goesBack } from './capture.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
-import { refsOf, RESTARTED } from './template.ts'
+import { asReleased } from './stopped.ts'
+import { RESTARTED, refsOf } from './template.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
@@ -112,28 +112,28 @@ function suspendSteps({ site, owners }: Case): Step[] {
 }
 
 function configSteps(it: Case): Step[] {
-  const { site, question, configs, changing } = it
+  const { site, question, configs, added, changing } = it
   const { to, release } = question
   return [...configs].flatMap(([id, expect]) => {
-    const then = to.configs[id]
-    if (then?.sealed == null || !goesBack(site, id)) return []
-    const { sealed, mac } = then
+    const { sealed, mac = '' } = to.configs[id] ?? {}
+    if (!goesBack(site, id) || (sealed == null && !added.has(id))) return []
     const readers = changing
-      .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(site, g, configs))
+      .filter(g => g.seen.object !== null && g.pinned.configs.includes(id) && restarts(it, g))
       .map(g => g.seen.id)
-    const args = { do: 'config' as const, config: id, sealed, mac, expect, readers }
-    return [makeStep(site, id, `put ${id} back as in ${release}`, args)]
+    const content = sealed == null ? null : { sealed, mac }
+    const title = content === null ? `empty ${id}, which ${release} did not have` : `put ${id} back as in ${release}`
+    return [makeStep(site, id, title, { do: 'config', config: id, content, expect, readers })]
   })
 }
 
 function rollStep(it: Case, goal: Goal): Step {
-  const { site, world, rung, question, asked, configs } = it
+  const { site, world, rung, question, asked } = it
   const { seen, pinned } = goal
   const { vault } = site.ctx
   const revision = rung === 'adopt' ? revisionFor(goal, vault) : null
   const write = revision === null ? exactImages(pinned) : pickRefs(refsOf(revision.template), pinned.images)
   const proof = Object.entries(pinned.images).map(([name, { ids }]): [string, string[]] => [name, digestsOf(ids)])
-  const restart = restarts(site, goal, configs) || (asked.redeploy && !asked.stop && towardGoal(goal))
+  const restart = restarts(it, goal) || (asked.redeploy && !asked.stop && towardGoal(goal))
   const replicas = replicasFor(site, world, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
   return makeStep(site, seen.id, titleOf(rung, seen.id, question.release), {
     do: 'roll',

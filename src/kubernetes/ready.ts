@@ -5,6 +5,7 @@ import { look, type Seen } from './look.ts'
 import { groupOfResource, missing, type Right, told } from './rights.ts'
 import { serverFinding } from './server.ts'
 import type { Site } from './site.ts'
+import { isHeldStopped, starting } from './stopped.ts'
 
 /** What capturing and going back will need, asked ahead. */
 export async function ready(site: Site, signal: AbortSignal): Promise<Readiness> {
@@ -34,7 +35,7 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
       remedy: `once Git has what is wanted: ${lifting(owner)}`,
     })
   }
-  findings.push(...world.objects.flatMap(seen => heldFinding(site, seen)))
+  findings.push(...world.objects.flatMap(seen => [...heldFinding(site, seen), ...stoppedFinding(site, seen)]))
   const { server, context } = site.client.session
   const well = [`${world.identity} at ${server} (context ${context})`]
   if (lacking.length === 0) well.push(`${wanted.length} rights that going back needs`)
@@ -48,6 +49,14 @@ function heldFinding({ component, namespace }: Site, { object, kind, id }: Seen)
   const what = `The rollout of ${id} is held since ${by}: no pod is replaced, whatever is deployed`
   const remedy = `run the rollback again, or let it go on: ${resuming(namespace, kind, object)}`
   return [{ level: 'warning', code: 'rollout_held', component, what, remedy }]
+}
+
+/** One that ended after it had stopped a DaemonSet: nothing but its summary would tell. */
+function stoppedFinding({ component, namespace }: Site, { object, kind, id }: Seen): Finding[] {
+  if (object === null || !isHeldStopped(object.spec.template)) return []
+  const what = `${id} was stopped by a run of Backout: it has no pods, whatever is deployed`
+  const remedy = `run the rollback again, or have it run: ${starting(namespace, kind, object)}`
+  return [{ level: 'warning', code: 'object_stopped', component, what, remedy }]
 }
 
 function allRights({ namespace, config }: Site, kinds: readonly string[]): Right[] {

@@ -47,8 +47,8 @@ const stopArgs = z.object({ do: z.literal('stop'), object: z.string() })
 const configArgs = z.object({
   do: z.literal('config'),
   config: z.string(),
-  sealed,
-  mac: z.string(),
+  /** null: the release has none, and what is there is emptied. That is the same to pods that can do without it. */
+  content: z.object({ sealed, mac: z.string() }).nullable(),
   expect: z.string().nullable(),
   /** Objects whose pods are made anew for it. */
   readers: z.array(z.string()).default([]),
@@ -87,9 +87,9 @@ export function typicalMs(what: StepArgs['do']): number {
   return TYPICAL[what]
 }
 
-/** A halt does where its run goes no further. An aborted Rollout goes on by itself once it has another template. */
+/** Halts and stops do where their run goes no further. An aborted Rollout goes on by itself once it has another template. */
 function lasts(args: StepArgs): boolean {
-  return args.do === 'suspend' || (args.do === 'halt' && parseId(args.object).kind !== 'Rollout')
+  return args.do === 'suspend' || args.do === 'stop' || (args.do === 'halt' && parseId(args.object).kind !== 'Rollout')
 }
 
 /** `target` tells steps of one kind apart: "deployment/shop". */

@@ -11,6 +11,8 @@ export const HALTED = 'backout.dev/halted'
  * names what goes back, and the revisions that had pods then: those that came later have read it.
  */
 export const DUE = 'backout.dev/restart-due'
+/** Put on a ConfigMap or Secret that the release did not have: the step that took its content away. */
+export const EMPTIED = 'backout.dev/emptied'
 /** The revision that a step left, and a fingerprint of the template that it wrote: the one says nothing without the other. */
 export const LEFT = 'backout.dev/left'
 export const WROTE = 'backout.dev/wrote'

@@ -14,6 +14,8 @@ const revision = z.object({
   description: z.string().default(''),
 })
 
+const metadata = z.object({ applyMethod: z.string().default('') })
+
 /** One line of `helm history`. */
 export type Revision = z.infer<typeof revision>
 
@@ -49,9 +51,16 @@ export class Helm {
     return this.#get('hooks', of, signal)
   }
 
-  /** Whether it applies on the server, where fields have owners, as Helm does from version 4 on. */
-  async hasOwners(signal: AbortSignal): Promise<boolean> {
-    return Number(/\d+/.exec(await this.version(signal))?.[0] ?? 0) >= 4
+  /**
+   * Whether a rollback to that revision is applied on the server, where fields have owners: from version 4 on, to one that was
+   * itself applied so. What Helm 3 installed is not, and may not be told to take fields over.
+   */
+  async hasOwners(of: number, signal: AbortSignal): Promise<boolean> {
+    if (Number(/\d+/.exec(await this.version(signal))?.[0] ?? 0) < 4) return false
+    const args = ['get', 'metadata', this.#config.release, '--revision', String(of), '--output', 'json']
+    const said = metadata.safeParse(parsed(this.#good(await this.#read(args, signal), 'get metadata').stdout))
+    if (!said.success) throw strange('get metadata', z.prettifyError(said.error))
+    return said.data.applyMethod === 'ssa'
   }
 
   /** "v3.18.0" */

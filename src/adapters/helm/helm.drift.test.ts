@@ -13,7 +13,7 @@ import {
 } from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Proposal, Target } from '../../core/contract.ts'
-import { HELMS, noHelm, type Shop, shopIn } from './helm.fixture.ts'
+import { HELMS, noHelm, programOf, type Shop, shopIn } from './helm.fixture.ts'
 import type { HelmPin } from './pin.ts'
 
 const captured = async (target: Target<HelmPin>): Promise<HelmPin> =>
@@ -192,6 +192,41 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
         expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
         await kubectl('scale', 'deployment/shop', '--replicas=0')
         expect(codes(await proposed(target, pin))).toEqual(['drifted', 'hooks_origin'])
+      },
+    )
+
+    it('stands in the way of no rollback where it is what the bad release says, or was changed since the plan', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      const { kubectl } = shop.space
+      await kubectl('set', 'env', 'deployment/shop', 'TOKEN=other')
+      await shop.upgrade(IMAGES.bad, '--set', 'token=other')
+      const proposal = await proposed(target, pin)
+      expect(codes(proposal)).toEqual(['hooks_origin'])
+      await kubectl('scale', 'deployment/shop', '--replicas=3')
+      expect(await applied(target, proposal)).toEqual(['done'])
+      expect(await running(shop.space)).toEqual([IMAGES.good, IMAGES.good])
+      expect(await get('deployment/shop', '.spec.template.spec.containers[0].env[0].value')).toBe('s3cret-of-release')
+      expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+    })
+
+    newerOnly(version)(
+      'is put back by Helm 4 in a release that Helm 3 installed (asked of Helm 4 alone)',
+      async context => {
+        const older = noHelm('3')
+        if (older !== null) context.skip(older)
+        const first = await shopIn(kube, '3')
+        await first.install(IMAGES.good)
+        const target = await first.open({ helm: [programOf(version)] })
+        const pin = await captured(target)
+        await first.upgrade(IMAGES.bad)
+        await first.space.kubectl('set', 'env', 'deployment/shop', 'TOKEN=other')
+        const proposal = await proposed(target, pin)
+        expect(codes(proposal)).toEqual(['drifted', 'hooks_origin'])
+        expect(await applied(target, proposal)).toEqual(['done'])
+        expect(await running(first.space)).toEqual([IMAGES.good, IMAGES.good])
+        expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
       },
     )
 

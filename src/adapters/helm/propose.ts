@@ -1,8 +1,8 @@
 import {
   type Finding,
   NO_IMPACT,
-  type Node,
   NOTHING,
+  type Node,
   type Proposal,
   type Question,
   type Step,
@@ -72,7 +72,7 @@ async function backStep(
   await checkHooks(place, target, release, say, signal)
   checkDrift(world, last, question, say)
   checkRollouts(world, say)
-  const force = world.drift.some(({ left }) => !left) && (await place.helm.hasOwners(signal))
+  const force = await place.helm.hasOwners(target.revision, signal)
   return rollbackStep(place, { target, last, to, release, force })
 }
 

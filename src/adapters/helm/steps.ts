@@ -2,8 +2,8 @@ import { z } from 'zod'
 import type { Step } from '../../core/contract.ts'
 import { toJson } from '../../core/json.ts'
 import type { GitOwner } from '../../kubernetes/gitops.ts'
-import type { Revision } from './cli.ts'
 import { RESTARTED } from '../../kubernetes/template.ts'
+import type { Revision } from './cli.ts'
 import type { Live, Place } from './look.ts'
 import type { HelmPin } from './pin.ts'
 
@@ -20,7 +20,10 @@ const rollbackArgs = z.object({
   to: z.number(),
   /** The newest revision when the plan was made. */
   expect: z.number(),
-  /** Fields that somebody took over past helm are taken back: Helm 4 asks for that to be said. */
+  /**
+   * Fields that somebody else owns too are taken back: Helm 4 asks for that to be said. Nobody can be told ahead who they are,
+   * for one who wrote what the bad release says stands in the way as well.
+   */
   force: z.boolean(),
   /** Keyed hash of what is to be deployed then. */
   manifest: z.string(),

@@ -12,6 +12,7 @@ import {
   put,
   rolledOut,
   type Space,
+  secret,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
@@ -97,6 +98,83 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     await applied(target, later, 'r2')
     expect((await names()).filter(name => before.includes(name))).toEqual([])
     expect((await proposed(target, pin)).steps).toEqual([])
+  })
+
+  it('leaves pods of every component due that reads it, where only one of them got as far as to put it back', async () => {
+    const container = { envFrom: [{ configMapRef: { name: 'shop' } }] }
+    await deployed({})
+    await put(space, workload('Deployment', 'worker', { image: IMAGES.good, container }))
+    await rolledOut(space, 'deployment/worker')
+    const worker = await space.open({ ...SHOP, objects: ['deployment/worker'] })
+    const workers = await captured(worker)
+    await space.kubectl.apply(configMap('shop', { MODE: 'bad' }))
+    for (const name of ['shop', 'worker']) {
+      await space.kubectl('rollout', 'restart', `deployment/${name}`)
+      await rolledOut(space, `deployment/${name}`)
+    }
+    // Times of the API server are whole seconds: bad pods are older than what is put back, as they are anywhere.
+    const second = new Date().toISOString().slice(0, 19)
+    await expect.poll(() => new Date().toISOString().slice(0, 19)).not.toBe(second)
+    await putBack()
+    const later = await proposed(worker, workers)
+    expect([codes(later), later.steps.map(step => step.id)]).toEqual([['restart_due'], ['shop/roll/deployment.worker']])
+    expect(await applied(worker, later, 'r2')).toEqual(['shop/roll/deployment.worker: done'])
+    expect(await proposed(worker, workers)).toMatchObject({ steps: [], findings: [] })
+  })
+
+  it('is emptied where the release did not have it and reads it, with its pods made anew; what it had is kept', async () => {
+    const container = { envFrom: [{ configMapRef: { name: 'overrides', optional: true } }] }
+    await put(space, workload('Deployment', 'shop', { image: IMAGES.good, container }))
+    await rolledOut(space, 'deployment/shop')
+    pin = await captured(target)
+    expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+    await put(space, configMap('overrides', { MODE: 'bad' }))
+    await space.kubectl('rollout', 'restart', 'deployment/shop')
+    await rolledOut(space, 'deployment/shop')
+    const keeping = await space.open({ ...SHOP, current: ['configmap/overrides'] })
+    const kept = await proposed(keeping, pin)
+    expect([codes(kept), kept.steps]).toEqual([['config_new'], []])
+
+    const bad = await names()
+    const back = await proposed(target, pin)
+    expect(codes(back)).toEqual(['config_new'])
+    expect(await applied(target, back)).toEqual([
+      'shop/config/configmap.overrides: done',
+      'shop/roll/deployment.shop: done',
+    ])
+    expect((await names()).filter(name => bad.includes(name))).toEqual([])
+    const emptied = JSON.parse(await space.kubectl('get', 'configmap', 'overrides', '-o', 'json')) as { data?: object }
+    expect(emptied.data).toBeUndefined()
+    expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+    // One that a release has goes back into it, and it is nobody's any more that was emptied.
+    await space.kubectl.apply(configMap('overrides', { MODE: 'good' }))
+    await space.kubectl('rollout', 'restart', 'deployment/shop')
+    await rolledOut(space, 'deployment/shop')
+    pin = await captured(target)
+    await space.kubectl.apply(configMap('overrides', { MODE: 'bad' }))
+    await putBack()
+    const full = JSON.parse(await space.kubectl('get', 'configmap', 'overrides', '-o', 'json')) as object
+    expect(full).toMatchObject({ data: { MODE: 'good' } })
+    expect(JSON.stringify(full)).not.toContain('backout.dev/emptied"')
+  })
+
+  it('that the release did not have blocks where it is immutable, until it is deleted; a Secret is told of', async () => {
+    const reads = [
+      { configMapRef: { name: 'overrides', optional: true } },
+      { secretRef: { name: 'overrides', optional: true } },
+    ]
+    await put(space, workload('Deployment', 'shop', { image: IMAGES.good, container: { envFrom: reads } }))
+    await rolledOut(space, 'deployment/shop')
+    pin = await captured(target)
+    await put(space, secret('overrides', { MODE: 'bad' }), {
+      ...configMap('overrides', { MODE: 'bad' }),
+      immutable: true,
+    })
+    expect(codes(await proposed(target, pin))).toEqual(['CONFIG_IMMUTABLE', 'config_new'])
+    await space.kubectl('delete', 'configmap', 'overrides')
+    const told = await proposed(target, pin)
+    expect([codes(told), told.steps]).toEqual([['config_new'], []])
+    expect(told.findings[0]?.what).toContain('secret/overrides')
   })
 
   it('is a finding ahead where it is immutable, and is made again as immutable as it was', async () => {

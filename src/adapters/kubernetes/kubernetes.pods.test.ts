@@ -6,7 +6,9 @@ import {
   configMap,
   IMAGES,
   type Kube,
+  noPush,
   onlyStandIn,
+  pods,
   proposed,
   released as releasedOn,
   rolledOut,
@@ -35,6 +37,26 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
   afterAll(() => kube[Symbol.asyncDispose]())
   beforeEach(async () => {
     space = await kube.namespace()
+  })
+
+  it.skipIf(noPush !== null)(`that two images run under one tag, which is no release ${noPush ?? ''}`, async () => {
+    const tag = `example.test/${space.name}:stable`
+    const good = await kube.push(tag)
+    const target = await space.open(SHOP)
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: tag, container: { imagePullPolicy: 'Always' } }))
+    await rolledOut(space, 'deployment/shop')
+    const bad = await kube.push(tag, { log: ['another one'] })
+    const [one] = await pods(space)
+    await space.kubectl('delete', 'pod', one?.metadata.name ?? '')
+    await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(2)
+    await rolledOut(space, 'deployment/shop')
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'object_mixed',
+      message: expect.stringMatching(new RegExp(`under ${tag}: (.*1 of them (${good}|${bad})){2}`)) as string,
+    })
+    await setImage(space, `${tag}@${good}`)
+    await rolledOut(space, 'deployment/shop')
+    expect((await captured(target)).objects['deployment/shop']?.images['app']?.ids).toHaveLength(1)
   })
 
   describe('a container that dies a second after each start', () => {

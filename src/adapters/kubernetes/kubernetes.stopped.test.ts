@@ -12,10 +12,12 @@ import {
   rolledOut,
   running,
   type Space,
+  signal,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+import type { Fact } from '../../core/contract.ts'
 
 const QUICK = { limits: { settle: '100ms' } }
 const STOPPED = { needs: [{ of: 'shop', what: 'stopped' as const, by: 'db' }] }
@@ -35,8 +37,11 @@ describe.skipIf(noKubectl() !== null)(`C5: what a run stopped ${noKubectl() ?? '
   async function stop(target: Awaited<ReturnType<Space['open']>>, pin: Awaited<ReturnType<typeof captured>>) {
     const step = ordered(await proposed(target, pin, 'adopt', STOPPED)).find(one => one.id.startsWith('shop/stop/'))
     if (step === undefined) throw new Error('nothing is stopped')
-    await target.apply(step, stepAct(step))
+    const facts: Fact[] = []
+    await target.apply(step, { ...stepAct(step), tell: async fact => void facts.push(fact) })
     expect((await target.verify(step, stepAct(step))).is).toBe('done')
+    expect(step.lasts).toBe(true)
+    return facts.map(fact => (fact.data as { lift: string }).lift).join()
   }
 
   it.each(['DaemonSet', 'StatefulSet'])('comes back with a later plan: a %s', async kind => {
@@ -52,6 +57,55 @@ describe.skipIf(noKubectl() !== null)(`C5: what a run stopped ${noKubectl() ?? '
     expect(await pods(space)).toEqual([])
     const later = await proposed(target, pin)
     expect(await applied(target, later, 'r2')).toEqual([`shop/roll/${kind.toLowerCase()}.shop: done`])
+    expect(await running(space)).toEqual(Array.from({ length: before }, () => IMAGES.good))
+  })
+
+  it.each(['DaemonSet', 'StatefulSet'])(
+    'stays so where the run ends there, says so and how it runs again: a %s',
+    async kind => {
+      const object = `${kind.toLowerCase()}/shop`
+      const target = await space.open({ objects: [object], ...QUICK })
+      await put(space, workload(kind, 'shop', { image: IMAGES.good }))
+      await rolledOut(space, object)
+      const pin = await captured(target)
+      const before = (await pods(space)).length
+      await space.kubectl('set', 'image', object, `app=${IMAGES.bad}`)
+      await rolledOut(space, object)
+      const lift = await stop(target, pin)
+      const [, ...words] = lift.match(/'[^']*'|\S+/g) ?? []
+      await space.kubectl(...words.map(word => word.replaceAll("'", '')))
+      await expect.poll(async () => (await running(space)).length, { timeout: 60_000 }).toBe(before)
+      expect(new Set(await running(space))).toEqual(new Set([IMAGES.bad]))
+    },
+  )
+
+  it('is no release, no part of what is captured, and never nothing to do: a DaemonSet that the team deployed since', async () => {
+    const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })
+    await put(space, workload('DaemonSet', 'shop', { image: IMAGES.good }))
+    await rolledOut(space, 'daemonset/shop')
+    const pin = await captured(target)
+    const before = (await pods(space)).length
+    await put(space, workload('DaemonSet', 'shop', { image: IMAGES.bad }))
+    await rolledOut(space, 'daemonset/shop')
+    const lift = await stop(target, pin)
+    // What kubectl applies leaves the selector of the stop there, and calls it rolled out.
+    await put(space, workload('DaemonSet', 'shop', { image: IMAGES.good }))
+    await rolledOut(space, 'daemonset/shop')
+    expect(await running(space)).toEqual([])
+    expect((await target.observe(signal)).summary).toContain('stopped by Backout')
+    const [held] = (await target.ready?.(signal))?.findings ?? []
+    expect(held).toMatchObject({ code: 'object_stopped', level: 'warning' })
+    expect(held?.remedy).toContain(lift)
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'object_stopped',
+      next: expect.stringContaining(lift) as string,
+    })
+    for (const rung of ['adopt', 'template', 'image', 'manifest'])
+      expect((await proposed(target, pin, rung)).steps.map(one => one.id)).toEqual(['shop/roll/daemonset.shop'])
+    const departure = { ...stepAct(), purpose: 'departure' as const, release: 'v3' }
+    const left = await target.capture(await target.observe(signal), departure)
+    const back = await proposed(target, left, 'template')
+    expect(await applied(target, back, 'r2')).toEqual(['shop/roll/daemonset.shop: done'])
     expect(await running(space)).toEqual(Array.from({ length: before }, () => IMAGES.good))
   })
 

@@ -3,10 +3,10 @@ import { BackoutError } from '../../core/errors.ts'
 import { canonical, sameJson } from '../../core/json.ts'
 import type { PatchOp } from '../api/client.ts'
 import type { ControllerRevision, Kind, ReplicaSet, Template, Workload } from '../api/objects.ts'
-import { holdsBack, partitionOf, rolling } from './partition.ts'
 import { openManifests } from '../manifests.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
+import { asReleased, isHeldStopped } from '../stopped.ts'
 import {
   bare,
   DUE,
@@ -14,15 +14,13 @@ import {
   LEFT,
   macOf,
   RELEASE,
-  refsOf,
   RESTARTED,
+  refsOf,
   restartMark,
-  withImages,
   WROTE,
+  withImages,
 } from '../template.ts'
-
-/** A label that no node has: what a DaemonSet is stopped by. */
-export const STOPPED = 'backout.dev/stopped'
+import { holdsBack, partitionOf, rolling } from './partition.ts'
 
 /** The template and what goes with it, as this step is to leave them. */
 export interface Desired {
@@ -62,7 +60,7 @@ async function templateOf(
   { rung, revision, object }: RollArgs,
   { live, manifest, signal }: { live: Workload | null; manifest: Workload; signal: AbortSignal },
 ): Promise<Template> {
-  if (rung === 'image' && live !== null) return unstopped(live.spec.template)
+  if (rung === 'image' && live !== null) return asReleased(live.spec.template)
   // A Rollout's ReplicaSets have defaults that it has not: with them it would be another revision.
   if (rung !== 'adopt' || revision === null || kind === 'Rollout') return manifest.spec.template
   const plural = kind === 'Deployment' ? 'replicasets' : 'controllerrevisions'
@@ -79,17 +77,6 @@ function marked(template: Template, mark: string): Template {
   return { ...template, metadata: { ...template.metadata, annotations } }
 }
 
-function unstopped(template: Template): Template {
-  const { [STOPPED]: _, ...rest } = template.spec.nodeSelector ?? {}
-  const { nodeSelector: __, ...spec } = template.spec
-  return { ...template, spec: Object.keys(rest).length === 0 ? spec : { ...spec, nodeSelector: rest } }
-}
-
-/** Without what a step of the run added to stop it. */
-export function asReleased(template: Template): Template {
-  return unstopped(template)
-}
-
 /** Whether the object asks for what this step is to leave, whatever its pods are. */
 export function asksFor(live: Workload, args: RollArgs, act: { idem: string; vault: Vault }): boolean {
   return amiss(live, args, act) === null
@@ -102,7 +89,7 @@ export function amiss(live: Workload, args: RollArgs, act: { idem: string; vault
   const other = Object.entries(args.write).find(([name, ref]) => refs[name] !== ref)
   if (other !== undefined) return `its container ${other[0]} is ${refs[other[0]] ?? 'not there'}, and not ${other[1]}`
   if (args.rung !== 'image' && macOf(template, act.vault) !== args.template) return 'its template is another one'
-  if (template.spec.nodeSelector?.[STOPPED] !== undefined) return 'it is stopped'
+  if (isHeldStopped(template)) return 'it is stopped'
   const mark = template.metadata?.annotations?.[RESTARTED]
   if (args.restart && mark !== restartMark(act.idem, args.after)) return 'its pods are not marked to be made anew'
   const replicas = replicasToWrite(live, args)

@@ -3,16 +3,15 @@ import type { StepAct, Verdict } from '../../core/contract.ts'
 import { Conflict } from '../api/errors.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
 import { fingerprint } from '../goals.ts'
-import { openManifests } from '../manifests.ts'
 import { currentOf, lookAt, revisionsOf, type Seen } from '../look.ts'
+import { openManifests } from '../manifests.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { rolloutOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { partitionOf, putPartitionBack, rolling } from './partition.ts'
+import { asReleased } from '../stopped.ts'
 import {
   amiss,
-  asReleased,
   asksFor,
   contentGone,
   type Desired,
@@ -22,6 +21,7 @@ import {
   patchTo,
   replicasToWrite,
 } from './desired.ts'
+import { partitionOf, putPartitionBack, rolling } from './partition.ts'
 import { provenBy, sameTemplate } from './proof.ts'
 import { haveSettled, mustSettle, restartsOf, textOf } from './settle.ts'
 import { untilRolledOut } from './wait.ts'

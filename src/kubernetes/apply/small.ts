@@ -13,24 +13,29 @@ import {
 } from '../api/objects.ts'
 import { pathIn, versionIn } from '../api/served.ts'
 import { configPath, currentOf, lookAt, type Seen } from '../look.ts'
-import { boundsOf, configMac } from '../observe.ts'
+import { boundsOf, configMac, isEmpty } from '../observe.ts'
 import type { Site } from '../site.ts'
 import { ended, isLive } from '../status.ts'
 import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
-import { DUE } from '../template.ts'
-import { STOPPED } from './desired.ts'
+import { isHeldStopped, STOPPED, starting } from '../stopped.ts'
+import { DUE, EMPTIED } from '../template.ts'
 import { untilNoPods } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
-/** Scales to nothing, and waits until the last pod is gone. */
+/**
+ * Scales to nothing, and waits until the last pod is gone. Where the run does not bring it back it stays so, also through what
+ * is deployed later.
+ */
 export async function stop(site: Site, { object }: StopArgs, act: StepAct): Promise<void> {
   const { kind, name } = parseId(object)
-  const decide = ({ spec }: Workload): PatchOp[] | null => {
-    if (kind !== 'DaemonSet') {
-      return spec.replicas === 0 ? null : [{ op: 'add', path: '/spec/replicas', value: 0 }]
-    }
+  const decide = async (now: Workload): Promise<PatchOp[] | null> => {
+    const { spec } = now
+    if (isAskedToStop(kind, now)) return null
+    const lift = starting(site.namespace, kind, now)
+    const text = `${object} is stopped until it is put back; if this run does not do that, have it run again: ${lift}`
+    await act.tell({ kind: 'note', text, data: { object, lift } })
+    if (kind !== 'DaemonSet') return [{ op: 'add', path: '/spec/replicas', value: 0 }]
     const nodeSelector = spec.template.spec.nodeSelector ?? {}
-    if (nodeSelector[STOPPED] !== undefined) return null
     return [{ op: 'add', path: '/spec/template/spec/nodeSelector', value: { ...nodeSelector, [STOPPED]: 'true' } }]
   }
   const live = await change<Workload>(
@@ -41,28 +46,33 @@ export async function stop(site: Site, { object }: StopArgs, act: StepAct): Prom
   await untilNoPods(site, { id: object, kind, name, object: live, revisions: [], pods: [] }, act)
 }
 
+function isAskedToStop(kind: Workload['kind'], { spec }: Workload): boolean {
+  return kind === 'DaemonSet' ? isHeldStopped(spec.template) : spec.replicas === 0
+}
+
 export async function isStopped(site: Site, { object }: StopArgs, act: StepAct): Promise<Verdict> {
   const { kind, name } = parseId(object)
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
   if (live === null) return { is: 'not-done', why: `${object} is not there, and its pods may be` }
-  const asked =
-    kind === 'DaemonSet' ? live.spec.template.spec.nodeSelector?.[STOPPED] !== undefined : live.spec.replicas === 0
-  if (!asked) return { is: 'not-done', why: 'it is to run' }
+  if (!isAskedToStop(kind, live)) return { is: 'not-done', why: 'it is to run' }
   const { pods } = await lookAt(site, { id: object, kind, name, object: live }, act.signal)
   const left = pods.filter(pod => !ended(pod))
   if (left.length === 0) return { is: 'done', why: 'no pod is left' }
   return { is: 'running', why: `${left.length} pods are on their way out` }
 }
 
-/** Puts the content of a ConfigMap or Secret back; what was there is kept in the vault. */
+/** Puts the content of a ConfigMap or Secret back, or takes it away; what was there is kept in the vault. */
 export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Promise<void> {
   const path = configPath(site.namespace, args.config)
-  const content = JSON.parse(Buffer.from(await act.vault.open(args.sealed)).toString('utf8')) as ConfigObject
-  if ((await site.client.get(path, act.signal)) === null && (await made(site, args, content, act))) return
+  const content = await contentFor(args, act)
+  if (
+    (await site.client.get(path, act.signal)) === null &&
+    (content === null || (await made(site, args, content, act)))
+  )
+    return
   const decide = async (now: ConfigObject): Promise<PatchOp[] | null> => {
-    const mac = configMac(now, act.vault)
-    if (mac === args.mac) return null
-    if (mac !== args.expect) throw moved(args.config, lastWriter(now))
+    if (isAs(now, args, act)) return null
+    if (configMac(now, act.vault) !== args.expect) throw moved(args.config, lastWriter(now))
     const { data, binaryData } = now
     act.guard()
     const before = Buffer.from(JSON.stringify({ data, binaryData }))
@@ -70,9 +80,26 @@ export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Pro
     const text = `${args.config} as it was is in the vault as ${id}`
     await act.tell({ kind: 'kept', text, data: { config: args.config, sealed: id } })
     await markReaders(site, args, act)
-    return [field('data', content.data, data), field('binaryData', content.binaryData, binaryData)].flat()
+    const ops = [field('data', content?.data, data), field('binaryData', content?.binaryData, binaryData)]
+    return [...ops.flat(), ...markEmptied(now, content === null ? act.idem : null)]
   }
   await change<ConfigObject>(site, { path, name: args.config, decide }, act)
+}
+
+async function contentFor({ content }: ConfigArgs, { vault }: StepAct): Promise<ConfigObject | null> {
+  if (content === null) return null
+  return JSON.parse(Buffer.from(await vault.open(content.sealed)).toString('utf8')) as ConfigObject
+}
+
+function isAs(now: ConfigObject, { content }: ConfigArgs, { vault }: StepAct): boolean {
+  return content === null ? isEmpty(now) : configMac(now, vault) === content.mac
+}
+
+/** For people who find nothing in it. */
+function markEmptied({ metadata: { annotations = {} } }: ConfigObject, by: string | null): PatchOp[] {
+  const { [EMPTIED]: was, ...others } = annotations
+  if (by === null && was === undefined) return []
+  return [{ op: 'add', path: '/metadata/annotations', value: by === null ? others : { ...others, [EMPTIED]: by } }]
 }
 
 /** Before the content is written: a run that ends in between leaves pods that read the old one, and nothing else tells. */
@@ -142,8 +169,9 @@ async function made(site: Site, args: ConfigArgs, content: ConfigObject, act: St
 
 export async function isConfigThere(site: Site, args: ConfigArgs, act: StepAct): Promise<Verdict> {
   const now = await site.client.get<ConfigObject>(configPath(site.namespace, args.config), act.signal)
+  if (now === null && args.content === null) return { is: 'done', why: `${args.config} is not there` }
   if (now === null) return { is: 'not-done', why: `${args.config} is not there` }
-  if (configMac(now, act.vault) === args.mac) return { is: 'done', why: 'its content is that of the release' }
+  if (isAs(now, args, act)) return { is: 'done', why: 'its content is that of the release' }
   return { is: 'not-done', why: 'its content is another one' }
 }
 

@@ -59,7 +59,11 @@ export function abort(globals: Globals, options: { reason?: string; replaced: bo
     refuseChanged(session, run)
     await refuseMoved(session, run, options.replaced)
     const said = { by: person(), reason: options.reason ?? null, ...(options.replaced ? { replaced: true } : {}) }
-    await engine.signal(run.id, '$cancel', said, 'cancel')
+    const { asked, aborted } = await progressOf(engine, run)
+    // At a question it is the answer to it, after an abort too: what leaves users safe may have to ask. Else once is enough.
+    if (asked !== null) await engine.signal(run.id, '$cancel', said, `cancel-${asked.token}`)
+    else if (aborted) session.out.line(`Run ${run.id} was told to abort already.`)
+    else await engine.signal(run.id, '$cancel', said, 'cancel')
     return goOn(session, engine, run)
   })
 }
@@ -69,11 +73,14 @@ export async function openQuestion(engine: Engine, run: RunInfo): Promise<Asked 
   return (await progressOf(engine, run)).asked
 }
 
-async function progressOf(engine: Engine, run: RunInfo): Promise<{ asked: Asked | null; plan: Plan }> {
+async function progressOf(
+  engine: Engine,
+  run: RunInfo,
+): Promise<{ asked: Asked | null; aborted: boolean; plan: Plan }> {
   const progress = new Progress((run.input as unknown as RunInput).plan)
   for await (const event of engine.events(run.id)) progress.see(event)
   const open = run.state === 'waiting' || run.state === 'running'
-  return { asked: open ? progress.standing.asked : null, plan: progress.plan }
+  return { asked: open ? progress.standing.asked : null, aborted: progress.aborted, plan: progress.plan }
 }
 
 export function unique(what: string): string {

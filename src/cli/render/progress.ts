@@ -35,6 +35,7 @@ export class Progress {
   readonly #done = new Set<string>()
   readonly #running = new Map<string, { title: string; since: string }>()
   readonly #asked = new Map<string, Asked>()
+  #aborted = false
 
   constructor(plan: Plan) {
     this.#plan = plan
@@ -63,10 +64,19 @@ export class Progress {
     if (event.type === 'answered') this.#asked.delete(data['token'] ?? '')
     // Answered by a signal that the run has not come to yet, for no process is at work on it.
     if (event.type === 'signal') this.#asked.delete(String(data['name']).replace(/^answer:/, ''))
+    if (event.type === 'signal' && data['name'] === '$cancel') {
+      this.#aborted = true
+      this.#asked.clear()
+    }
     if (event.type === 'run-ended') {
       this.#asked.clear()
       this.#running.clear()
     }
+  }
+
+  /** Somebody has asked to abort; what is asked after that is how to leave users safe. */
+  get aborted(): boolean {
+    return this.#aborted
   }
 
   /** The plan that is followed, or waits for an approval. */

@@ -15,7 +15,10 @@ export interface Standing {
   readonly running: readonly { readonly step: string; readonly title: string; readonly since: string }[]
   readonly begunAt: string | null
   readonly estimateMs: number
+  /** The newest of the questions. */
   readonly asked: Asked | null
+  /** All that the run waits for a word on, oldest first: steps side by side may each have one. */
+  readonly questions: readonly Asked[]
 }
 
 export interface Asked {
@@ -98,6 +101,7 @@ export class Progress {
       begunAt: this.#begunAt,
       estimateMs: this.#plan.estimateMs,
       asked: [...this.#asked.values()].at(-1) ?? null,
+      questions: [...this.#asked.values()],
     }
   }
 }
@@ -163,4 +167,15 @@ export function askedLines(asked: Asked, plan: Plan, width: number, typed = fals
     ...(unclear ? wrap('It was begun, and nothing can tell whether it took effect.', width) : []),
     ...table(rows, width, '  '),
   ]
+}
+
+/** All that the run waits for, each with the commands that answer it. */
+export function questionLines(questions: readonly Asked[], plan: Plan, width: number): string[] {
+  const named = (asked: Asked) => (questions.length > 1 ? wrap(`${subjectOf(asked)}: ${asked.why}`, width) : [])
+  return questions.flatMap(asked => [...named(asked), ...askedLines(asked, plan, width)])
+}
+
+/** What a question is about, for people. */
+export function subjectOf(asked: Asked): string {
+  return asked.step ?? 'a plan'
 }

@@ -49,7 +49,7 @@ export function resume(
     refuseChanged(session, run)
     const said = { by: person(), ...(options.replaced ? { replaced: true } : {}) }
     await engine.signal(run.id, '$resume', said, unique('resume'))
-    return goOn(session, engine, run)
+    return goOn(session, engine, run).catch(stands('That it is to go on'))
   })
 }
 
@@ -67,7 +67,7 @@ export function abort(globals: Globals, options: { reason?: string; replaced: bo
     if (asked !== undefined) await engine.signal(run.id, '$cancel', said, `cancel-${asked.token}`)
     else if (aborted) session.out.line(`Run ${run.id} was told to abort already.`)
     else await engine.signal(run.id, '$cancel', said, 'cancel')
-    return goOn(session, engine, run)
+    return goOn(session, engine, run).catch(stands('The abort'))
   })
 }
 
@@ -90,15 +90,46 @@ export function unique(what: string): string {
   return `${what}-${process.pid}-${Date.now()}`
 }
 
+/** The run could not be taken over, and why. */
+class NotTakenOver extends Error {
+  constructor(cause: unknown) {
+    super('the run was not taken over', { cause })
+  }
+}
+
+/**
+ * What was said is in the journal by then, where whoever goes on with the run finds it: it is not refused. Written after the
+ * takeover instead, it would come too late to keep the next step from beginning.
+ */
+function stands(what: string): (error: unknown) => never {
+  return error => {
+    if (!(error instanceof NotTakenOver)) throw error
+    const { cause } = error
+    if (!(cause instanceof BackoutError)) throw cause
+    const { code, message, why, next, exit } = cause
+    const still = `${what} is journalled all the same: it takes effect as soon as the run goes on`
+    throw new BackoutError({
+      code,
+      what: message,
+      cause: why,
+      next: next === undefined ? still : `${next}\n${still}`,
+      exit,
+      from: cause,
+    })
+  }
+}
+
 /** Takes the run over where no process is at work on it; watches the one that is otherwise. */
-export async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
   const { environment, targets, out } = session
   refuseChanged(session, run)
   const last = await lastSeq(engine, run.id)
   // Only watched: should that process end meanwhile, another configuration is no ground to take over on.
   if (isChanged(session, run)) return watch(session, engine, run)
   if (isWatchedFromAfar() && ownerOf(session)?.run !== run.id) {
-    await detach(session, run.id, null)
+    await detach(session, run.id, null).catch((error: unknown) => {
+      throw new NotTakenOver(error)
+    })
     return follow(session, engine, run.id, last)
   }
   defineRollback(engine, worldOf(environment, targets))
@@ -107,7 +138,7 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   } catch (error) {
     const owner = ownerOf(session)
     const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
-    if (!same || isStopped(owner)) throw error
+    if (!same || isStopped(owner)) throw new NotTakenOver(error)
     return watch(session, engine, run)
   }
   out.line(`Run ${run.id}`)

@@ -262,6 +262,9 @@ describe('a mistake', () => {
     ],
     ['a word that is nearly right', and('policy: {onFailure: aks}'), '7:21', /did you mean "ask"\?/],
     ['an empty list', and('gates: {g: {probes: []}}'), '7:21', /expected 1 at least in this list/],
+    ['a home in "~"', and('home: ~/backout'), '7:7', /home: "~" stands for no folder here write the whole path/],
+    ['a home in "~", at', and('home: {at: "~ann/x"}'), '7:12', /home.at: "~" stands for no folder/],
+    ['a home that is nothing', and('home: ""'), '7:7', /home: expected a folder, and it is empty leave it out/],
     [
       'a secret where a mapping could stand too',
       and('home: ${env:HOME_OF_BACKOUT}'),

@@ -3,6 +3,7 @@ import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { EXAMPLES } from './examples.ts'
 import { refuseLost, shown } from './out.ts'
+import { reasoned } from './reasoned.ts'
 import { forward } from './remote.ts'
 import { VERSION } from './version.ts'
 
@@ -112,7 +113,7 @@ export function build(run: Run): Command {
     async (...given: unknown[]) => {
       const command = given.at(-1) as Command
       const args = given.slice(0, -2) as (string | undefined)[]
-      await run(load, program.opts<Globals>(), command.opts(), args)
+      await run(load, program.opts<Globals>(), reasoned(command), args)
     }
   prepare(program, action)
   decide(program, action)

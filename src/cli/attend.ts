@@ -8,7 +8,7 @@ import { finish } from './finish.ts'
 import { readRun, type Told } from './left-behind.ts'
 import { prompt } from './prompt.ts'
 import { openView, type View } from './render/live.ts'
-import { askedLines } from './render/progress.ts'
+import { questionLines } from './render/progress.ts'
 import type { Session } from './session.ts'
 
 /**
@@ -66,7 +66,8 @@ async function untilSettled(
     if (view.standing.asked === null) continue
     const { token } = view.standing.asked
     view.hold()
-    const gone = async () => (await engine.get(runId))?.state !== 'waiting'
+    const open = () => view.standing.questions.some(q => q.token === token)
+    const gone = async () => !open() || (await engine.get(runId))?.state !== 'waiting'
     const answered = await prompt(session.out, view, { gone, left: leave => (asking.leave = leave) })
     asking.leave = null
     view.release()
@@ -115,10 +116,10 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
     return EXIT.paused
   }
   if (run.state === 'waiting') {
-    const { asked } = view.standing
-    out.data({ type: 'result', run: run.id, state: run.state, asked })
+    const { asked, questions } = view.standing
+    out.data({ type: 'result', run: run.id, state: run.state, asked, questions })
     out.line('\nThe run waits for your word:')
-    for (const line of asked === null ? [] : askedLines(asked, view.plan, out.width)) out.line(line)
+    for (const line of questionLines(questions, view.plan, out.width)) out.line(line)
     out.line('After resolve, skip or approve: backout resume')
     return EXIT.waiting
   }

@@ -25,5 +25,17 @@ describe('C13: the data-loss window that is allowed on the command line', () => 
   it.each(['2026-01-01T16:00:00Z', 'unknown'])('confirms nothing where it began at %s', async since => {
     const refused = { code: 'loss_window_unknown', exit: 'blocked', why: expect.stringContaining('nobody can tell') }
     await expect(within(since, '1m')).rejects.toMatchObject(refused)
+    await expect(within(since, '3650d')).rejects.toMatchObject(refused)
   })
+
+  it.each(['2026-01-01T16:00:00Z', 'unknown'])(
+    'confirms a restore since %s, of a length that nobody can tell, by the word that says so',
+    async since => {
+      const asked = confirm(session, restore(since), { yes: true, emergency: false })
+      await expect(asked).rejects.toMatchObject({ next: expect.stringMatching(/--loss-window unknown$/) })
+      const said = await within(since, 'unknown')
+      expect(said).toContain('--yes; --loss-window unknown; Restoring shop takes with it')
+      expect(said).toContain('nobody can tell')
+    },
+  )
 })

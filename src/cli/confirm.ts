@@ -9,9 +9,12 @@ import type { Session } from './session.ts'
 export interface Confirming {
   readonly yes: boolean
   readonly emergency: boolean
-  /** How old a backup may be that takes the place of data. */
+  /** How old a backup may be that takes the place of data; `unknown`: however old, for nobody can tell. */
   readonly lossWindow?: string
 }
+
+/** Said for a window of a length that nobody can tell: what is unknown is never taken for short. */
+const UNKNOWN = 'unknown'
 
 /**
  * The name of the environment, typed, says that somebody knows what is about to be taken back. A restore takes a word of its
@@ -32,6 +35,7 @@ export async function confirm(session: Session, made: Plan, options: Confirming)
     said.push("typed the environment's name")
   }
   if (within !== null) said.push(`--loss-window ${within}`)
+  if (within === UNKNOWN) said.push(...open.map(w => w.text))
   if (left.length > 0) {
     for (const { text } of left) out.line(`\n${text}`)
     const word = `restore ${left.map(w => w.component).join(' ')}`
@@ -70,17 +74,17 @@ function carried({ steps }: Plan, { component }: Step): string {
 
 /** The window that was said on the command line, where all of it lies within; null: none was said. */
 function allowed({ lossWindow }: Confirming, open: readonly Window[]): string | null {
-  if (lossWindow === undefined) return null
+  if (lossWindow === undefined || lossWindow === UNKNOWN) return lossWindow ?? null
   const ms = parseDuration(lossWindow)
   if (ms === null) {
     throw new BackoutError({
       code: 'option_invalid',
       what: `--loss-window ${lossWindow} is no duration`,
-      next: 'write it like "30m" or "2h"',
+      next: 'write it like "30m" or "2h"; or "unknown", where nobody can tell how long it is and all of it may go',
       exit: 'usage',
     })
   }
-  const unclear = open.find(w => !(w.ms >= 0))
+  const unclear = open.find(isUnclear)
   if (unclear !== undefined) throw lengthUnknown(unclear)
   const [over] = open.filter(w => w.ms > ms)
   if (over === undefined) return lossWindow
@@ -93,12 +97,17 @@ function allowed({ lossWindow }: Confirming, open: readonly Window[]): string | 
   })
 }
 
+/** The clock here is behind the backup, or its time cannot be read. */
+function isUnclear({ ms }: Window): boolean {
+  return !(ms >= 0)
+}
+
 function lengthUnknown({ component, text }: Window): BackoutError {
   return new BackoutError({
     code: 'loss_window_unknown',
     what: `How long the data-loss window of ${component} is cannot be told, so --loss-window allows nothing`,
     cause: text,
-    next: "look at this machine's clock and at the time of the backup, then plan again; or confirm it at a terminal, without --loss-window",
+    next: `look at this machine's clock and at the time of the backup, then plan again; or let all of it go, however long: --loss-window ${UNKNOWN}, or at a terminal without it`,
     exit: 'blocked',
   })
 }
@@ -123,8 +132,8 @@ function restoreNotConfirmed(left: readonly Window[]): BackoutError {
   })
 }
 
-/** A window that is long enough, in whole minutes, and leaves some to get going. */
+/** A window that is long enough, in whole minutes, and leaves some to get going; there is none where one is unclear. */
 function atLeast(open: readonly Window[]): string {
-  const told = open.map(w => w.ms).filter(ms => ms >= 0)
-  return `${Math.ceil(Math.max(...told, 0) / 60_000) + 5}m`
+  if (open.some(isUnclear)) return UNKNOWN
+  return `${Math.ceil(Math.max(...open.map(w => w.ms)) / 60_000) + 5}m`
 }

@@ -9,7 +9,7 @@ import { lockOwner } from '../engine/sqlite/lock.ts'
 import { writeWhole } from '../ledger/files.ts'
 import { tellEnd } from './attend.ts'
 import { openView } from './render/live.ts'
-import { askedLines } from './render/progress.ts'
+import { questionLines } from './render/progress.ts'
 import type { Session } from './session.ts'
 
 /** Where the input of a detached run waits for its process. */
@@ -103,9 +103,9 @@ export async function follow(session: Session, engine: Engine, runId: string, qu
       const now = await engine.get(runId)
       if (now?.state !== state) continue
       view.close()
-      const { asked } = view.standing
-      session.out.data({ type: 'result', run: runId, state, asked })
-      if (asked !== null) for (const line of askedLines(asked, view.plan, session.out.width)) session.out.line(line)
+      const { asked, questions } = view.standing
+      session.out.data({ type: 'result', run: runId, state, asked, questions })
+      for (const line of questionLines(questions, view.plan, session.out.width)) session.out.line(line)
       return state === 'paused' ? EXIT.paused : EXIT.waiting
     }
   } finally {

@@ -1,7 +1,7 @@
 import { styleText } from 'node:util'
 import { BackoutError } from '../core/errors.ts'
 import { redact, redactJson } from '../core/secret.ts'
-import { wrap } from './text.ts'
+import { harmless, wrap } from './text.ts'
 
 /** Where a command writes: text for people, or JSON for machines, never both on one stream. */
 export interface Out {
@@ -52,10 +52,16 @@ export async function refuseLost(): Promise<void> {
   })
 }
 
+/** Once more at the end: what was taken out may have stood within a secret. */
+export function shown(text: string, coloured = false): string {
+  return redact(harmless(redact(text), coloured))
+}
+
 export function openOut(options: { json: boolean }): Out {
   outliveReaders()
   const terminal = process.stdout.isTTY && !options.json && process.env['TERM'] !== 'dumb'
-  const write = (text: string) => void process.stdout.write(`${redact(text)}\n`)
+  const coloured = paint('bold', '-') !== '-'
+  const write = (text: string) => void process.stdout.write(`${shown(text, coloured)}\n`)
   const width = () => Math.max(40, Math.min(process.stdout.columns || 80, 120))
   return {
     json: options.json,
@@ -76,7 +82,7 @@ export function openOut(options: { json: boolean }): Out {
     data: value => {
       if (options.json) process.stdout.write(`${JSON.stringify(redactJson(value))}\n`)
     },
-    warn: text => void process.stderr.write(`${redact(text)}\n`),
+    warn: text => void process.stderr.write(`${shown(text, coloured)}\n`),
   }
 }
 

@@ -2,7 +2,8 @@ import { Command, CommanderError, Option } from 'commander'
 import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { EXAMPLES } from './examples.ts'
-import { refuseLost } from './out.ts'
+import { refuseLost, shown } from './out.ts'
+import { reasoned } from './reasoned.ts'
 import { forward } from './remote.ts'
 import { VERSION } from './version.ts'
 
@@ -78,8 +79,8 @@ function failed(argv: readonly string[]): (error: unknown) => number {
     if (argv.includes('--json') && known.code !== 'output_unwritable') {
       const { code, message: what, why: cause, next } = known
       process.stdout.write(`${redact(JSON.stringify({ error: { code, what, cause, next } }))}\n`)
-    } else process.stderr.write(`${redact(known.format())}\n`)
-    if (argv.includes('--debug') && error instanceof Error) process.stderr.write(`${redact(error.stack ?? '')}\n`)
+    } else process.stderr.write(`${shown(known.format())}\n`)
+    if (argv.includes('--debug') && error instanceof Error) process.stderr.write(`${shown(error.stack ?? '')}\n`)
     return EXIT[known.exit]
   }
 }
@@ -112,7 +113,7 @@ export function build(run: Run): Command {
     async (...given: unknown[]) => {
       const command = given.at(-1) as Command
       const args = given.slice(0, -2) as (string | undefined)[]
-      await run(load, program.opts<Globals>(), command.opts(), args)
+      await run(load, program.opts<Globals>(), reasoned(command), args)
     }
   prepare(program, action)
   decide(program, action)

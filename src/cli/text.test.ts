@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { table, wrap } from './text.ts'
+import { harmless, table, wrap } from './text.ts'
 
 describe('wrapped text', () => {
   it('keeps the blanks that a line begins with, and hangs what follows', () => {
@@ -15,6 +15,21 @@ describe('wrapped text', () => {
   it('breaks no word, and counts no colour', () => {
     expect(wrap('see /a/path/that/is/long', 8)).toEqual(['see', '/a/path/that/is/long'])
     expect(wrap('\u001b[1mbold\u001b[22m and', 8)).toEqual(['\u001b[1mbold\u001b[22m and'])
+  })
+})
+
+describe('what others printed', () => {
+  const bad = 'a\u001b[2J\u001b[1A\u001b]0;title\u0007b\rc\u009b2J\u202ed\n\te'
+
+  it('moves no cursor, sets no title and reorders nothing', () => {
+    expect(harmless(bad)).toBe('a[2J[1A]0;titlebc2Jd\n\te')
+    expect(harmless(bad, true)).toBe(harmless(bad))
+  })
+
+  it('keeps the colours of Backout, and none where there are none', () => {
+    const text = '\u001b[1mbold\u001b[22m \u001b[8mhidden'
+    expect(harmless(text, true)).toBe('\u001b[1mbold\u001b[22m [8mhidden')
+    expect(harmless(text)).toBe('[1mbold[22m [8mhidden')
   })
 })
 

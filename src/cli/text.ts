@@ -1,7 +1,19 @@
 import { stripVTControlCharacters } from 'node:util'
-import { widthOf } from '../report/text.ts'
+import { CONTROL, widthOf } from '../report/text.ts'
 
 export { bytes } from '../core/impact-text.ts'
+
+/** What `paint` begins and ends a colour with. */
+const COLOURS = ['1', '2', '22', '31', '32', '33', '39'].join('|')
+const COLOUR_OR_CONTROL = new RegExp(`\u001b\\[(?:${COLOURS})m|${CONTROL.source}`, 'g')
+
+/**
+ * Nothing that a probe, a command or a bad release printed moves the cursor, sets titles or reorders what a terminal shows.
+ * Lines and tabs stay, and with `coloured` the few colours of Backout's own.
+ */
+export function harmless(text: string, coloured = false): string {
+  return text.replaceAll(coloured ? COLOUR_OR_CONTROL : CONTROL, hit => (hit.length > 1 ? hit : ''))
+}
 
 /**
  * The text broken at spaces into lines of at most `width`; longer words stand alone. Blanks that a line begins with stay

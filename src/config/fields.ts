@@ -20,14 +20,26 @@ export function parseDuration(text: string): number | null {
   return total
 }
 
-/** A duration as people write it: "30s", "5m", "1h30m". Milliseconds once parsed. */
+/** What a timer can count; with more it would end at once. */
+const MOST = '24d'
+
+/** How long something may take or is waited for, as people write it: "30s", "5m", "1h30m". Milliseconds once parsed. */
 export function duration(): z.ZodType<number> {
+  return ofLength(Number(parseDuration(MOST)), `${DURATION}, ${MOST} at most`)
+}
+
+/** A length of time that nothing waits through in one go, however long: an age, a watch. Milliseconds once parsed. */
+export function period(): z.ZodType<number> {
+  return ofLength(Infinity, DURATION)
+}
+
+function ofLength(most: number, tooLong: string): z.ZodType<number> {
   return z
     .string(expected(DURATION))
     .transform((text, ctx) => {
       const ms = parseDuration(text)
-      if (ms !== null) return ms
-      ctx.addIssue({ code: 'custom', message: `expected ${DURATION}` })
+      if (ms !== null && ms <= most) return ms
+      ctx.addIssue({ code: 'custom', message: `expected ${ms === null ? DURATION : tooLong}` })
       return z.NEVER
     })
     .meta({ pattern: '^(\\d+(\\.\\d+)?(ms|s|m|h|d))+$', examples: ['30s', '5m'] })

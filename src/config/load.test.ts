@@ -9,7 +9,7 @@ import { z } from 'zod'
 import type { Adapter } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { HIDDEN, Secret } from '../core/secret.ts'
-import { command, duration, parseDuration, text } from './fields.ts'
+import { command, duration, text } from './fields.ts'
 import { type Catalogue, type Config, loadConfig } from './load.ts'
 
 const settings = z.strictObject({
@@ -204,6 +204,12 @@ describe('a mistake', () => {
     ['a command of numbers', and('      run: [1, 2]'), '7:13', /settings.run.0: expected a string/],
     ['a number for a duration', and('      every: 5'), '7:14', /every: expected a duration such as "500ms", "30s"/],
     ['a duration without a unit', and('      every: "5"'), '7:14', /every: expected a duration/],
+    [
+      'a duration that no timer counts',
+      and('      every: 1000h'),
+      '7:14',
+      /every: expected a duration .*, 24d at most/,
+    ],
     ['a number out of range', and('policy: {concurrency: 0}'), '7:23', /concurrency: expected 1 at least/],
     [
       'none of the words',
@@ -256,6 +262,9 @@ describe('a mistake', () => {
     ],
     ['a word that is nearly right', and('policy: {onFailure: aks}'), '7:21', /did you mean "ask"\?/],
     ['an empty list', and('gates: {g: {probes: []}}'), '7:21', /expected 1 at least in this list/],
+    ['a home in "~"', and('home: ~/backout'), '7:7', /home: "~" stands for no folder here write the whole path/],
+    ['a home in "~", at', and('home: {at: "~ann/x"}'), '7:12', /home.at: "~" stands for no folder/],
+    ['a home that is nothing', and('home: ""'), '7:7', /home: expected a folder, and it is empty leave it out/],
     [
       'a secret where a mapping could stand too',
       and('home: ${env:HOME_OF_BACKOUT}'),
@@ -399,23 +408,5 @@ describe('placeholders', () => {
     const config = await load(and(`      password: "${literal}"`))
     expect(config.components['app']?.settings).toMatchObject({ password: literal })
     expect(config.secrets).toEqual([])
-  })
-})
-
-describe('a duration', () => {
-  it.each([
-    ['500ms', 500],
-    ['30s', 30_000],
-    ['5m', 300_000],
-    ['1h30m', 5_400_000],
-    ['1d', 86_400_000],
-    ['1.5s', 1_500],
-    ['0s', 0],
-  ])('%s is %i ms', (said, ms) => {
-    expect(parseDuration(said)).toBe(ms)
-  })
-
-  it.each(['', '5', 's', '-5s', '5 s', '5sec', '1e3s', '.5s', '5s!', 'PT5S', '٥s'])('is not "%s"', said => {
-    expect(parseDuration(said)).toBeNull()
   })
 })

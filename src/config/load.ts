@@ -109,10 +109,19 @@ async function checkComponents(file: ConfigFile, catalogue: Catalogue) {
   return { components, mistakes }
 }
 
+/** No shell reads the file: "~" would be a folder of that name in the repository, and nothing the repository itself. */
+function homeMistakes(home: ConfigFile['home']): Mistake[] {
+  const [at, path] = typeof home === 'string' ? [home, ['home']] : [home.at, ['home', 'at']]
+  if (at.trim() === '')
+    return [{ path, what: 'expected a folder, and it is empty', remedy: 'leave it out for .backout' }]
+  if (!at.startsWith('~')) return []
+  return [{ path, what: '"~" stands for no folder here', remedy: 'write the whole path' }]
+}
+
 /** What no schema of one part can see: names that nothing has, and circles. */
 function crossMistakes(file: ConfigFile): Mistake[] {
   const names = Object.keys(file.components)
-  const out: Mistake[] = []
+  const out: Mistake[] = homeMistakes(file.home)
   const known = (path: (string | number)[], wanted: string, among: readonly string[], kind: string) => {
     if (among.includes(wanted)) return
     const remedy = among.length === 0 ? `define it under ${kind}s:` : `use one of ${among.join(', ')}`

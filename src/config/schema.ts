@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { PHASES } from '../core/words.ts'
-import { command, duration, text } from './fields.ts'
+import { command, duration, period, text } from './fields.ts'
 
 /** `backout.yaml`, documented where it is validated. What stands in `settings:` is each adapter's own. */
 
@@ -54,7 +54,7 @@ export const matrixRow = z.strictObject({
     .array(z.enum(['none', 'minor', 'major', 'corruption']))
     .describe('for these impacts on the data')
     .optional(),
-  fixLongerThan: duration().default(0).describe('and mending would take longer than this'),
+  fixLongerThan: period().default(0).describe('and mending would take longer than this'),
   answer: z.enum(['roll-back', 'consider', 'fix-forward']).describe('what is then advised'),
 })
 
@@ -74,14 +74,14 @@ const policy = z.strictObject({
   watch: z
     .strictObject({
       gates: gateNames().min(1).describe('gates that must go on passing'),
-      for: duration().default(3_600_000).describe('how long'),
+      for: period().default(3_600_000).describe('how long'),
     })
     .optional()
     .describe('after the return of the traffic; a failing gate takes it away again'),
   bake: z
     .strictObject({
       gates: gateNames().min(1).describe('gates that a new release must hold to become known-good'),
-      for: duration().default(0).describe('how long'),
+      for: period().default(0).describe('how long'),
     })
     .optional()
     .describe('asked by `backout upgrade end`'),
@@ -120,7 +120,7 @@ const backups = z.strictObject({
   keep: z
     .strictObject({
       last: z.int().min(1).default(3).describe('so many of the newest of each component and reason'),
-      for: duration().default(2_592_000_000).describe('and those that are younger than this'),
+      for: period().default(2_592_000_000).describe('and those that are younger than this'),
     })
     .optional()
     .describe('what `backout backups prune` leaves; without it nothing is ever removed'),

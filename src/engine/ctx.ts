@@ -1,4 +1,4 @@
-import { iso } from '../core/clock.ts'
+import { iso, systemClock } from '../core/clock.ts'
 import type { Act, Ctx, MapItem, MapOptions, Outcome, RunOptions, TellOptions } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
@@ -244,14 +244,14 @@ interface Limit {
 
 async function within<T>(running: Promise<T>, { ms, over }: Limit): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => {
+  const untimed = systemClock.after(ms, () => {
     const late = new BackoutError({ code: 'timed_out', what: `It did not end within ${ms} ms`, exit: 'failed' })
     over.abort(late)
     reject(late)
-  }, ms)
+  })
   try {
     return await Promise.race([running, promise])
   } finally {
-    clearTimeout(timer)
+    untimed()
   }
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { systemClock } from '../core/clock.ts'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
@@ -61,7 +62,7 @@ export async function runLocal(command: Piped, signal?: AbortSignal): Promise<Ex
     lifeline.destroy()
   }
   out.failed?.catch(end)
-  const timer = setTimeout(() => end(timedOut(command)), command.limitMs)
+  const untimed = systemClock.after(command.limitMs, () => end(timedOut(command)))
   const onAbort = () => end(stopped(command, signal?.reason))
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
@@ -77,7 +78,7 @@ export async function runLocal(command: Piped, signal?: AbortSignal): Promise<Ex
     await exited
     throw error
   } finally {
-    clearTimeout(timer)
+    untimed()
     signal?.removeEventListener('abort', onAbort)
     lifeline.destroy()
     if (command.stdin instanceof Readable) command.stdin.destroy()

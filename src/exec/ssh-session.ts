@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { systemClock } from '../core/clock.ts'
 import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
@@ -123,7 +124,7 @@ export class Session {
       this.#child.stdin.end()
       patience ??= setTimeout(() => this.#child.kill('SIGKILL'), END_MS)
     }
-    const timer = setTimeout(() => end(timedOut(command, this.#host)), command.limitMs)
+    const untimed = systemClock.after(command.limitMs, () => end(timedOut(command, this.#host)))
     const onAbort = () => end(stopped(command, this.#host, signal?.reason))
     signal?.addEventListener('abort', onAbort, { once: true })
     return {
@@ -132,7 +133,7 @@ export class Session {
         if (why !== undefined) throw why
       },
       off() {
-        clearTimeout(timer)
+        untimed()
         clearTimeout(patience)
         signal?.removeEventListener('abort', onAbort)
       },

@@ -2,7 +2,7 @@ import { iso } from '../core/clock.ts'
 import { span } from '../core/impact-text.ts'
 
 /** Moves the cursor, colours, reorders: nothing that a text of somebody else's may do to a terminal or a page. */
-const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
+export const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
 /** Somebody else's text as one line of Markdown that shows as it was written: no table, link, HTML or heading of its own. */
 export function md(text: string): string {

@@ -4,7 +4,7 @@
  * the same in every run, whatever was committed together), and the writes to files and to the traffic switch. Where to die
  * stands in BACKOUT_TEST_KILL; the file BACKOUT_TEST_KILLED receives where it was, BACKOUT_TEST_TRACE every point that is
  * come to, and every process that is started in between. At the point BACKOUT_TEST_FULL the disk of the journal is full, as SQLite says it. BACKOUT_TEST_CLOCK sets the
- * clock by so many milliseconds, half a second after the start.
+ * clock by so many milliseconds once the process has a run, BACKOUT_TEST_CLOCK_BEFORE from its start on.
  */
 import processes from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
@@ -57,10 +57,9 @@ function fillUp(db: DatabaseSync): void {
 }
 
 const jump = Number(process.env['BACKOUT_TEST_CLOCK'] ?? '0')
-if (jump !== 0) {
-  const now = Date.now.bind(Date)
-  Date.now = () => now() + (performance.now() > 500 ? jump : 0)
-}
+let jumped = Number(process.env['BACKOUT_TEST_CLOCK_BEFORE'] ?? '0')
+const now = Date.now.bind(Date)
+Date.now = () => now() + jumped
 
 let batch: string[] = []
 type Prepare = (this: DatabaseSync, sql: string, ...rest: never[]) => StatementSync
@@ -76,7 +75,11 @@ DatabaseSync.prototype.prepare = function (sql: string, ...rest: never[]): State
     }
   }
   if (sql.startsWith('INSERT INTO calls')) said((_root, _n, child, key, done) => `${child} ${key} ${done}`)
-  if (sql.startsWith('INSERT OR REPLACE INTO runs')) said((...values) => `run ${values[0]} ${values[5]}`)
+  if (sql.startsWith('INSERT OR REPLACE INTO runs'))
+    said((...values) => {
+      if (jump !== 0) jumped = jump
+      return `run ${values[0]} ${values[5]}`
+    })
   if (sql.startsWith('INSERT INTO events')) said((...values) => `event ${values[3]} ${subject(values[4] ?? 'null')}`)
   if (sql !== 'COMMIT') return statement
   statement.run = () => {

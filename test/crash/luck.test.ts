@@ -164,9 +164,18 @@ describe('C16: a journal with bad luck', () => {
 describe('C16: a clock that jumps', () => {
   it.each([-90_000_000, 90_000_000])('by %i ms changes nothing about how a run ends', async by => {
     await world.reset()
-    await endsWell(start(world, ['run', PLAN, '--yes', ...LOSS], { BACKOUT_TEST_CLOCK: String(by) }).ended, {
-      times: false,
-    })
+    await endsWell(begin(world, { BACKOUT_TEST_CLOCK: String(by) }), { times: false })
+  })
+
+  it('back, before a run begins, makes no loss short: it takes a word of its own, and then changes nothing', async () => {
+    await world.reset()
+    const clock = { BACKOUT_TEST_CLOCK_BEFORE: '-90000000' }
+    const refused = expectExit(await begin(world, clock), 3)
+    expect(refused.stderr).toContain('[loss_window_unknown]')
+    expect(flat(refused.stderr)).toContain('nobody can tell')
+    expect(refused.stderr).toContain('--loss-window unknown')
+    await untouched()
+    await endsWell(start(world, ['run', PLAN, '--yes', '--loss-window', 'unknown'], clock).ended, { times: false })
   })
 
   it('back, between a crash and the resume, changes nothing either', async () => {

@@ -96,6 +96,18 @@ it('C16: nobody takes over from a process that is merely stopped; continued, it 
   await end(await owner.ended)
 })
 
+it('C16: an abort while it is merely stopped is said to stand, and does as soon as it goes on', async () => {
+  const owner = await held()
+  await quiet()
+  owner.kill('SIGSTOP')
+  const second = expectExit(await backout(world, 'abort', '--reason', 'enough'), 8)
+  expect(second.stderr).toContain('[environment_busy]')
+  expect(second.stderr).toContain('The abort is journalled all the same: it takes effect as soon as the run goes on')
+  owner.kill('SIGCONT')
+  await letGo()
+  expectExit(await owner.ended, 7)
+})
+
 it('C16: stopped in the middle of a write, it holds nobody up who looks, and is named to who wants to write', async () => {
   await world.reset()
   const stop = JSON.stringify([{ when: 'before', point: 'event phase-begun config' }])

@@ -29,3 +29,16 @@ it('an empty variable of the environment puts no keys into the folder that one h
   expect(readdirSync(join(home, '.config/backout'))).toHaveLength(1)
   expect(readdirSync(toy.folder).toSorted()).toEqual(['.backout', 'app', 'backout.yaml', 'config', 'db', 'me', 'other'])
 })
+
+it('a reason or a name that is nothing is none, and refused where there must be one', async () => {
+  expect((await toy.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+  const mark = ['release', 'mark', 'v1', 'bad', '--why', ' ']
+  expect((await toy.backout(mark, { BACKOUT_USER: ' \u001b[2J ' })).code).toBe(0)
+  expect((await toy.backout(mark, { BACKOUT_USER: '  ' })).code).toBe(0)
+  const { stdout } = await toy.backout(['release', 'show', 'v1'])
+  const marks = stdout.split('\n').filter(line => line.includes(' bad by '))
+  expect(marks).toEqual([expect.stringMatching(/ bad by \[2J$/), expect.stringMatching(/ bad by \S+$/)])
+
+  const { code, stderr } = await toy.backout(['skip', 'well', '--reason', '  '])
+  expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining('[option_invalid]: --reason') })
+})

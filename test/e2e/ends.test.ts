@@ -36,6 +36,30 @@ describe('how a run ended', () => {
     expect(await toy.versions()).toEqual(['v1', 'v2'])
   })
 
+  it('waits for a word on each of two steps that ask side by side, and takes them in any order', async () => {
+    await onV2('')
+    const yaml = await toy.read('backout.yaml')
+    const apart = yaml.replaceAll(/^ {6}verify: .*\n/gm, '').replace('    dependsOn: [db]\n', '')
+    await toy.write('backout.yaml', apart.replaceAll(/^ {6}apply: .*$/gm, "      apply: 'exit 3'"))
+    const run = await toy.backout(['run', '--yes'])
+    expect(run.code).toBe(5)
+    const { questions } = await toy.json<{ questions: { step: string }[] }>(['status'])
+    expect(questions.map(q => q.step).sort()).toEqual(['app/apply', 'db/apply'])
+    for (const { stdout } of [run, await toy.backout(['status']), await toy.backout(['resume'])])
+      for (const step of ['app', 'db']) expect(stdout).toContain(`backout resolve ${step}/apply --done`)
+
+    await toy.release('v1')
+    // The older first: it is the one that was refused.
+    const [older = '', newer = ''] = questions.map(q => q.step)
+    expect((await toy.backout(['resolve', older, '--done'])).stdout).toContain(`waits for your word on ${newer} too`)
+    expect((await toy.backout(['resolve', older, '--done'])).stderr).toContain(`it waits for a word on ${newer}: done`)
+    expect((await toy.backout(['resolve', newer, '--done'])).stdout).toContain('Go on with: backout resume')
+    const again = await toy.backout(['resolve', newer, '--done'])
+    expect(again).toMatchObject({ code: 2, stderr: expect.stringMatching(/answered already\nnext: +backout resume/) })
+    expect((await toy.backout(['status'])).stdout).toContain('was answered already; go on with: backout resume')
+    expect((await toy.backout(['resume'])).code).toBe(0)
+  })
+
   it('is said, and is its exit code, where its report cannot be written', async () => {
     await onV2()
     await toy.write('.backout/reports', 'in the way')

@@ -118,3 +118,20 @@ hooks: { code: { before: { run: 'echo no room is left on the device that the rel
     expect(await run.ended()).toBe(7)
   })
 })
+
+it('is not steered by what a probe, a command or a release prints', async () => {
+  toy = await makeToy()
+  const yaml = await toy.read('backout.yaml')
+  const print = String.raw`printf "\033[2J\033[1A\033]0;mine\007\302\233J\r pass"; exit 1`
+  await toy.write('backout.yaml', yaml.replace(/version: .*/, `version: { kind: command, run: '${print}' }`))
+  // The summary of a component, as a bad release would have it.
+  await toy.release('v1\\u001b[1Ax')
+  let said = ''
+  for (const argv of [['gates'], ['capture', 'v1'], ['release', 'show', 'v1'], ['capture', 'a\u001b[1Ab']]) {
+    const { stdout, stderr } = await toy.backout(argv)
+    said += stdout + stderr
+  }
+  expect(said).toContain('[2J[1A]0;mine')
+  expect(said).toContain('v1[1Ax')
+  expect(said).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/)
+})

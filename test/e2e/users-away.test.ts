@@ -63,4 +63,19 @@ describe('a run that ends while users are away', () => {
     expect((await toy.backout(['revert', '--yes'])).code).toBe(0)
     expect({ away: away(), versions: await toy.versions() }).toEqual({ away: false, versions: ['v2', 'v2'] })
   })
+
+  it('is aborted for good by a second abort, where what takes users to safety asks', async () => {
+    const yaml = await toy.read('backout.yaml')
+    const broken = yaml.replace("'touch away'", "'test ! -e broken && touch away'")
+    await toy.write('backout.yaml', broken.replace(/apply: 'printf.* > app'/, "apply: 'exit 3'"))
+    expect((await toy.backout(['run', '--yes'])).code).toBe(5)
+    await toy.write('broken', '')
+
+    const first = await toy.backout(['abort', '--reason', 'enough of it'])
+    expect(first).toMatchObject({ code: 5, stdout: expect.stringContaining('backout resolve lb/drained/away --done') })
+    const second = await toy.backout(['abort', '--reason', 'gone home'])
+    expect(second).toMatchObject({ code: 7, stdout: expect.stringContaining('nobody said whether it took effect') })
+    const { stdout: report } = await toy.backout(['report'])
+    for (const reason of ['enough of it', 'gone home']) expect(report).toContain(reason)
+  })
 })

@@ -3,9 +3,9 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { person } from '../../ledger/releases.ts'
 import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
-import type { Asked } from '../render/progress.ts'
+import { type Asked, subjectOf } from '../render/progress.ts'
 import { findOpenRun, type Session, withSession } from '../session.ts'
-import { openQuestion, unique } from './resume.ts'
+import { openQuestions, unique } from './resume.ts'
 
 export function pause(globals: Globals, _options: unknown, id?: string): Promise<number> {
   return withSession(globals, async session => {
@@ -44,10 +44,12 @@ export function approve(globals: Globals, options: { reason?: string }, id?: str
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: false })
     const run = await findOpenRun(engine, session.environment, id)
-    const asked = await openQuestion(engine, run)
-    const word = asked?.answers.find(a => a === 'approve' || a === 'accept')
-    if (asked === null || word === undefined) throw nothingAsked(run, 'an approval', asked)
-    return send(session, engine, run, asked, word, options.reason ?? null)
+    const open = await openQuestions(engine, run)
+    const wanted = (asked: Asked) => asked.answers.find(a => a === 'approve' || a === 'accept')
+    const asked = open.findLast(q => wanted(q) !== undefined)
+    const word = asked === undefined ? undefined : wanted(asked)
+    if (asked === undefined || word === undefined) throw nothingAsked(run, 'an approval', open)
+    return send(session, engine, run, { open, asked, word, reason: options.reason ?? null })
   })
 }
 
@@ -55,39 +57,45 @@ function answer(globals: Globals, step: string, word: string, reason: string | n
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: false })
     const run = await findOpenRun(engine, session.environment, undefined)
-    const asked = await openQuestion(engine, run)
-    const fits = asked !== null && asked.step === step && asked.answers.includes(word)
-    if (!fits) throw nothingAsked(run, `a word on ${step}`, asked)
-    return send(session, engine, run, asked, word, reason)
+    const open = await openQuestions(engine, run)
+    const asked = open.find(q => q.step === step && q.answers.includes(word))
+    if (asked === undefined) throw nothingAsked(run, `a word on ${step}`, open)
+    return send(session, engine, run, { open, asked, word, reason })
   })
+}
+
+interface Answering {
+  /** All questions; the one that is answered is among them. */
+  readonly open: readonly Asked[]
+  readonly asked: Asked
+  readonly word: string
+  readonly reason: string | null
 }
 
 async function send(
   session: Session,
   engine: Engine,
   run: RunInfo,
-  asked: Asked,
-  word: string,
-  reason: string | null,
+  { open, asked, word, reason }: Answering,
 ): Promise<number> {
   await engine.signal(run.id, `answer:${asked.token}`, { do: word, by: person(), reason }, unique(asked.token))
   const owner = ownerOf(session)
   session.out.line(`Journalled as the word of ${person()}: ${asked.step ?? asked.about} ${word}.`)
-  session.out.line(owner === null ? 'Go on with: backout resume' : `Process ${owner.pid} goes on.`)
+  const left = open.filter(q => q !== asked).map(subjectOf)
+  if (left.length > 0) session.out.line(`It waits for your word on ${left.join(', ')} too: backout status`)
+  else session.out.line(owner === null ? 'Go on with: backout resume' : `Process ${owner.pid} goes on.`)
   session.out.data({ run: run.id, step: asked.step, answer: word })
   return EXIT.ok
 }
 
-function nothingAsked(run: RunInfo, what: string, asked: Asked | null): BackoutError {
-  const cause =
-    asked === null
-      ? `it is ${run.state} and waits for nobody`
-      : `it waits for a word on ${asked.step ?? asked.about}: ${asked.answers.join(', ')}`
+function nothingAsked(run: RunInfo, what: string, open: readonly Asked[]): BackoutError {
+  const waits = open.map(asked => `it waits for a word on ${subjectOf(asked)}: ${asked.answers.join(', ')}`)
+  const none = run.state === 'waiting' ? 'it was answered already' : `it is ${run.state} and waits for nobody`
   return new BackoutError({
     code: 'not_asked',
     what: `Run ${run.id} does not wait for ${what}`,
-    cause,
-    next: 'backout status',
+    cause: open.length === 0 ? none : waits.join('\n'),
+    next: open.length === 0 && run.state === 'waiting' ? 'backout resume' : 'backout status',
     exit: 'usage',
   })
 }

@@ -13,7 +13,7 @@ import { refuseMoved } from '../moved.ts'
 import { keptConfig } from '../kept-config.ts'
 import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
-import { type Asked, askedLines, Progress } from '../render/progress.ts'
+import { type Asked, Progress, questionLines, subjectOf } from '../render/progress.ts'
 import { findOpenRun, findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 
@@ -28,12 +28,14 @@ export function resume(
     if (ENDED.has(found.state) && !isFinished(session, found)) return tellEnd(session, engine, found)
     const run = await findOpenRun(engine, session.environment, id)
     await refuseMoved(session, run, options.replaced)
-    const { asked, plan } = await progressOf(engine, run)
-    if (asked !== null) {
+    const { questions, plan } = await progressOf(engine, run)
+    if (questions.length > 0) {
       const answer = options.nextRung ? 'next-rung' : 'retry'
-      if (!asked.answers.includes(answer)) {
-        session.out.line(`Run ${run.id} waits for your word on ${asked.step ?? 'a successor plan'}: ${asked.why}`)
-        for (const line of askedLines(asked, plan, session.out.width)) session.out.line(line)
+      const asked = questions.findLast(q => q.answers.includes(answer))
+      if (asked === undefined) {
+        const on = questions.length === 1 ? questions.map(q => `${subjectOf(q)}: ${q.why}`) : questions.map(subjectOf)
+        session.out.line(`Run ${run.id} waits for your word on ${on.join(', ')}`)
+        for (const line of questionLines(questions, plan, session.out.width)) session.out.line(line)
         return EXIT.waiting
       }
       refuseChanged(session, run)
@@ -47,7 +49,7 @@ export function resume(
     refuseChanged(session, run)
     const said = { by: person(), ...(options.replaced ? { replaced: true } : {}) }
     await engine.signal(run.id, '$resume', said, unique('resume'))
-    return goOn(session, engine, run)
+    return goOn(session, engine, run).catch(stands('That it is to go on'))
   })
 }
 
@@ -59,36 +61,75 @@ export function abort(globals: Globals, options: { reason?: string; replaced: bo
     refuseChanged(session, run)
     await refuseMoved(session, run, options.replaced)
     const said = { by: person(), reason: options.reason ?? null, ...(options.replaced ? { replaced: true } : {}) }
-    await engine.signal(run.id, '$cancel', said, 'cancel')
-    return goOn(session, engine, run)
+    const { questions, aborted } = await progressOf(engine, run)
+    const asked = questions.at(-1)
+    // At a question it is the answer to it, after an abort too: what leaves users safe may have to ask. Else once is enough.
+    if (asked !== undefined) await engine.signal(run.id, '$cancel', said, `cancel-${asked.token}`)
+    else if (aborted) session.out.line(`Run ${run.id} was told to abort already.`)
+    else await engine.signal(run.id, '$cancel', said, 'cancel')
+    return goOn(session, engine, run).catch(stands('The abort'))
   })
 }
 
-/** The question that the run waits on, if any. */
-export async function openQuestion(engine: Engine, run: RunInfo): Promise<Asked | null> {
-  return (await progressOf(engine, run)).asked
+/** The questions that the run waits on, oldest first. */
+export async function openQuestions(engine: Engine, run: RunInfo): Promise<readonly Asked[]> {
+  return (await progressOf(engine, run)).questions
 }
 
-async function progressOf(engine: Engine, run: RunInfo): Promise<{ asked: Asked | null; plan: Plan }> {
+async function progressOf(
+  engine: Engine,
+  run: RunInfo,
+): Promise<{ questions: readonly Asked[]; aborted: boolean; plan: Plan }> {
   const progress = new Progress((run.input as unknown as RunInput).plan)
   for await (const event of engine.events(run.id)) progress.see(event)
   const open = run.state === 'waiting' || run.state === 'running'
-  return { asked: open ? progress.standing.asked : null, plan: progress.plan }
+  return { questions: open ? progress.standing.questions : [], aborted: progress.aborted, plan: progress.plan }
 }
 
 export function unique(what: string): string {
   return `${what}-${process.pid}-${Date.now()}`
 }
 
+/** The run could not be taken over, and why. */
+class NotTakenOver extends Error {
+  constructor(cause: unknown) {
+    super('the run was not taken over', { cause })
+  }
+}
+
+/**
+ * What was said is in the journal by then, where whoever goes on with the run finds it: it is not refused. Written after the
+ * takeover instead, it would come too late to keep the next step from beginning.
+ */
+function stands(what: string): (error: unknown) => never {
+  return error => {
+    if (!(error instanceof NotTakenOver)) throw error
+    const { cause } = error
+    if (!(cause instanceof BackoutError)) throw cause
+    const { code, message, why, next, exit } = cause
+    const still = `${what} is journalled all the same: it takes effect as soon as the run goes on`
+    throw new BackoutError({
+      code,
+      what: message,
+      cause: why,
+      next: next === undefined ? still : `${next}\n${still}`,
+      exit,
+      from: cause,
+    })
+  }
+}
+
 /** Takes the run over where no process is at work on it; watches the one that is otherwise. */
-export async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
   const { environment, targets, out } = session
   refuseChanged(session, run)
   const last = await lastSeq(engine, run.id)
   // Only watched: should that process end meanwhile, another configuration is no ground to take over on.
   if (isChanged(session, run)) return watch(session, engine, run)
   if (isWatchedFromAfar() && ownerOf(session)?.run !== run.id) {
-    await detach(session, run.id, null)
+    await detach(session, run.id, null).catch((error: unknown) => {
+      throw new NotTakenOver(error)
+    })
     return follow(session, engine, run.id, last)
   }
   defineRollback(engine, worldOf(environment, targets))
@@ -97,7 +138,7 @@ export async function goOn(session: Session, engine: Engine, run: RunInfo): Prom
   } catch (error) {
     const owner = ownerOf(session)
     const same = error instanceof BackoutError && error.code === 'environment_busy' && owner?.run === run.id
-    if (!same || isStopped(owner)) throw error
+    if (!same || isStopped(owner)) throw new NotTakenOver(error)
     return watch(session, engine, run)
   }
   out.line(`Run ${run.id}`)

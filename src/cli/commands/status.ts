@@ -9,7 +9,7 @@ import { leftBehind, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
-import { askedLines, standingLine } from '../render/progress.ts'
+import { questionLines, standingLine, subjectOf } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { standingOf } from '../wiring/standing.ts'
@@ -56,13 +56,16 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
   const stays = ended && newest ? await staysOn(session, plan.to.release) : []
-  const lines = [...details(told, state, ended), ...stays].map(text => ({ text, command: null }))
+  const lines = [...details(told, state, { ended, attended: mine !== null }), ...stays].map(text => ({
+    text,
+    command: null,
+  }))
   for (const { text, command } of [...lines, ...looked.lines]) {
     for (const l of wrap(text, out.width, '  ', '  ')) out.line(l)
     if (command !== null) out.line(`  ${command}`)
   }
-  if (ended || standing.asked === null) return
-  for (const line of askedLines(standing.asked, progress.plan, out.width)) out.line(line)
+  if (ended) return
+  for (const line of questionLines(standing.questions, progress.plan, out.width)) out.line(line)
 }
 
 /** What a second rollback would do; nothing where that is another release, or where nobody can tell: a plan says why. */
@@ -96,7 +99,7 @@ function stateOf(run: RunInfo, owner: Owner | null): string {
   return run.state === 'running' && owner === null ? 'interrupted' : run.state
 }
 
-function details(told: Told, state: string, ended: boolean): string[] {
+function details(told: Told, state: string, { ended, attended }: { ended: boolean; attended: boolean }): string[] {
   const { run, progress, left } = told
   const { standing } = progress
   if (ended) {
@@ -113,8 +116,11 @@ function details(told: Told, state: string, ended: boolean): string[] {
     ]
   }
   const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)
-  if (standing.asked !== null)
-    return [...lines, `waits for your word on ${standing.asked.step ?? 'a plan'}: ${standing.asked.why}`]
+  const { questions } = standing
+  if (questions.length === 1)
+    return [...lines, ...questions.map(q => `waits for your word on ${subjectOf(q)}: ${q.why}`)]
+  if (questions.length > 1) return [...lines, `waits for your word on ${questions.map(subjectOf).join(', ')}`]
+  if (state === 'waiting' && !attended) return [...lines, 'was answered already; go on with: backout resume']
   if (state === 'interrupted') return [...lines, 'its process is gone; nothing is lost: backout resume']
   return state === 'paused' ? [...lines, 'go on with: backout resume'] : lines
 }

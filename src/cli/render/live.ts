@@ -1,7 +1,7 @@
 import type { Event } from '../../core/engine.ts'
 import type { Json } from '../../core/json.ts'
 import type { Plan } from '../../core/plan.ts'
-import { type Out, paint } from '../out.ts'
+import { type Out, paint, shown } from '../out.ts'
 import { cut, wrap } from '../text.ts'
 import { type Mark, tell } from './events.ts'
 import { Progress, standingLine } from './progress.ts'
@@ -190,7 +190,7 @@ class Screen implements Show {
     })
     const more = standing.running.length - running.length
     if (more > 0) running.push(`  … and ${more} more`)
-    const lines = [...running, standingLine(standing, now)].map(line => cut(line, this.#out.width - 1))
+    const lines = [...running, standingLine(standing, now)].map(line => cut(shown(line), this.#out.width - 1))
     process.stdout.write(lines.map(line => `${paint('dim', line)}\n`).join(''))
     this.#drawn = lines.length
   }

@@ -15,7 +15,10 @@ export interface Standing {
   readonly running: readonly { readonly step: string; readonly title: string; readonly since: string }[]
   readonly begunAt: string | null
   readonly estimateMs: number
+  /** The newest of the questions. */
   readonly asked: Asked | null
+  /** All that the run waits for a word on, oldest first: steps side by side may each have one. */
+  readonly questions: readonly Asked[]
 }
 
 export interface Asked {
@@ -35,6 +38,7 @@ export class Progress {
   readonly #done = new Set<string>()
   readonly #running = new Map<string, { title: string; since: string }>()
   readonly #asked = new Map<string, Asked>()
+  #aborted = false
 
   constructor(plan: Plan) {
     this.#plan = plan
@@ -63,10 +67,19 @@ export class Progress {
     if (event.type === 'answered') this.#asked.delete(data['token'] ?? '')
     // Answered by a signal that the run has not come to yet, for no process is at work on it.
     if (event.type === 'signal') this.#asked.delete(String(data['name']).replace(/^answer:/, ''))
+    if (event.type === 'signal' && data['name'] === '$cancel') {
+      this.#aborted = true
+      this.#asked.clear()
+    }
     if (event.type === 'run-ended') {
       this.#asked.clear()
       this.#running.clear()
     }
+  }
+
+  /** Somebody has asked to abort; what is asked after that is how to leave users safe. */
+  get aborted(): boolean {
+    return this.#aborted
   }
 
   /** The plan that is followed, or waits for an approval. */
@@ -88,6 +101,7 @@ export class Progress {
       begunAt: this.#begunAt,
       estimateMs: this.#plan.estimateMs,
       asked: [...this.#asked.values()].at(-1) ?? null,
+      questions: [...this.#asked.values()],
     }
   }
 }
@@ -153,4 +167,15 @@ export function askedLines(asked: Asked, plan: Plan, width: number, typed = fals
     ...(unclear ? wrap('It was begun, and nothing can tell whether it took effect.', width) : []),
     ...table(rows, width, '  '),
   ]
+}
+
+/** All that the run waits for, each with the commands that answer it. */
+export function questionLines(questions: readonly Asked[], plan: Plan, width: number): string[] {
+  const named = (asked: Asked) => (questions.length > 1 ? wrap(`${subjectOf(asked)}: ${asked.why}`, width) : [])
+  return questions.flatMap(asked => [...named(asked), ...askedLines(asked, plan, width)])
+}
+
+/** What a question is about, for people. */
+export function subjectOf(asked: Asked): string {
+  return asked.step ?? 'a plan'
 }

@@ -6,6 +6,7 @@ import type { Job } from '../../data/engine.ts'
 import { takeLock } from '../../engine/sqlite/lock.ts'
 import { plansOf } from '../../report/plans.ts'
 import { momentsOf } from '../../report/read.ts'
+import { shown } from '../out.ts'
 import { findRun, type Session } from '../session.ts'
 import { eventsOf } from './events.ts'
 
@@ -124,7 +125,7 @@ function showing(out: Session['out']): Pick<Job, 'progress'> {
     progress: ({ text, done, total }) => {
       const share = done === undefined || !total ? '' : ` ${Math.floor((100 * done) / total)} %`
       const line = `${text}${share}`
-      if (line !== last && out.terminal) process.stderr.write(`\r\u001b[K${line}`)
+      if (line !== last && out.terminal) process.stderr.write(`\r\u001b[K${shown(line)}`)
       last = line
     },
   }

@@ -121,10 +121,10 @@ function expectRows(
   const changed = new Set<string>()
   for (const [k, row] of theirs) {
     const old = base.get(k)
-    // A row that came before the migration had ended may be a user's.
-    const was = old === undefined ? undefined : from.get(k)
+    // A row that came before the migration had ended may be a user's, unless they were away.
+    const was = own === null ? undefined : from.get(k)
     const differs = side.columns.filter(
-      c => old === undefined || (row[c] !== old[c] && (was === undefined || own === null || row[c] !== was[c])),
+      c => (old === undefined || row[c] !== old[c]) && (was === undefined || row[c] !== was[c]),
     )
     if (differs.length === 0) continue
     changed.add(k)

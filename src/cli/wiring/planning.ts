@@ -106,7 +106,9 @@ export async function unprovenOf(environment: Environment, targets: Targets, req
   const problems: Finding[] = [...observed.findings]
   const restored = new Set(plan.components.filter(c => c.tier === 'restore').map(c => c.id))
   const all = await candidatesOf(environment, targets, { observed, capture, problems })
-  const candidates = all.map(c => (restored.has(c.id) || leave.includes(c.id) ? { ...c, pin: null } : c))
+  const replaced = replacedSince(plan, observed)
+  const out = (id: string) => restored.has(id) || leave.includes(id) || replaced.has(id)
+  const candidates = all.map(c => (out(c.id) ? { ...c, pin: null } : c))
   const upgradedAt = (await environment.ledger.releases.leftBy(release.name))?.begunAt ?? null
   // What an emergency leaves out, such as reading whole releases, tells nothing of what would change.
   const asked = { candidates, release: release.name, upgradedAt, mode: 'emergency' as const, exclude, signal }
@@ -121,6 +123,18 @@ export async function unprovenOf(environment: Environment, targets: Targets, req
       ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
     ]),
   ]
+}
+
+/**
+ * Components that are another system than the run began on: nobody takes a run over there who does not say that it is the right
+ * one, and the release's pin, which is of the one before, tells nothing of it.
+ */
+function replacedSince({ components }: Plan, { observations }: Observed): ReadonlySet<string> {
+  const others = components.filter(({ id, observed: { identity: then } }) => {
+    const now = observations.get(id)?.identity
+    return now !== undefined && now !== 'unknown' && then !== 'unknown' && now !== then
+  })
+  return new Set(others.map(c => c.id))
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */

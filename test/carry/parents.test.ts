@@ -1,11 +1,9 @@
 import { rmSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { archiveIn } from '../../src/data/carry/archive.ts'
-import { type ApplyOptions, applyCarry, type CarryOutcome } from '../../src/data/carry/index.ts'
-import { readLines } from '../../src/data/carry/lines.ts'
-import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
-import type { ListedRow } from '../../src/data/carry/rows.ts'
-import { JOB, type Merge, played, rows, type Story } from '../support/merge.ts'
+import type { ApplyOptions } from '../../src/data/carry/index.ts'
+import type { CarryOptions } from '../../src/data/carry/options.ts'
+import { carried, kinds, PLAIN_SHOP as SHOP } from '../support/carried.ts'
+import { type Merge, played, rows, type Story } from '../support/merge.ts'
 
 const made: string[] = []
 afterEach(() => {
@@ -18,28 +16,11 @@ function play(story: Story): Merge {
   return merge
 }
 
-async function carry(
-  merge: Merge,
-  said: Partial<CarryOptions> = {},
-  how: ApplyOptions = { batch: 3 },
-): Promise<CarryOutcome & { listed: string[] }> {
-  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB, how)
-  expect(outcome.proof.problems).toEqual([])
-  const listed: string[] = []
-  for (const part of outcome.archive.parts.filter(p => p.what === 'conflicts')) {
-    await readLines(archiveIn(merge.source.dir), part, line => {
-      const { table, key, kind } = line as ListedRow
-      listed.push(`${table} ${Object.values(key).join()} ${kind}`)
-    })
-  }
-  return { ...outcome, listed }
+/** In small parts; what is listed as table, key and kind. */
+async function carry(merge: Merge, said: Partial<CarryOptions> = {}, how: ApplyOptions = { batch: 3 }) {
+  const outcome = await carried(merge, said, how)
+  return { ...outcome, listed: kinds(outcome.listed) }
 }
-
-const SHOP = `
-  CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT UNIQUE, age INTEGER CHECK (age > 0));
-  CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users(id), total INTEGER);
-  INSERT INTO users VALUES (1, 'ann', 30), (2, 'bob', 40);
-  INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`
 
 const totals = (merge: Merge) =>
   rows(merge.ours, 'SELECT id, total FROM orders').map(row => `${String(row['id'])} ${String(row['total'])}`)

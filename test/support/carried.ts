@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { archiveIn } from '../../src/data/carry/archive.ts'
-import { applyCarry, type CarryOutcome } from '../../src/data/carry/index.ts'
+import { type ApplyOptions, applyCarry, type CarryOutcome } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { ListedRow } from '../../src/data/carry/rows.ts'
@@ -10,8 +10,9 @@ import { JOB, type Merge } from './merge.ts'
 export async function carried(
   merge: Merge,
   said: Partial<CarryOptions> = {},
+  how: ApplyOptions = {},
 ): Promise<CarryOutcome & { listed: ListedRow[] }> {
-  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB)
+  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB, how)
   expect(outcome.proof.problems).toEqual([])
   const listed: ListedRow[] = []
   for (const part of outcome.archive.parts.filter(p => p.what === 'conflicts')) {
@@ -28,4 +29,11 @@ export const SHOP = `
   CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT, age INTEGER CHECK (age > 0));
   CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER REFERENCES users(id) ON DELETE CASCADE, total INTEGER);
   INSERT INTO users VALUES (1, 'ann', 'Ann', 30), (2, 'bob', 'Bob', 40), (3, 'cid', 'Cid', 50);
+  INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`
+
+/** The same shop without what makes a table count by itself. */
+export const PLAIN_SHOP = `
+  CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT UNIQUE, age INTEGER CHECK (age > 0));
+  CREATE TABLE orders (id INTEGER PRIMARY KEY, user_id INTEGER REFERENCES users(id), total INTEGER);
+  INSERT INTO users VALUES (1, 'ann', 30), (2, 'bob', 40);
   INSERT INTO orders VALUES (1, 1, 10), (2, 2, 20);`

@@ -87,6 +87,17 @@ describe('new rows behind all that there were', () => {
     expect((await carry(merge)).carried).toBe(0)
   })
 
+  it('are looked at one by one where a key of them is no whole number', async () => {
+    const merge = play({
+      base: `CREATE TABLE t (id INTEGER NOT NULL UNIQUE, v TEXT); INSERT INTO t VALUES (1, 'a')`,
+      writes: `INSERT INTO t VALUES (2.5, 'b'), (3.5, 'c'), (4, 'd')`,
+    })
+    const outcome = await carry(merge, {}, { batch: 1 })
+    expect([outcome.carried, outcome.listed, ranges(merge)]).toEqual([3, [], []])
+    write(merge.ours, 'DELETE FROM t WHERE id = 2.5')
+    expect((await carry(merge)).carried).toBe(0)
+  })
+
   it('are told ahead where another row of ours has their value, or what they refer to is not there', async () => {
     const merge = play({
       base: SHOP,

@@ -36,11 +36,12 @@ export async function tailOf(
   if (to <= above) return null
   const tail = { above, to, rows: 0, carried: 0 }
   const required = piece.table.columns.filter(c => c.required).map(c => `${piece.column('t', c.theirs)} IS NULL`)
-  const empty = required.length === 0 ? '0' : `CASE WHEN ${required.join(' OR ')} THEN 1 ELSE 0 END`
+  const odd = [...required, `${keyText(ground, piece)} LIKE '%.%'`].join(' OR ')
   const [row] = await ground.merger.query(
-    `SELECT count(*) AS n, sum(${empty}) AS empty FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs', tail)}`,
+    `SELECT count(*) AS n, sum(CASE WHEN ${odd} THEN 1 ELSE 0 END) AS odd
+      FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs', tail)}`,
   )
-  if (Number(row?.['empty']) > 0 || (carried?.single === true && (await inLedger(ground, piece, tail)))) return null
+  if (Number(row?.['odd']) > 0 || (carried?.single === true && (await inLedger(ground, piece, tail)))) return null
   return { ...tail, rows: Number(row?.['n']) }
 }
 
@@ -60,6 +61,11 @@ function highest({ merger }: Ground, { table, key }: Piece, image: ImageName): P
   const name = names[image]
   if (column === undefined || name === null) throw new Error(`${table.ours} is not in ${image}`)
   return merger.highest(image, name, nameIn(column, image))
+}
+
+/** On SQLite a column of whole numbers may hold others too. */
+function keyText({ dialect }: Ground, piece: Piece): string {
+  return dialect.text(piece.keyOf('t', 'theirs')[0] ?? '', piece.columnOf(piece.key[0] ?? '').type)
 }
 
 /** Tables of which the tail has rows that keys or references may be in the way of. */
@@ -100,17 +106,11 @@ export async function carryTail(
 }
 
 /** The key of the last row of a part. */
-async function endOf(
-  { merger, dialect }: Ground,
-  piece: Piece,
-  from: bigint,
-  to: bigint,
-  batch: number,
-): Promise<bigint> {
+async function endOf(ground: Ground, piece: Piece, from: bigint, to: bigint, batch: number): Promise<bigint> {
+  const { merger } = ground
   const [key] = piece.keyOf('t', 'theirs')
-  const text = dialect.text(key ?? '', piece.columnOf(piece.key[0] ?? '').type)
   const [row] = await merger.query(
-    `SELECT ${text} AS k FROM ${piece.image('theirs')} AS t WHERE ${key} > ${from} ORDER BY ${key} LIMIT 1 OFFSET ${batch - 1}`,
+    `SELECT ${keyText(ground, piece)} AS k FROM ${piece.image('theirs')} AS t WHERE ${key} > ${from} ORDER BY ${key} LIMIT 1 OFFSET ${batch - 1}`,
   )
   return row === undefined ? to : BigInt(row['k'] as string)
 }

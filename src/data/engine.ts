@@ -253,6 +253,11 @@ export interface Merger extends AsyncDisposable {
   highest(image: ImageName, table: string, column: string): Promise<bigint | null | undefined>
   query(sql: string, values?: readonly unknown[]): Promise<Row[]>
   each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void>
+  /**
+   * What `query` answers, asked for some of the rows of `over` and for the others at the same time. It is given a condition that
+   * says which, and reads no work table. Not within a transaction. Left out: the system works on one query in several processes.
+   */
+  parted?(over: Over, query: (among: string) => string): Promise<readonly Row[]>
   /** Returns how many rows it touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
   /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
@@ -265,6 +270,15 @@ export interface Merger extends AsyncDisposable {
   sequences(): Promise<void>
   /** Only where the system has such, and there are images. */
   readonly objects?: LargeObjects
+}
+
+/** Rows that are told apart by one whole number. */
+export interface Over {
+  /** In SQL, as a query names it: `table AS alias`. */
+  readonly table: string
+  readonly key: string
+  /** A condition that all of them meet. */
+  readonly where: string
 }
 
 /** What lies in no table, in the databases of a merge. */

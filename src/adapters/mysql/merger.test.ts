@@ -168,6 +168,24 @@ describe.skipIf(why !== null)(`the session that merges on MariaDB${why === null 
     expect(high).toBeGreaterThanOrEqual(expected)
   })
 
+  it.each([
+    ['all rows', '1 = 1', 40, 2],
+    ['rows behind a key', 'o.id > 200000', 20, 2],
+    ['rows that lie close together', 'o.id > 370000', 3, 1],
+    ['no rows', 'o.id > 400000', 0, 1],
+  ])('reads in two sessions what is worth it, each row once: %s', async (_, where, rows, sessions) => {
+    await using merger = await opened()
+    const table = `${merger.table('ours', 't')} AS o`
+    const query = (among: string) =>
+      `SELECT count(*) AS n, coalesce(sum(o.id), 0) AS ids FROM ${table} WHERE ${where} AND ${among}`
+    const parts = (await merger.parted?.({ table, key: 'o.id', where }, query)) ?? []
+    const sum = (name: string) => parts.reduce((all, part) => all + Number(part[name]), 0)
+    expect(parts).toHaveLength(sessions)
+    expect(sum('n')).toBe(rows)
+    const first = 40 - rows + 1
+    expect(sum('ids')).toBe(Array.from({ length: rows }, (_, i) => (first + i) * 10_000).reduce((a, b) => a + b, 0))
+  })
+
   it('finds it, too, where more rows are touched than can be said one by one', async () => {
     await server.sql('USE shop', 'INSERT IGNORE INTO t SELECT seq + 100001, "new" FROM seq_1_to_25000')
     await server.sql("UPDATE shop.t SET v = 'x' WHERE id IN (30000, 390000)")

@@ -1,5 +1,5 @@
 import { BackoutError } from '../../core/errors.ts'
-import type { Bonds, Image, ImageName, Images, Job, Merger, Refusal, Row, Staged } from '../../data/engine.ts'
+import type { Bonds, Image, ImageName, Images, Job, Merger, Over, Refusal, Row, Staged } from '../../data/engine.ts'
 import { bondsOf } from './bonds.ts'
 import { copyTable } from './copy.ts'
 import { dialect } from './dialect.ts'
@@ -11,7 +11,7 @@ import { bareName, quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
 import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
 import { guardTriggers } from './triggers.ts'
-import { untouched } from './untouched.ts'
+import { middleOf, untouched } from './untouched.ts'
 import { makeWork } from './work.ts'
 
 /** Numbers of errors by which the server refuses a row. */
@@ -127,6 +127,14 @@ export class MysqlMerger implements Merger {
 
   each(sql: string, values: readonly unknown[], row: (row: Row) => void | Promise<void>): Promise<void> {
     return this.#db.each(sql, values, row)
+  }
+
+  async parted(over: Over, query: (among: string) => string): Promise<readonly Row[]> {
+    const half = await middleOf(this.#db, over)
+    if (half === null) return this.#db.query(query('1 = 1'))
+    const second = await this.#second()
+    const parts = [this.#db.query(query(`${over.key} >= ${half}`)), second.query(query(`${over.key} < ${half}`))]
+    return (await Promise.all(parts)).flat()
   }
 
   async run(sql: string, values?: readonly unknown[]): Promise<number> {

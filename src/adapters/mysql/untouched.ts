@@ -1,4 +1,4 @@
-import type { Staged } from '../../data/engine.ts'
+import type { Over, Staged } from '../../data/engine.ts'
 import { dialect } from './dialect.ts'
 import { quoted, text } from './names.ts'
 import type { Session } from './session.ts'
@@ -83,6 +83,14 @@ function pairOf({ key, columns }: Compared): Pair {
   return { o, b, on: o.map((x, i) => `${x} = ${b[i]}`).join(' AND ') }
 }
 
+/** What divides the keys into halves; null: they are few, and one session looks through them as fast. */
+export async function middleOf(db: Session, { table, key, where }: Over): Promise<bigint | null> {
+  const [ends] = await db.query(`SELECT MIN(${key}) AS low, MAX(${key}) AS high FROM ${table} WHERE ${where}`)
+  if (ends === undefined || ends['low'] === null) return null
+  const [low, high] = [BigInt(text(ends['low'])), BigInt(text(ends['high']))]
+  return high - low < LARGE ? null : low + (high - low) / 2n
+}
+
 /** The lower half of the keys, or as much of it as few keys of `touched` are in; null: that is not worth it, or keys are no numbers. */
 async function lowerPart(
   db: Session,
@@ -90,13 +98,10 @@ async function lowerPart(
   { ours, key, columns, types, touched, upTo }: Compared,
 ): Promise<{ below: bigint; out: Out } | null> {
   const type = types[columns.findIndex(c => c.ours === key[0])] ?? ''
-  if (key.length > 1 || !/^(tiny|small|medium|big)?int\b/.test(type)) return null
-  const [ends] = await db.query(`SELECT MIN(${o[0]}) AS low, MAX(${o[0]}) AS high FROM ${ours} AS o
-    WHERE ${upTo === null ? '1 = 1' : `${o[0]} <= ${upTo}`}`)
-  if (ends === undefined || ends['low'] === null) return null
-  const [low, high] = [BigInt(text(ends['low'])), BigInt(text(ends['high']))]
-  if (high - low < LARGE) return null
-  const half = low + (high - low) / 2n
+  if (key.length > 1 || !dialect.isWhole(type)) return null
+  const where = upTo === null ? '1 = 1' : `${o[0]} <= ${upTo}`
+  const half = await middleOf(db, { table: `${ours} AS o`, key: o[0] ?? '', where })
+  if (half === null) return null
   const named = `WITH w (k) AS (${touched})`
   const rows = await db.query(`${named} SELECT k FROM w WHERE k < ${half} ORDER BY k LIMIT ${TOLD}`)
   const keys = rows.map(row => text(row['k']))

@@ -7,6 +7,7 @@ import { countedRows } from './counted.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
 import type { Anew, Ground, Piece } from './piece.ts'
 import type { CarrySource } from './source.ts'
+import { sumsOf } from './sums.ts'
 import { codeOf, INSERT } from './words.ts'
 
 /**
@@ -58,10 +59,14 @@ async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]):
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
   const on = piece.same(piece.keyOf(alias, image), piece.keyOf('b', 'base'))
-  const [row] = await ground.merger.query(
-    `SELECT ${sums.join(', ')} FROM ${piece.image('base')} AS b JOIN ${piece.image(image)} AS ${alias} ON ${on}`,
+  const table = `${piece.image('base')} AS b`
+  const found = await sumsOf(
+    ground,
+    piece,
+    { table, key: piece.keyOf('b', 'base')[0] ?? '', where: '1 = 1' },
+    among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
   )
-  return cells.map((_, i) => Number(row?.[`n${i}`] ?? 0))
+  return cells.map((_, i) => found[`n${i}`] ?? 0)
 }
 
 /** Rows of base with a value in the column; null: all. */

@@ -6,6 +6,7 @@ import { type Carried, inLedger, writeRange } from './ledger.ts'
 import type { CarryOptions } from './options.ts'
 import { type Ground, nameIn, type Piece, type Tail } from './piece.ts'
 import type { Laid } from './plan.ts'
+import { sumsOf } from './sums.ts'
 
 /** Something is in the way of rows that were to be carried by ranges: they have to be looked at one by one. */
 export class RowByRow extends Error {}
@@ -37,12 +38,18 @@ export async function tailOf(
   const tail = { above, to, rows: 0, carried: 0 }
   const required = piece.table.columns.filter(c => c.required).map(c => `${piece.column('t', c.theirs)} IS NULL`)
   const odd = [...required, `${keyText(ground, piece)} LIKE '%.%'`].join(' OR ')
-  const [row] = await ground.merger.query(
-    `SELECT count(*) AS n, sum(CASE WHEN ${odd} THEN 1 ELSE 0 END) AS odd
-      FROM ${piece.image('theirs')} AS t WHERE ${piece.behind('t', 'theirs', tail)}`,
+  const table = `${piece.image('theirs')} AS t`
+  const where = piece.behind('t', 'theirs', tail)
+  const found = await sumsOf(
+    ground,
+    piece,
+    { table, key: piece.keyOf('t', 'theirs')[0] ?? '', where },
+    among =>
+      `SELECT count(*) AS n, sum(CASE WHEN ${odd} THEN 1 ELSE 0 END) AS odd FROM ${table} WHERE ${where} AND ${among}`,
   )
-  if (Number(row?.['odd']) > 0 || (carried?.single === true && (await inLedger(ground, piece, tail)))) return null
-  return { ...tail, rows: Number(row?.['n']) }
+  const rows = found['n'] ?? Number.NaN
+  if (found['odd'] !== 0 || (carried?.single === true && (await inLedger(ground, piece, tail)))) return null
+  return { ...tail, rows }
 }
 
 /** Nobody said a word on its rows, and every cell of them has a place that takes it as it is. */
@@ -133,12 +140,18 @@ export interface TailFound {
 
 export async function tailNow(ground: Ground, piece: Piece): Promise<TailFound> {
   const theirs = `${piece.image('theirs')} AS t ON ${piece.same(piece.keyOf('t', 'theirs'), piece.keyOf('o', 'ours'))}`
-  const [row] = await ground.merger.query(
-    `SELECT count(*) AS there, count(${piece.keyOf('t', 'theirs')[0]}) AS paired,
-      coalesce(sum(CASE WHEN ${alike(ground, piece)} THEN 1 ELSE 0 END), 0) AS alike
-      FROM ${piece.image('ours')} AS o LEFT JOIN ${theirs} WHERE ${piece.behind('o', 'ours')}`,
+  const table = `${piece.image('ours')} AS o`
+  const where = piece.behind('o', 'ours')
+  const found = await sumsOf(
+    ground,
+    piece,
+    { table, key: piece.keyOf('o', 'ours')[0] ?? '', where },
+    among => `SELECT count(*) AS there, count(${piece.keyOf('t', 'theirs')[0]}) AS paired,
+      sum(CASE WHEN ${alike(ground, piece)} THEN 1 ELSE 0 END) AS alike
+      FROM ${table} LEFT JOIN ${theirs} WHERE ${where} AND ${among}`,
   )
-  return { alike: Number(row?.['alike']), strange: Number(row?.['there']) - Number(row?.['paired']) }
+  const [there = Number.NaN, paired = Number.NaN] = [found['there'], found['paired']]
+  return { alike: found['alike'] ?? Number.NaN, strange: there - paired }
 }
 
 /** The keys of the rows of the tail, as the query of a work table gives them. */

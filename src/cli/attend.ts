@@ -160,14 +160,17 @@ function unwritten({ out }: Session, run: RunInfo, error: unknown): null {
   return null
 }
 
-/** What a run that has ended left users without, and the way out. */
-export function notBack({ input, output }: RunInfo): string[] {
-  if ((output as unknown as RunOutput | null)?.away === undefined) return []
-  const { plan } = input as unknown as RunInput
-  const again = `backout run --to ${plan.to.release}`
-  return [
-    `What sent users away, or stopped what serves them, was not taken back by it. A new run does that: ${again}; or backout revert`,
-  ]
+/** What a run that has ended left users without, or undone, and the way on. */
+export function notBack({ input, output, state }: RunInfo): string[] {
+  const ended = output as unknown as RunOutput | null
+  const { release } = (input as unknown as RunInput).plan.to
+  const again = release.startsWith('departure-') ? null : `backout run --to ${release}`
+  if (ended?.away !== undefined) {
+    const way = again === null ? 'backout revert' : `${again}; or backout revert`
+    return [`What sent users away, or stopped what serves them, was not taken back by it. A new run does that: ${way}`]
+  }
+  const touched = ended !== null && ended.departure !== null
+  return state === 'succeeded' || !touched || again === null ? [] : [`To go on to ${release}: ${again}`]
 }
 
 /** What nobody but a person says; null: nothing of it. */

@@ -143,6 +143,66 @@ it('A3: is the one gone back to as soon as a rollback only watches', async () =>
   expect(await goesTo()).toBe('v1')
 })
 
+describe('A3: a run that ended on its way', () => {
+  /** A gate that fails, and an abort where it asks. */
+  const abandoned = async () => {
+    toy = await makeToy('policy: { verify: [calm] }')
+    const config = await toy.read('backout.yaml')
+    const more = config
+      .replace('probes:', "probes:\n  calm: { kind: command, run: 'test ! -e sick' }")
+      .replace('gates:', 'gates:\n  calm: { probes: [calm] }')
+    await toy.write('backout.yaml', more)
+    await toy.write('sick', '')
+    for (const version of ['v1', 'v2']) {
+      await toy.release(version)
+      await ok('capture', version, '--known-good')
+    }
+    expect((await toy.backout(['run', '--to', 'v1', '--yes'])).code).toBe(5)
+    return toy.backout(['abort'])
+  }
+
+  it('is what the next one goes on with: the bad release is not put there again', async () => {
+    const { code, stdout } = await abandoned()
+    expect({ code, versions: await toy.versions() }).toEqual({ code: 7, versions: ['v1', 'v1'] })
+    expect(stdout).toContain('To go on to v1: backout run --to v1')
+    const plan = await ok('plan')
+    expect(plan).toContain('A run was on its way to v1, and nothing was deployed since.')
+    expect(plan).toContain('known good: v2 (taken back by a run)')
+    const status = await ok('status')
+    expect(status).toContain('To go on to v1: backout run --to v1')
+    expect(status).not.toContain('stands on')
+    // What is deployed after it is left for v1 too, until somebody says that v2 was good all the same.
+    await toy.release('v3')
+    await ok('capture', 'v3')
+    expect(await goesTo()).toBe('v1')
+    await ok('release', 'mark', 'v2', 'known-good')
+    expect(await goesTo()).toBe('v2')
+  })
+
+  it('says nothing where it was taken back', async () => {
+    await abandoned()
+    await rm(join(toy.folder, 'sick'))
+    await ok('revert', '--yes')
+    expect(await toy.versions()).toEqual(['v2', 'v2'])
+    expect(await goesTo()).toBe('v2')
+  })
+})
+
+it('A3: is not the one that a run took back, where no deployment was ever told', async () => {
+  toy = await makeToy('')
+  for (const version of ['v1', 'v2']) {
+    await toy.release(version)
+    await ok('capture', version, '--known-good')
+  }
+  await ok('run', '--to', 'v1', '--yes')
+  await toy.release('v3')
+  await ok('capture', 'v3')
+  expect(await goesTo()).toBe('v1')
+  await toy.release('v2')
+  await ok('capture', 'v2')
+  expect(await goesTo()).toBe('v2')
+})
+
 it('A3: stays the one gone back to also where no deployment was ever told', async () => {
   toy = await makeToy('')
   for (const version of ['v1', 'v2']) {

@@ -28,7 +28,7 @@ export async function chooseRelease(
   const standing = await standingOf(environment)
   const release = defaultOf(all, standing)
   if (release !== undefined) {
-    const why = release.name === standing.wentTo ? stays(all, standing, release.name) : null
+    const why = release.name === wanted(standing) ? stays(all, standing, release.name) : null
     return { release, capture: await releases.counting(release), why }
   }
   throw all.length > 0
@@ -37,21 +37,27 @@ export async function chooseRelease(
 }
 
 /**
- * Where a run went back to a release and nothing was deployed since, that one: whoever says it twice does not put the bad
- * release back. Otherwise the newest one known to be good that is neither the one that is left nor was taken back; never
- * simply the previous one.
+ * Where a run went back to a release, or ended on its way there, and nothing was deployed since, that one: whoever says it
+ * twice does not put the bad release back. Otherwise the newest one known to be good that is neither the one that is left nor
+ * was taken back; never simply the previous one.
  */
-export function defaultOf(all: readonly Release[], { release, wentTo, takenBack }: Standing): Release | undefined {
+export function defaultOf(all: readonly Release[], standing: Standing): Release | undefined {
+  const { release, takenBack } = standing
   const usable = all.filter(r => r.state !== 'bad' && r.altered.length === 0)
-  const there = usable.find(r => r.name === wentTo)
+  const there = usable.find(r => r.name === wanted(standing))
   return there ?? usable.find(r => r.state === 'known-good' && r.name !== release && !takenBack.has(r.name))
 }
 
-function stays(all: readonly Release[], { takenBack }: Standing, name: string): string {
+function wanted({ boundFor, wentTo }: Standing): string | null {
+  return boundFor ?? wentTo
+}
+
+function stays(all: readonly Release[], { boundFor, takenBack }: Standing, name: string): string {
   const others = all.filter(r => r.state === 'known-good' && r.name !== name)
   const good = others.map(r => `${r.name}${takenBack.has(r.name) ? ' (taken back by a run)' : ''}`)
   const known = good.length === 0 ? '' : ` (known good: ${good.slice(0, 8).join(', ')})`
-  return `A run went back to ${name}, and nothing was deployed since. Another release has to be named: --to RELEASE${known}`
+  const how = boundFor === name ? 'was on its way' : 'went back'
+  return `A run ${how} to ${name}, and nothing was deployed since. Another release has to be named: --to RELEASE${known}`
 }
 
 function noneKnownGood(all: readonly Release[], { release: left, takenBack }: Standing): BackoutError {

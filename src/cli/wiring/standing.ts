@@ -1,5 +1,6 @@
 import type { Engine, Event, RunInfo } from '../../core/engine.ts'
 import type { RunInput } from '../../core/executor/world.ts'
+import type { Phase } from '../../core/words.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import { type Environment, outsideOf } from './environment.ts'
 import { eventsOf, LOOK_BACK } from './events.ts'
@@ -12,17 +13,31 @@ export interface Standing {
   readonly upgrades: readonly string[]
   /** The release that a run went back to, where nothing was deployed or captured under another name since; else null. */
   readonly wentTo: string | null
-  /** Releases that runs took back, and that nobody has deployed, gone to or called known-good since. */
+  /** The same of a run that ended on its way there, whatever was before it. */
+  readonly boundFor: string | null
+  /** Releases that runs took back or began to, and that nobody has deployed, gone to or called known-good since. */
   readonly takenBack: ReadonlySet<string>
 }
 
-const NOWHERE: Standing = { release: null, upgrades: [], wentTo: null, takenBack: new Set() }
+/** `seen`: the release that was last captured or gone to, which is what runs where no deployment tells. */
+interface Place extends Standing {
+  readonly seen: string | null
+}
+
+const NOWHERE: Place = { release: null, upgrades: [], wentTo: null, boundFor: null, takenBack: new Set(), seen: null }
+
+/** Phases by which the release that runs is left. */
+const LEAVING: ReadonlySet<string> = new Set<Phase>(['data', 'config', 'code', 'flags'])
+/** What comes before the first one that users notice. */
+const AHEAD: ReadonlySet<string> = new Set<Phase>(['announce', 'preflight', 'backup'])
 
 /** What moved the environment, or began to: in the order of the journal. */
 type Move =
   | { readonly is: 'upgraded'; readonly seq: number; readonly upgrade: Upgrade }
   | { readonly is: 'departed'; readonly seq: number; readonly run: string }
   | { readonly is: 'arrived' | 'captured' | 'good'; readonly seq: number; readonly release: string }
+  /** `left`: what ran before was left, in part at least. */
+  | { readonly is: 'bound'; readonly seq: number; readonly release: string; readonly left: boolean }
 
 /**
  * Told from the journal, never from which upgrade was told last: a rollback has come to its release once it only watches,
@@ -38,9 +53,9 @@ export async function standingOf(environment: Environment): Promise<Standing> {
     (['upgrade-begun', 'captured', 'marked'] as const).map(type => eventsOf(engine, outsideOf(name), type)),
   )
   const [begun = [], captured = [], marked = []] = said
-  const standing = replay([...moves, ...upgradesIn(told, begun), ...saidIn(captured, marked)])
+  const standing = replay([...moves, ...upgradesIn(told, begun), ...saidIn(captured, marked)], told.length > 0)
   // Runs alone do not tell what runs: what was deployed after them would go unseen.
-  return told.length > 0 ? standing : { ...NOWHERE, wentTo: standing.wentTo }
+  return told.length > 0 ? standing : { ...standing, release: null, upgrades: [] }
 }
 
 /** The release that the environment is on; null where no deployment ever told. */
@@ -57,18 +72,25 @@ export async function noteUndone(environment: Environment): Promise<void> {
 async function movesOf(engine: Engine, run: RunInfo): Promise<Move[]> {
   const [started] = await eventsOf(engine, run.id, 'run-started')
   const departed: Move[] = started === undefined ? [] : [{ is: 'departed', seq: started.seq, run: run.id }]
-  const seq = await arrivalOf(engine, run)
-  if (seq === null) return departed
-  return [...departed, { is: 'arrived', seq, release: (run.input as unknown as RunInput).plan.to.release }]
+  return [...departed, ...(await wayOf(engine, run))]
 }
 
-/** Where the journal has it that a run came to its release: as its watch began, or else as it succeeded. */
-async function arrivalOf(engine: Engine, run: RunInfo): Promise<number | null> {
-  const phases = await eventsOf(engine, run.id, 'phase-begun')
-  const watch = phases.findLast(({ data }) => (data as { phase?: string }).phase === 'watch')
-  if (watch !== undefined) return watch.seq
-  if (run.state !== 'succeeded') return null
-  return (await eventsOf(engine, run.id, 'run-ended')).at(-1)?.seq ?? null
+/** Where the journal has it that a run came to its release (as its watch began, or else as it succeeded), or went towards it. */
+async function wayOf(engine: Engine, run: RunInfo): Promise<Move[]> {
+  const { release } = (run.input as unknown as RunInput).plan.to
+  const phases = (await eventsOf(engine, run.id, 'phase-begun')).map(({ seq, data }) => ({
+    seq,
+    phase: (data as { phase?: string }).phase ?? '',
+  }))
+  const watch = phases.findLast(({ phase }) => phase === 'watch')
+  if (watch !== undefined) return [{ is: 'arrived', seq: watch.seq, release }]
+  const begun = phases.find(({ phase }) => !AHEAD.has(phase))
+  if (run.state !== 'succeeded') {
+    const left = phases.some(({ phase }) => LEAVING.has(phase))
+    return begun === undefined ? [] : [{ is: 'bound', seq: begun.seq, release, left }]
+  }
+  const end = (await eventsOf(engine, run.id, 'run-ended')).at(-1)
+  return end === undefined ? [] : [{ is: 'arrived', seq: end.seq, release }]
 }
 
 /** One that the journal lacks, because its process died between the two, stands where its time puts it. */
@@ -89,9 +111,9 @@ function saidIn(captured: readonly Event[], marked: readonly Event[]): Move[] {
   ]
 }
 
-function replay(moves: readonly Move[]): Standing {
+function replay(moves: readonly Move[], told: boolean): Place {
   let now = NOWHERE
-  const before = new Map<string, Standing>()
+  const before = new Map<string, Place>()
   const on = new Map<string, readonly string[]>()
   const from = new Map<string, string>()
   for (const move of moves.toSorted((a, b) => a.seq - b.seq)) {
@@ -100,10 +122,11 @@ function replay(moves: readonly Move[]): Standing {
       const { id, to } = move.upgrade
       from.set(id, move.upgrade.from)
       const takenBack = without(now.takenBack, to)
-      now = { release: to, upgrades: [...now.upgrades, id], wentTo: null, takenBack }
+      now = { ...NOWHERE, release: to, upgrades: [...now.upgrades, id], takenBack, seen: to }
       on.set(to, now.upgrades)
-    } else if (move.is === 'captured') now = now.wentTo === move.release ? now : { ...now, wentTo: null }
+    } else if (move.is === 'captured') now = captured(now, move.release, told)
     else if (move.is === 'good') now = { ...now, takenBack: without(now.takenBack, move.release) }
+    else if (move.is === 'bound') now = before.has(move.release) ? now : bound(now, move.release, move.left)
     else
       now =
         before.get(move.release) ?? arrived(now, move.release, on.get(move.release) ?? back(now, move.release, from))
@@ -111,12 +134,29 @@ function replay(moves: readonly Move[]): Standing {
   return now
 }
 
+function captured(now: Place, release: string, told: boolean): Place {
+  if (now.wentTo === release || now.boundFor === release) return { ...now, seen: release }
+  // Where no deployment tells, this one does: it was put there again.
+  const takenBack = told ? now.takenBack : without(now.takenBack, release)
+  return { ...now, wentTo: null, boundFor: null, takenBack, seen: release }
+}
+
 /** A release that was taken back and is gone to again is gone forward to, as a deployment does: nothing is taken back by it. */
-function arrived({ release: left, takenBack }: Standing, release: string, upgrades: readonly string[]): Standing {
-  const forward = takenBack.has(release)
-  const rest = without(takenBack, release)
-  if (!forward && left !== null && left !== release) rest.add(left)
-  return { release, upgrades, wentTo: forward ? null : release, takenBack: rest }
+function arrived(now: Place, release: string, upgrades: readonly string[]): Place {
+  const forward = now.takenBack.has(release)
+  const takenBack = forward ? without(now.takenBack, release) : leaving(now, release)
+  return { release, upgrades, wentTo: forward ? null : release, boundFor: null, takenBack, seen: release }
+}
+
+/** It ended on the way. Who wanted back wants no other release, as long as nothing is deployed. */
+function bound(now: Place, release: string, left: boolean): Place {
+  if (now.takenBack.has(release)) return now
+  return { ...now, wentTo: null, boundFor: release, takenBack: left ? leaving(now, release) : now.takenBack }
+}
+
+function leaving({ release, seen, takenBack }: Place, to: string): Set<string> {
+  const left = release ?? seen
+  return new Set([...without(takenBack, to), ...(left === null || left === to ? [] : [left])])
 }
 
 function without(all: ReadonlySet<string>, one: string): Set<string> {

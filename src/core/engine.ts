@@ -69,6 +69,8 @@ export interface Act {
   readonly handle: Json | null
   /** The key of the call that noted `handle`; null or left out: there is none, or the journal does not say. */
   readonly notedBy?: string | null
+  /** Somebody asked for an abort that the workflow has not seen. Left out: nobody can tell. */
+  cancelled?(): boolean
   /** What calls with the handle of that name have noted, of whatever child. Left out: nothing can be looked up. */
   handleOf?(name: string): Json | null
   /** Kept as it is, and never a secret. */

@@ -42,6 +42,7 @@ export class WorkflowCtx implements Ctx {
         get notedBy() {
           return noted.handle === null ? null : (noted.value as string | null)
         },
+        cancelled: () => this.#newest(['$cancel']) !== null,
         handleOf: name => this.#handle(name).handle,
         guard: () => {
           this.#active.guard()

@@ -60,6 +60,7 @@ const WORDS: Readonly<Record<string, (d: Obj) => string>> = {
   'gate-begun': d =>
     `gate ${say(d['gate'])} asked${(num(d['forMs']) ?? 0) > 0 ? ` for ${span(num(d['forMs']) ?? 0)}` : ''}`,
   gate: gateText,
+  'end-look': d => `all of it is looked at once more, whether it is on ${say(d['release'])}`,
   'watch-superseded': () => 'the watch ended: a new run took over',
   assessment: assessmentText,
   captured: d => `release ${say(d['release'])} captured by ${say(d['by'])}`,

@@ -47,6 +47,7 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
   tolerated: d => ({ mark: 'bad', text: `${str(d['what'])} failed, within what is tolerated: ${str(d['why'])}` }),
   fact: d => ({ mark: 'note', text: `${str(d['kind'])}: ${str(d['text'])}` }),
   gate: d => gate(d),
+  'end-look': d => ({ mark: 'note', text: `is everything on ${str(d['release'])}? All of it is looked at once more` }),
   'watch-superseded': () => ({ mark: 'note', text: 'the watch ends here: a new run takes over' }),
   asked: d => ({ mark: 'ask', text: `${str(d['step'] ?? d['about'])}: ${str(d['why'])}` }),
   answered: d => ({

@@ -57,6 +57,8 @@ export class Progress {
     if (event.type === 'step-begun') this.#running.set(step, { title: data['title'] ?? step, since: event.at })
     if (event.type === 'gate-begun')
       this.#running.set(`gate ${data['gate']}`, { title: `gate ${data['gate']}`, since: event.at })
+    if (event.type === 'end-look')
+      this.#running.set('end', { title: 'looking at all of it once more', since: event.at })
     if (event.type === 'gate') this.#running.delete(`gate ${data['gate']}`)
     if (['step-done', 'step-failed', 'step-skipped', 'fenced'].includes(event.type)) this.#running.delete(step)
     if (event.type === 'step-done' || event.type === 'step-skipped') this.#done.add(step)

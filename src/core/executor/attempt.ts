@@ -14,6 +14,8 @@ export type Tried =
   | { readonly is: 'not-done'; readonly why: string; readonly ms: number }
   /** `running`: something begun earlier is still at it, and is looked at again rather than begun once more. */
   | { readonly is: 'unknown'; readonly why: string; readonly running: boolean; readonly ms: number }
+  /** Somebody aborted the run, and it was not applied this time. */
+  | { readonly is: 'left'; readonly why: string; readonly ms: number }
   /** More would be lost than was accepted; nothing was touched. */
   | { readonly is: 'loss'; readonly why: string; readonly loss: readonly Loss[]; readonly ms: number }
 
@@ -29,6 +31,8 @@ export interface TryOptions {
   readonly key?: string
   /** Nothing was begun under that key before. */
   readonly fresh?: boolean
+  /** An abort does not keep it from being applied. */
+  readonly regardless?: boolean
 }
 
 const FOLLOW_EVERY_MS = 250
@@ -53,13 +57,16 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const target = opened
   const asked: { loss: readonly Loss[] } = { loss: [] }
   const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
+  let earlier = 'it was not begun'
   if (options.verifyFirst) {
     const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
     if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
     // What is harmless twice is applied where nothing can tell; everything else is somebody's decision.
     const again = before.is === 'not-done' || (before.is === 'unknown' && step.onUnknown === 'repeat')
     if (!again) return { is: 'unknown', why: before.why, running: before.is === 'running', ms: ms() }
+    earlier = before.why
   }
+  if (options.regardless !== true && act.cancelled?.() === true) return { is: 'left', why: earlier, ms: ms() }
   const error = await applyWithin(world.clock, target, step, act, stepAct)
   act.guard()
   if (error instanceof BackoutError && error.code === 'loss_not_accepted') {

@@ -7,22 +7,68 @@ const step = (id: string) => ({ step: id })
 const base = stepOf('app', 'any')
 
 describe('C16: abort', () => {
-  it('is not lost when the process died and another one takes over', async () => {
+  it.each([
+    ['is left as it is, where nothing of it took effect', 'not-done', [], 'step-failed'],
+    ['is known to be done, where it took effect', 'done', [], 'step-done'],
+    ['is followed to its end, where it is still at it', 'running', [], 'step-done'],
+  ] as const)('after the process died in a step: that %s', async (_, is, applied, told) => {
     const held = latch()
+    let asked = 0
     const app = scripted('app', {
-      steps: { a: {}, b: {} },
+      steps: { a: { destructive: true }, b: {} },
       phases: { code: { seq: [step('app/a'), step('app/b')] } },
-      apply: async ({ id }, act) => {
-        if (id === 'app/a' && app.applied.length === 0) await Promise.race([held.opened, untilStopped(act.signal)])
+      apply: async (_, act) => {
+        await Promise.race([held.opened, untilStopped(act.signal)])
+      },
+      verify: () => {
+        if (is === 'running' && ++asked > 2) return { is: 'done', why: 'it ended' }
+        return { is, why: 'as it was found' }
       },
     })
     const run = await rollback({ systems: {}, targets: { app: app.target } })
     await run.begin()
     await until(async () => (await run.types()).includes('step-begun'))
-    await run.die(async engine => {
-      held.open()
-      await engine.signal('r1', '$cancel', { by: 'ann' }, 'cancel')
+    await run.die(engine => engine.signal('r1', '$cancel', { by: 'ann' }, 'cancel'))
+    expect((await run.settled()).state).toBe('aborted')
+    held.open()
+    expect(app.applied).toEqual(applied)
+    const steps = (await run.of(told)).map(({ step, why }) => ({ step, why }))
+    expect(steps).toEqual([
+      { step: 'app/a', why: expect.stringContaining(is === 'running' ? 'it ended' : 'as it was found') },
+    ])
+    expect(await run.of('step-begun')).toHaveLength(1)
+  })
+
+  it('is heard between two tries of a step, which is not applied again', async () => {
+    const app = scripted('app', {
+      steps: { a: { retries: 5 } },
+      phases: { code: step('app/a') },
+      apply: () => {
+        tries++
+        throw new Error('no route to host')
+      },
     })
+    let tries = 0
+    const run = await rollback({ systems: {}, targets: { app: app.target } })
+    await run.begin()
+    await until(async () => (await run.types()).includes('step-retry'))
+    await run.signal('$cancel')
+    expect((await run.settled()).state).toBe('aborted')
+    expect(tries).toBeLessThan(4)
+    expect((await run.of('step-failed'))[0]?.['why']).toMatch(
+      /left as it is, for the run was aborted: no route to host/,
+    )
+  })
+
+  it('is heard while all is looked at once more, at the end', async () => {
+    const app = scripted('app', { steps: { a: {} }, phases: { code: step('app/a') } })
+    const run = await rollback(
+      { systems: {}, targets: { app: app.target } },
+      { world: world => ({ ...world, unproven: async () => ['app: its pods restart'] }) },
+    )
+    await run.begin()
+    await until(async () => (await run.types()).includes('end-look'))
+    await run.signal('$cancel')
     expect((await run.settled()).state).toBe('aborted')
     expect(app.applied).toEqual(['app/a'])
   })

@@ -110,13 +110,18 @@ describe('C16: a process that dies', () => {
   it('at every other point of a run that is aborted: users are left safe, and nothing more is begun', async () => {
     const whole = await runThrough('aborted', [], true)
     expect(whole.state).toBe('aborted')
-    const left = { applied: ['db/migrate', 'db/stop', 'traffic/drain'], there: whole.there }
-    expect(whole).toMatchObject(left)
-    expect(whole.there).toContain('traffic/drain')
+    const left = ['db/migrate', 'db/stop', 'traffic/drain']
+    expect(whole).toMatchObject({ applied: left, there: left })
+    let undone = 0
     for (let at = 1; at <= whole.points; at += 2) {
       const run = await runThrough(`aborted-at-${at}`, [at], true)
-      expect({ at, ...run }).toMatchObject({ at, state: 'aborted', broken: null, ...left })
+      // What a dead process had not brought about yet is not begun again.
+      const migrated = run.applied.includes('db/migrate')
+      if (!migrated) undone++
+      const applied = migrated ? left : left.slice(1)
+      expect({ at, ...run }).toMatchObject({ at, state: 'aborted', broken: null, applied, there: applied })
     }
+    expect(undone).toBeGreaterThan(0)
   })
 
   it('again and again gets to the same end', async () => {

@@ -144,7 +144,8 @@ class Rollback {
     for (let index = 0; ; index++) {
       this.#plans.set(plan.hash, plan)
       const end = await this.#planOrLeave(plan, index)
-      if (end.is === 'done') return this.#ended(plan, exclude)
+      if (end.is === 'done')
+        return (await this.#ended(plan, exclude)) ?? this.#leave(plan, index, 'aborted', 'it was aborted')
       if (end.is === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
       const why = `${end.failure.what}: ${end.failure.why}`
       if (end.is === 'stopped') return this.#leave(plan, index, 'failed', why)
@@ -159,8 +160,8 @@ class Rollback {
     }
   }
 
-  /** What is said at the end is what is there then. */
-  async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput> {
+  /** What is said at the end is what is there then. null: it was aborted meanwhile. */
+  async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput | null> {
     // What is there now is the new run's to say, and there is a reason for it.
     if (this.#last.superseded === true) return this.#output('succeeded', 'a new run took its place while it watched')
     const plans = [...this.#plans.values()]
@@ -168,6 +169,7 @@ class Rollback {
       id => plans.find(p => p.steps[id] !== undefined)?.steps[id]?.component ?? [],
     )
     const found = await lookAtTheEnd(this.#ctx, this.#world, { plan, exclude, leave: [...new Set(left)] })
+    if (found === null) return null
     if (found.length === 0) return this.#output('succeeded', null)
     const why = `all steps are done, but looked at once more it is not all on ${plan.to.release}: ${found.join('; ')}`
     return this.#output('failed', why)

@@ -48,7 +48,7 @@ async function inTurn(place: Place, ids: readonly string[]): Promise<Outcome[]> 
   const out: Outcome[] = []
   for (const id of ids) {
     const step = place.plan.steps[id]
-    if (step !== undefined) out.push({ step: id, result: await executeStep(place, step) })
+    if (step !== undefined) out.push({ step: id, result: await executeStep({ ...place, regardless: true }, step) })
   }
   return out
 }

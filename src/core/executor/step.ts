@@ -28,6 +28,8 @@ export interface Place {
   readonly mayFail?: number
   /** Users of several components are brought to safety side by side. */
   readonly sideBySide?: boolean
+  /** It takes users to safety: an abort keeps none of it from being done. */
+  readonly regardless?: boolean
   /** What the run keeps away from users: those who come back must not come back to it. */
   readonly fenced?: readonly Step[]
   /** Of this run or child, whatever the place in it. */
@@ -62,6 +64,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     const tried = await once({ ...place, accepted }, step, `${key}#`, attempt, force)
     force = false
     if (tried.is === 'done') return done(place, key, step, tried)
+    if (tried.is === 'left') return left(place, key, step, tried)
     if (tried.is === 'loss') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
       if (said.do !== 'accept') return after(place, key, step, said, tried)
@@ -82,7 +85,10 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     // What is harmless twice is applied again without asking first.
     force = tried.is === 'unknown' && !tried.running
     ctx.tell(`${key}#${attempt}/retry`, 'step-retry', { step: step.id, attempt, why: tried.why })
-    await ctx.wait(`${key}#${attempt}/backoff`, [], BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500)
+    // What may have taken effect is looked at first.
+    const heard = tried.is === 'not-done' && place.regardless !== true ? ['$cancel'] : []
+    const ms = BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500
+    if ((await ctx.wait(`${key}#${attempt}/backoff`, heard, ms)) !== null) return left(place, key, step, tried)
   }
 }
 
@@ -98,9 +104,9 @@ async function once(place: Place, step: Step, of: string, attempt: number, force
   }
   await ctx.run(`${key}?`, intend, { pure: true })
   const verifyFirst = (!fresh || place.again || attempt > 1) && !(force && fresh)
-  const { accepted, runId, plan } = place
+  const { accepted, runId, plan, regardless = false } = place
   const { release } = plan.to
-  const options = { attempt, verifyFirst, accepted, runId, release, key: of, fresh: fresh && attempt === 1 }
+  const options = { attempt, verifyFirst, accepted, runId, release, key: of, fresh: fresh && attempt === 1, regardless }
   const tryOnce = async (act: Act) => {
     const tried = await tryStep(world, step, act, options)
     // What is accepted later must be what was asked about.
@@ -119,6 +125,12 @@ function done(place: Place, key: string, step: Step, tried: Tried & { is: 'done'
 function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
   place.ctx.tell(`${key}/failed`, 'step-failed', { step: step.id, why: tried.why, ms: tried.ms })
   return { ok: false, kind: 'step', what: step.id, component: step.component, why: tried.why, then: null }
+}
+
+/** An abort came before it was applied, or applied again. */
+function left(place: Place, key: string, step: Step, tried: Tried): Failure {
+  failed(place, key, step, { ...tried, why: `left as it is, for the run was aborted: ${tried.why}` })
+  return cancelled()
 }
 
 /** Waits for a person's word on a step that nothing else can tell of. */

@@ -1,6 +1,7 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
+import { refuseOwnName } from '../../ledger/release-name.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
 import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
@@ -11,6 +12,7 @@ import { unlike } from '../wiring/recognise.ts'
 
 export function capture(globals: Globals, options: { knownGood: boolean }, release = ''): Promise<number> {
   return withSession(globals, async session => {
+    refuseOwnName(release)
     const made = await captureRelease(session, release)
     if (options.knownGood) await markRelease(session, release, 'known-good', 'said so at its capture')
     session.out.data(made)

@@ -4,7 +4,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
 import { hex, stamp } from '../../ledger/files.ts'
-import { refuseName } from '../../ledger/release-name.ts'
+import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -20,6 +20,8 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     const { environment, out } = session
     // Until it is told to have ended, the environment stands on what it names.
     refuseName(to)
+    refuseOwnName(to)
+    if (options.from === 'now') refuseOwnName(options.from)
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const capture = await captureRelease(session, from)

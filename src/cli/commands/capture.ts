@@ -3,6 +3,7 @@ import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
 import { refuseOwnName } from '../../ledger/release-name.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
+import { sayingWhoIsLeft } from '../left-fenced.ts'
 import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -27,11 +28,10 @@ export async function captureRelease(session: Session, release: string): Promise
   refuseBad(before)
   const engine = await environment.engine({ worker: false })
   await refuseHalfway(engine, session)
-  const made = await captureAll(environment, targets, {
-    release,
-    purpose: 'release',
-    signal: new AbortController().signal,
-  })
+  const { signal } = new AbortController()
+  const made = await sayingWhoIsLeft(session, () =>
+    captureAll(environment, targets, { release, purpose: 'release', signal }),
+  )
   const { id, by, components } = made
   await engine.record(
     'captured',

@@ -66,7 +66,9 @@ function packages() {
 /** Its install script puts it in its place. */
 function bundledNode() {
   const bin = join(root, 'node_modules', '.bin', 'node')
-  if (!existsSync(bin)) run(process.execPath, [join(root, 'node_modules', 'node', 'installArchSpecificPackage.js')])
+  // It links the program to where it is run: elsewhere that would be a folder of its own in the repository.
+  const home = join(root, 'node_modules', 'node')
+  if (!existsSync(bin)) run(process.execPath, ['installArchSpecificPackage.js'], home)
   const version = execFileSync(bin, ['--version'], { encoding: 'utf8' })
   if (Number(version.slice(1).split('.')[0]) < 22)
     throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
@@ -129,6 +131,6 @@ function works(command, args) {
   return spawnSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
 }
 
-function run(command, args) {
-  execFileSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+function run(command, args, cwd = root) {
+  execFileSync(command, args, { cwd, stdio: ['ignore', 'inherit', 'inherit'] })
 }

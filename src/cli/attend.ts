@@ -11,12 +11,24 @@ import { openView, type View } from './render/live.ts'
 import { questionLines } from './render/progress.ts'
 import type { Session } from './session.ts'
 
+interface Attending {
+  /** The number of the last event that is not shown any more. */
+  readonly quietUntil?: number
+  /** When this process began the run, by `clock.mono`; null: another one did. */
+  readonly began?: number | null
+}
+
 /**
  * Stays with a run that this process executes until it ends, or can go on only by somebody's word. The first Ctrl-C, a
  * SIGTERM or a closed terminal pause it after the step in progress; a second Ctrl-C lets go at once.
  */
-export async function attend(session: Session, engine: Engine, runId: string, quietUntil = 0): Promise<number> {
-  const { out } = session
+export async function attend(
+  session: Session,
+  engine: Engine,
+  runId: string,
+  { quietUntil = 0, began = null }: Attending = {},
+): Promise<number> {
+  const { out, environment } = session
   const started = await engine.get(runId)
   if (started === null)
     throw new BackoutError({ code: 'run_unknown', what: `There is no run ${runId}`, next: 'backout status' })
@@ -35,7 +47,7 @@ export async function attend(session: Session, engine: Engine, runId: string, qu
     if (ENDED.has(run.state)) await showing
     else await new Promise(resolve => setTimeout(resolve, 250))
     view.close()
-    return await leave(session, engine, run, view)
+    return await leave(session, engine, run, { view, ms: began === null ? null : environment.clock.mono() - began })
   } finally {
     view.close()
     stopProgress()
@@ -108,7 +120,12 @@ function onSignals(engine: Engine, runId: string, say: (text: string) => void, a
   }
 }
 
-async function leave(session: Session, engine: Engine, run: RunInfo, view: View): Promise<number> {
+async function leave(
+  session: Session,
+  engine: Engine,
+  run: RunInfo,
+  { view, ms }: { view: View; ms: number | null },
+): Promise<number> {
   const { out } = session
   if (run.state === 'paused') {
     out.line(`\nPaused. Go on with: backout resume`)
@@ -123,31 +140,40 @@ async function leave(session: Session, engine: Engine, run: RunInfo, view: View)
     out.line('After resolve, skip or approve: backout resume')
     return EXIT.waiting
   }
-  return tellEnd(session, engine, run)
+  return tellEnd(session, engine, run, ms)
 }
 
 /** The last lines about a run that has ended, and its exit code. */
-export async function tellEnd(session: Session, engine: Engine, run: RunInfo): Promise<number> {
+export async function tellEnd(
+  session: Session,
+  engine: Engine,
+  run: RunInfo,
+  ms: number | null = null,
+): Promise<number> {
   const { out } = session
   const output = run.output as unknown as RunOutput | null
   const report = await finish(session, engine, run).catch((error: unknown) => unwritten(session, run, error))
-  const took = span(Date.parse(run.updatedAt) - Date.parse(run.createdAt))
   const told = await readRun(engine, run)
-  out.line(`\n${headline(run, output, told)} (${took})`)
+  out.line(`\n${headline(run, output, told)}${took(run, ms)}`)
   for (const text of told.waits) out.line(`Waits for your word: ${text}`)
   for (const text of notBack(run)) out.line(text)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   if (report !== null) out.line(`Report: ${report}`)
-  out.data({
-    type: 'result',
-    run: run.id,
-    state: run.state,
-    ...output,
-    byWord: [...told.byWord.keys()],
-    error: run.error,
-    report,
-  })
+  return endOf(session, run, told, report)
+}
+
+/** The last line of an answer in JSON about a run that has ended, and the exit code that says how. */
+export function endOf({ out }: Session, run: RunInfo, told: Told, report: string | null): number {
+  const output = run.output as unknown as RunOutput | null
+  const byWord = [...told.byWord.keys()]
+  out.data({ type: 'result', run: run.id, state: run.state, ...output, byWord, error: run.error, report })
   return exitOf(run, output)
+}
+
+/** By the clock that nobody sets, where this process saw both ends; by the journal's times else, unless they say nonsense. */
+function took({ createdAt, updatedAt }: RunInfo, ms: number | null): string {
+  const by = ms ?? Date.parse(updatedAt) - Date.parse(createdAt)
+  return by < 0 ? ' (the clock was set back meanwhile)' : ` (${span(by)})`
 }
 
 /** How a run ended stands in the journal, whatever became of its report. */

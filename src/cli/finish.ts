@@ -12,6 +12,11 @@ export function isFinished({ environment }: Session, run: RunInfo): boolean {
   return existsSync(join(environment.home, 'reports', `${run.id}.json`))
 }
 
+/** Where the report of a run that has ended lies; null: it is not written. */
+export function reportFile(session: Session, run: RunInfo): string | null {
+  return isFinished(session, run) ? join(session.environment.home, 'reports', `${run.id}.md`) : null
+}
+
 /** What is left to do when a run has ended; doing it twice is harmless. Answers where the report lies. */
 export async function finish({ environment }: Session, engine: Engine, run: RunInfo): Promise<string> {
   const { ledger, home } = environment

@@ -33,35 +33,41 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommanderError)) return failed(argv)(error)
     // The help itself was asked for, or shown where no command was named.
-    if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    if (error.exitCode === 0) return EXIT.ok
+    if (error.code === 'commander.help')
+      return argv.includes('--json') ? failed(argv)(noCommand(program, argv)) : EXIT.usage
     return failed(argv)(wrongArguments(error, program, argv))
   }
 }
 
 /** What the parser says, as an error like every other. */
 function wrongArguments(error: CommanderError, program: Command, argv: readonly string[]): BackoutError {
-  const words = argv.slice(
-    Math.max(
-      0,
-      argv.findIndex(word => program.commands.some(c => c.name() === word)),
-    ),
-  )
+  const [what = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+  const meant = more.map(line => line.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?'))
+  const next = [...meant, `${['backout', ...named(program, argv)].join(' ')} --help`].join('\n')
+  return argumentsInvalid(`${what[0]?.toUpperCase()}${what.slice(1)}`, next)
+}
+
+function noCommand(program: Command, argv: readonly string[]): BackoutError {
+  const of = ['backout', ...named(program, argv)].join(' ')
+  return argumentsInvalid(`No command of ${of} was named`, `${of} --help`)
+}
+
+function argumentsInvalid(what: string, next: string): BackoutError {
+  return new BackoutError({ code: 'arguments_invalid', what, next, exit: 'usage' })
+}
+
+/** The commands among the words, as far as they are any. */
+function named(program: Command, argv: readonly string[]): string[] {
+  const first = argv.findIndex(word => program.commands.some(c => c.name() === word))
   const path: string[] = []
   let at: Command | undefined = program
-  for (const word of words) {
+  for (const word of first < 0 ? [] : argv.slice(first)) {
     at = at?.commands.find(c => c.name() === word)
     if (at === undefined) break
     path.push(word)
   }
-  const [what = '', ...more] = error.message.replace(/^error: /, '').split('\n')
-  const meant = more.map(line => line.replace(/^\(Did you mean (.*)\?\)$/, 'did you mean $1?'))
-  const next = [...meant, `${['backout', ...path].join(' ')} --help`].join('\n')
-  return new BackoutError({
-    code: 'arguments_invalid',
-    what: `${what[0]?.toUpperCase()}${what.slice(1)}`,
-    next,
-    exit: 'usage',
-  })
+  return path
 }
 
 /** Prints an error and answers its exit code. */

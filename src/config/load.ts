@@ -57,14 +57,21 @@ export async function loadConfig(path: string, catalogue: Catalogue): Promise<Co
   const { home, ...rest } = parsed.data
   return {
     ...rest,
+    probes: onlyOwn(rest.probes),
+    gates: onlyOwn(rest.gates),
     file,
     baseDir: dirname(file),
     home: typeof home === 'string' ? { at: home, command: 'backout' } : home,
-    components: checked.components,
+    components: onlyOwn(checked.components),
     hash: hashOf(raw),
     text: source.text,
     secrets,
   }
+}
+
+/** Has what the file names and no more: every object has a "constructor", which is the name of no gate. */
+function onlyOwn<T>(named: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.assign(Object.create(null), named) as Record<string, T>
 }
 
 /** The same tree with a Secret wherever a string holds a placeholder. */

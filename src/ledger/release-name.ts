@@ -10,6 +10,13 @@ export function refuseName(name: string): void {
   throw new BackoutError({ code: 'release_name', what, next: 'use a name such as v1.2.9', exit: 'usage' })
 }
 
+/** What stands for something else wherever a release is named: what runs now, and where a run has begun. */
+export function refuseOwnName(name: string): void {
+  if (name !== 'now' && !/^departure-r\d/.test(name)) return
+  const what = `"${name}" is no name for a release: ${name === 'now' ? 'it stands for what runs now' : 'runs keep under such names where they have begun'}`
+  throw new BackoutError({ code: 'release_name', what, next: 'use a name such as v1.2.9', exit: 'usage' })
+}
+
 /** Names in file systems end at 255 bytes: a longer one goes by its hash, and its captures say what it is. */
 export function folderOf(release: string): string {
   const name = encodeURIComponent(release)

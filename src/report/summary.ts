@@ -1,4 +1,3 @@
-import { span } from '../core/impact-text.ts'
 import type { Downtime } from './downtime.ts'
 import type { Report } from './model.ts'
 import { inline, md, time, took } from './text.ts'
@@ -42,7 +41,7 @@ function aborted({ why, decisions }: Report): string {
 
 function times({ started, ended, durationMs, estimateMs }: Report): string {
   const until =
-    ended === null ? `not ended, ${span(durationMs)} so far` : `ended ${time(ended)}, took ${span(durationMs)}`
+    ended === null ? `not ended, ${took(durationMs)} so far` : `ended ${time(ended)}, took ${took(durationMs)}`
   return `Started ${time(started)}, ${until} (estimated ${took(estimateMs, 'not known')}).`
 }
 

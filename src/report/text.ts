@@ -66,9 +66,10 @@ export function time(at: string | null, none = 'not yet'): string {
   return Number.isNaN(ms) ? md(at) : iso(ms).replace(/\.\d+Z$/, 'Z')
 }
 
-/** A duration that may not have been measured. */
+/** A duration that may not have been measured, or was by a clock that somebody set back. */
 export function took(ms: number | null, none = 'not measured'): string {
-  return ms === null ? none : span(ms)
+  if (ms === null) return none
+  return ms < 0 ? 'not known, for the clock was set back' : span(ms)
 }
 
 /** "+0:01:03", "-26:00:00": hours, minutes and seconds since the start. */

@@ -116,6 +116,33 @@ describe.skipIf(why !== null)(
       await line.backout(['report'])
     })
 
+    it('tells of an update that an aborted run stopped until somebody lets it go on', {
+      timeout: 300_000,
+    }, async () => {
+      await engine.create('held', 'shop:v1', '--replicas', '2')
+      const settings = { engine: engine.host, services: ['held'], limits: { settle: '500ms' } }
+      const config = {
+        environment: 'held',
+        components: { held: { adapter: 'swarm', settings } },
+        hooks: { preflight: { after: { run: 'exit 1' } } },
+      }
+      await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
+      expect((await line.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+      await engine.update('held', '--detach', '--image', 'shop:v2', '--update-parallelism', '1', '--update-delay', '5s')
+      await expect.poll(() => engine.versions('held'), { timeout: 60_000 }).toBe('v1 v2')
+      expect((await line.backout(['run', '--yes'])).code).toBe(5)
+      expect((await line.backout(['abort'])).code).toBe(7)
+      const status = () => line.json<{ lasting: { is: string; lift: string }[] }>(['status'])
+      const [lasting] = (await status()).lasting
+      expect(lasting?.is).toBe('in force')
+      expect((await line.backout(['status'])).stdout).toContain(`\n  ${lasting?.lift}\n`)
+      const env = { ...process.env, DOCKER_HOST: engine.host }
+      await promisify(execFile)('sh', ['-c', lasting?.lift ?? 'false'], { env })
+      await expect.poll(() => engine.versions('held'), { timeout: 60_000 }).toBe('v2')
+      expect((await status()).lasting.map(l => l.is)).toEqual(['lifted'])
+      expect((await line.backout(['status'])).stdout).not.toContain('in force')
+    })
+
     it("takes the next rung where Swarm's own rollback gets stuck, in the same run", { timeout: 300_000 }, async () => {
       // Tasks that are started while the flag is there die; those that run already go on.
       const flag = join(folder, 'ill')

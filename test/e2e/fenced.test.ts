@@ -98,6 +98,20 @@ s.resume()`,
       expect(status.stdout).not.toContain('still fenced')
     })
 
+    it('is named where it is back on the other release when the next upgrade begins, which may begin once it was brought back', async () => {
+      await config({ fence: ['true'] })
+      expect((await goBack()).code).toBe(0)
+      await fleet.start('web-2')
+      for (const more of [[], ['--from', 'v1']]) {
+        const { code, stderr } = await line.backout(['upgrade', 'begin', 'v3', ...more])
+        expect(code).toBe(3)
+        expect(stderr).toMatch(/not on v1 since run r\S+: shop\/switch\/web-2/)
+        expect(stderr).toContain('bring them to it first: backout run --to v1')
+      }
+      expect((await line.backout(['run', '--yes', '--to', 'v1'])).code).toBe(0)
+      expect(await line.backout(['upgrade', 'begin', 'v3'])).toMatchObject({ code: 0, stderr: '' })
+    })
+
     it('is named at the end where there is no fence, and the exit code is that of a failure', async () => {
       await config({})
       const run = await goBack()

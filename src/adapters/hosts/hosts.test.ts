@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
 import { captured, codes, openHosts, proposed, stepOf } from '../../../test/support/hosts.ts'
@@ -127,6 +127,35 @@ describe('C7: hosts on this machine', () => {
     await mkdir(shop.path('local', 'current'))
     expect(codes(await proposed(target, good))).toEqual(['blocker link_is_no_link'])
     await expect(target.apply(step, stepAct(step))).rejects.toMatchObject({ code: 'not_a_link' })
+  })
+
+  it.each([
+    ['the root is given by a symbolic link, and the link by the real path', 'alias', 'local'],
+    ['the link was written by way of a symbolic link', 'local', 'alias'],
+  ])('captures and goes back where %s', async (_, root, written) => {
+    await symlink(shop.path('local'), shop.path('alias'))
+    await reopen({ root: shop.path(root) })
+    await shop.link('local', 'current', shop.path(written, 'releases/v1.2.9'))
+    const pin = await captured(target)
+    expect(pin.release).toBe('v1.2.9')
+    await shop.link('local', 'current', shop.path(written, 'releases/v1.3.0'))
+    shop.call('local', 'stop', 'current')
+    shop.call('local', 'start', 'current')
+    for (const step of ordered(await proposed(target, pin))) await target.apply(step, stepAct(step))
+    expect([await shop.linked('local', 'current'), shop.running('local')]).toEqual([
+      shop.path(root, 'releases/v1.2.9'),
+      'v1.2.9',
+    ])
+  })
+
+  it('says where a link leads that leads to no release', async () => {
+    await mkdir(shop.path('elsewhere/v1.2.9'), { recursive: true })
+    await shop.link('local', 'current', shop.path('elsewhere/v1.2.9'))
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'release_unclear',
+      message: expect.stringContaining(shop.path('elsewhere/v1.2.9')) as string,
+      next: expect.stringContaining(`in \`root\` (${shop.root})`) as string,
+    })
   })
 
   it('shows a deployment that is under way', async () => {

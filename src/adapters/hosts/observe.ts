@@ -171,6 +171,9 @@ export async function capture(fleet: Fleet, observation: Observation, act: Captu
   }
 }
 
+/** How a host says that its link leads to no release in the root. */
+const OUTSIDE = 'outside:'
+
 function refuseUnclear(fleet: Fleet, observation: Observation, releases: string[], running: string[]): void {
   const clear = releases.length === 1 && running.length <= 1 && SAFE_NAME.test(releases[0] ?? '')
   if (clear && releases[0] !== 'no release') return
@@ -184,11 +187,14 @@ function refuseUnclear(fleet: Fleet, observation: Observation, releases: string[
       exit: 'blocked',
     })
   }
+  const outside = releases.some(name => name.startsWith(OUTSIDE))
   throw new BackoutError({
     code: releases.length === 0 ? 'host_unreachable' : 'release_unclear',
     what: `${fleet.component} holds no one release that could be captured: ${observation.summary}`,
     cause: running.length > 1 ? `versions that run: ${running.join(', ')}` : undefined,
-    next: 'bring all hosts to one release below releases/ (letters, digits and . _ + @ : = - in its name), then capture again',
+    next: outside
+      ? `a link leads to no folder of a release in \`root\` (${fleet.config.root}): set \`root\` to where the releases lie, or bring the host to one there; then capture again`
+      : 'bring all hosts to one release below releases/ (letters, digits and . _ + @ : = - in its name), then capture again',
     exit: 'blocked',
   })
 }

@@ -38,6 +38,11 @@ base() {
   t=${'$'}{t%/}
   t=${'$'}{t#./}
   t=${'$'}{t#"$root"/}
+  case $t in
+    # The same folder by another name: one of the two was written by way of a symbolic link.
+    /*) r=$(cd "$root/$folder" 2>/dev/null && pwd -P) && d=$(cd "${'$'}{t%/*}/" 2>/dev/null && pwd -P) &&
+      [ "$d" = "$r" ] && t=$folder${'$'}{t##*/} ;;
+  esac
   case $t in "$folder"*/*) say "outside:$t" ;; "$folder"*) in_folder "${'$'}{t#"$folder"}" ;; *) say "outside:$t" ;; esac
 }
 in_folder() {

@@ -3,16 +3,17 @@ import type { Sealed, Step, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { makeConfig, withMade } from './configs.ts'
 import { given, orNull, statusOf } from './engine.ts'
-import { haltedSpec, haltVerdict, isHalted } from './halt.ts'
+import { haltedSpec, haltVerdict, isHalted, lifting, NOTHING_THERE } from './halt.ts'
 import { inspect, leftBy, lookAt, lookAtSwarm } from './look.ts'
 import { careful } from './pace.ts'
 import { MOVING, settledOf } from './settled.ts'
 import { imageLeft, type Site, stands } from './site.ts'
 import { goalOf, LEFT, STEP, TOWARDS, WROTE } from './spec.ts'
 import { argsOf, type BringArgs, type Expect, type HaltArgs, type StopArgs } from './steps.ts'
+import { isStopped, starting, stoppedSpec } from './stopped.ts'
 import { goesOn, gone, moved, replaced, stuck } from './trouble.ts'
 import type { Service, Spec } from './types.ts'
-import { atWork, leadsBack, removedBy, stoppedSpec, stopVerdict } from './verify.ts'
+import { atWork, leadsBack, removedBy, stopVerdict } from './verify.ts'
 
 const LOOK_MS = 400
 /** How often the version may move under a write before it is somebody else's doing. */
@@ -111,17 +112,23 @@ function refuseForeign(site: Site, service: Service, expect: Expect): void {
   if (!found && !stands(site, service)) throw moved(spec.Name, 'it')
 }
 
+/** Where the run does not bring it back it stays so, also through what is deployed later: so it is told. */
 async function stop(site: Site, args: StopArgs, act: StepAct): Promise<void> {
   const { service: name, expect } = args
-  await write(site, name, act, service => {
-    if (service === null) return null
+  await write(site, name, act, async service => {
+    if (service === null) {
+      await act.note(NOTHING_THERE)
+      return null
+    }
     refuseForeign(site, service, expect)
+    if (isStopped(service.Spec)) return null
+    await tellLift(name, 'is stopped', starting(service.Spec), act)
     return { spec: marked(site, stoppedSpec(service.Spec), service, act), previous: false }
   })
   const until = performance.now() + site.config.limits.update
   for (;;) {
     const swarm = await lookAtSwarm(site, act.signal)
-    const { is, why } = await stopVerdict(site, swarm, args, act.signal)
+    const { is, why } = await stopVerdict(site, swarm, args, act)
     if (is === 'done') return
     act.progress({ text: `${name}: ${why}` })
     if (performance.now() > until) throw stuck(name, why)
@@ -129,18 +136,28 @@ async function stop(site: Site, args: StopArgs, act: StepAct): Promise<void> {
   }
 }
 
+async function tellLift(service: string, what: string, lift: string, act: StepAct): Promise<void> {
+  const text = `${service} ${what} until it is brought to the release; if this run does not do that, have it run again: ${lift}`
+  await act.tell({ kind: 'note', text, data: { service, lift } })
+}
+
 /** Stops an update where it is: what runs goes on running, and nothing more is replaced. */
 async function halt(site: Site, { service: name, expect }: HaltArgs, act: StepAct): Promise<void> {
-  await write(site, name, act, service => {
+  await write(site, name, act, async service => {
     const moves = service !== null && MOVING.has(service.UpdateStatus?.State ?? '')
-    if (!moves || isHalted(site, service)) return null
+    if (service !== null && isHalted(site, service)) return null
+    if (!moves) {
+      await act.note(NOTHING_THERE)
+      return null
+    }
     refuseForeign(site, service, expect)
+    await tellLift(name, 'has no task made anew', lifting(name), act)
     return { spec: marked(site, haltedSpec(service.Spec), service, act), previous: false }
   })
   const until = performance.now() + site.config.limits.update
   for (;;) {
     const view = await lookAt(site, await lookAtSwarm(site, act.signal), name, act.signal)
-    const { is, why } = haltVerdict(site, view)
+    const { is, why } = haltVerdict(site, view, act)
     if (is === 'done') return
     act.progress({ text: `${name}: ${why}` })
     if (is !== 'running' || performance.now() > until) throw goesOn(name, why)
@@ -190,11 +207,11 @@ async function write(
   site: Site,
   name: string,
   act: StepAct,
-  decide: (service: Service | null) => Write | null,
+  decide: (service: Service | null) => Write | null | Promise<Write | null>,
 ): Promise<void> {
   for (let race = 0; ; race++) {
     const service = await inspect(site, name, act.signal)
-    const wanted = decide(service)
+    const wanted = await decide(service)
     if (wanted === null || service === null) return
     act.signal.throwIfAborted()
     act.guard()

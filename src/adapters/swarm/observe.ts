@@ -2,12 +2,13 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { orNull } from './engine.ts'
-import { goesOn, isHalted } from './halt.ts'
+import { goesOn, isHeld, unhalted } from './halt.ts'
 import { alive, lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { countOf, isOf, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { bare, identityOf, isJob, replicasOf, shortName, variable } from './spec.ts'
+import { isHeldStopped, starting, unstopped } from './stopped.ts'
 import type { Config, Network, Spec } from './types.ts'
 
 export async function observe(site: Site, signal: AbortSignal): Promise<Observation> {
@@ -52,16 +53,22 @@ function detailOf({ service, tasks, image }: View): Json {
 function summaryOf(site: Site, views: ReadonlyMap<string, View>): string {
   const names = namesOf(site, views)
   if (names.length === 0) return 'no service'
-  return names.map(name => line(site, name, views.get(name))).join(', ')
+  return names.map(name => line(name, views.get(name))).join(', ')
 }
 
-function line(site: Site, name: string, view: View | undefined): string {
+function line(name: string, view: View | undefined): string {
   if (view === undefined) return `${name} is not there`
   const { service, tasks, image } = view
   const [runs, wanted] = [countOf(tasks), replicasOf(service.Spec)]
   const count = wanted === null ? `${runs} running` : `${runs} of ${wanted} running`
-  const state = isHalted(site, service) ? 'its update stopped' : (service.UpdateStatus?.State ?? 'completed')
+  const state = heldAs(service.Spec) ?? service.UpdateStatus?.State ?? 'completed'
   return `${name} ${shortName(image)} (${count}${state === 'completed' || state === 'rollback_completed' ? '' : `, ${state}`})`
+}
+
+/** What a run has left it in, until it is brought to a release or somebody lets it go on; null: nothing. */
+function heldAs(spec: Spec): string | null {
+  if (isHeldStopped(spec)) return 'stopped by Backout'
+  return isHeld(spec) ? 'its update stopped by Backout' : null
 }
 
 function inFlight(site: Site, view: View): { what: string; since: string | null }[] {
@@ -79,11 +86,26 @@ export function updateOf(service: string, state: string): string {
 export async function capture(site: Site, observed: Observation, act: CaptureAct): Promise<SwarmPin> {
   const swarm = await lookAtSwarm(site, act.signal)
   const views = await lookAtServices(site, swarm, act.signal)
-  if (act.purpose === 'release') refuseUnsettled(site, swarm, views)
+  if (act.purpose === 'release') {
+    refuseStopped(site, views)
+    refuseUnsettled(site, swarm, views)
+  }
   const services = await Promise.all(
     [...views.values()].filter(v => !isJob(v.service.Spec)).map(view => pinned(site, view, act)),
   )
   return { identity: observed.identity, services }
+}
+
+/** It has no tasks, and all of none look well. */
+function refuseStopped(site: Site, views: ReadonlyMap<string, View>): void {
+  const stopped = [...views.values()].map(v => v.service.Spec).filter(isHeldStopped)
+  if (stopped.length === 0) return
+  throw new BackoutError({
+    code: 'service_stopped',
+    what: `${site.component} has services that a run of Backout stopped, which are no state that could be gone back to: ${stopped.map(s => s.Name).join(', ')}`,
+    next: `bring them to a release (\`backout run\`), or have them run again: ${stopped.map(starting).join('; ')}`,
+    exit: 'blocked',
+  })
 }
 
 function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, View>): void {
@@ -131,9 +153,12 @@ function ranOnce({ service: { Spec: spec }, tasks }: View): boolean {
 }
 
 async function pinned(site: Site, { service, image }: View, act: CaptureAct): Promise<PinnedService> {
-  // Of a stopped update the release is what it was to bring, not what stopped it.
-  const spec = bare(isHalted(site, service) ? (service.PreviousSpec ?? service.Spec) : service.Spec)
-  return pinOf(site, spec, image, act)
+  return pinOf(site, releasedSpec(service), image, act)
+}
+
+/** Of a stopped update the release is what it was to bring, not what stopped it. */
+export function releasedSpec({ Spec: spec }: Pick<View['service'], 'Spec'>): Spec {
+  return bare(unstopped(unhalted(spec)))
 }
 
 /** The content goes into the vault. */

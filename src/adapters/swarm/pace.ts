@@ -6,7 +6,13 @@ import type { Pace, Spec } from './types.ts'
  * What Swarm takes for a service that says nothing of updates. Only as a whole: once a specification has an entry at all,
  * what is missing in it is zero, and no Parallelism means all tasks at once.
  */
-const SWARMS_OWN = { Parallelism: 1, FailureAction: 'pause', Monitor: 5e9, MaxFailureRatio: 0, Order: 'stop-first' }
+export const SWARMS_OWN: Pace = {
+  Parallelism: 1,
+  FailureAction: 'pause',
+  Monitor: 5e9,
+  MaxFailureRatio: 0,
+  Order: 'stop-first',
+}
 
 const NS_PER_MS = 1e6
 

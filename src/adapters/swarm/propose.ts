@@ -18,7 +18,7 @@ import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isJob, modeOf, shortName } from './spec.ts'
 import { type BringArgs, bringStep, configStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
-import { isStopped } from './verify.ts'
+import { isStopped } from './stopped.ts'
 
 interface Asked {
   readonly stop: boolean
@@ -226,7 +226,12 @@ function stopOf(site: Site, view: View): Step {
 function haltOf(site: Site, view: View, say: Say): Step {
   const { Name: name } = view.service.Spec
   const what = `The update of ${name} is stopped where it is. Until it is brought to the release, Swarm makes no new task for one that dies`
-  say('note', 'update_stopped', what, '')
+  say(
+    'note',
+    'update_stopped',
+    what,
+    'should the run end before that, `backout status` has the command that lets it go on',
+  )
   return haltStep(site, { do: 'halt', service: name, expect: expectOf(site, view) })
 }
 

@@ -1,10 +1,10 @@
 import type { Remembered } from '../../core/contract.ts'
 import { isStopper } from './halt.ts'
 import { localImage, lookAtServices, lookAtSwarm, type View } from './look.ts'
-import { identity, pinOf } from './observe.ts'
+import { identity, pinOf, releasedSpec } from './observe.ts'
 import type { SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
-import { bare, digestIn, isJob, tagOf } from './spec.ts'
+import { digestIn, isJob, tagOf } from './spec.ts'
 import type { Spec, Task } from './types.ts'
 
 /** A task that came to run, whatever became of it since. */
@@ -58,7 +58,12 @@ function specOf(task: Task, { Spec: spec, PreviousSpec: previous }: View['servic
 async function pinned(site: Site, spec: Spec, signal: AbortSignal) {
   const ref = spec.TaskTemplate.ContainerSpec.Image
   const local = ref.startsWith('sha256:') ? { Id: ref } : await localImage(site, ref, signal)
-  return pinOf(site, bare(spec), { ref, digest: digestIn(ref), id: local?.Id ?? null }, { signal, vault: site.vault })
+  return pinOf(
+    site,
+    releasedSpec({ Spec: spec }),
+    { ref, digest: digestIn(ref), id: local?.Id ?? null },
+    { signal, vault: site.vault },
+  )
 }
 
 function refOf({ service }: View): string {

@@ -14,8 +14,12 @@ export const WROTE = `${OWN}wrote`
 export const LEFT = `${OWN}left`
 /** The release that this rollback went back to: after one to another release, what that brought is what is left. */
 export const TOWARDS = `${OWN}towards`
-/** Its update was stopped where it was. */
+/** Its update was stopped where it was; what that changed, as it was before. */
 export const HALTED = `${OWN}halted`
+/** The command that lets a stopped update go on. */
+export const LIFT = `${OWN}lift`
+/** A run stopped it; how many tasks it had before. */
+export const STOPPED = `${OWN}stopped`
 
 const DIGEST = /@(sha256:[0-9a-f]{64})$/
 const ID = /^sha256:[0-9a-f]{64}$/

@@ -75,11 +75,11 @@ export function bringStep(site: Site, title: string, own: BringArgs, waitsMs: nu
 }
 
 export function stopStep(site: Site, own: StopArgs): Step {
-  return { ...frame(site, own), title: `stop ${own.service}`, args: own }
+  return { ...frame(site, own), title: `stop ${own.service}`, args: own, lasts: true }
 }
 
 export function haltStep(site: Site, own: HaltArgs): Step {
-  return { ...frame(site, own), title: `stop the update of ${own.service}`, args: own }
+  return { ...frame(site, own), title: `stop the update of ${own.service}`, args: own, lasts: true }
 }
 
 export function configStep(site: Site, { name, mac, sealed }: MadeConfig): Step {

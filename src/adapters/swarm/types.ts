@@ -23,6 +23,7 @@ export interface Pace {
   Delay?: number
   FailureAction?: string
   Monitor?: number
+  MaxFailureRatio?: number
   Order?: string
   [other: string]: unknown
 }

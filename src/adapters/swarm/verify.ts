@@ -1,25 +1,13 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
 import { asPlanned, configVerdict } from './configs.ts'
-import { haltVerdict } from './halt.ts'
+import { foundNothing, haltVerdict } from './halt.ts'
 import { leftBy, lookAt, lookAtSwarm, type Swarm, type View } from './look.ts'
 import { settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { STEP } from './spec.ts'
 import { argsOf, type BringArgs, type StopArgs } from './steps.ts'
+import { isStopped } from './stopped.ts'
 import type { Service, Spec } from './types.ts'
-
-const NOWHERE = 'node.id==stopped-by-backout'
-
-/** A specification by which no task runs. */
-export function stoppedSpec(spec: Spec): Spec {
-  if (spec.Mode.Replicated !== undefined) return { ...spec, Mode: { Replicated: { Replicas: 0 } } }
-  const { TaskTemplate: template } = spec
-  const others = (template.Placement?.Constraints ?? []).filter(c => c !== NOWHERE)
-  return {
-    ...spec,
-    TaskTemplate: { ...template, Placement: { ...template.Placement, Constraints: [...others, NOWHERE] } },
-  }
-}
 
 /** Whether the service has the specification of the step, be it with Backout's own settings for the time of the update. */
 export function atWork(site: Site, { Spec: spec }: Service, args: BringArgs, { idem }: Pick<StepAct, 'idem'>): boolean {
@@ -45,10 +33,10 @@ export function leadsBack(site: Site, service: Service, args: BringArgs): boolea
 export async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = argsOf(step)
   const swarm = await lookAtSwarm(site, act.signal)
-  if (args.do === 'stop') return stopVerdict(site, swarm, args, act.signal)
+  if (args.do === 'stop') return stopVerdict(site, swarm, args, act)
   if (args.do === 'config') return configVerdict(site, args, act)
   const view = await lookAt(site, swarm, args.service, act.signal)
-  if (args.do === 'halt') return haltVerdict(site, view)
+  if (args.do === 'halt') return haltVerdict(site, view, act)
   if (view === null) return { is: 'not-done', why: 'there is no such service' }
   if (!atWork(site, view.service, args, act)) return { is: 'not-done', why: otherwise(view) }
   const old = args.do === 'recreate' ? removedBy(args, act) : null
@@ -72,18 +60,17 @@ export async function stopVerdict(
   site: Site,
   swarm: Swarm,
   { service: name, expect }: StopArgs,
-  signal: AbortSignal,
+  act: Pick<StepAct, 'signal' | 'handle'>,
 ): Promise<Verdict> {
+  const { signal } = act
   const view = await lookAt(site, swarm, name, signal)
   if (view !== null && !isStopped(view.service.Spec)) return { is: 'not-done', why: 'it is not told to stop' }
   const id = view?.service.ID ?? expect?.id ?? null
   const left = id === null ? null : await leftVerdict(site, swarm, id, signal)
-  return left ?? { is: 'done', why: view === null ? 'there is no such service' : 'none of its tasks is left' }
-}
-
-/** By Backout, or by somebody who scaled it to nothing. */
-export function isStopped({ Mode: mode, TaskTemplate: template }: Spec): boolean {
-  return mode.Replicated?.Replicas === 0 || template.Placement?.Constraints?.includes(NOWHERE) === true
+  if (left !== null) return left
+  if (view !== null) return { is: 'done', why: 'none of its tasks is left' }
+  // Asked after its run, one that was removed since holds nobody up any more.
+  return { is: foundNothing(act) ? 'done' : 'not-done', why: 'there is no such service' }
 }
 
 /** The id of the service that a step removes, by what it kept, or by what the plan found; null: there was none. */

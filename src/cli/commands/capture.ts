@@ -1,7 +1,9 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
+import { refuseOwnName } from '../../ledger/release-name.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
+import { sayingWhoIsLeft } from '../left-fenced.ts'
 import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
@@ -11,6 +13,7 @@ import { unlike } from '../wiring/recognise.ts'
 
 export function capture(globals: Globals, options: { knownGood: boolean }, release = ''): Promise<number> {
   return withSession(globals, async session => {
+    refuseOwnName(release)
     const made = await captureRelease(session, release)
     if (options.knownGood) await markRelease(session, release, 'known-good', 'said so at its capture')
     session.out.data(made)
@@ -25,11 +28,10 @@ export async function captureRelease(session: Session, release: string): Promise
   refuseBad(before)
   const engine = await environment.engine({ worker: false })
   await refuseHalfway(engine, session)
-  const made = await captureAll(environment, targets, {
-    release,
-    purpose: 'release',
-    signal: new AbortController().signal,
-  })
+  const { signal } = new AbortController()
+  const made = await sayingWhoIsLeft(session, () =>
+    captureAll(environment, targets, { release, purpose: 'release', signal }),
+  )
   const { id, by, components } = made
   await engine.record(
     'captured',

@@ -9,8 +9,8 @@ import { person } from '../../ledger/releases.ts'
 import { attend, tellEnd } from '../attend.ts'
 import { detach, follow, isWatchedFromAfar, lastSeq } from '../detach.ts'
 import { isFinished } from '../finish.ts'
-import { refuseMoved } from '../moved.ts'
 import { keptConfig } from '../kept-config.ts'
+import { refuseMoved } from '../moved.ts'
 import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Asked, Progress, questionLines, subjectOf } from '../render/progress.ts'
@@ -36,6 +36,7 @@ export function resume(
         const on = questions.length === 1 ? questions.map(q => `${subjectOf(q)}: ${q.why}`) : questions.map(subjectOf)
         session.out.line(`Run ${run.id} waits for your word on ${on.join(', ')}`)
         for (const line of questionLines(questions, plan, session.out.width)) session.out.line(line)
+        session.out.data({ type: 'result', run: run.id, state: run.state, asked: questions.at(-1) ?? null, questions })
         return EXIT.waiting
       }
       refuseChanged(session, run)
@@ -46,10 +47,21 @@ export function resume(
         unique(asked.token),
       )
     }
+    if (options.nextRung && questions.length === 0) throw noRungAsked(run)
     refuseChanged(session, run)
     const said = { by: person(), ...(options.replaced ? { replaced: true } : {}) }
     await engine.signal(run.id, '$resume', said, unique('resume'))
     return goOn(session, engine, run).catch(stands('That it is to go on'))
+  })
+}
+
+/** Which way is gone is a word on a step that failed: it is not kept for one that may fail later. */
+function noRungAsked({ id, state }: RunInfo): BackoutError {
+  return new BackoutError({
+    code: 'not_asked',
+    what: `Run ${id} does not wait for a word on which way to go: it is ${state}`,
+    next: 'backout status; or go on with the way that it is on: backout resume',
+    exit: 'usage',
   })
 }
 
@@ -122,7 +134,12 @@ function stands(what: string): (error: unknown) => never {
 /** Takes the run over where no process is at work on it; watches the one that is otherwise. */
 async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<number> {
   const { environment, targets, out } = session
-  refuseChanged(session, run)
+  try {
+    // Once more: the process that was at work when it was said may have ended since.
+    refuseChanged(session, run)
+  } catch (error) {
+    throw new NotTakenOver(error)
+  }
   const last = await lastSeq(engine, run.id)
   // Only watched: should that process end meanwhile, another configuration is no ground to take over on.
   if (isChanged(session, run)) return watch(session, engine, run)
@@ -142,7 +159,7 @@ async function goOn(session: Session, engine: Engine, run: RunInfo): Promise<num
     return watch(session, engine, run)
   }
   out.line(`Run ${run.id}`)
-  return attend(session, engine, run.id, last)
+  return attend(session, engine, run.id, { quietUntil: last })
 }
 
 function watch(session: Session, engine: Engine, run: RunInfo): Promise<number> {

@@ -68,13 +68,12 @@ export function revert(
   return withSession(globals, async session => {
     const engine = await session.environment.engine({ worker: true })
     const before = await findRun(engine, session.environment, id)
-    const made = await newPlan(session, departureOf(before), false)
+    const made = await newPlan(session, await departureOf(session, before), false)
     return go(session, made, { ...options, emergency: false, detach: isWatchedFromAfar(), dryRun: false })
   })
 }
 
-function departureOf(run: RunInfo): string {
-  const departure = (run.output as unknown as RunOutput | null)?.departure ?? `departure-${run.id}`
+async function departureOf({ environment }: Session, run: RunInfo): Promise<string> {
   if (!ENDED.has(run.state)) {
     throw new BackoutError({
       code: 'run_open',
@@ -83,7 +82,16 @@ function departureOf(run: RunInfo): string {
       exit: 'busy',
     })
   }
-  return departure
+  const output = run.output as unknown as RunOutput | null
+  const departure = output?.departure ?? `departure-${run.id}`
+  const captured = output?.departure != null || (await environment.ledger.releases.exists(departure))
+  if (captured) return departure
+  throw new BackoutError({
+    code: 'nothing_to_revert',
+    what: `Run ${run.id} touched nothing, so there is nothing to take back: where it started was never captured`,
+    next: `backout report ${run.id}; to go back from what runs now: backout plan`,
+    exit: 'usage',
+  })
 }
 
 async function go(session: Session, made: Plan, options: Options): Promise<number> {
@@ -92,18 +100,27 @@ async function go(session: Session, made: Plan, options: Options): Promise<numbe
   const blockers = blockersOf(made)
   if (blockers.length > 0) {
     session.out.line(`\nNot run: ${blockers.map(b => b.code).join(', ')}`)
-    return EXIT.blocked
+    return notBegun(session, 'blocked', { blockers })
   }
-  if (options.dryRun) return isEmpty(made) ? EXIT.ok : dryRun(session, made)
+  const empty = isEmpty(made)
+  if (options.dryRun) return empty ? notBegun(session, 'nothing-to-do', { dryRun: true }) : dryRun(session, made)
   // Before anybody is told that there is nothing to do, or asked to confirm what could not be begun.
   const engine = await session.environment.engine({ worker: true })
   await refuseHalfway(engine, session)
-  if (isEmpty(made)) return EXIT.ok
+  if (empty) return notBegun(session, 'nothing-to-do')
   const confirmed = await confirm(session, made, options)
   if (confirmed === null) return EXIT.aborted
   const reason = options.reason === undefined ? null : redact(options.reason)
   const input: RunInput = { plan: made, by: person(), reason, confirmed, order: 2 }
   return begin(session, input, options)
+}
+
+const NOT_BEGUN = { blocked: EXIT.blocked, 'nothing-to-do': EXIT.ok } as const
+
+/** The last line of an answer in JSON, where there is no run that could say it. */
+function notBegun({ out }: Session, state: keyof typeof NOT_BEGUN, more: object = {}): number {
+  out.data({ type: 'result', run: null, state, ...more })
+  return NOT_BEGUN[state]
 }
 
 function refuseOther({ environment }: Session, made: Plan): void {
@@ -132,8 +149,9 @@ async function begin(session: Session, input: RunInput, options: Options): Promi
   defineRollback(engine, worldOf(environment, targets))
   out.line(`\nRun ${runId}`)
   const exclusive = environment.config.environment
+  const began = environment.clock.mono()
   await engine.start(ROLLBACK, runId, toJson(input), { exclusive, over, told: toldOf(input) })
-  return attend(session, engine, runId)
+  return attend(session, engine, runId, { began })
 }
 
 /**

@@ -4,7 +4,8 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
-import { notBack, unprovenIn } from '../attend.ts'
+import { endOf, notBack, unprovenIn } from '../attend.ts'
+import { reportFile } from '../finish.ts'
 import { leftBehind, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
@@ -29,8 +30,12 @@ export function status(globals: Globals, options: { follow?: boolean }, id?: str
     }
     if (options.follow && !ENDED.has(run.state)) return (await import('../detach.ts')).follow(session, engine, run.id)
     const newest = id === undefined || (await findRun(engine, session.environment, undefined)).id === run.id
-    await show(session, engine, run, newest)
-    return EXIT.ok
+    if (!options.follow) {
+      await show(session, engine, run, newest)
+      return EXIT.ok
+    }
+    if (!session.out.json) await show(session, engine, run, newest)
+    return endOf(session, run, await readRun(engine, run), reportFile(session, run))
   })
 }
 
@@ -115,7 +120,8 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
       `backout report ${run.id}`,
     ]
   }
-  const lines = standing.running.map(r => `going on: ${r.title}, since ${r.since}`)
+  const at = state === 'interrupted' ? 'was at' : 'going on'
+  const lines = standing.running.map(r => `${at}: ${r.title}, since ${r.since}`)
   const { questions } = standing
   if (questions.length === 1)
     return [...lines, ...questions.map(q => `waits for your word on ${subjectOf(q)}: ${q.why}`)]

@@ -4,8 +4,9 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
 import { hex, stamp } from '../../ledger/files.ts'
-import { refuseName } from '../../ledger/release-name.ts'
+import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
+import { sayingWhoIsLeft } from '../left-fenced.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
@@ -20,6 +21,8 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     const { environment, out } = session
     // Until it is told to have ended, the environment stands on what it names.
     refuseName(to)
+    refuseOwnName(to)
+    if (options.from === 'now') refuseOwnName(options.from)
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const capture = await captureRelease(session, from)
@@ -41,10 +44,11 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
   })
 }
 
-async function leftBehind({ environment, targets }: Session): Promise<string> {
+async function leftBehind(session: Session): Promise<string> {
+  const { environment, targets } = session
   const told = (await current(environment)) ?? (await environment.ledger.releases.list())[0]?.name
   if (told !== undefined) {
-    await refuseOther(environment, targets, told)
+    await sayingWhoIsLeft(session, () => refuseOther(environment, targets, told))
     return told
   }
   throw new BackoutError({

@@ -5,7 +5,7 @@ import type { Json } from '../../core/json.ts'
 import { attend } from '../attend.ts'
 import { inputFile } from '../detach.ts'
 import type { Globals } from '../program.ts'
-import { withSession } from '../session.ts'
+import { findRun, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 import { refuseOpen } from './run.ts'
 
@@ -18,11 +18,13 @@ export function worker(globals: Globals, _options: unknown, runId = ''): Promise
     const input = JSON.parse(await readFile(file, 'utf8').catch(() => 'null')) as Json
     defineRollback(engine, worldOf(environment, targets))
     const said = input as unknown as RunInput | null
+    if (said === null) await findRun(engine, environment, runId)
     const fresh = said !== null && (await engine.get(runId)) === null
     const over = fresh ? await refuseOpen(engine, session, said.plan) : []
+    const began = fresh ? environment.clock.mono() : null
     const told = said === null ? {} : toldOf(said)
     await engine.start(ROLLBACK, runId, input, { exclusive: environment.config.environment, over, told })
     await rm(file, { force: true })
-    return attend(session, engine, runId)
+    return attend(session, engine, runId, { began })
   })
 }

@@ -54,11 +54,19 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
     mark: 'note',
     text: `${str(d['by'])} says: ${str(d['do'])}${d['reason'] ? ` (${str(d['reason'])})` : ''}`,
   }),
-  signal: d =>
-    str(d['name']) === '$pause' ? { mark: 'note', text: `${askedBy(d['value'])} asked for a pause` } : null,
+  signal: d => {
+    const asked = ASKED.get(str(d['name']))
+    return asked === undefined ? null : { mark: 'note', text: `${askedBy(d['value'])} asked ${asked}` }
+  },
   'run-state': d => (d['state'] === 'paused' ? { mark: 'note', text: 'paused' } : null),
   'run-ended': d => ended(d),
 }
+
+/** What may come from another terminal, and takes effect only after the step in progress. */
+const ASKED = new Map([
+  ['$pause', 'for a pause'],
+  ['$cancel', 'to abort'],
+])
 
 function askedBy(value: unknown): string {
   const by = (value as Data | null)?.['by']

@@ -31,9 +31,9 @@ export async function driftOf(place: Place, manifest: string, signal: AbortSigna
     const live = await place.site.client.get(item.path, signal)
     if (live === null) return [off(place, item, { at: 'is not there', value: null }, false)]
     const changed = differences(live, item.fields)
-    const free = changed.some(({ at }) => at === REPLICAS) && (await isFree(place, item, live, signal))
-    const real = free ? changed.filter(({ at }) => at !== REPLICAS) : changed
     const more = await added(place, item, live, signal)
+    const free = [...changed, ...more].some(({ at }) => at === REPLICAS) && (await isFree(place, item, live, signal))
+    const real = free ? changed.filter(({ at }) => at !== REPLICAS) : changed
     return [
       ...real.map(one => off(place, item, one, false)),
       ...more.filter(one => !free || one.at !== REPLICAS).map(one => off(place, item, one, !one.named)),

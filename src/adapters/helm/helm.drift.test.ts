@@ -195,6 +195,21 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
       },
     )
 
+    newerOnly(version)(
+      'is not how many pods an autoscaler sees to where the chart names no number (asked of Helm 4 alone)',
+      async () => {
+        await writeFile(join(shop.chart, 'templates', 'tuned.yaml'), TUNED.replace('  replicas: 1\n', ''))
+        await shop.install(IMAGES.good)
+        const { kubectl } = shop.space
+        await kubectl.apply(autoscaler(kube, 'Deployment', 'tuned', { min: 1, max: 5 }))
+        const target = await shop.open()
+        const pin = await captured(target)
+        await kubectl('scale', 'deployment/tuned', '--replicas=3')
+        await kubectl('rollout', 'status', 'deployment/tuned')
+        expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+      },
+    )
+
     it('stands in the way of no rollback where it is what the bad release says, or was changed since the plan', async () => {
       await shop.install(IMAGES.good)
       const target = await shop.open()

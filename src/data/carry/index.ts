@@ -93,7 +93,8 @@ async function once(laid: Laid, job: Job, { batch, asItIs, done }: Once): Promis
   await makeLedger(ground)
   await carryObjects(ground, laid.objects, options, laid.source.component, job)
   const standing = options.mode === 'report' ? laid.standing : await carryOut(laid, job, batch, done)
-  if (options.mode !== 'report') await ground.merger.sequences()
+  // Also where nothing is carried yet: what waits must find its number free.
+  await ground.merger.sequences()
   const left = laid.pieces.map((piece, i) => tablePlan(piece, standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
   const proof = await prove(laid, held, job)

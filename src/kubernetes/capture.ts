@@ -1,6 +1,7 @@
 import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
+import { scaledBy } from './autoscalers.ts'
 import { besides, selectorsOf } from './beside.ts'
 import { digestsOf } from './goals.ts'
 import { haltedBy, strategyBefore } from './halt.ts'
@@ -47,7 +48,9 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     configs,
     services: selectorsOf(world),
     beside: await besides(site, world, selectorsOf(world), act.signal),
-    autoscalers: Object.fromEntries(autoscalersOf(world).map(a => [a.metadata.name, boundsOf(a)])),
+    autoscalers: Object.fromEntries(
+      autoscalersOf(world).map(a => [a.metadata.name, { ...boundsOf(a), target: scaledBy(a) }]),
+    ),
   }
 }
 
@@ -63,6 +66,7 @@ function objectPin(world: World, seen: Seen, object: Workload, act: CaptureAct):
     template: macOf(asReleased(template), act.vault),
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),
+    ran: seen.kind === 'DaemonSet' ? null : (object.spec.replicas ?? 1),
     revision: revision === null ? null : String(revision.number),
     keeper: seen.kind === 'Rollout' ? (revision?.name ?? null) : null,
     configs: referencesOf(template).map(r => r.id),

@@ -1,11 +1,12 @@
 import type { Finding, Question } from '../core/contract.ts'
 import { FIELD_MANAGER } from './api/client.ts'
 import type { ConfigObject, Pod } from './api/objects.ts'
+import { boundingsOf, isLeftToScale, leastThen } from './autoscalers.ts'
 import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
-import { configMac, isEmpty, isScaled, leastOf, worldOf } from './observe.ts'
+import { configMac, isEmpty, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
@@ -37,6 +38,8 @@ export interface Case {
   readonly added: ReadonlySet<string>
   /** Those of them that are immutable. */
   readonly fixed: ReadonlySet<string>
+  /** Autoscalers that get other bounds. */
+  readonly boundings: ReturnType<typeof boundingsOf>
 }
 
 export async function caseOf(site: Site, question: Question<KubernetesPin>): Promise<Case> {
@@ -53,10 +56,12 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     changedConfigs(site, world, { to, goals }, signal),
   ])
   const all = asked.stop || asked.redeploy
+  const scaling = { site, world, question, goals }
   const changing = goals.filter(
-    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts({ site, world, configs }, goal),
+    goal => all || differs(goal, rung, replicasFor(scaling, goal)) || restarts({ site, world, configs }, goal),
   )
-  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed }
+  const boundings = boundingsOf(scaling)
+  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed, boundings }
 }
 
 async function changedConfigs(
@@ -122,14 +127,23 @@ export function restarts(it: Pick<Case, 'site' | 'world' | 'configs'>, goal: Goa
 }
 
 /** How many pods it is to have; null: as many as there are. */
-export function replicasFor(site: Site, world: World, goal: Goal): number | null {
+export function replicasFor(it: Pick<Case, 'site' | 'world' | 'question'>, goal: Goal): number | null {
+  const { site, world, question } = it
   const { seen, pinned } = goal
-  if (pinned.replicas === null || isScaled(world, seen.id)) {
+  const current = site.config.replicas === 'current'
+  if (isLeftToScale(it, goal)) {
     // Scaled to nothing, an autoscaler does not bring it back.
-    const none = seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0
-    return none ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
+    return seen.object?.spec.replicas === 0 ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
   }
-  const now = seen.object?.spec.replicas ?? 0
-  if (now > pinned.replicas && keepsItsPods(goal)) return null
-  return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas
+  if (pinned.replicas !== null) {
+    const now = seen.object?.spec.replicas ?? 0
+    if (now > pinned.replicas && keepsItsPods(goal)) return null
+    return current && now > 0 ? null : pinned.replicas
+  }
+  if (seen.kind === 'DaemonSet' || seen.object === null) return null
+  // What decided about it is gone, or is in the way: nobody else sees to it that there are enough.
+  const now = seen.object.spec.replicas ?? 1
+  const least = Math.max(1, leastThen(question.to, seen.id))
+  if (now === 0) return Math.max(least, pinned.ran ?? 1)
+  return now < least && !current ? least : null
 }

@@ -8,8 +8,9 @@ import { haltedBy, strategyBefore } from './halt.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
 import { sealManifests } from './manifests.ts'
-import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, worldOf } from './observe.ts'
+import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
+import { portsOf } from './ports.ts'
 import type { Site } from './site.ts'
 import { rolloutOf } from './status.ts'
 import { asReleased, isHeldStopped, starting } from './stopped.ts'
@@ -47,6 +48,7 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     manifests: await sealManifests(manifests, `${site.component}: ${Object.keys(manifests).join(', ')}`, act.vault),
     configs,
     services: selectorsOf(world),
+    ports: Object.fromEntries(servicesOf(world).map(s => [s.metadata.name, portsOf(s)])),
     beside: await besides(site, world, selectorsOf(world), act.signal),
     autoscalers: Object.fromEntries(
       autoscalersOf(world).map(a => [a.metadata.name, { ...boundsOf(a), target: scaledBy(a) }]),

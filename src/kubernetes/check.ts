@@ -8,6 +8,7 @@ import { checkConfigs, checkDue } from './check-configs.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
+import { checkPorts } from './ports.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
@@ -35,6 +36,7 @@ export async function check(it: Case): Promise<Finding[]> {
   checkCommands(it, say)
   checkOthers(it, say)
   checkAutoscalers(it, say)
+  checkPorts(it, say)
   await checkBeside(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings

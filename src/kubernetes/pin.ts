@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { servicePort } from './ports.ts'
 
 const sealed = z.strictObject({ id: z.string(), mac: z.string() })
 
@@ -40,6 +41,8 @@ export const pin = z.strictObject({
   configs: z.record(z.string(), pinnedConfig),
   /** Selectors of the Services that sent users to these pods. */
   services: z.record(z.string(), z.record(z.string(), z.string())),
+  /** Their ports; null: of an earlier version of Backout, which did not keep them. */
+  ports: z.record(z.string(), z.array(servicePort)).nullable().default(null),
   /** Who else had pods that these Services sent users to; null: of an earlier version of Backout, which did not look. */
   beside: z.record(z.string(), z.array(z.string())).nullable().default(null),
   autoscalers: z.record(

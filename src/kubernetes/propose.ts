@@ -19,6 +19,7 @@ import { syncs } from './gitops.ts'
 import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
 import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
+import { portsOf, portsToPut } from './ports.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
@@ -175,11 +176,15 @@ function titleOf(rung: RollArgs['rung'], id: string, release: string): string {
 
 /** Services, once the pods that they are for are there. */
 function serviceSteps({ site, world, question: { to } }: Case): Step[] {
-  return world.services.flatMap(({ metadata: { name }, spec }) => {
+  return world.services.flatMap(service => {
+    const { name } = service.metadata
+    const expect = service.spec.selector ?? {}
     const selector = to.services[name]
-    if (selector === undefined || sameJson(spec.selector ?? {}, selector)) return []
-    const args = { do: 'service' as const, service: name, selector, expect: spec.selector ?? {} }
-    return [makeStep(site, name, `point service/${name} at the pods of the release`, args)]
+    const then = portsToPut(to, service)
+    if (selector === undefined || (then === null && sameJson(expect, selector))) return []
+    const ports = then === null ? null : { then, expect: portsOf(service) }
+    const title = `point service/${name} at the ${then === null ? '' : 'ports of the '}pods of the release`
+    return [makeStep(site, name, title, { do: 'service', service: name, selector, expect, ports })]
   })
 }
 
@@ -225,7 +230,7 @@ function nameOf({ question: { to } }: Case): string {
 }
 
 /** Users are served by the pods that are there while others are replaced; not where all go at once. */
-function impactOf({ changing, asked }: Case): Impact {
+function impactOf({ changing, asked, world, question }: Case): Impact {
   if (asked.stop) return { ...NO_IMPACT, downtimeMs: typicalMs('roll') + typicalMs('stop') }
   const gap = changing.some(({ seen, sameTemplate, manifest }) => {
     if (seen.object === null) return true
@@ -234,5 +239,7 @@ function impactOf({ changing, asked }: Case): Impact {
     const serving = seen.pods.filter(isLive).length
     return once || (seen.kind === 'StatefulSet' && serving <= 1)
   })
-  return { ...NO_IMPACT, downtimeMs: gap ? typicalMs('roll') : 0 }
+  // Pods of the release are there before its Services lead to their ports.
+  const closed = world.services.some(service => portsToPut(question.to, service) !== null)
+  return { ...NO_IMPACT, downtimeMs: gap || closed ? typicalMs('roll') : 0 }
 }

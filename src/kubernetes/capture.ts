@@ -2,6 +2,7 @@ import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
 import { scaledBy } from './autoscalers.ts'
+import { refuseUnavailable } from './available.ts'
 import { besides, selectorsOf } from './beside.ts'
 import { digestsOf } from './goals.ts'
 import { haltedBy, strategyBefore } from './halt.ts'
@@ -12,7 +13,6 @@ import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, s
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import { portsOf } from './ports.ts'
 import type { Site } from './site.ts'
-import { rolloutOf } from './status.ts'
 import { asReleased, isHeldStopped, starting } from './stopped.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
 
@@ -169,19 +169,5 @@ function notThere(site: Site, id: string): BackoutError {
     what: `There is no ${id} in ${site.namespace} to capture`,
     next: 'look at `objects:`, `namespace:` and `context:` of the component',
     exit: 'blocked',
-  })
-}
-
-export function refuseUnavailable(id: string, object: Workload): void {
-  const { complete, available, wanted, updated, paused } = rolloutOf(object)
-  if (complete) return
-  const held = paused ? ', and its rollout is held' : ''
-  throw new BackoutError({
-    code: 'object_unavailable',
-    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available${held}`,
-    next: paused
-      ? `let it go on (\`kubectl rollout resume ${id}\`, of a StatefulSet its partition), then capture again`
-      : `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
-    exit: 'moved',
   })
 }

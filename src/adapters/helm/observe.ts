@@ -1,7 +1,7 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
-import { refuseUnavailable } from '../../kubernetes/capture.ts'
+import { refuseUnavailable } from '../../kubernetes/available.ts'
 import { suspendedBy } from '../../kubernetes/gitops.ts'
 import { shortRef } from '../../kubernetes/observe.ts'
 import { rolloutOf } from '../../kubernetes/status.ts'

@@ -12,6 +12,7 @@ import { sealManifests } from './manifests.ts'
 import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
 import { portsOf } from './ports.ts'
+import { refuseUnsettled } from './settled.ts'
 import type { Site } from './site.ts'
 import { asReleased, isHeldStopped, starting } from './stopped.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
@@ -36,6 +37,12 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     }
     objects[seen.id] = objectPin(world, seen, seen.object, act)
     manifests[seen.id] = manifestOf(seen, seen.object)
+  }
+  if (act.purpose === 'release') {
+    await refuseUnsettled(
+      world.objects.map(seen => ({ site, seen })),
+      act.signal,
+    )
   }
   const configs: Record<string, PinnedConfig> = {}
   for (const [id, object] of world.configs) {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { stepAct } from '../../../test/conformance/walk.ts'
 import {
   captured,
   IMAGES,
@@ -7,6 +8,7 @@ import {
   rolledOut,
   running,
   type Space,
+  signal,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
@@ -41,6 +43,39 @@ describe.skipIf(noKubectl() !== null)(`C5: what is worth coming back to ${noKube
     )
     await space.kubectl('rollout', 'resume', 'deployment/shop')
     expect(await captured(target)).toMatchObject({ objects: { 'deployment/shop': { ran: 2 } } })
+  })
+
+  const dying = (seconds: number) => {
+    const container = { command: ['sh', '-c', `sleep ${seconds}; exit 3`] }
+    return workload('Deployment', 'shop', { image: IMAGES.shell, replicas: 1, container })
+  }
+  const again =
+    /cannot be captured: app of shop-\S+ was started anew in the last 90 s \(\d+ times in all\), and ended with code 3/
+
+  it('is not what runs for a moment and dies: what was started just now is watched first', async () => {
+    await using target = await space.open({ objects: ['deployment/shop'], limits: { settle: '6s' } })
+    await put(space, dying(3))
+    await expect.poll(() => running(space), { timeout: 60_000 }).toHaveLength(1)
+    await expect(captured(target)).rejects.toMatchObject({ code: 'object_unavailable' })
+  })
+
+  it('is not what was started anew a short while ago, in the moment in which it runs', async () => {
+    await using target = await space.open({ objects: ['deployment/shop'], limits })
+    await put(space, dying(4))
+    const restarted = () =>
+      space.kubectl('get', 'pods', '-o', 'jsonpath={.items[*].status.containerStatuses[0].restartCount}')
+    await expect.poll(restarted, { timeout: 60_000 }).not.toBe('0')
+    await expect
+      .poll(() => captured(target).catch((error: unknown) => error), { timeout: 60_000 })
+      .toMatchObject({
+        code: 'object_unavailable',
+        message: expect.stringMatching(again) as string,
+        next: expect.stringContaining('--previous') as string,
+      })
+    // What it was left at is captured all the same: a departure is whatever is there.
+    const act = { ...stepAct(), purpose: 'departure' as const, release: 'v1' }
+    const departure = await target.capture(await target.observe(signal), act)
+    expect(Object.keys(departure.objects)).toEqual(['deployment/shop'])
   })
 
   it.each([

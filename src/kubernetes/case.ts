@@ -6,6 +6,7 @@ import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
+import { openConfig } from './manifests.ts'
 import { configMac, isEmpty, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
@@ -36,8 +37,8 @@ export interface Case {
   readonly configs: ReadonlyMap<string, string | null>
   /** Those of them that were not there at the release, whose pods can do without, and are now. */
   readonly added: ReadonlySet<string>
-  /** Those of them that are immutable. */
-  readonly fixed: ReadonlySet<string>
+  /** Those of them that cannot be as they were, by what of them cannot be changed. */
+  readonly fixed: ReadonlyMap<string, string>
   /** Autoscalers that get other bounds. */
   readonly boundings: ReturnType<typeof boundingsOf>
 }
@@ -80,8 +81,26 @@ async function changedConfigs(
   return {
     configs: new Map(ids.map(id => [id, configMac(there(id), site.ctx.vault)])),
     added: new Set(added),
-    fixed: new Set(ids.filter(id => there(id)?.immutable === true)),
+    fixed: await fixedOf(site, to, new Map(ids.map(id => [id, there(id)]))),
   }
+}
+
+/** The type of a Secret cannot be changed, and neither can anything of what is immutable. */
+async function fixedOf(
+  { ctx: { vault } }: Site,
+  { configs }: KubernetesPin,
+  changed: ReadonlyMap<string, ConfigObject | null>,
+): Promise<Map<string, string>> {
+  const fixed = new Map<string, string>()
+  for (const [id, now] of changed) {
+    if (now === null) continue
+    const sealed = configs[id]?.sealed ?? null
+    const then = sealed === null || now.type === undefined ? null : await openConfig(sealed, vault).catch(() => null)
+    if (now.immutable === true) fixed.set(id, 'is immutable')
+    else if (then?.type !== undefined && then.type !== now.type)
+      fixed.set(id, `is of the type ${now.type} now, and was of ${then.type}, which cannot be changed`)
+  }
+  return fixed
 }
 
 /** What pods of the release would read, were it there: it was not, for all that is referred to is captured. */

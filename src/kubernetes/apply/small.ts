@@ -13,6 +13,7 @@ import {
 } from '../api/objects.ts'
 import { pathIn, versionIn } from '../api/served.ts'
 import { configPath, currentOf, lookAt, type Seen } from '../look.ts'
+import { openConfig } from '../manifests.ts'
 import { boundsOf, configMac, isEmpty } from '../observe.ts'
 import { portsFor, portsOf, samePorts } from '../ports.ts'
 import type { Site } from '../site.ts'
@@ -88,8 +89,7 @@ export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Pro
 }
 
 async function contentFor({ content }: ConfigArgs, { vault }: StepAct): Promise<ConfigObject | null> {
-  if (content === null) return null
-  return JSON.parse(Buffer.from(await vault.open(content.sealed)).toString('utf8')) as ConfigObject
+  return content === null ? null : openConfig(content.sealed, vault)
 }
 
 function isAs(now: ConfigObject, { content }: ConfigArgs, { vault }: StepAct): boolean {

@@ -148,7 +148,9 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
     // One that a release has goes back into it, and it is nobody's any more that was emptied.
     await space.kubectl.apply(configMap('overrides', { MODE: 'good' }))
-    await space.kubectl('rollout', 'restart', 'deployment/shop')
+    // kubectl refuses a second one within the second of the first.
+    const restart = () => space.kubectl('rollout', 'restart', 'deployment/shop').catch(() => '')
+    await expect.poll(restart, { timeout: 30_000 }).toContain('restarted')
     await rolledOut(space, 'deployment/shop')
     pin = await captured(target)
     await space.kubectl.apply(configMap('overrides', { MODE: 'bad' }))

@@ -1,16 +1,19 @@
 import type { CaptureAct, Observation } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { apiVersionOf, type ConfigObject, type KubeObject, type Workload } from './api/objects.ts'
+import { scaledBy } from './autoscalers.ts'
+import { refuseUnavailable } from './available.ts'
 import { besides, selectorsOf } from './beside.ts'
 import { digestsOf } from './goals.ts'
 import { haltedBy, strategyBefore } from './halt.ts'
 import type { Seen, World } from './look.ts'
 import { currentOf } from './look.ts'
 import { sealManifests } from './manifests.ts'
-import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, worldOf } from './observe.ts'
+import { autoscalersOf, boundsOf, configMac, contentOf, currentPods, isScaled, servicesOf, worldOf } from './observe.ts'
 import type { KubernetesPin, PinnedConfig, PinnedObject } from './pin.ts'
+import { portsOf } from './ports.ts'
+import { refuseUnsettled } from './settled.ts'
 import type { Site } from './site.ts'
-import { rolloutOf } from './status.ts'
 import { asReleased, isHeldStopped, starting } from './stopped.ts'
 import { bare, macOf, referencesOf, refsOf, runningIn } from './template.ts'
 
@@ -35,6 +38,12 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     objects[seen.id] = objectPin(world, seen, seen.object, act)
     manifests[seen.id] = manifestOf(seen, seen.object)
   }
+  if (act.purpose === 'release') {
+    await refuseUnsettled(
+      world.objects.map(seen => ({ site, seen })),
+      act.signal,
+    )
+  }
   const configs: Record<string, PinnedConfig> = {}
   for (const [id, object] of world.configs) {
     if (object !== null) configs[id] = await configPin(site, id, object, act)
@@ -46,8 +55,11 @@ export async function capture(site: Site, observed: Observation, act: CaptureAct
     manifests: await sealManifests(manifests, `${site.component}: ${Object.keys(manifests).join(', ')}`, act.vault),
     configs,
     services: selectorsOf(world),
+    ports: Object.fromEntries(servicesOf(world).map(s => [s.metadata.name, portsOf(s)])),
     beside: await besides(site, world, selectorsOf(world), act.signal),
-    autoscalers: Object.fromEntries(autoscalersOf(world).map(a => [a.metadata.name, boundsOf(a)])),
+    autoscalers: Object.fromEntries(
+      autoscalersOf(world).map(a => [a.metadata.name, { ...boundsOf(a), target: scaledBy(a) }]),
+    ),
   }
 }
 
@@ -63,6 +75,7 @@ function objectPin(world: World, seen: Seen, object: Workload, act: CaptureAct):
     template: macOf(asReleased(template), act.vault),
     images: Object.fromEntries(images),
     replicas: free ? null : (object.spec.replicas ?? 1),
+    ran: seen.kind === 'DaemonSet' ? null : (object.spec.replicas ?? 1),
     revision: revision === null ? null : String(revision.number),
     keeper: seen.kind === 'Rollout' ? (revision?.name ?? null) : null,
     configs: referencesOf(template).map(r => r.id),
@@ -163,19 +176,5 @@ function notThere(site: Site, id: string): BackoutError {
     what: `There is no ${id} in ${site.namespace} to capture`,
     next: 'look at `objects:`, `namespace:` and `context:` of the component',
     exit: 'blocked',
-  })
-}
-
-export function refuseUnavailable(id: string, object: Workload): void {
-  const { complete, available, wanted, updated, paused } = rolloutOf(object)
-  if (complete) return
-  const held = paused ? ', and its rollout is held' : ''
-  throw new BackoutError({
-    code: 'object_unavailable',
-    what: `${id} cannot be captured: ${updated} of ${wanted} pods are of its template, ${available} available${held}`,
-    next: paused
-      ? `let it go on (\`kubectl rollout resume ${id}\`, of a StatefulSet its partition), then capture again`
-      : `wait until they are (\`kubectl rollout status ${id}\`), then capture again`,
-    exit: 'moved',
   })
 }

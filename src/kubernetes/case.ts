@@ -1,11 +1,13 @@
 import type { Finding, Question } from '../core/contract.ts'
 import { FIELD_MANAGER } from './api/client.ts'
 import type { ConfigObject, Pod } from './api/objects.ts'
+import { boundingsOf, isLeftToScale, leastThen } from './autoscalers.ts'
 import { goesBack } from './capture.ts'
 import { type GitOwner, ownersOf } from './gitops.ts'
 import { differs, type Goal, goalsOf, revisionFor } from './goals.ts'
 import { readConfigs, type World } from './look.ts'
-import { configMac, isEmpty, isScaled, leastOf, worldOf } from './observe.ts'
+import { openConfig } from './manifests.ts'
+import { configMac, isEmpty, leastOf, worldOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
@@ -35,8 +37,10 @@ export interface Case {
   readonly configs: ReadonlyMap<string, string | null>
   /** Those of them that were not there at the release, whose pods can do without, and are now. */
   readonly added: ReadonlySet<string>
-  /** Those of them that are immutable. */
-  readonly fixed: ReadonlySet<string>
+  /** Those of them that cannot be as they were, by what of them cannot be changed. */
+  readonly fixed: ReadonlyMap<string, string>
+  /** Autoscalers that get other bounds. */
+  readonly boundings: ReturnType<typeof boundingsOf>
 }
 
 export async function caseOf(site: Site, question: Question<KubernetesPin>): Promise<Case> {
@@ -53,10 +57,12 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     changedConfigs(site, world, { to, goals }, signal),
   ])
   const all = asked.stop || asked.redeploy
+  const scaling = { site, world, question, goals }
   const changing = goals.filter(
-    goal => all || differs(goal, rung, replicasFor(site, world, goal)) || restarts({ site, world, configs }, goal),
+    goal => all || differs(goal, rung, replicasFor(scaling, goal)) || restarts({ site, world, configs }, goal),
   )
-  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed }
+  const boundings = boundingsOf(scaling)
+  return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed, boundings }
 }
 
 async function changedConfigs(
@@ -75,8 +81,26 @@ async function changedConfigs(
   return {
     configs: new Map(ids.map(id => [id, configMac(there(id), site.ctx.vault)])),
     added: new Set(added),
-    fixed: new Set(ids.filter(id => there(id)?.immutable === true)),
+    fixed: await fixedOf(site, to, new Map(ids.map(id => [id, there(id)]))),
   }
+}
+
+/** The type of a Secret cannot be changed, and neither can anything of what is immutable. */
+async function fixedOf(
+  { ctx: { vault } }: Site,
+  { configs }: KubernetesPin,
+  changed: ReadonlyMap<string, ConfigObject | null>,
+): Promise<Map<string, string>> {
+  const fixed = new Map<string, string>()
+  for (const [id, now] of changed) {
+    if (now === null) continue
+    const sealed = configs[id]?.sealed ?? null
+    const then = sealed === null || now.type === undefined ? null : await openConfig(sealed, vault).catch(() => null)
+    if (now.immutable === true) fixed.set(id, 'is immutable')
+    else if (then?.type !== undefined && then.type !== now.type)
+      fixed.set(id, `is of the type ${now.type} now, and was of ${then.type}, which cannot be changed`)
+  }
+  return fixed
 }
 
 /** What pods of the release would read, were it there: it was not, for all that is referred to is captured. */
@@ -122,14 +146,23 @@ export function restarts(it: Pick<Case, 'site' | 'world' | 'configs'>, goal: Goa
 }
 
 /** How many pods it is to have; null: as many as there are. */
-export function replicasFor(site: Site, world: World, goal: Goal): number | null {
+export function replicasFor(it: Pick<Case, 'site' | 'world' | 'question'>, goal: Goal): number | null {
+  const { site, world, question } = it
   const { seen, pinned } = goal
-  if (pinned.replicas === null || isScaled(world, seen.id)) {
+  const current = site.config.replicas === 'current'
+  if (isLeftToScale(it, goal)) {
     // Scaled to nothing, an autoscaler does not bring it back.
-    const none = seen.kind !== 'DaemonSet' && seen.object?.spec.replicas === 0
-    return none ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
+    return seen.object?.spec.replicas === 0 ? Math.max(1, pinned.replicas ?? 1, leastOf(world, seen.id)) : null
   }
-  const now = seen.object?.spec.replicas ?? 0
-  if (now > pinned.replicas && keepsItsPods(goal)) return null
-  return site.config.replicas === 'current' && now > 0 ? null : pinned.replicas
+  if (pinned.replicas !== null) {
+    const now = seen.object?.spec.replicas ?? 0
+    if (now > pinned.replicas && keepsItsPods(goal)) return null
+    return current && now > 0 ? null : pinned.replicas
+  }
+  if (seen.kind === 'DaemonSet' || seen.object === null) return null
+  // What decided about it is gone, or is in the way: nobody else sees to it that there are enough.
+  const now = seen.object.spec.replicas ?? 1
+  const least = Math.max(1, leastThen(question.to, seen.id))
+  if (now === 0) return Math.max(least, pinned.ran ?? 1)
+  return now < least && !current ? least : null
 }

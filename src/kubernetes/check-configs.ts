@@ -36,7 +36,7 @@ export function checkConfigs(it: Case, say: Say): void {
         say(
           'blocker',
           'config_immutable',
-          `${id} is not as it was at ${question.release}, and is immutable: its content cannot be put back into it`,
+          `${id} is not as it was at ${question.release}, and ${fixed.get(id)}: its content cannot be put back into it`,
           `kubectl -n ${site.namespace} delete ${id}, then plan again: it is made again as it was captured`,
         )
       continue

@@ -3,10 +3,12 @@ import { sameJson } from '../core/json.ts'
 import { partitionOf } from './apply/partition.ts'
 import { checkBeside } from './beside.ts'
 import { type Case, replicasFor, type Say } from './case.ts'
+import { checkAutoscalers } from './check-autoscalers.ts'
 import { checkConfigs, checkDue } from './check-configs.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
+import { checkPorts } from './ports.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
@@ -33,6 +35,8 @@ export async function check(it: Case): Promise<Finding[]> {
   checkConfigs(it, say)
   checkCommands(it, say)
   checkOthers(it, say)
+  checkAutoscalers(it, say)
+  checkPorts(it, say)
   await checkBeside(it, say)
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
@@ -189,9 +193,9 @@ function checkRollout(goal: Goal, say: Say): void {
   }
 }
 
-function checkReplicas({ site, world }: Case, goal: Goal, say: Say): void {
+function checkReplicas(it: Case, goal: Goal, say: Say): void {
   const { seen } = goal
-  const wanted = replicasFor(site, world, goal)
+  const wanted = replicasFor(it, goal)
   const now = seen.object?.spec.replicas ?? 1
   if (wanted === null || wanted >= now) return
   say(
@@ -219,17 +223,6 @@ function checkOthers({ site, world, question }: Case, say: Say): void {
       'service_gone',
       `service/${gone.join(', service/')}, which sent users to ${site.component}, is not there`,
       'make it again',
-    )
-  }
-  const scalers = Object.keys(question.to.autoscalers).filter(
-    name => !world.autoscalers.some(a => a.metadata.name === name),
-  )
-  if (scalers.length > 0) {
-    say(
-      'warning',
-      'autoscaler_gone',
-      `The autoscaler ${scalers.join(', ')} is not there any more`,
-      'make it again, or see that replicas are enough',
     )
   }
 }

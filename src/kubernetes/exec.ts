@@ -14,6 +14,7 @@ import { LEFT, pinnedRef, RELEASE, runningIn, WROTE } from './template.ts'
 import { devicesOf, withoutClaims } from './volumes.ts'
 
 interface Job extends KubeObject {
+  spec: { template: Template }
   status?: { conditions?: { type: string; status: string; reason?: string; message?: string }[] }
 }
 
@@ -142,9 +143,11 @@ function jobOf(
     containers: [container],
     volumes: volumes.filter(v => used.has(v.name)),
   }
+  // A mesh of now heeds the label, one of before the annotation.
+  const istio = { 'sidecar.istio.io/inject': 'false' }
   const meta = {
-    labels: { 'app.kubernetes.io/managed-by': 'backout', 'backout.dev/job': name },
-    annotations: { 'sidecar.istio.io/inject': 'false' },
+    labels: { 'app.kubernetes.io/managed-by': 'backout', 'backout.dev/job': name, ...istio },
+    annotations: { ...istio, 'linkerd.io/inject': 'disabled' },
   }
   return {
     apiVersion: 'batch/v1',
@@ -213,34 +216,40 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const following = { client: site.client, signal, awayMs: site.config.limits.away }
   let since: number | null = null
-  const pod = await until(
+  const { pod, container } = await until(
     following,
     [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
     ([job], pods) => {
       if (job === undefined) throw vanished(name)
-      const done = (job as Job).status?.conditions?.find(
-        c => c.status === 'True' && ['Complete', 'Failed'].includes(c.type),
-      )
+      const { spec, status } = job as Job
+      const over = status?.conditions?.find(c => c.status === 'True' && ['Complete', 'Failed'].includes(c.type))
       const [own] = pods as Pod[]
+      // What is added to its pod on the way (a mesh does that) may never end: its own container counts.
+      const container = spec.template.spec.containers[0]?.name ?? ''
+      const state = stateOf(own, container)
+      const done = over !== undefined || state?.terminated !== undefined
       const trouble = own === undefined ? null : troubleOf(own)
-      if (trouble !== null && done === undefined)
-        act.progress({ text: `${trouble.pod}: ${trouble.reason} ${trouble.message}` })
+      if (trouble !== null && !done) act.progress({ text: `${trouble.pod}: ${trouble.reason} ${trouble.message}` })
       // It has a node, and what it is to run cannot be had: its command has not begun.
-      const waits = trouble !== null && own?.status?.containerStatuses?.[0]?.state?.waiting !== undefined
+      const waits = trouble !== null && state?.waiting !== undefined
       since = waits ? (since ?? systemClock.mono()) : null
       if (since !== null && systemClock.mono() - since >= site.config.limits.stuck) throw notBegun(name, trouble)
-      if (done !== undefined && own === undefined) throw vanished(name, done.message)
-      return done === undefined || own === undefined ? null : own
+      if (over !== undefined && own === undefined) throw vanished(name, over.message)
+      return done && own !== undefined ? { pod: own, container } : null
     },
   )
-  const status = pod.status?.containerStatuses?.[0]
-  const code = status?.state?.terminated?.exitCode
-  const log = await site.client.log(`${corePath(site.namespace, 'pods', pod.metadata.name)}/log`, signal)
+  const code = stateOf(pod, container)?.terminated?.exitCode
   if (code === undefined) throw vanished(name, troubleOf(pod)?.message)
+  const path = `${corePath(site.namespace, 'pods', pod.metadata.name)}/log?container=${container}`
+  const log = await site.client.log(path, signal)
   // Read: the next attempt of the step begins one of its own.
   await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
   // What counts is how it ended.
   return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away by the node' : '' }
+}
+
+function stateOf(pod: Pod | undefined, container: string) {
+  return pod?.status?.containerStatuses?.find(({ name }) => name === container)?.state
 }
 
 function vanished(name: string, cause?: string): BackoutError {

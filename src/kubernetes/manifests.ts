@@ -1,5 +1,5 @@
 import type { Sealed, Vault } from '../core/contract.ts'
-import type { KubeObject, Workload } from './api/objects.ts'
+import type { ConfigObject, KubeObject, Workload } from './api/objects.ts'
 
 type Bundle = Readonly<Record<string, Workload>>
 
@@ -26,4 +26,9 @@ export function openManifests(sealed: Sealed, vault: Vault): Promise<Bundle | nu
   // What is missing may be brought back.
   void bundle.then(found => found === null && opened.delete(vault))
   return bundle
+}
+
+/** What was captured of a ConfigMap or Secret. Throws where the vault does not have it any more. */
+export async function openConfig(sealed: Sealed, vault: Vault): Promise<ConfigObject> {
+  return JSON.parse(Buffer.from(await vault.open(sealed)).toString('utf8')) as ConfigObject
 }

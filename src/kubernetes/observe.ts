@@ -5,6 +5,7 @@ import { idOf } from './api/objects.ts'
 import { type GitOwner, ownersOf, suspendedBy } from './gitops.ts'
 import { haltedBy } from './halt.ts'
 import { currentOf, look, type Seen, type World } from './look.ts'
+import { portsOf } from './ports.ts'
 import { keepsOld } from './rollout.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
@@ -38,7 +39,9 @@ function stateOf(world: World, vault: Vault): Json {
   return toJson({
     objects: Object.fromEntries(objects),
     configs: Object.fromEntries(configs),
-    services: Object.fromEntries(servicesOf(world).map(s => [s.metadata.name, s.spec.selector])),
+    services: Object.fromEntries(
+      servicesOf(world).map(s => [s.metadata.name, { selector: s.spec.selector, ports: portsOf(s) }]),
+    ),
     autoscalers: Object.fromEntries(autoscalersOf(world).map(a => [a.metadata.name, boundsOf(a)])),
   })
 }

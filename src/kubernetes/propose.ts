@@ -11,13 +11,15 @@ import {
 import { sameJson } from '../core/json.ts'
 import { partitionOf } from './apply/partition.ts'
 import { isAborted } from './apply/rollout.ts'
+import { isLeftToScale } from './autoscalers.ts'
 import { goesBack } from './capture.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
 import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
-import { boundsOf, isScaled, shortRef } from './observe.ts'
+import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
+import { portsOf, portsToPut } from './ports.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
@@ -34,7 +36,7 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   const steps = stepsOf(it)
   const all = Object.values(steps).flat()
   if (all.length === 0) return { ...NOTHING, findings, serves, settles: question.from.inFlight.map(op => op.what) }
-  const changed = it.changing.length > 0 || [steps.config, steps.after].some(s => s.length > 0)
+  const changed = it.changing.length > 0 || [steps.config, steps.bounds, steps.after].some(s => s.length > 0)
   return {
     ...NOTHING,
     change: changed ? { from: question.from.summary, to: nameOf(it) } : null,
@@ -68,21 +70,24 @@ interface Steps {
   readonly preflight: Step[]
   readonly stop: Step[]
   readonly config: Step[]
+  readonly bounds: Step[]
   readonly code: Step[]
   readonly after: Step[]
 }
 
 function stepsOf(it: Case): Steps {
   const { site, goals, changing, asked } = it
-  const after = afterSteps(it)
+  const [bounds, bounded] = [boundSteps(it, true), boundSteps(it, false)]
+  const after = [...serviceSteps(it), ...bounded]
   const config = configSteps(it)
-  const acts = changing.length + after.length + config.length > 0
+  const acts = changing.length + bounds.length + after.length + config.length > 0
   const halts = asked.stop || !acts ? [] : changing.filter(g => g.rolling && !towardGoal(g) && !halted(g))
   const stops = asked.stop ? goals.filter(g => g.seen.object !== null && !stopped(g)) : []
   return {
     preflight: [...(acts ? suspendSteps(it) : []), ...halts.map(g => haltStep(site, g))],
     stop: stops.map(({ seen }) => makeStep(site, seen.id, `stop ${seen.id}`, { do: 'stop', object: seen.id })),
     config,
+    bounds,
     code: changing.map(goal => rollStep(it, goal)),
     after,
   }
@@ -127,14 +132,14 @@ function configSteps(it: Case): Step[] {
 }
 
 function rollStep(it: Case, goal: Goal): Step {
-  const { site, world, rung, question, asked } = it
+  const { site, rung, question, asked } = it
   const { seen, pinned } = goal
   const { vault } = site.ctx
   const revision = rung === 'adopt' ? revisionFor(goal, vault) : null
   const write = revision === null ? exactImages(pinned) : pickRefs(refsOf(revision.template), pinned.images)
   const proof = Object.entries(pinned.images).map(([name, { ids }]): [string, string[]] => [name, digestsOf(ids)])
   const restart = restarts(it, goal) || (asked.redeploy && !asked.stop && towardGoal(goal))
-  const replicas = replicasFor(site, world, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
+  const replicas = replicasFor(it, goal) ?? (asked.stop ? (seen.object?.spec.replicas ?? null) : null)
   return makeStep(site, seen.id, titleOf(rung, seen.id, question.release), {
     do: 'roll',
     rung,
@@ -147,7 +152,7 @@ function rollStep(it: Case, goal: Goal): Step {
     revision: revision?.name ?? null,
     sealed: question.to.manifests,
     replicas: replicas === 0 && pinned.replicas !== 0 ? (pinned.replicas ?? 1) : replicas,
-    scaled: isScaled(world, seen.id),
+    scaled: isLeftToScale(it, goal),
     restart,
     after: restart ? (seen.object?.spec.template.metadata?.annotations?.[RESTARTED] ?? null) : null,
     replace: leftover(goal),
@@ -169,26 +174,32 @@ function titleOf(rung: RollArgs['rung'], id: string, release: string): string {
   return rung === 'image' ? `set the images of ${release} on ${id}` : `apply ${id} as captured with ${release}`
 }
 
-/** Services and bounds of autoscalers, once the pods that they are for are there. */
-function afterSteps({ site, world, question: { to } }: Case): Step[] {
-  const services = world.services.flatMap(({ metadata: { name }, spec }) => {
+/** Services, once the pods that they are for are there. */
+function serviceSteps({ site, world, question: { to } }: Case): Step[] {
+  return world.services.flatMap(service => {
+    const { name } = service.metadata
+    const expect = service.spec.selector ?? {}
     const selector = to.services[name]
-    if (selector === undefined || sameJson(spec.selector ?? {}, selector)) return []
-    const args = { do: 'service' as const, service: name, selector, expect: spec.selector ?? {} }
-    return [makeStep(site, name, `point service/${name} at the pods of the release`, args)]
+    const then = portsToPut(to, service)
+    if (selector === undefined || (then === null && sameJson(expect, selector))) return []
+    const ports = then === null ? null : { then, expect: portsOf(service) }
+    const title = `point service/${name} at the ${then === null ? '' : 'ports of the '}pods of the release`
+    return [makeStep(site, name, title, { do: 'service', service: name, selector, expect, ports })]
   })
-  const scalers = world.autoscalers.flatMap(scaler => {
-    const { name } = scaler.metadata
-    const bounds = to.autoscalers[name]
-    const expect = boundsOf(scaler)
-    if (bounds === undefined || sameJson(expect, bounds)) return []
-    const title = `bound autoscaler ${name} to ${bounds.min} to ${bounds.max} pods`
-    return [makeStep(site, name, title, { do: 'autoscaler', autoscaler: name, bounds, expect })]
-  })
-  return [...services, ...scalers]
 }
 
-function phasesOf(site: Site, { preflight, stop, config, code, after }: Steps): Proposal['phases'] {
+/** Bounds of autoscalers: of those that came since before the pods, which they would not let be, and else after them. */
+function boundSteps({ site, boundings }: Case, first: boolean): Step[] {
+  return boundings
+    .filter(one => one.first === first)
+    .map(({ scaler, bounds }) => {
+      const { name } = scaler.metadata
+      const title = `bound autoscaler ${name} to ${bounds.min} to ${bounds.max} pods`
+      return makeStep(site, name, title, { do: 'autoscaler', autoscaler: name, bounds, expect: boundsOf(scaler) })
+    })
+}
+
+function phasesOf(site: Site, { preflight, stop, config, bounds, code, after }: Steps): Proposal['phases'] {
   const par = (steps: readonly Step[]): Node | null => {
     const [only] = steps
     if (steps.length === 1 && only !== undefined) return { step: only.id }
@@ -196,9 +207,9 @@ function phasesOf(site: Site, { preflight, stop, config, code, after }: Steps): 
     const items = steps.map(step => ({ id: step.id.split('/').slice(1).join('.'), after: [], node: { step: step.id } }))
     return { par: items, limit: Math.min(site.config.concurrency, items.length), maxFailures: 0 }
   }
-  const codes = [par(code), par(after)].filter(node => node !== null)
-  const both = codes.length === 2 ? { seq: codes } : (codes[0] ?? null)
-  const phases = { preflight: par(preflight), stop: par(stop), config: par(config), code: both }
+  const codes = [par(bounds), par(code), par(after)].filter(node => node !== null)
+  const all = codes.length > 1 ? { seq: codes } : (codes[0] ?? null)
+  const phases = { preflight: par(preflight), stop: par(stop), config: par(config), code: all }
   return Object.fromEntries(Object.entries(phases).filter(([, node]) => node !== null))
 }
 
@@ -219,7 +230,7 @@ function nameOf({ question: { to } }: Case): string {
 }
 
 /** Users are served by the pods that are there while others are replaced; not where all go at once. */
-function impactOf({ changing, asked }: Case): Impact {
+function impactOf({ changing, asked, world, question }: Case): Impact {
   if (asked.stop) return { ...NO_IMPACT, downtimeMs: typicalMs('roll') + typicalMs('stop') }
   const gap = changing.some(({ seen, sameTemplate, manifest }) => {
     if (seen.object === null) return true
@@ -228,5 +239,7 @@ function impactOf({ changing, asked }: Case): Impact {
     const serving = seen.pods.filter(isLive).length
     return once || (seen.kind === 'StatefulSet' && serving <= 1)
   })
-  return { ...NO_IMPACT, downtimeMs: gap ? typicalMs('roll') : 0 }
+  // Pods of the release are there before its Services lead to their ports.
+  const closed = world.services.some(service => portsToPut(question.to, service) !== null)
+  return { ...NO_IMPACT, downtimeMs: gap || closed ? typicalMs('roll') : 0 }
 }

@@ -67,7 +67,7 @@ export function groupOfResource(resource: string): string {
   return groupOf(resource.startsWith('rollouts') ? 'Rollout' : 'Deployment')
 }
 
-function neededFor({ site, changing, rung, configs, owners, question }: Case): Right[] {
+function neededFor({ site, changing, rung, configs, owners, question, boundings }: Case): Right[] {
   const { namespace } = site
   const apps = (verb: string, resource: string, why: string): Right => ({
     verb,
@@ -99,6 +99,11 @@ function neededFor({ site, changing, rung, configs, owners, question }: Case): R
   }
   if (Object.keys(question.to.services).length > 0 && changing.length > 0) {
     out.push(core('patch', 'services', 'whose selector may have to go back'))
+  }
+  if (boundings.length > 0) {
+    const group = 'autoscaling'
+    const why = 'whose bounds go back'
+    out.push({ verb: 'patch', group, resource: 'horizontalpodautoscalers', namespace, why })
   }
   for (const { path } of site.config.gitops === 'suspend' ? owners.filter(syncs) : []) {
     const [, , group = '', , , owner = '', resource = '', name = ''] = path.split('/')

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import type { Step } from '../core/contract.ts'
 import { toJson } from '../core/json.ts'
 import { parseId } from './api/objects.ts'
+import { servicePort } from './ports.ts'
 import type { Site } from './site.ts'
 
 const sealed = z.object({ id: z.string(), mac: z.string() })
@@ -54,7 +55,17 @@ const configArgs = z.object({
   readers: z.array(z.string()).default([]),
 })
 const selector = z.record(z.string(), z.string())
-const serviceArgs = z.object({ do: z.literal('service'), service: z.string(), selector, expect: selector })
+const serviceArgs = z.object({
+  do: z.literal('service'),
+  service: z.string(),
+  selector,
+  expect: selector,
+  /** null: they are as in the release, or nobody knows. */
+  ports: z
+    .object({ then: z.array(servicePort), expect: z.array(servicePort) })
+    .nullable()
+    .default(null),
+})
 const bounds = z.object({ min: z.number(), max: z.number() })
 const scaleArgs = z.object({ do: z.literal('autoscaler'), autoscaler: z.string(), bounds, expect: bounds })
 const suspendArgs = z.object({

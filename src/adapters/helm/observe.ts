@@ -1,9 +1,11 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
-import { refuseUnavailable } from '../../kubernetes/capture.ts'
+import { refuseUnavailable } from '../../kubernetes/available.ts'
 import { suspendedBy } from '../../kubernetes/gitops.ts'
+import { lookAt } from '../../kubernetes/look.ts'
 import { shortRef } from '../../kubernetes/observe.ts'
+import { refuseUnsettled } from '../../kubernetes/settled.ts'
 import { rolloutOf } from '../../kubernetes/status.ts'
 import { refsOf } from '../../kubernetes/template.ts'
 import { isPending, type Live, look, type Place, type World } from './look.ts'
@@ -83,7 +85,7 @@ export async function capture(place: Place, observed: Observation, act: CaptureA
   const last = world.history.at(-1)
   if (last === undefined || world.manifest === null) throw nothing(place)
   if (act.purpose === 'release' && last.status !== 'deployed') throw notGood(place, last.revision, last.status)
-  if (act.purpose === 'release') for (const one of world.live) refuseUnserved(one, last.revision)
+  if (act.purpose === 'release') await refuseDying(place, world.live, last.revision, act.signal)
   return {
     identity: world.identity,
     server: place.site.client.session.server,
@@ -93,6 +95,21 @@ export async function capture(place: Place, observed: Observation, act: CaptureA
     manifest: world.manifest,
     past: Object.fromEntries(world.drift.map(({ at, mac }) => [at, mac])),
   }
+}
+
+/** Neither what its pods are may be another release, nor may they be dying again and again. */
+async function refuseDying(
+  { site }: Place,
+  live: readonly Live[],
+  revision: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const one of live) refuseUnserved(one, revision)
+  const captured = live.map(async one => {
+    const own = { ...site, namespace: one.namespace }
+    return { site: own, seen: await lookAt(own, one, signal) }
+  })
+  await refuseUnsettled(await Promise.all(captured), signal)
 }
 
 /** Helm's record alone says nothing of what runs: only what its pods are is worth coming back to. */

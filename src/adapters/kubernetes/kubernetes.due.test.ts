@@ -148,7 +148,9 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
     // One that a release has goes back into it, and it is nobody's any more that was emptied.
     await space.kubectl.apply(configMap('overrides', { MODE: 'good' }))
-    await space.kubectl('rollout', 'restart', 'deployment/shop')
+    // kubectl refuses a second one within the second of the first.
+    const restart = () => space.kubectl('rollout', 'restart', 'deployment/shop').catch(() => '')
+    await expect.poll(restart, { timeout: 30_000 }).toContain('restarted')
     await rolledOut(space, 'deployment/shop')
     pin = await captured(target)
     await space.kubectl.apply(configMap('overrides', { MODE: 'bad' }))
@@ -187,5 +189,28 @@ describe.skipIf(noKubectl() !== null)(`C5: a ConfigMap that goes back ${noKubect
     await putBack()
     const made = JSON.parse(await space.kubectl('get', 'configmap', 'shop', '-o', 'json')) as object
     expect(made).toMatchObject({ data: { MODE: 'good' }, immutable: true })
+  })
+
+  it('is a finding ahead where a pinned Secret is of another type now, and is made again with its own', async () => {
+    target = await space.open({ ...SHOP, pinned: ['secret/shop'] })
+    const container = { envFrom: [{ secretRef: { name: 'shop' } }] }
+    const made = workload('Deployment', 'shop', { image: IMAGES.good, container })
+    const login = (type: string, password: string) => ({ ...secret('shop', { username: 'shop', password }), type })
+    await put(space, login('kubernetes.io/basic-auth', 'good'), made)
+    await rolledOut(space, 'deployment/shop')
+    pin = await captured(target)
+    await space.kubectl('delete', 'secret', 'shop')
+    await put(space, login('Opaque', 'bad'))
+    const refused = await proposed(target, pin)
+    expect([codes(refused), refused.steps]).toEqual([['CONFIG_IMMUTABLE', 'config_back'], []])
+    const [{ what, remedy } = { what: '', remedy: '' }] = refused.findings.filter(f => f.level === 'blocker')
+    expect(what).toContain('is of the type Opaque now, and was of kubernetes.io/basic-auth')
+    expect(remedy).toContain(`kubectl -n ${space.name} delete secret/shop`)
+    await space.kubectl('delete', 'secret', 'shop')
+    await applied(target, await proposed(target, pin))
+    const back = JSON.parse(await space.kubectl('get', 'secret', 'shop', '-o', 'json')) as object
+    const data = { password: Buffer.from('good').toString('base64') }
+    expect(back).toMatchObject({ type: 'kubernetes.io/basic-auth', data })
+    expect((await proposed(target, pin)).steps).toEqual([])
   })
 })

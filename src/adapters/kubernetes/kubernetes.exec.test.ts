@@ -5,6 +5,7 @@ import {
   captured,
   IMAGES,
   type Kube,
+  onlyStandIn,
   proposed,
   put,
   rolledOut,
@@ -14,6 +15,8 @@ import {
 } from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { ExecAct } from '../../core/contract.ts'
+
+type Inject = NonNullable<Kube['standIn']>['api']['admit'][number]
 
 const QUICK = { limits: { settle: '100ms' } }
 
@@ -156,6 +159,34 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     expect(findings[0]?.what).toContain('data')
     expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
   })
+
+  it.skipIf(onlyStandIn !== null).each([0, 3])(
+    'ends with its own container (code %i) where a mesh adds one that never ends',
+    async code => {
+      const target = await space.open({ objects: ['deployment/shop'], limits: { exec: '20s' } })
+      await deploy('v1')
+      const marks: object[] = []
+      // What a mutating webhook does to each pod, whatever the pod says of it.
+      const message = { terminationMessagePath: '/dev/termination-log', terminationMessagePolicy: 'File' }
+      const proxy = { name: 'a-proxy', image: IMAGES.good, imagePullPolicy: 'IfNotPresent', resources: {}, ...message }
+      const { name } = space
+      const inject: Inject = (verb, { kind }, { metadata, spec }) => {
+        if (verb !== 'create' || kind !== 'Pod' || metadata.namespace !== name) return
+        const { containers } = spec as { containers: object[] }
+        containers.unshift(proxy)
+        marks.push({ ...metadata.labels, ...metadata.annotations })
+      }
+      kube.standIn?.api.admit.push(inject)
+      const argv = ['sh', '-c', `echo migrated; exit ${code}`]
+      expect(await target.exec?.('from', argv, act(`r1.db.down${code}`))).toEqual({
+        code,
+        stdout: 'migrated\n',
+        stderr: '',
+      })
+      expect(marks).toMatchObject([{ 'sidecar.istio.io/inject': 'false', 'linkerd.io/inject': 'disabled' }])
+      await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+    },
+  )
 
   it('runs a command while a DaemonSet is stopped', async () => {
     const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })

@@ -164,6 +164,26 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     expect(await target.verify(step, stepAct(step, 'r1', handles))).toMatchObject({ is: 'not-done' })
   })
 
+  it.each([
+    ['scales it', 'it has 0 replicas, and is to have 2', ['scale', 'deployment/shop', '--replicas=0']],
+    ['pauses it', 'it is paused', ['rollout', 'pause', 'deployment/shop']],
+    ['deploys there', 'its container app is', ['set', 'image', 'deployment/shop', `app=${IMAGES.shell}`]],
+  ])('says what it was where somebody %s while pods are replaced', async (_, why, args) => {
+    const pin = await released()
+    // Long enough to come in between.
+    await using slow = await space.open({ ...SHOP, limits: { settle: '120s' } })
+    const step = rollStep(await proposed(slow, pin))
+    const said: string[] = []
+    const progress = ({ text }: Progress) => void said.push(text ?? '')
+    const going = slow.apply(step, { ...stepAct(step), progress }).catch((error: unknown) => error)
+    await expect.poll(() => said.join(), { timeout: 60_000 }).toContain('whether they stay up')
+    await space.kubectl(...args)
+    const what = new RegExp(`^While its pods were replaced, kubectl\\S* changed deployment/shop: ${why}`)
+    expect(await going).toMatchObject({ code: 'object_moved', message: expect.stringMatching(what) as string })
+    const verdict = { is: 'not-done', why: expect.stringContaining(why) as string }
+    expect(await target.verify(step, stepAct(step))).toMatchObject(verdict)
+  })
+
   it('makes an object again that is gone, and says by which rung', async () => {
     const pin = await released()
     await space.kubectl('delete', 'deployment', 'shop')

@@ -132,7 +132,7 @@ export interface ControllerRevision extends KubeObject {
   data?: { spec?: { template?: Template & { $patch?: string } } }
 }
 
-interface ContainerStatus {
+export interface ContainerStatus {
   name: string
   ready?: boolean
   restartCount?: number
@@ -141,7 +141,7 @@ interface ContainerStatus {
   state?: {
     waiting?: { reason?: string; message?: string }
     terminated?: { exitCode?: number; reason?: string }
-    running?: object
+    running?: { startedAt?: string }
   }
   lastState?: { terminated?: { exitCode?: number; reason?: string } }
 }

@@ -13,7 +13,9 @@ import {
 } from '../api/objects.ts'
 import { pathIn, versionIn } from '../api/served.ts'
 import { configPath, currentOf, lookAt, type Seen } from '../look.ts'
+import { openConfig } from '../manifests.ts'
 import { boundsOf, configMac, isEmpty } from '../observe.ts'
+import { portsFor, portsOf, samePorts } from '../ports.ts'
 import type { Site } from '../site.ts'
 import { ended, isLive } from '../status.ts'
 import type { ConfigArgs, ScaleArgs, ServiceArgs, StopArgs } from '../steps.ts'
@@ -87,8 +89,7 @@ export async function putConfig(site: Site, args: ConfigArgs, act: StepAct): Pro
 }
 
 async function contentFor({ content }: ConfigArgs, { vault }: StepAct): Promise<ConfigObject | null> {
-  if (content === null) return null
-  return JSON.parse(Buffer.from(await vault.open(content.sealed)).toString('utf8')) as ConfigObject
+  return content === null ? null : openConfig(content.sealed, vault)
 }
 
 function isAs(now: ConfigObject, { content }: ConfigArgs, { vault }: StepAct): boolean {
@@ -179,21 +180,36 @@ function servicePath(site: Site, name: string): string {
   return corePath(site.namespace, 'services', name)
 }
 
-export async function point(site: Site, { service, selector, expect }: ServiceArgs, act: StepAct): Promise<void> {
+/** Its selector, and its ports where they are others: whatever the plan saw, or is back already. */
+export async function point(site: Site, args: ServiceArgs, act: StepAct): Promise<void> {
+  const { service, selector, expect, ports } = args
   const decide = (now: Service): PatchOp[] | null => {
-    const selected = now.spec.selector ?? {}
-    if (sameJson(selected, selector)) return null
-    if (!sameJson(selected, expect)) throw moved(`service/${service}`, lastWriter(now))
-    return [{ op: 'add', path: '/spec/selector', value: selector }]
+    const selects = sameJson(now.spec.selector ?? {}, selector)
+    const leads = leadsThere(now, args)
+    if (selects && leads) return null
+    const known = selects || sameJson(now.spec.selector ?? {}, expect)
+    if (!known || !(leads || samePorts(portsOf(now), ports?.expect ?? [])))
+      throw moved(`service/${service}`, lastWriter(now))
+    const value = portsFor(now, ports?.then ?? [])
+    return [
+      ...(selects ? [] : [{ op: 'add' as const, path: '/spec/selector', value: selector }]),
+      ...(leads ? [] : [{ op: 'add' as const, path: '/spec/ports', value }]),
+    ]
   }
   await change<Service>(site, { path: servicePath(site, service), name: `service/${service}`, decide }, act)
 }
 
-export async function isPointed(site: Site, { service, selector }: ServiceArgs, act: StepAct): Promise<Verdict> {
+function leadsThere(now: Service, { ports }: ServiceArgs): boolean {
+  return ports === null || samePorts(portsOf(now), portsFor(now, ports.then))
+}
+
+export async function isPointed(site: Site, args: ServiceArgs, act: StepAct): Promise<Verdict> {
+  const { service, selector } = args
   const now = await site.client.get<Service>(servicePath(site, service), act.signal)
   if (now === null) return { is: 'not-done', why: `service/${service} is not there` }
-  if (sameJson(now.spec.selector ?? {}, selector)) return { is: 'done', why: 'its selector is that of the release' }
-  return { is: 'not-done', why: 'its selector is another one' }
+  if (!sameJson(now.spec.selector ?? {}, selector)) return { is: 'not-done', why: 'its selector is another one' }
+  if (!leadsThere(now, args)) return { is: 'not-done', why: 'its ports are others' }
+  return { is: 'done', why: 'it is as in the release' }
 }
 
 async function scalerPath({ client, namespace }: Site, name: string, signal: AbortSignal): Promise<string> {

@@ -9,7 +9,7 @@ import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { asksFor } from './desired.ts'
+import { amiss } from './desired.ts'
 import { holdsBack, isThrough, partitionOf } from './partition.ts'
 import { provenBy } from './proof.ts'
 import { Replacing } from './replace.ts'
@@ -53,7 +53,8 @@ async function arrived(
   near: readonly Pod[],
 ): Promise<boolean> {
   const { object } = seen
-  if (!asksFor(object, args, act)) throw putBack(seen.id, lastWriter(object))
+  const why = amiss(object, args, act)
+  if (why !== null) throw changedSince(seen.id, why, lastWriter(object))
   if (args.promote && promotable(object)) await promote(site, seen.id, act)
   const rollout = rolloutOf(object)
   const pods = near.filter(alive)
@@ -199,11 +200,11 @@ async function lastWords(site: Site, pod: string, container: string, signal: Abo
   return []
 }
 
-function putBack(id: string, by: string | null): BackoutError {
+function changedSince(id: string, why: string, by: string | null): BackoutError {
   return new BackoutError({
     code: 'object_moved',
-    what: `While its pods were replaced, ${by ?? 'somebody else'} put another version on ${id}`,
-    next: 'find out who deploys there (a GitOps controller, an operator, CI) and hold it, then plan again',
+    what: `While its pods were replaced, ${by ?? 'somebody else'} changed ${id}: ${why}`,
+    next: 'find out who does that (a person, a GitOps controller, an operator, CI) and hold it, then plan again',
     exit: 'moved',
   })
 }

@@ -81,7 +81,9 @@ export function lastWriter(object: KubeObject): string | null {
     subresource?: string
   }[]
   const [last] = entries
-    .filter(e => e.subresource === undefined && e.manager !== 'backout' && e.manager !== 'kube-controller-manager')
+    // Its status is what controllers say of it; the number of its pods is what somebody wants.
+    .filter(e => e.subresource === undefined || e.subresource === 'scale')
+    .filter(e => e.manager !== 'backout' && e.manager !== 'kube-controller-manager')
     .toSorted((a, b) => ((a.time ?? '') < (b.time ?? '') ? 1 : -1))
   return last?.manager ?? null
 }

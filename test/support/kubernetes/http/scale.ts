@@ -24,6 +24,10 @@ export function scaleTo(api: Api, target: Target, name: string, scale: Obj, by: 
   const replicas = at(scale.spec, 'replicas') as number
   const { resourceVersion } = scale.metadata ?? {}
   const patch = { spec: { replicas }, ...(resourceVersion === undefined ? {} : { metadata: { resourceVersion } }) }
-  const after = api.patch(target.resource, target.namespace, name, patch, { ...by, type: 'merge' })
+  const after = api.patch(target.resource, target.namespace, name, patch, {
+    ...by,
+    type: 'merge',
+    subresource: 'scale',
+  })
   return getScale(after) as unknown as Obj
 }

@@ -10,6 +10,7 @@ import { prompt } from './prompt.ts'
 import { openView, type View } from './render/live.ts'
 import { questionLines } from './render/progress.ts'
 import type { Session } from './session.ts'
+import { wrap } from './text.ts'
 
 interface Attending {
   /** The number of the last event that is not shown any more. */
@@ -38,7 +39,7 @@ export async function attend(
   const asking: Asking = { leave: null }
   const say = (text: string) => {
     view.hold()
-    out.warn(text)
+    out.warn(wrap(text, out.width, '', '  ').join('\n'))
     view.release()
   }
   const release = onSignals(engine, runId, say, asking)

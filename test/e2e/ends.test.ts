@@ -75,11 +75,12 @@ describe('how a run ended', () => {
 
   it('is not cut short by a run that does not begin', async () => {
     await onV2('policy: { watch: { gates: [well], for: 5m } }')
-    expect((await toy.backout(['plan', '--to', 'v1', '--out', 'plan.json'])).code).toBe(0)
+    const kept = await toy.backout(['plan', '--to', 'v1', '--out', 'the plan.json'])
+    expect(kept.stdout).toContain("To go back by it:\n  backout run 'the plan.json'")
     const watching = toy.backout(['run', '--yes'])
     const phase = async () => (await toy.json<{ phase?: string }>(['status'])).phase
     await expect.poll(phase, { timeout: 60_000, interval: 200 }).toBe('watch')
-    const second = await toy.backout(['run', 'plan.json', '--yes'])
+    const second = await toy.backout(['run', 'the plan.json', '--yes'])
     expect(second).toMatchObject({ code: 4, stderr: expect.stringContaining('plan_moved') })
     expect(await toy.json(['status'])).toMatchObject({ phase: 'watch', state: 'running' })
     expect((await toy.backout(['abort'])).code).toBe(7)

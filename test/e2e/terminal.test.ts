@@ -80,6 +80,7 @@ describe('a question at a terminal', () => {
     expect(again.shown()).toContain('error [run_open]')
     expect(again.shown()).not.toContain('Type toy')
     expect((await toy.backout(['plan'])).stderr).toMatch(/Run r\S+ has not ended: waiting/)
+    expect((await toy.backout(['upgrade', 'begin', 'v3'])).stderr).toContain('error [run_open]')
     const resumed = atTerminal(toy.folder, ['resume'])
     await resumed.until('Your answer:')
     expect((await toy.backout(['skip', 'well', '--reason', 'known'])).code).toBe(0)

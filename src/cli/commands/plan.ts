@@ -3,6 +3,7 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { canonical, toJson } from '../../core/json.ts'
 import { blockersOf, PLAN_FORMAT, type Plan, planHash } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
+import { quote } from '../../exec/ssh-script.ts'
 import { macWith } from '../../ledger/keys.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { writeNamed } from '../out-file.ts'
@@ -27,7 +28,7 @@ export function plan(globals: Globals, options: Options): Promise<number> {
       const kept = { ...made, seal: sealOf(session, made) }
       await writeNamed(options.out, `${JSON.stringify(kept, null, 2)}\n`, 0o600)
       session.out.line('Kept. To go back by it:')
-      session.out.raw(`  backout run ${options.out}`)
+      session.out.raw(`  backout run ${quote(options.out)}`)
     }
     return blockersOf(made).length > 0 ? EXIT.blocked : EXIT.ok
   })
@@ -97,7 +98,7 @@ export async function readPlan(session: Session, path: string): Promise<Plan> {
   if (seal !== sealOf(session, made)) {
     throw altered(
       path,
-      "its steps are those of its hash, but its words or numbers are not those that were sealed with this home's key",
+      "its steps are those of its hash, but its words or numbers are not those that were sealed with this home's key: it was altered, or another home kept it",
     )
   }
   return made

@@ -7,6 +7,7 @@ import { hex, stamp } from '../../ledger/files.ts'
 import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
 import type { Upgrade } from '../../ledger/releases.ts'
 import { sayingWhoIsLeft } from '../left-fenced.ts'
+import { refuseHalfway } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
@@ -23,6 +24,8 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     refuseName(to)
     refuseOwnName(to)
     if (options.from === 'now') refuseOwnName(options.from)
+    // Half-way through a rollback what runs looks like no release.
+    await refuseHalfway(await environment.engine({ worker: false }), session)
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const capture = await captureRelease(session, from)

@@ -50,7 +50,7 @@ stringData: { PASSWORD: s3cret-of-release }
 apiVersion: v1
 kind: Service
 metadata: { name: shop }
-spec: { selector: { app: shop }, ports: [{ port: 80 }, { port: 81, name: more }] }
+spec: { selector: { app: shop }, ports: [{ name: http, port: 80, protocol: TCP }, { name: more, port: 81, protocol: TCP }] }
 `
 const TUNED = `apiVersion: apps/v1
 kind: Deployment

@@ -45,7 +45,7 @@ export function fleet(shape: Shape): Fleet {
     gate: async name => ({ rule: { name, attempts: 1, intervalMs: 1, pass: 1, timeoutMs: 1000 }, probes: [well] }),
     replan: plan,
     departure: async () => 'departure',
-    unproven: async () => [],
+    unproven: async () => ({ found: [], mute: [] }),
   }
   return { world, plan, plainly: () => plainly(proposal.phases.code ?? { seq: [] }, wait) }
 }

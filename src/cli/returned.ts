@@ -1,7 +1,7 @@
-import type { StandsOn, Step, StepAct, Target } from '../core/contract.ts'
+import type { Step } from '../core/contract.ts'
 import type { Act, Engine } from '../core/engine.ts'
 import { BackoutError, messageOf } from '../core/errors.ts'
-import { makeAct, within } from '../core/executor/attempt.ts'
+import { makeAct, standsOn, within } from '../core/executor/attempt.ts'
 import type { World } from '../core/executor/world.ts'
 import { toJson } from '../core/json.ts'
 import { lockOwner, takeLock } from '../engine/sqlite/lock.ts'
@@ -164,12 +164,6 @@ async function fenceAgain(world: World, left: LeftStep, found: Returned): Promis
   } catch (error) {
     return { ...found, why: `${found.why}; ${messageOf(error)}`, fenced: false }
   }
-}
-
-async function standsOn(target: Target, step: Step, steps: readonly Step[], act: StepAct): Promise<StandsOn> {
-  if (target.standsOn !== undefined) return target.standsOn(step, steps, act)
-  const { is, why } = await target.verify(step, act)
-  return { is: is === 'done' ? 'release' : is === 'not-done' ? 'left' : 'unknown', why }
 }
 
 /** Nothing is journalled of a look: only what it found. */

@@ -25,9 +25,10 @@ export interface Scene {
 export function propose(config: Config, component: string, { now, all }: Scene, question: Question<Pin>): Proposal {
   const { to: pin, needs, release, mode } = question
   const serves = needs.filter(need => need.what === 'drained')
-  const goal = goalFor(now, pin.servers, serves.length > 0)
-  const differs = !sameJson(now, goalFor(now, pin.servers, false))
-  if (!differs && serves.length === 0) return { ...NOTHING, findings: outFindings(config, component, now, pin, false) }
+  const left = question.left?.includes('drained') === true
+  const goal = goalFor(config, now, pin.servers, left || serves.length > 0)
+  const differs = !sameJson(now, goalFor(config, now, pin.servers, left))
+  if (!differs && serves.length === 0) return { ...NOTHING, findings: outFindings(config, component, now, pin, goal) }
   const page = pageDown(config, component, all, mode)
   const wrong = [...gone(config, component, now, pin.servers), ...page.filter(f => f.level === 'blocker')]
   if (wrong.length > 0) return { ...NOTHING, findings: wrong }
@@ -37,13 +38,15 @@ export function propose(config: Config, component: string, { now, all }: Scene, 
   const percents = mode === 'emergency' || !gradual ? [100] : config.return
   const make = stepsOf(config, component, [now, safe, goal])
   const drain = serves.length === 0 ? [] : [make.drain(safe)]
-  const back = comingBack(start, goal, percents).map(b => make.back(b.percent, b.goal, release))
+  const back = comingBack(start, goal, percents).map(b =>
+    ended(config, make.back(b.percent, b.goal, release), b.percent),
+  )
   const retreat = make.away(safe)
   const settled = config.gate === undefined ? 0 : config.settle * back.length
   return {
     ...NOTHING,
     change: differs ? { from: described(now), to: described(goal) } : null,
-    findings: [...page, ...remarks(config, component, { now, all }, question, gradual)],
+    findings: [...page, ...remarks(config, component, { now, all }, { ...question, goal, left }, gradual)],
     impact: { ...NO_IMPACT, downtimeMs: drain.length === 0 ? 0 : sum([...drain, ...back]) + settled },
     serves,
     steps: [...drain, ...back, retreat],
@@ -61,13 +64,18 @@ export function propose(config: Config, component: string, { now, all }: Scene, 
 
 /**
  * What comes back: the release's states. A server that was added since stays as it is, and so does one that is in maintenance
- * now, unless users are drained for others: those bring its host to the release, or fence it again.
+ * now, unless users are drained for others: those bring its host to the release, or fence it again. Where none would serve
+ * then, nothing is left out: users of a release are served.
  */
-function goalFor(now: Servers, pinned: Servers, drained: boolean): Servers {
-  const kept = Object.entries(now).filter(([name, state]) => {
-    return pinned[name] === undefined || (!drained && isOut(state, pinned[name]))
-  })
-  return { ...pinned, ...Object.fromEntries(kept) }
+function goalFor({ maintenance }: Config, now: Servers, pinned: Servers, drained: boolean): Servers {
+  const added = Object.entries(now).filter(([name]) => pinned[name] === undefined)
+  const out = Object.entries(now).filter(([name, state]) => !drained && isOut(state, pinned[name]))
+  const whole = { ...pinned, ...Object.fromEntries(added) }
+  const goal = { ...whole, ...Object.fromEntries(out) }
+  const serves = (servers: Servers) => {
+    return Object.entries(parts(servers)).some(([name, part]) => name !== maintenance && part > 0)
+  }
+  return serves(whole) && !serves(goal) ? whole : goal
 }
 
 function isOut(now: ServerState | undefined, pinned: ServerState | undefined): boolean {
@@ -94,6 +102,15 @@ function comingBack(start: Servers, goal: Servers, percents: readonly number[]) 
   return stops
 }
 
+/** Of a server in maintenance nobody can tell later who put it there: the journal says whether it was a run that holds it. */
+function begun({ hold }: Config, step: Step): Step {
+  return hold === 'maint' ? { ...step, begins: 'drained' } : step
+}
+
+function ended({ hold }: Config, step: Step, percent: number): Step {
+  return hold === 'maint' && percent === 100 ? { ...step, ends: 'drained' } : step
+}
+
 function watched(config: Config, step: Step, retreat: Step): Node[] {
   if (config.gate === undefined) return [{ step: step.id }]
   const onFail = { apply: [retreat.id], then: 'ask' as const }
@@ -118,19 +135,17 @@ function stepsOf(config: Config, component: string, known: readonly Servers[]) {
     onUnknown: 'repeat',
   })
   return {
-    drain: (goal: Servers) =>
-      step(
-        'drain',
-        `send all users of ${component} to the maintenance page, and wait for open requests to end`,
-        goal,
-        'drain',
-        true,
-      ),
+    drain: (goal: Servers) => {
+      const title = `send all users of ${component} to the maintenance page, and wait for open requests to end`
+      return begun(config, step('drain', title, goal, 'drain', true))
+    },
     back: (percent: number, goal: Servers, release: string) => {
       const what = percent === 100 ? `put the traffic of ${release} back` : `give ${percent} % of the traffic back`
       return step(`return/${percent}`, `${what}: ${described(goal)}`, goal)
     },
-    away: (goal: Servers) => step('away', `take all users of ${component} to the maintenance page again`, goal, 'safe'),
+    away: (goal: Servers) => {
+      return begun(config, step('away', `take all users of ${component} to the maintenance page again`, goal, 'safe'))
+    },
   }
 }
 
@@ -150,14 +165,15 @@ function outFindings(
   component: string,
   now: Servers,
   pin: Pin,
-  back: boolean,
+  goal: Servers,
 ): Finding[] {
   const out = Object.keys(pin.servers).filter(name => name !== maintenance && isOut(now[name], pin.servers[name]))
   return out.map(name => {
     const is = `${backend}/${name} is in maintenance now`
-    const [what, remedy] = back
-      ? [`${is}, and going back makes it ready`, 'if it is out for a reason, take it out again afterwards']
-      : [`${is}, and stays so`, `once its host is on the release: set server ${backend}/${name} state ready`]
+    const [what, remedy] =
+      goal[name]?.admin === 'ready'
+        ? [`${is}, and going back makes it ready`, 'if it is out for a reason, take it out again afterwards']
+        : [`${is}, and stays so`, `once its host is on the release: set server ${backend}/${name} state ready`]
     return { level: 'warning', code: 'server_out', component, what, remedy }
   })
 }
@@ -176,7 +192,7 @@ function remarks(
   config: Config,
   component: string,
   { now, all }: Scene,
-  { to, needs, release }: Question<Pin>,
+  { to, needs, release, goal, left }: Omit<Question<Pin>, 'left'> & { goal: Servers; left: boolean },
   gradual: boolean,
 ) {
   const found: Finding[] = []
@@ -193,7 +209,10 @@ function remarks(
     )
   }
   const drained = needs.some(need => need.what === 'drained')
-  found.push(...outFindings(config, component, now, to, drained))
+  if (left) {
+    const what = `A run took the users of ${component} to the maintenance page, and ended before they were back`
+    say('warning', 'left_drained', what, 'none: this plan brings them back')
+  } else found.push(...outFindings(config, component, now, to, goal))
   for (const name of Object.keys(now).filter(name => to.servers[name] === undefined)) {
     const what = `${config.backend}/${name} was not there in the release: it is held while users are away, and stays as it is`
     say(

@@ -20,8 +20,8 @@ export function away({ maintenance, hold }: Config, now: Servers): Servers {
 
 /**
  * What `away` comes to with the servers as they are now. One that was not there when the plan was made is held like the others,
- * where all of the backend are cared for; with `safe`, one that is gone or was taken out by hand is as good as held, and a
- * maintenance server that is gone keeps nobody on the live ones.
+ * where all of the backend are cared for; one that was fenced or taken out by hand is further away than held, and is left alone.
+ * With `safe`, one that is gone is as good as that, and a maintenance server that is gone keeps nobody on the live ones.
  */
 export function awayFrom(
   { maintenance, hold, servers }: Config,
@@ -29,8 +29,8 @@ export function awayFrom(
   goal: Servers,
   safe: boolean,
 ): Servers {
-  const none = (name: string) => (now.get(name)?.admin ?? 'maint') === 'maint'
-  const out = (name: string) => safe && (name === maintenance ? !now.has(name) : none(name))
+  const gone = (name: string) => safe && !now.has(name)
+  const out = (name: string) => gone(name) || (name !== maintenance && now.get(name)?.admin === 'maint')
   const known = Object.entries(goal).filter(([name]) => !out(name))
   const came =
     servers === undefined ? [...now].filter(([name, s]) => goal[name] === undefined && s.admin === 'ready') : []

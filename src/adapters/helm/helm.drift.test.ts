@@ -49,7 +49,7 @@ stringData: { PASSWORD: s3cret-of-release }
 ---
 apiVersion: v1
 kind: Service
-metadata: { name: shop }
+metadata: { name: shop, annotations: { lb.example/backend: release, lb.example/weight: "10" }, labels: { tier: web } }
 spec: { selector: { app: shop }, ports: [{ name: http, port: 80, protocol: TCP }, { name: more, port: 81, protocol: TCP }] }
 `
 const TUNED = `apiVersion: apps/v1
@@ -89,6 +89,22 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
 
     const get = async (what: string, path: string) => shop.space.kubectl('get', what, '-o', `jsonpath={${path}}`)
     const ENV = '.spec.template.spec.containers[0].env[*].name'
+
+    it('is seen and put back in annotations and labels too, by which users may be sent', async () => {
+      await shop.install(IMAGES.good)
+      const target = await shop.open()
+      const pin = await captured(target)
+      const { kubectl } = shop.space
+      await kubectl('annotate', '--overwrite', 'service', 'shop', 'lb.example/backend=bad')
+      await kubectl('label', '--overwrite', 'service', 'shop', 'tier=bad')
+      const proposal = await proposed(target, pin)
+      const said = proposal.findings.map(({ what }) => what).join('\n')
+      expect(said).toContain('service/shop metadata.annotations.lb.example/backend, service/shop metadata.labels.tier')
+      expect(await applied(target, proposal)).toEqual(['done'])
+      expect(await get('service/shop', '.metadata.annotations.lb\\.example/backend')).toBe('release')
+      expect(await get('service/shop', '.metadata.labels.tier')).toBe('web')
+      expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
+    })
 
     it('is seen, said and put back: pods that were scaled away, a variable, a ConfigMap, a Service', async () => {
       await shop.install(IMAGES.good)

@@ -5,7 +5,12 @@ import { refsOf } from '../../kubernetes/template.ts'
 interface Document {
   apiVersion?: string
   kind?: string
-  metadata?: { name?: string; namespace?: string; annotations?: Record<string, string> }
+  metadata?: {
+    name?: string
+    namespace?: string
+    annotations?: Record<string, string>
+    labels?: Record<string, string>
+  }
   spec?: { template?: Template }
   [field: string]: unknown
 }
@@ -76,7 +81,9 @@ export function items(manifest: string, namespace: string): Item[] {
     if (plural === undefined || metadata?.name === undefined) return []
     const { name, namespace: own = namespace } = metadata
     const path = `${apiVersion === 'v1' ? '/api' : '/apis'}/${apiVersion}/namespaces/${own}/${plural}/${name}`
-    const { status: _, ...fields } = rest
+    const { status: _, ...body } = rest
+    // Where users are sent may stand in annotations: the weight of a canary, a balancer's backend.
+    const fields = { ...body, metadata: { annotations: metadata.annotations, labels: metadata.labels } }
     return [
       {
         id: `${kind.toLowerCase()}/${name}`,

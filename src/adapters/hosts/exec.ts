@@ -48,25 +48,72 @@ async function placeNamed(fleet: Fleet, release: string, signal: AbortSignal): P
 
 async function placeOf(fleet: Fleet, side: 'from' | 'to', { release, signal }: ExecAct): Promise<Place | null> {
   if (side === 'to') return null
-  const left = await leftOn(fleet, release ?? '', signal)
-  if (left.size < 2) return [...left.values()][0] ?? null
-  const { what, remedy } = unclear(fleet, left)
-  throw new BackoutError({ code: 'exec_unclear', what, next: remedy, exit: 'failed' })
+  const seen = await seenOn(fleet, release ?? '', signal)
+  const wrong = wrongWith(fleet, release ?? '', seen)
+  if (wrong === null) return [...leftOf(seen, release ?? '').values()][0] ?? null
+  const { code, what, remedy } = wrong
+  throw new BackoutError({ code, what, next: remedy, exit: 'failed' })
 }
 
-/** By its release what each host was left with; without the one that is gone back to, unless none has another one. */
-async function leftOn(fleet: Fleet, release: string, signal: AbortSignal): Promise<ReadonlyMap<string, Place>> {
+interface Seen {
+  /** What each host that answers was left with, by its release; of `exec` alone, where that is named. */
+  readonly named: ReadonlyMap<string, Place>
+  /** The same of all hosts. */
+  readonly all: ReadonlyMap<string, Place>
+}
+
+async function seenOn(fleet: Fleet, release: string, signal: AbortSignal): Promise<Seen> {
   const { exec: only, concurrency } = fleet.config
-  const hosts = fleet.hosts.filter(host => only === undefined || host.name === only)
-  const views = await eachHost(hosts, concurrency, host => look(fleet, host, signal, []))
+  const views = await eachHost(fleet.hosts, concurrency, host => look(fleet, host, signal, []))
   const all = new Map<string, Place>()
-  for (const [i, host] of hosts.entries()) {
+  const named = new Map<string, Place>()
+  for (const [i, host] of fleet.hosts.entries()) {
     const [view] = views.slice(i)
     const left = view === undefined || view.silent !== null ? null : leftBy(fleet, view, release)
-    if (left !== null && !all.has(left.name)) all.set(left.name, { host, folder: left.folder })
+    if (left === null) continue
+    const place = { host, folder: left.folder }
+    if (!all.has(left.name)) all.set(left.name, place)
+    if (only === undefined ? !named.has(left.name) : host.name === only) named.set(left.name, place)
   }
-  const others = new Map([...all].filter(([name]) => name !== release))
-  return others.size > 0 ? others : all
+  return { named, all }
+}
+
+/** Without the release that is gone back to, unless none has another one. */
+function leftOf({ named }: Seen, release: string): ReadonlyMap<string, Place> {
+  const others = new Map([...named].filter(([name]) => name !== release))
+  return others.size > 0 ? others : named
+}
+
+interface Wrong {
+  readonly code: string
+  readonly what: string
+  readonly remedy: string
+}
+
+/** Why nobody can tell in which release a command is to run; null: that is clear. */
+function wrongWith(fleet: Fleet, release: string, seen: Seen): Wrong | null {
+  const { component, hosts } = fleet
+  const { exec: only } = fleet.config
+  const left = leftOf(seen, release)
+  if (left.size > 1) return { code: 'exec_unclear', ...unclear(fleet, left) }
+  if (only === undefined) return null
+  const remedy = 'name in `exec` a host that answers and has what is to run'
+  if (!hosts.some(host => host.name === only)) {
+    return {
+      code: 'exec_host_unknown',
+      what: `\`exec\` of ${component} names ${only}, which is none of its hosts`,
+      remedy,
+    }
+  }
+  const [name] = left.keys()
+  if (name === undefined) {
+    const what = `${only}, which \`exec\` of ${component} names, does not answer with a release`
+    return { code: 'exec_host_silent', what, remedy }
+  }
+  const [other, place] = [...seen.all].find(([has]) => has !== release) ?? []
+  if (name !== release || other === undefined || place === undefined) return null
+  const what = `${only}, which \`exec\` of ${component} names, is on ${release} already: commands of what is left would run from the release that is gone back to, and ${place.host.name} was left with ${other}`
+  return { code: 'exec_unclear', what, remedy }
 }
 
 /** What a switch on the way to this release left, while its link stands; else what the link leads to. */
@@ -89,9 +136,8 @@ function unclear(fleet: Fleet, left: ReadonlyMap<string, Place>): { what: string
 
 /** Said ahead, where a command will have to run from what is left. */
 export async function execFinding(fleet: Fleet, release: string, signal: AbortSignal): Promise<Finding | null> {
-  const left = await leftOn(fleet, release, signal)
-  if (left.size < 2) return null
-  return { level: 'blocker', code: 'exec_unclear', component: fleet.component, ...unclear(fleet, left) }
+  const wrong = wrongWith(fleet, release, await seenOn(fleet, release, signal))
+  return wrong === null ? null : { level: 'blocker', component: fleet.component, ...wrong }
 }
 
 function unknown(fleet: Fleet, side: 'from' | 'to', wanted: string | undefined): BackoutError {

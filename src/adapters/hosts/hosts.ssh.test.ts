@@ -227,6 +227,22 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
       message: expect.stringMatching(/v1\.3\.1 \(on web-2\), v1\.3\.0 \(on web-3\)/),
     })
     expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).toContain('blocker exec_unclear')
+    await rm(shop.path('web-1', 'releases/v1.3.0'), { recursive: true })
+    await fleet.stop('web-2')
+    for (const [host, code, why] of [
+      ['web-9', 'exec_host_unknown', 'names web-9, which is none of its hosts'],
+      ['web-2', 'exec_host_silent', 'web-2, which `exec` of shop names, does not answer'],
+      ['web-1', 'exec_unclear', 'web-1, which `exec` of shop names, is on v1.2.9 already'],
+    ]) {
+      await reopen({ exec: host, maxFailures: 1 })
+      const { findings } = await proposed(target, good, { release: 'v1.2.9', needs })
+      expect(findings.find(f => f.level === 'blocker')).toMatchObject({
+        code,
+        what: expect.stringContaining(why ?? ''),
+      })
+      await expect(left()).rejects.toMatchObject({ code })
+    }
+    await fleet.start('web-2')
     await reopen({ exec: 'web-3' })
     expect(await left()).toBe('v1.3.0')
     expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).not.toContain('blocker exec_unclear')

@@ -45,7 +45,7 @@ function dryWorld(world: World): World {
   return {
     ...world,
     departure: async () => 'dry-run',
-    unproven: async () => [],
+    unproven: async () => ({ found: [], mute: [] }),
     target: async component => dry(await world.target(component)),
     gate: async name => {
       const gate = await world.gate(name)

@@ -13,7 +13,7 @@ import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
 import { refuseOther } from '../wiring/recognise.ts'
-import { current, noteUndone } from '../wiring/standing.ts'
+import { current, noteUndone, standingOf } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
 /** Before anything is changed: what is left behind is captured and backed up. */
@@ -141,10 +141,10 @@ export function end(globals: Globals, _options: unknown, to = ''): Promise<numbe
     const capture = await captureRelease(session, to)
     const upgrade = { ...open, endedAt: iso(session.environment.clock.now()) }
     await keep(session, upgrade, 'upgrade-ended')
-    const failed = await bake(session, to)
+    const baked = await bake(session, to)
     const state = (await session.environment.ledger.releases.get(to)).state
-    session.out.data({ ...upgrade, capture: capture.id, state, gate: failed })
-    return failed === null ? EXIT.ok : EXIT.gate
+    session.out.data({ ...upgrade, capture: capture.id, state, gate: baked.is === 'failed' ? baked.gate : null })
+    return baked.is === 'over' ? EXIT.ok : EXIT.gate
   })
 }
 
@@ -166,13 +166,15 @@ async function keep({ environment }: Session, upgrade: Upgrade, type: string, mo
   await (await environment.engine({ worker: false })).record(type, toJson({ ...upgrade, ...more }))
 }
 
-/** Answers the gate that did not hold; null where all did, or none is asked. */
-async function bake(session: Session, to: string): Promise<GateResult | null> {
+type Baked = { readonly is: 'over' | 'left' } | { readonly is: 'failed'; readonly gate: GateResult }
+
+/** `left`: something else runs by now, or is being put there, so that no gate speaks of the release any more. */
+async function bake(session: Session, to: string): Promise<Baked> {
   const { environment, out } = session
   const { bake: rule } = environment.config.policy
   if (rule === undefined) {
     out.line(`Without policy.bake no gate can make it known-good: backout release mark ${to} known-good`)
-    return null
+    return { is: 'over' }
   }
   const until = environment.clock.mono() + rule.for
   out.line(`Baking: ${rule.gates.join(', ')} must hold for ${Math.round(rule.for / 1000)} s`)
@@ -180,13 +182,26 @@ async function bake(session: Session, to: string): Promise<GateResult | null> {
     for (const name of rule.gates) {
       const { rule: gate, probes } = gateOf(environment, name)
       const result = await askGate(gate, probes, environment.clock, new AbortController().signal)
+      // Whatever was measured then is not of this release alone.
+      if (await isLeft(session, to)) return { is: 'left' }
       if (result.outcome === 'pass') continue
       out.line(`${to} stays "captured": gate ${name} ${result.outcome}: ${whyNot(result)}`)
-      return result
+      return { is: 'failed', gate: result }
     }
     const left = until - environment.clock.mono()
     if (left > 0) await environment.clock.sleep(Math.min(left, Math.max(1_000, rule.for / 20)))
   } while (environment.clock.mono() < until)
+  if (await isLeft(session, to)) return { is: 'left' }
   await markRelease(session, to, 'known-good', `its gates held for ${Math.round(rule.for / 1000)} s`)
-  return null
+  return { is: 'over' }
+}
+
+/** Says so where something else took the release's place since, or a run is on its way to it. */
+async function isLeft({ environment, out }: Session, to: string): Promise<boolean> {
+  const { release, boundFor } = await standingOf(environment)
+  const bound = boundFor !== null && boundFor !== to
+  if (release === to && !bound) return false
+  const how = bound ? `a run set out for ${boundFor}` : `it was left for ${release ?? 'another release'}`
+  out.line(`${to} stays "captured": ${how} while it baked, and its gates speak of something else since`)
+  return true
 }

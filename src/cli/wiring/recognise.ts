@@ -8,15 +8,20 @@ import type { Targets } from './targets.ts'
 
 /**
  * What runs is not captured under a name that was only guessed where it looks like another release, or in no component like
- * this one: by the components that look as they did at each release's newest capture. Throws `release_unlike`.
+ * this one, or where it was never seen and all is as before: by the components that look as they did at each release's newest
+ * capture. Throws `release_unlike`.
  */
 export async function refuseOther(environment: Environment, targets: Targets, name: string): Promise<void> {
   const all = await environment.ledger.releases.list()
   const mine = all.find(r => r.name === name)
   const others = all.filter(r => r !== mine && r.altered.length === 0)
-  if (mine === undefined) return
+  const before = mine === undefined ? await deployedOver(environment, others, name) : undefined
+  if (mine === undefined && before === undefined) return
   const observed = await observeAll(environment, targets, new AbortController().signal)
   const { observations } = observed
+  if (before !== undefined && fitting(before, observations).length === observations.size)
+    throw neverDeployed(name, before.name)
+  if (mine === undefined) return
   const own = fitting(mine, observations)
   const best = others
     .map(release => ({ name: release.name, fits: fitting(release, observations) }))
@@ -25,6 +30,12 @@ export async function refuseOther(environment: Environment, targets: Targets, na
   const other = unlike(mine, observations)
   if (own.length > 0 || other.length === 0) return
   if (!(await stands(environment, targets, mine, observed))) throw looksLikeNone(mine.name, other)
+}
+
+/** Of a release that was never captured: the one that its upgrade was to leave. */
+async function deployedOver({ ledger }: Environment, all: readonly Release[], name: string) {
+  const upgrade = (await ledger.releases.upgrades()).findLast(u => u.to === name && u.undoneAt === null)
+  return all.find(r => r.name === upgrade?.from)
 }
 
 /** Whether some component is as it was captured, by its adapter's judgement: a summary may hold what moves by itself. */
@@ -53,6 +64,16 @@ function looksMoreLike(best: { name: string; fits: readonly string[] }, name: st
     what: `What runs should be ${name}, and looks more like ${best.name}`,
     cause: `as ${best.name} was captured: ${best.fits.join(', ')}; as ${name} was: ${own.join(', ') || 'nothing'}`,
     next: `say what it is that is left behind: --from ${best.name}, or --from ${name}`,
+    exit: 'blocked',
+  })
+}
+
+function neverDeployed(name: string, before: string) {
+  return new BackoutError({
+    code: 'release_unlike',
+    what: `What runs should be ${name}, and is in every component as ${before} was captured: ${name} may never have been deployed`,
+    cause: `the upgrade to ${name} was begun, and ${name} was never captured`,
+    next: `say what it is that is left behind: --from ${before}, or --from ${name}`,
     exit: 'blocked',
   })
 }

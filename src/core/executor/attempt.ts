@@ -1,6 +1,6 @@
 import { onAbort } from '../abort.ts'
 import type { Clock } from '../clock.ts'
-import type { Fact, Loss, Step, StepAct, Target, Verdict } from '../contract.ts'
+import type { Fact, Loss, StandsOn, Step, StepAct, Target, Verdict } from '../contract.ts'
 import type { Act } from '../engine.ts'
 import { BackoutError, messageOf } from '../errors.ts'
 import { hashOf, type Json, toJson } from '../json.ts'
@@ -167,9 +167,21 @@ async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () 
 }
 
 /** What a step's target says once, whatever the step was begun for. What cannot be asked is unknown. */
-export async function verdictOf(world: World, step: Step, signal: AbortSignal, act: StepAct): Promise<Verdict> {
-  const ask = async () => (await world.target(step.component)).verify(step, act)
+export async function verdictOf(
+  world: World,
+  step: Step,
+  signal: AbortSignal,
+  asked: (target: Target) => Promise<Verdict>,
+): Promise<Verdict> {
+  const ask = async () => asked(await world.target(step.component))
   return askVerdict(world.clock, Math.max(step.limitMs, VERIFY_MS), ask, signal)
+}
+
+/** Long after a step: what its target is on now, whoever brought it there. */
+export async function standsOn(target: Target, step: Step, steps: readonly Step[], act: StepAct): Promise<StandsOn> {
+  if (target.standsOn !== undefined) return target.standsOn(step, steps, act)
+  const { is, why } = await target.verify(step, act)
+  return { is: is === 'done' ? 'release' : is === 'not-done' ? 'left' : 'unknown', why }
 }
 
 async function askVerdict(

@@ -64,7 +64,7 @@ describe('C16: abort', () => {
     const app = scripted('app', { steps: { a: {} }, phases: { code: step('app/a') } })
     const run = await rollback(
       { systems: {}, targets: { app: app.target } },
-      { world: world => ({ ...world, unproven: async () => ['app: its pods restart'] }) },
+      { world: world => ({ ...world, unproven: async () => ({ found: ['app: its pods restart'], mute: [] }) }) },
     )
     await run.begin()
     await until(async () => (await run.types()).includes('end-look'))

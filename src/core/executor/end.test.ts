@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { rollback } from '../../../test/support/rollback.ts'
-import { type Script, scripted, usersAway } from '../../../test/support/scripted.ts'
 import type { MemorySystem } from '../../../test/conformance/memory.ts'
+import { rollback } from '../../../test/support/rollback.ts'
+import { type Script, scripted, sideBySide, usersAway } from '../../../test/support/scripted.ts'
 
 const system = (name: string): MemorySystem => ({ name, version: 'B', applied: {} })
 
@@ -25,7 +25,7 @@ describe('what a run says at its end', () => {
           ...world,
           unproven: async (request, signal) => {
             if (++looks === 1) throw new Error('the API is busy')
-            return looks === 2 ? ['web: 1 of 2 pods'] : world.unproven(request, signal)
+            return looks === 2 ? { found: ['web: 1 of 2 pods'], mute: [] } : world.unproven(request, signal)
           },
         }),
       },
@@ -60,6 +60,32 @@ describe('what a run says at its end', () => {
     expect((await run.settled()).state).toBe('waiting')
     await run.answer('skip')
     expect(await run.output()).toMatchObject({ state: 'succeeded', skipped: ['app/two'] })
+  })
+
+  it.each([
+    ['a host beside the one that was skipped', 'app/web-1'],
+    ['a step of another phase', 'app/env'],
+  ])('names %s that is bad again, where its component cannot say what is to do', async (_, gone) => {
+    const script: Script = {
+      steps: { env: {}, 'web-1': {}, 'web-2': {}, last: {} },
+      phases: {
+        config: { step: 'app/env' },
+        code: sideBySide('app', ['web-1', 'web-2']),
+        cleanup: { step: 'app/last' },
+      },
+      verify: step => (step.id === 'app/web-2' ? { is: 'unknown', why: 'no answer' } : undefined),
+      apply: step => void (step.id === 'app/last' && app.there.delete(gone)),
+    }
+    const app = scripted('app', script)
+    const run = await rollback({ systems: {}, targets: { app: app.target } })
+    await run.begin()
+    expect((await run.settled()).state).toBe('waiting')
+    await run.answer('skip')
+    expect((await run.settled()).state).toBe('failed')
+    const { why, skipped } = await run.output()
+    expect(skipped).toEqual(['app/web-2'])
+    expect(why).toContain(`app: "${gone.slice(4)}" does not hold any more: `)
+    expect(why).not.toContain('web-2" does not hold')
   })
 })
 

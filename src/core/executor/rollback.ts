@@ -15,6 +15,7 @@ import {
 import { redact, spare } from '../secret.ts'
 import type { ComponentId, Phase } from '../words.ts'
 import { lookAtTheEnd } from './end.ts'
+import { leftIn } from './left.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput, stillAway } from './node.ts'
 import { AS_IS, planNow, planSuccessor } from './replan.ts'
 import { type Failure, type NodeResult, unexpected } from './result.ts'
@@ -164,11 +165,8 @@ class Rollback {
   async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput | null> {
     // What is there now is the new run's to say, and there is a reason for it.
     if (this.#last.superseded === true) return this.#output('succeeded', 'a new run took its place while it watched')
-    const plans = [...this.#plans.values()]
-    const left = [...this.#fenced, ...this.#skips, ...this.#without].flatMap(
-      id => plans.find(p => p.steps[id] !== undefined)?.steps[id]?.component ?? [],
-    )
-    const found = await lookAtTheEnd(this.#ctx, this.#world, { plan, exclude, leave: [...new Set(left)] })
+    const left = leftIn([...this.#plans.values()], [...this.#fenced, ...this.#skips, ...this.#without])
+    const found = await lookAtTheEnd(this.#place(plan, 'cleanup', 'end', true), { plan, exclude, left })
     if (found === null) return null
     if (found.length === 0) return this.#output('succeeded', null)
     const why = `all steps are done, but looked at once more it is not all on ${plan.to.release}: ${found.join('; ')}`

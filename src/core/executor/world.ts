@@ -4,6 +4,7 @@ import type { GateRule, Probe } from '../gate.ts'
 import type { Json } from '../json.ts'
 import type { AcceptedLoss, Plan } from '../plan.ts'
 import type { ComponentId } from '../words.ts'
+import type { Left } from './left.ts'
 
 /** What the executor needs of everything around it. It knows no adapter, no file and no database. */
 export interface World {
@@ -15,8 +16,8 @@ export interface World {
   gate(name: string): Promise<{ rule: GateRule; probes: readonly Probe[] }>
   /** Observes everything afresh and plans again. */
   replan(request: Replan, signal: AbortSignal): Promise<Plan>
-  /** What going to the plan's release would still change, observed and asked afresh, in words. Empty: all of it is there. */
-  unproven(request: Unproven, signal: AbortSignal): Promise<string[]>
+  /** What going to the plan's release would still change, observed and asked afresh. */
+  unproven(request: Unproven, signal: AbortSignal): Promise<Looked>
   /**
    * Captures the environment as it is, so that the run can be reverted. Answers the release's name. Throws where a component
    * cannot be captured, unless `without` is told of it: then the release goes without.
@@ -39,8 +40,15 @@ export interface Unproven {
   readonly plan: Plan
   /** Rungs that failed on the way there. */
   readonly exclude: readonly { component: ComponentId; rung: string }[]
-  /** Components of which it is known that they are not all of them on the release. */
-  readonly leave: readonly ComponentId[]
+  /** What the run went on without: that it is not on the release is known, and named. */
+  readonly left: readonly Left[]
+}
+
+export interface Looked {
+  /** What would still change, in words. */
+  readonly found: readonly string[]
+  /** Components, left in part, that do not say what would still change: what was done there has to be asked one by one. */
+  readonly mute: readonly ComponentId[]
 }
 
 /** The input of a run. */

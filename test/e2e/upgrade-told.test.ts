@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { makeToy, type Toy } from '../support/toy.ts'
+
+let toy: Toy
+beforeEach(async () => {
+  toy = await makeToy(`policy: { bake: { gates: [there], for: 12s } }`)
+  const config = await toy.read('backout.yaml')
+  const there = `probes:\n  file: { kind: command, run: 'test -e app' }`
+  const gate = `gates:\n  there: { probes: [file], attempts: 1 }`
+  await toy.write('backout.yaml', config.replace('probes:', there).replace('gates:', gate))
+  expect(await toy.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0, stderr: '' })
+})
+afterEach(() => toy[Symbol.asyncDispose]())
+
+async function ok(...argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await toy.backout(argv)
+  expect({ argv, code, stderr }).toEqual({ argv, code: 0, stderr: '' })
+  return stdout
+}
+
+const stateOf = async (release: string) => {
+  const all = await toy.json<{ name: string; state: string }[]>(['releases'])
+  return all.find(r => r.name === release)?.state
+}
+
+describe('a release that bakes', () => {
+  it.each([
+    ['a run takes it back', ['run', '--yes', '--to', 'v1'], 'it was left for v1'],
+    ['another upgrade begins', ['upgrade', 'begin', 'v3'], 'it was left for v3'],
+  ])('is not known good where %s: the gates speak of something else since', async (_, argv, why) => {
+    await ok('upgrade', 'begin', 'v2')
+    await toy.release('v2')
+    const baking = toy.backout(['upgrade', 'end', 'v2'])
+    await expect.poll(() => stateOf('v2'), { timeout: 30_000, interval: 200 }).toBe('captured')
+    await ok(...argv)
+    const { code, stdout } = await baking
+    expect(stdout).toMatch(new RegExp(`v2 stays "captured": (${why}|a run set out for v1) while it baked`))
+    expect({ code, state: await stateOf('v2') }).toEqual({ code: 10, state: 'captured' })
+  })
+})
+
+describe('a release whose upgrade was begun and never deployed', () => {
+  it('does not give its name to what still runs', async () => {
+    await ok('upgrade', 'begin', 'v2')
+    const { code, stderr } = await toy.backout(['upgrade', 'begin', 'v3'])
+    expect(code).toBe(3)
+    const said = stderr.replaceAll(/\s+/g, ' ')
+    expect(said).toContain('What runs should be v2, and is in every component as v1 was captured')
+    expect(said).toContain('--from v1, or --from v2')
+    expect(await stateOf('v2')).toBeUndefined()
+    await ok('upgrade', 'begin', 'v3', '--from', 'v1')
+  })
+
+  it('gives it where the deployment changed something and was not told to have ended', async () => {
+    await ok('upgrade', 'begin', 'v2')
+    await toy.write('app', 'v2\n')
+    expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
+  })
+})

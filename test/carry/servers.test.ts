@@ -8,22 +8,12 @@ import { ordered, stepAct } from '../conformance/walk.ts'
 import type { RungStory } from '../rungs/story.ts'
 import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
 import { carriedOut, played, proposed, type World } from '../rungs/world.ts'
-import { carrySystems, job, said, sourceOf, story } from '../support/carry-systems.ts'
+import { carrySystems, job, restored, said, sourceOf, story } from '../support/carry-systems.ts'
 import { noMariadb } from '../support/mariadb.ts'
 import { noPostgres } from '../support/postgres.ts'
 
 const LIMIT = 120_000
 const { systems: SYSTEMS, servers } = carrySystems()
-
-/** All steps of a restore but for carrying; that one is answered. */
-async function restored(world: World): Promise<Step> {
-  const steps = ordered(await proposed(world, 'restore'))
-  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
-    await using target = await world.open()
-    await target.apply(step, stepAct(step, 'back'))
-  }
-  return steps.find(s => s.id.endsWith('/carry')) as Step
-}
 
 const applied = async (world: World, step: Step, attempt: number, progress: StepAct['progress'] = () => {}) => {
   await using target = await world.open()

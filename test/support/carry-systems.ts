@@ -1,11 +1,13 @@
 import { afterAll, beforeAll } from 'vitest'
+import type { Step } from '../../src/core/contract.ts'
 import { carriesForward } from '../../src/data/carry/open.ts'
 import { type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import { keepSaid } from '../../src/data/carry/state.ts'
 import { carryForward, type OpenedSource } from '../../src/data/carry/step.ts'
+import { ordered, stepAct } from '../conformance/walk.ts'
 import type { RungStory } from '../rungs/story.ts'
 import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
-import { type System, signal, type World } from '../rungs/world.ts'
+import { proposed, type System, signal, type World } from '../rungs/world.ts'
 import { type Mariadb, mariadb, noMariadb } from './mariadb.ts'
 import { noPostgres, type PostgresServer, postgresServer } from './postgres.ts'
 
@@ -63,4 +65,14 @@ export async function said(world: World, ...decisions: Decision[]) {
   const words = { ...NOTHING_SAID, decisions }
   await keepSaid(source.dir, words)
   return await carryForward(source, words, job)
+}
+
+/** All steps of a restore but for carrying; that one is answered. */
+export async function restored(world: World): Promise<Step> {
+  const steps = ordered(await proposed(world, 'restore'))
+  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
+    await using target = await world.open()
+    await target.apply(step, stepAct(step, 'back'))
+  }
+  return steps.find(s => s.id.endsWith('/carry')) as Step
 }

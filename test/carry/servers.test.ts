@@ -1,70 +1,19 @@
 import { execFileSync } from 'node:child_process'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Step, StepAct } from '../../src/core/contract.ts'
 import { planCarry } from '../../src/data/carry/index.ts'
-import { carriesForward } from '../../src/data/carry/open.ts'
 import { type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
-import { keepSaid } from '../../src/data/carry/state.ts'
 import { carryForward, conflictsIn, type OpenedSource } from '../../src/data/carry/step.ts'
 import { ordered, stepAct } from '../conformance/walk.ts'
 import type { RungStory } from '../rungs/story.ts'
 import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
-import { carriedOut, played, proposed, signal, type World } from '../rungs/world.ts'
-import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
-import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+import { carriedOut, played, proposed, type World } from '../rungs/world.ts'
+import { carrySystems, job, restored, said, sourceOf, story } from '../support/carry-systems.ts'
+import { noMariadb } from '../support/mariadb.ts'
+import { noPostgres } from '../support/postgres.ts'
 
 const LIMIT = 120_000
-const job = { signal, guard() {}, progress() {} }
-let postgres: PostgresServer
-let maria: Mariadb
-
-beforeAll(async () => {
-  if (noPostgres() === null) postgres = await postgresServer()
-  if (noMariadb() === null) maria = await mariadb()
-})
-afterAll(async () => {
-  await postgres?.dispose()
-  await maria?.dispose()
-})
-
-const SYSTEMS = [
-  { name: 'SQLite', why: null, make: () => onSqlite() },
-  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres) },
-  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria) },
-]
-
-function story(up: string, base: readonly string[], writes: readonly string[]): RungStory {
-  return { base, release: [{ name: '002_x', up, down: null }], early: [], meanwhile: [], told: true, writes }
-}
-
-/** Opens what the run `back` left, as `backout data` does. */
-async function sourceOf(world: World): Promise<OpenedSource & AsyncDisposable> {
-  const target = await world.open()
-  if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  const source = await target.carrying('back', world.pin.backup ?? '', job)
-  const close = async () => {
-    await source[Symbol.asyncDispose]()
-    await target[Symbol.asyncDispose]()
-  }
-  return { ...source, [Symbol.asyncDispose]: close }
-}
-
-async function said(world: World, ...decisions: Decision[]) {
-  await using source = await sourceOf(world)
-  const words = { ...NOTHING_SAID, decisions }
-  await keepSaid(source.dir, words)
-  return await carryForward(source, words, job)
-}
-
-/** All steps of a restore but for carrying; that one is answered. */
-async function restored(world: World): Promise<Step> {
-  const steps = ordered(await proposed(world, 'restore'))
-  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
-    await using target = await world.open()
-    await target.apply(step, stepAct(step, 'back'))
-  }
-  return steps.find(s => s.id.endsWith('/carry')) as Step
-}
+const { systems: SYSTEMS, servers } = carrySystems()
 
 const applied = async (world: World, step: Step, attempt: number, progress: StepAct['progress'] = () => {}) => {
   await using target = await world.open()
@@ -132,7 +81,7 @@ const ODD = [
   {
     name: 'PostgreSQL',
     why: noPostgres(),
-    make: () => onPostgres(postgres),
+    make: () => onPostgres(servers.postgres),
     base: [
       'CREATE TABLE o (id int PRIMARY KEY, note text)',
       'CREATE INDEX odd ON o (note)',
@@ -152,7 +101,7 @@ const ODD = [
   {
     name: 'MariaDB',
     why: noMariadb(),
-    make: () => onMariadb(maria),
+    make: () => onMariadb(servers.maria),
     base: [`CREATE TABLE o (id int PRIMARY KEY, note varbinary(20), odd int AS (COLUMN_GET(note, 1 AS int)) STORED)`],
     up: 'ALTER TABLE o DROP COLUMN odd',
     writes: [`INSERT INTO o VALUES (2, 'no columns'), (3, NULL)`],
@@ -174,8 +123,8 @@ describe.for(ODD)('what $name refuses in words of its own', ({ why, make, base, 
 
 const COUNTED = [
   { name: 'SQLite', why: null, make: () => onSqlite(), id: 'INTEGER PRIMARY KEY AUTOINCREMENT' },
-  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres), id: 'serial PRIMARY KEY' },
-  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria), id: 'int AUTO_INCREMENT PRIMARY KEY' },
+  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(servers.postgres), id: 'serial PRIMARY KEY' },
+  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(servers.maria), id: 'int AUTO_INCREMENT PRIMARY KEY' },
 ]
 describe.for(COUNTED)('on $name', ({ why, make, id }) => {
   it.skipIf(why !== null).each([
@@ -212,7 +161,7 @@ describe.skipIf(noMariadb() !== null)('what was not borne out on MariaDB', () =>
   )
   /** Somebody else writes right after the first rows were carried. */
   const somebodyWrites = async () => {
-    const [row] = await maria.sql(
+    const [row] = await servers.maria.sql(
       "SELECT SCHEMA_NAME AS d FROM information_schema.SCHEMATA WHERE SCHEMA_NAME REGEXP '^random[0-9]+$' ORDER BY LENGTH(SCHEMA_NAME) DESC, SCHEMA_NAME DESC LIMIT 1",
     )
     let wrote = false
@@ -220,12 +169,19 @@ describe.skipIf(noMariadb() !== null)('what was not borne out on MariaDB', () =>
       if (wrote || text !== 'carrying rows' || done === 0) return
       wrote = true
       const sql = 'UPDATE a_sale SET s = s + 1000; UPDATE stamped SET at = 99'
-      execFileSync('mariadb', ['--no-defaults', '-uroot', `--socket=${maria.socket}`, String(row?.['d']), '-e', sql])
+      execFileSync('mariadb', [
+        '--no-defaults',
+        '-uroot',
+        `--socket=${servers.maria.socket}`,
+        String(row?.['d']),
+        '-e',
+        sql,
+      ])
     }
   }
 
   it('stays so however often it is tried, until a person takes it as it is', { timeout: LIMIT }, async () => {
-    await using world = await played(await onMariadb(maria), STOCK)
+    await using world = await played(await onMariadb(servers.maria), STOCK)
     const step = await restored(world)
     const progress = await somebodyWrites()
     for (const attempt of [1, 2, 1]) {
@@ -251,7 +207,7 @@ describe.skipIf(noMariadb() !== null)('what was not borne out on MariaDB', () =>
     const told = story('ALTER TABLE orders DROP gone, ADD x int', base, [
       `UPDATE orders SET note = 'edited', at = at, x = 1 WHERE id = 2`,
     ])
-    await using world = await played(await onMariadb(maria), told)
+    await using world = await played(await onMariadb(servers.maria), told)
     await applied(world, await restored(world), 1)
     expect((await world.dump())['orders']?.at(-1)).toEqual({ ...world.base['orders']?.at(-1), note: 'edited' })
   })
@@ -289,7 +245,7 @@ it.skipIf(noMariadb() !== null)(
       `INSERT INTO d VALUES ('ANN', 'other')`,
       `DELETE FROM d WHERE k = 'b\u00e9a'`,
     ]
-    await using world = await played(await onMariadb(maria), { ...story('', base, writes), release: up })
+    await using world = await played(await onMariadb(servers.maria), { ...story('', base, writes), release: up })
     const proposal = await proposed(world, 'restore')
     await carriedOut(world, proposal, 'back')
     const held = Object.entries(await world.dump()).map(([name, rows]) => [
@@ -330,7 +286,7 @@ describe.skipIf(noPostgres() !== null)('on PostgreSQL', () => {
       `INSERT INTO a_city VALUES (4, 'd')`,
     ]
     const told = story('ALTER TABLE a_city ADD x int', base, writes)
-    await using world = await played(await onPostgres(postgres), told)
+    await using world = await played(await onPostgres(servers.postgres), told)
     await restored(world)
     await using source = await sourceOf(world)
     const wrote = Promise.withResolvers<void>()

@@ -17,8 +17,9 @@ const TEXTS = ['text', 'character varying']
 /** A cast between precisions of these keeps the value or rounds it, and never fails for its size. */
 const TIMES = ['timestamp with time zone', 'timestamp without time zone', 'time without time zone', 'interval']
 
-/** Types that are staged as a text, and why: an array of an enum, a row with so many more parts at its end, anything else. */
+/** Types that are staged as a text, and why: an enum (JSON of its name and its words in ours follows), an array of one, a row with so many more parts at its end, anything else. */
 export const AS_TEXT = 'text of '
+export const WORD = `${AS_TEXT}a word of `
 export const WORDS = `${AS_TEXT}words of `
 export const MORE = `${AS_TEXT}a row with more parts: `
 export const OTHERWISE = `${AS_TEXT}something else`
@@ -124,6 +125,12 @@ function isOwn(type: string): boolean {
 
 /** What was added to a row at its end is nothing, so that it is the same row without. */
 function fromStaged(value: string, from: string, to: string): Conversion {
+  if (from.startsWith(WORD)) {
+    // Not by what a server knows: it is asked of the databases of both schemas. A domain over it checks when it is written.
+    const [name, words] = JSON.parse(from.slice(WORD.length)) as [string, string[]]
+    const known = `${value}::text = ANY (ARRAY[${words.map(literal).join(', ')}]::text[])`
+    return guarded(`${value}::text`, name, `(${value} IS NULL OR ${known})`)
+  }
   if (from.startsWith(WORDS)) {
     const strange = `SELECT FROM unnest(${value}::text[]) AS e(w) WHERE e.w NOT IN (${wordsOf(from.slice(WORDS.length))})`
     return guarded(value, to, `NOT EXISTS (${strange})`)
@@ -141,4 +148,9 @@ function wordsOf(type: string): string {
 function toOwn(value: string, to: string): Conversion {
   const words = wordsOf(plain(to))
   return guarded(`${value}::text`, to, `(${value} IS NULL OR ${value}::text IN (${words}))`)
+}
+
+/** Keys of an enum are found under its words in ours. */
+export function recast(from: string): boolean {
+  return from.startsWith(WORD)
 }

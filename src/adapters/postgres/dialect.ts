@@ -1,5 +1,5 @@
 import type { Dialect } from '../../data/engine.ts'
-import { bare, convert } from './convert.ts'
+import { bare, convert, recast } from './convert.ts'
 import { misfit, misfitWords } from './misfits.ts'
 import { LONGEST_NAME, quote, sqlName } from './names.ts'
 import { redefined } from './own-types.ts'
@@ -67,6 +67,7 @@ export function postgresDialect(mayBeQuiet: () => boolean): Dialect {
     value,
     convert,
     redefined,
+    recast,
     key: texts => {
       const whole = texts.map(t => `coalesce(length(${t}) || ':' || ${t}, '-')`).join(' || ')
       const hash = `encode(sha256(convert_to(whole.t, getdatabaseencoding())), 'hex')`

@@ -1,5 +1,5 @@
 import type { SchemaShape } from '../../data/schema.ts'
-import { MORE, OTHERWISE, plain, WORDS } from './convert.ts'
+import { MORE, OTHERWISE, plain, WORD, WORDS } from './convert.ts'
 import { joined, split } from './names.ts'
 
 /** A type, and the schema that says what it is. */
@@ -43,11 +43,13 @@ export function elementOf({ type, schema }: Typed): Typed {
 
 /**
  * How a value is staged of a type that is called the same on both sides and is another one in `theirs`: as a text, by a name that
- * `convert` knows; null: as it is. An enum by itself has a twin that takes its place.
+ * `convert` knows; null: as it is.
  */
 export function redefined(type: string, theirs: SchemaShape, ours: SchemaShape): string | null {
   const [now, then] = [below({ type, schema: theirs }), below({ type, schema: ours })]
-  if (sameInside(now, then) || (wordsOf(now) !== null && wordsOf(then) !== null && !isArray(then.type))) return null
+  if (sameInside(now, then)) return null
+  const words = isArray(then.type) ? null : wordsOf(then)
+  if (words !== null && wordsOf(now) !== null) return `${WORD}${JSON.stringify([plain(then.type), words])}`
   if (now.type !== then.type) return definition(now) === '' && definition(then) === '' ? null : OTHERWISE
   if (isArray(then.type)) {
     const [element, was] = [below(elementOf(now)), below(elementOf(then))]

@@ -37,8 +37,8 @@ export function plan(globals: Globals, options: Which & Words & Shown, component
     const job = looking(session)
     await using source = await lookingAt(session, restored, job)
     const said = await saidWith(await readSaid(source.dir), options)
-    await keepSaid(source.dir, said)
     const { made, rows } = await planned(source, said, job, Number(options.show))
+    await keepSaid(source.dir, said)
     session.out.data({
       ...made,
       conflicts: options.values ? rows : rows.map(row => ({ ...row, cells: Object.keys(row.cells) })),
@@ -75,8 +75,9 @@ export function apply(
     return alone(session, restored.run.id, async job => {
       await using source = await opened(session, restored, job)
       const said = await saidWith(await readSaid(source.dir), options)
-      await keepSaid(source.dir, said)
       const confirm = async (made: CarryPlan) => {
+        // Words that mean nothing were refused by now.
+        await keepSaid(source.dir, said)
         if (options.plan !== undefined || options.yes) return
         for (const line of planLines(made, session.out.width)) session.out.line(line)
         await confirmed(session, source.component)

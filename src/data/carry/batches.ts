@@ -54,6 +54,8 @@ function ready({ act, from, to }: Part): string {
 
 /** Halves what the database refuses until the rows that it refuses are found; those become conflicts. */
 async function carry(ground: Ground, piece: Piece, part: Part, columns: number[], hash: string): Promise<number> {
+  // Its rows became conflicts since they were counted, or it is a half that has none.
+  if (part.act === UPDATE && columns.length === 0) return 0
   let touched = 0
   const error = await ground.merger.savepoint(async () => {
     touched = await write(ground, piece, part, columns)

@@ -7,13 +7,14 @@ import { anewIn, holdCounted } from './anew.ts'
 import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
+import { checkWords } from './known.ts'
 import { type Carried, carriedIn, leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
 import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
 import { type ObjectsFound, objectsOf, unplacedObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
 import { type Ground, Piece } from './piece.ts'
-import { HELD, hold } from './quarantine.ts'
+import { HELD, hold, unspokenOf } from './quarantine.ts'
 import { cascade, settle } from './settle.ts'
 import type { CarrySource } from './source.ts'
 import { type Standing, standingOf } from './standing.ts'
@@ -136,6 +137,7 @@ async function layOnce(
     await holdCounted(ground, source, piece, job.signal)
     pieces.push(piece)
   }
+  await checkWords(source, ground, pieces, options)
   const whole: Whole = { ground, pieces, bonds }
   const totals = pieces.map(piece => [piece.table.ours, piece.changed + (piece.tail?.rows ?? 0)])
   const carried = await said(whole, source, options, { anew, refused, before })
@@ -154,7 +156,7 @@ async function layOnce(
     archived,
     objects: objects.carry.length,
     gone: mapping.gone,
-    notes: [...notesOf(source, whole), ...ambiguousNote(source, tables)],
+    notes: [...notesOf(source, whole), ...ambiguousNote(source, tables), ...unspokenOf(options.suspicion, pieces)],
   }
   const keys = pieces.map(p => p.key)
   const hash = hashOf({ mapping, keys, totals, archived, options, component: source.component, run: source.run })

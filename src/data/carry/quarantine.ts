@@ -59,6 +59,15 @@ function suspectRows(
   return `SELECT w.n AS n FROM ${piece.work} AS w WHERE w.done = 0 AND (w.act = ${DELETE} OR ${asked(piece, any)})`
 }
 
+/** For the plan: tables of which nothing was said that could speak against a row. */
+export function unspokenOf(suspicion: Suspicion | null, pieces: readonly Piece[]): string[] {
+  if (suspicion === null || suspicion.since !== null || suspicion.until !== null) return []
+  const said = Object.keys(suspicion.where)
+  const names = pieces.map(piece => piece.table.theirs).filter(name => !said.includes(name))
+  if (said.length === 0 || names.length === 0) return []
+  return [`--suspect says nothing of ${names.join(', ')}: nothing speaks against the rows of these`]
+}
+
 /** The condition, asked of the row of theirs. */
 function asked(piece: Piece, condition: string): string {
   if (!piece.keyed) return '1 = 0'

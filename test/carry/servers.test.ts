@@ -2,19 +2,18 @@ import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Step, StepAct } from '../../src/core/contract.ts'
 import { planCarry } from '../../src/data/carry/index.ts'
-import { carriesForward } from '../../src/data/carry/open.ts'
 import { type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import { keepSaid } from '../../src/data/carry/state.ts'
 import { carryForward, conflictsIn, type OpenedSource } from '../../src/data/carry/step.ts'
 import { ordered, stepAct } from '../conformance/walk.ts'
+import { job, restored, sourceOf } from '../rungs/restored.ts'
 import type { RungStory } from '../rungs/story.ts'
 import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
-import { carriedOut, played, proposed, signal, type World } from '../rungs/world.ts'
+import { carriedOut, played, proposed, type World } from '../rungs/world.ts'
 import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
 
 const LIMIT = 120_000
-const job = { signal, guard() {}, progress() {} }
 let postgres: PostgresServer
 let maria: Mariadb
 
@@ -37,33 +36,11 @@ function story(up: string, base: readonly string[], writes: readonly string[]): 
   return { base, release: [{ name: '002_x', up, down: null }], early: [], meanwhile: [], told: true, writes }
 }
 
-/** Opens what the run `back` left, as `backout data` does. */
-async function sourceOf(world: World): Promise<OpenedSource & AsyncDisposable> {
-  const target = await world.open()
-  if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  const source = await target.carrying('back', world.pin.backup ?? '', job)
-  const close = async () => {
-    await source[Symbol.asyncDispose]()
-    await target[Symbol.asyncDispose]()
-  }
-  return { ...source, [Symbol.asyncDispose]: close }
-}
-
 async function said(world: World, ...decisions: Decision[]) {
   await using source = await sourceOf(world)
   const words = { ...NOTHING_SAID, decisions }
   await keepSaid(source.dir, words)
   return await carryForward(source, words, job)
-}
-
-/** All steps of a restore but for carrying; that one is answered. */
-async function restored(world: World): Promise<Step> {
-  const steps = ordered(await proposed(world, 'restore'))
-  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
-    await using target = await world.open()
-    await target.apply(step, stepAct(step, 'back'))
-  }
-  return steps.find(s => s.id.endsWith('/carry')) as Step
 }
 
 const applied = async (world: World, step: Step, attempt: number, progress: StepAct['progress'] = () => {}) => {

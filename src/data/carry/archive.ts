@@ -27,12 +27,25 @@ const archivedPart = lineFile.extend({
 })
 export type ArchivedPart = z.infer<typeof archivedPart>
 
+/** The names of a merged table, so that what is listed of it is found again in the new schema. */
+const mappedNames = z.object({
+  ours: z.string(),
+  theirs: z.string(),
+  /** What tells its rows apart, in theirs. */
+  key: z.array(z.string()),
+  /** Column of ours -> that of theirs, and the types of these. */
+  columns: z.record(z.string(), z.string()),
+  types: z.record(z.string(), z.string()),
+})
+export type MappedNames = z.infer<typeof mappedNames>
+
 const manifestShape = z.object({
   version: z.literal(1),
   component: z.string(),
   run: z.string(),
   /** Of the plan that it belongs to. */
   plan: z.string(),
+  tables: z.array(mappedNames),
   parts: z.array(archivedPart),
   sha256: z.string(),
 })
@@ -79,8 +92,11 @@ export async function writeConflicts(laid: Laid, manifest: Manifest, left: reado
   const hasOpen = (table: TablePlan | undefined) =>
     table === undefined || table.settled > 0 || Object.keys(table.conflicts).length > 0
   const said = laid.options.decisions.length > 0
+  const reports = laid.options.mode === 'report'
   const open = laid.pieces.filter((_, i) => said || hasOpen(laid.plan.tables[i]) || hasOpen(left[i]))
-  const part = await rowsPart(laid, open, 'conflicts', OPEN)
+  const part = reports
+    ? await rowsPart(laid, laid.pieces, 'conflicts', WAITING)
+    : await rowsPart(laid, open, 'conflicts', OPEN)
   return writeManifest(laid, join(laid.source.dir, FOLDER), [
     ...manifest.parts.filter(p => p.what !== 'conflicts'),
     part,
@@ -89,6 +105,9 @@ export async function writeConflicts(laid: Laid, manifest: Manifest, left: reado
 
 /** Rows with something that was not carried and that is not in quarantine. */
 export const OPEN = '(w.held = 0 AND (w.kind > 0 OR w.cell > 0))'
+
+/** The same where nothing is carried. */
+const WAITING = `(w.done = 0 AND w.held = 0 OR ${OPEN})`
 
 async function rowsPart(
   laid: Laid,
@@ -160,7 +179,8 @@ async function archive(
 
 async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Promise<Manifest> {
   const { component, run } = laid.source
-  const content = { version: 1 as const, component, run, plan: laid.plan.hash, parts }
+  const tables = laid.pieces.map(namesOf)
+  const content = { version: 1 as const, component, run, plan: laid.plan.hash, tables, parts }
   const manifest: Manifest = { ...content, sha256: hashOf(content) }
   await replaceFile(join(dir, MANIFEST), {
     file: { content: Buffer.from(`${canonical(manifest)}\n`), mode: 0o600 },
@@ -168,6 +188,17 @@ async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Pr
     before: () => {},
   })
   return manifest
+}
+
+function namesOf({ key, table: { ours, theirs, columns } }: Piece): MappedNames {
+  const named = columns.map(c => [c.ours, c.theirs] as const)
+  return {
+    ours,
+    theirs,
+    key: columns.flatMap(c => (key.includes(c.ours) ? [c.theirs] : [])),
+    columns: Object.fromEntries(named),
+    types: Object.fromEntries(columns.map(c => [c.theirs, c.theirType])),
+  }
 }
 
 export function archiveIn(dir: string): string {

@@ -16,7 +16,7 @@ import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'cells', 'objects', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -79,6 +79,7 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     if (shape === undefined || mapped.unplaced.length === 0) continue
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(await archiveCells(source, `columns-${i}.ndjson.zst`, mapped, shape))
+    parts.push(...(await archiveFilled(source, `filled-${i}.ndjson.zst`, mapped)))
   }
   parts.push(...(await objectsPart(laid, dir)))
   const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)
@@ -149,6 +150,18 @@ function archiveCells(
   return archive(source, path, mapped.theirs, shape, columns, where)
 }
 
+/** What the migration itself had put there, so that a cell that holds just that again is known for one that nobody wrote to. */
+async function archiveFilled(source: CarrySource, path: string, mapped: MappedTable): Promise<ArchivedPart[]> {
+  const { images, schemas } = source
+  const shape = mapped.migrated === null ? undefined : schemas.migrated?.tables[mapped.migrated]
+  if (images.migrated === null || mapped.migrated === null || shape === undefined || shape.key.length === 0) return []
+  const columns = mapped.unplaced.filter(c => shape.columns[c]?.generated === false)
+  if (columns.length === 0) return []
+  const where = columns.map(c => `(${holdsSomething(source, c, shape.columns[c])})`).join(' OR ')
+  const part = await archive(source, path, mapped.migrated, shape, columns, where, images.migrated)
+  return part.lines === 0 ? [] : [{ ...part, what: 'filled' }]
+}
+
 async function archive(
   source: CarrySource,
   path: string,
@@ -156,15 +169,16 @@ async function archive(
   shape: TableShape,
   columns: readonly string[],
   where: string | null,
+  image = source.images.theirs,
 ): Promise<ArchivedPart> {
-  const { dialect, images } = source
+  const { dialect } = source
   const typeOf = (name: string) => shape.columns[name]?.type ?? ''
   const typed = (names: readonly string[]) => Object.fromEntries(names.map(n => [n, typeOf(n)]))
   const text = (name: string, as: string) => `${dialect.text(dialect.quote(name), typeOf(name))} AS ${as}`
   const list = [...shape.key.map((k, i) => text(k, `k${i}`)), ...columns.map((c, i) => text(c, `v${i}`))]
   const sql = `SELECT ${list.join(', ')} FROM ${dialect.table(table)}${where === null ? '' : ` WHERE ${where}`}`
   const file = await writeLines(join(source.dir, FOLDER), path, line =>
-    images.theirs.reading(new AbortController().signal, db =>
+    image.reading(new AbortController().signal, db =>
       db.each(sql, [], row => {
         const of = (names: readonly string[], as: string) =>
           Object.fromEntries(names.map((n, i) => [n, (row[`${as}${i}`] ?? null) as string | null]))

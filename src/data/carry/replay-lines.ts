@@ -12,7 +12,7 @@ export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
 
 /** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
 export interface Kept {
-  readonly what: 'rows' | 'cells' | 'listed'
+  readonly what: 'rows' | 'cells' | 'filled' | 'listed'
   /** Tells them from the lines of others, in the ledger too. */
   readonly path: string
   readonly table: string
@@ -28,6 +28,8 @@ export class Lines {
   readonly columns: readonly string[]
   readonly work: string
   many = 0
+  /** What the migration had put into cells of the same rows; null: that is not known. */
+  filled: Lines | null = null
   readonly #ground: Ground
 
   private constructor(ground: Ground, kept: Kept, work: string) {
@@ -47,7 +49,8 @@ export class Lines {
       ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
     ]
     const select = `SELECT 0 AS n, 0 AS state, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
-    return new Lines(ground, kept, await merger.work(name, select, [['n']]))
+    const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
+    return new Lines(ground, kept, await merger.work(name, select, [['n'], ...keys]))
   }
 
   async add(lines: readonly ArchivedRow[]): Promise<void> {
@@ -67,6 +70,22 @@ export class Lines {
       })
       await merger.run(`INSERT INTO ${this.work} (${names.join(', ')}) VALUES ${rows.join(', ')}`, given)
     }
+  }
+
+  /** Lines as a table `w`, with what the migration had put into the cells as `f0`…, where that is known. */
+  some(where: string): string {
+    const { filled } = this
+    if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
+    const cells = filled.columns.map((_, i) => `f.v${i} AS f${i}`)
+    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
+    return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
+      ON ${same.join(' AND ')} WHERE ${where}) AS w`
+  }
+
+  /** The text that the migration had put into a cell, as `some` gives it; null: nobody can tell. */
+  filledOf(column: string): string | null {
+    const i = this.filled?.columns.indexOf(column) ?? -1
+    return i < 0 ? null : `w.f${i}`
   }
 
   get ours(): string {

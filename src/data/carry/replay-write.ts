@@ -68,20 +68,26 @@ function writeRows({ merger, dialect }: Ground, lines: Lines, where: string): Pr
     SELECT ${values.join(', ')} FROM ${work} AS w WHERE ${where}${free}`)
 }
 
-/** A cell that nobody wrote to holds its default; only such a one takes what was archived. */
+/** A cell that nobody wrote to holds its default, or what the migration puts there; only such a one takes what was archived. */
 function cellsOf({ dialect }: Ground, lines: Lines) {
   return lines.columns.map((c, i) => {
     const type = lines.typeOf(c)
     const [cell, value] = [`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, type)]
     const fixed = dialect.fixedDefault(lines.kept.shape.columns[c]?.default ?? null, type)
-    const untouched = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
+    const then = lines.filledOf(c)
+    const empty = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
+    const as =
+      then === null ? '' : ` OR (${then} IS NOT NULL AND NOT ${dialect.differs(cell, dialect.value(then, type))})`
+    const untouched = `(${empty}${as})`
+    // What the migration had put there is nothing that users wrote.
+    const own = then === null ? '1 = 1' : `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
     // Only what holds something of its own was archived for its own sake.
     const said = fixed === null ? `w.v${i} IS NOT NULL` : dialect.differs(value, fixed)
     return {
       column: dialect.quote(c),
       value: `CASE WHEN ${said} AND ${untouched} THEN ${value} ELSE ${cell} END`,
       free: `(${said} AND ${untouched})`,
-      taken: `(${said} AND NOT (${untouched}) AND ${dialect.differs(cell, value)})`,
+      taken: `(${said} AND ${own} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
     }
   })
 }
@@ -90,8 +96,8 @@ async function markParts(ground: Ground, lines: Lines, range: Range): Promise<vo
   const taken = cellsOf(ground, lines).map(c => c.taken)
   await lines.mark(
     LINE.part,
-    `SELECT w.n AS n FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${lines.onKey}
-     WHERE ${inRange(range)} AND w.state = ${LINE.waits} AND (${taken.join(' OR ')})`,
+    `SELECT w.n AS n FROM ${lines.some(`${inRange(range)} AND w.state = ${LINE.waits}`)} JOIN ${lines.ours} AS o
+     ON ${lines.onKey} WHERE ${taken.join(' OR ')}`,
   )
 }
 
@@ -102,6 +108,5 @@ function writeCells(ground: Ground, lines: Lines, where: string): Promise<number
   const sets = cells.map(c => [c.column, c.value] as const)
   const stamps = Object.keys(columns).filter(c => dialect.stamped?.(columns[c]?.type ?? ''))
   const on = `${lines.onKey} AND (${cells.map(c => c.free).join(' OR ')})`
-  const from = `(SELECT * FROM ${lines.work} AS w WHERE ${where}) AS w`
-  return merger.run(dialect.update(lines.ours, [...sets, ...stampsOf(dialect, stamps, sets)], from, on))
+  return merger.run(dialect.update(lines.ours, [...sets, ...stampsOf(dialect, stamps, sets)], lines.some(where), on))
 }

@@ -1,3 +1,4 @@
+import { sameJson } from '../../core/json.ts'
 import type { Dialect, Job, Merger } from '../engine.ts'
 import type { SchemaShape, TableShape } from '../schema.ts'
 import { type ArchivedPart, type ArchivedRow, archivedRow, archiveIn, type Manifest, readArchive } from './archive.ts'
@@ -90,9 +91,18 @@ async function placesOf(
     const why = whyNot(shape, part)
     const lines = shape === undefined || why !== null ? null : await loaded(source, ground, part, shape, out.length)
     await lines?.recall()
+    const filled = parts.find(p => p.what === 'filled' && p.table === part.table)
+    if (lines !== null && shape !== undefined && filled !== undefined && mayBeCompared(filled, part, shape))
+      lines.filled = await loaded(source, ground, filled, shape, out.length)
     out.push({ part, lines, why, back: 0 })
   }
   return out
+}
+
+/** The rows have the same key, and the columns are there. */
+function mayBeCompared({ key, columns }: ArchivedPart, of: ArchivedPart, shape: TableShape): boolean {
+  const known = Object.keys(columns).every(c => shape.columns[c]?.type === columns[c])
+  return known && sameJson(key, of.key)
 }
 
 function whyNot(shape: TableShape | undefined, part: ArchivedPart): string | null {
@@ -111,9 +121,9 @@ async function loaded(
   i: number,
 ): Promise<Lines> {
   const { path, key, columns } = part
-  const what = part.what === 'rows' ? 'rows' : 'cells'
+  const what = part.what === 'rows' || part.what === 'filled' ? part.what : 'cells'
   const kept = { what, path, key, columns, shape, table: part.table ?? '' } as const
-  const lines = await Lines.make(ground, kept, `backout_replay_${i}`)
+  const lines = await Lines.make(ground, kept, what === 'filled' ? `backout_filled_${i}` : `backout_replay_${i}`)
   let some: ArchivedRow[] = []
   await readLines(archiveIn(dir), part, async line => {
     if (some.push(archivedRow.parse(line)) < LINES) return

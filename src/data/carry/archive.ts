@@ -159,7 +159,28 @@ async function archiveFilled(source: CarrySource, path: string, mapped: MappedTa
   if (columns.length === 0) return []
   const where = columns.map(c => `(${holdsSomething(source, c, shape.columns[c])})`).join(' OR ')
   const part = await archive(source, path, mapped.migrated, shape, columns, where, images.migrated)
-  return part.lines === 0 ? [] : [{ ...part, what: 'filled' }]
+  if (part.lines === 0) return []
+  return [{ ...part, what: 'filled', defaults: await sameInAll(source, mapped.migrated, shape, columns) }]
+}
+
+/** Column -> the value that the migration had put into every row: so it does to rows that came since, where it runs again. */
+function sameInAll(
+  { images, dialect }: CarrySource,
+  table: string,
+  shape: TableShape,
+  columns: readonly string[],
+): Promise<Record<string, string | null>> {
+  const sums = columns.map((c, i) => {
+    const text = dialect.text(dialect.quote(c), shape.columns[c]?.type ?? '')
+    return `count(${dialect.quote(c)}) AS n${i}, min(${text}) AS low${i}, max(${text}) AS high${i}`
+  })
+  const sql = `SELECT count(*) AS n, ${sums.join(', ')} FROM ${dialect.table(table)}`
+  return (images.migrated ?? images.theirs).reading(new AbortController().signal, async db => {
+    const [row = {}] = await db.query(sql)
+    const all = Number(row['n'])
+    const same = (i: number) => all > 1 && Number(row[`n${i}`]) === all && row[`low${i}`] === row[`high${i}`]
+    return Object.fromEntries(columns.map((c, i) => [c, same(i) ? (row[`low${i}`] as string) : null]))
+  })
 }
 
 async function archive(

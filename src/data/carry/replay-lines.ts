@@ -19,6 +19,8 @@ export interface Kept {
   readonly shape: TableShape
   readonly key: Readonly<Record<string, string>>
   readonly columns: Readonly<Record<string, string>>
+  /** What the migration had put into every row. */
+  readonly always?: Readonly<Record<string, string | null>>
 }
 
 /** Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. */
@@ -76,7 +78,10 @@ export class Lines {
   some(where: string): string {
     const { filled } = this
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
-    const cells = filled.columns.map((_, i) => `f.v${i} AS f${i}`)
+    const cells = filled.columns.map((name, i) => {
+      const always = filled.kept.always?.[name] ?? null
+      return always === null ? `f.v${i} AS f${i}` : `coalesce(f.v${i}, ${literal(always)}) AS f${i}`
+    })
     const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
     return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
       ON ${same.join(' AND ')} WHERE ${where}) AS w`

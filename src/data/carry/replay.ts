@@ -122,7 +122,8 @@ async function loaded(
 ): Promise<Lines> {
   const { path, key, columns } = part
   const what = part.what === 'rows' || part.what === 'filled' ? part.what : 'cells'
-  const kept = { what, path, key, columns, shape, table: part.table ?? '' } as const
+  const always = what === 'filled' ? { always: part.defaults } : {}
+  const kept = { what, path, key, columns, shape, table: part.table ?? '', ...always } as const
   const lines = await Lines.make(ground, kept, what === 'filled' ? `backout_filled_${i}` : `backout_replay_${i}`)
   let some: ArchivedRow[] = []
   await readLines(archiveIn(dir), part, async line => {

@@ -133,6 +133,30 @@ function told(touched: ReadonlyMap<string, Wrote>): Touched {
 }
 
 /**
+ * What the migrations of two upgrades, one after the other, may have written. `schemas`: before, between and after them. null:
+ * something had a name between them that it has not before or after, so that nobody can tell what it is.
+ */
+export function touchedByBoth(
+  a: Touched,
+  b: Touched,
+  [before, between, after]: readonly [SchemaShape, SchemaShape, SchemaShape],
+): Touched | null {
+  const all = new Map<string, Wrote>()
+  for (const { tables, columns } of [a, b])
+    for (const name of tables)
+      all.set(name, union(all.get(name), columns[name] === undefined ? ALL : new Set(columns[name])))
+  const columnsIn = (schema: SchemaShape) =>
+    new Set(Object.values(schema.tables).flatMap(({ columns }) => Object.keys(columns).map(plain)))
+  const [own, ends] = [columnsIn(between), [columnsIn(before), columnsIn(after)]]
+  const passing = [...all].some(([name, wrote]) => {
+    if (isKnown(between, name) && !isKnown(before, name) && !isKnown(after, name)) return true
+    return wrote !== ALL && [...wrote].some(c => own.has(c) && !ends.some(columns => columns.has(c)))
+  })
+  const came = [...new Set([...(a.came ?? []), ...(b.came ?? [])])].sort()
+  return passing ? null : { ...told(all), ...(came.length === 0 ? {} : { came }) }
+}
+
+/**
  * The columns of a table of `SchemaShape`, by any of its names, in which migrations may have written cells; null: rows may
  * have come and gone, too. None: it was left alone.
  */

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, describe, expect, it } from 'vitest'
 import { openMerging } from '../../src/adapters/sqlite/merging.ts'
 import { readSchema } from '../../src/adapters/sqlite/schema.ts'
-import { archiveIn, readArchive } from '../../src/data/carry/archive.ts'
+import { archiveIn, readArchive, writeArchive } from '../../src/data/carry/archive.ts'
 import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID, type Release } from '../../src/data/carry/options.ts'
@@ -157,6 +157,57 @@ describe('what has no place in the old schema', () => {
     write(merge.ours, 'DELETE FROM a_coupon WHERE id = 1')
     expect((await back(merge)).map(p => [p.back, p.conflicts])).toEqual(Array.from({ length: 4 }, () => [1, 0]))
     expect(rows(merge.ours, 'SELECT id, coupon_id FROM orders WHERE id = 1')).toEqual([{ id: 1, coupon_id: 1 }])
+  })
+
+  it('goes back in a circle, or not at all where one of it is a stranger', async () => {
+    const release = `CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b(id), code TEXT UNIQUE);
+      CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a(id), code TEXT REFERENCES a(code))`
+    const merge = play({
+      base: BASE,
+      migration: release,
+      writes: `PRAGMA foreign_keys = OFF; INSERT INTO a VALUES (1, 1, 'x'), (2, 2, 'y'); INSERT INTO b VALUES (1, 1, NULL), (2, 2, NULL), (3, NULL, 'y')`,
+    })
+    await applyCarry(merge.source, NOTHING_SAID, JOB)
+    write(merge.ours, `${release}; INSERT INTO a VALUES (7, NULL, 'y')`)
+    expect((await back(merge)).map(p => [p.table, p.back, p.conflicts])).toEqual([
+      ['a', 1, 1],
+      ['b', 1, 2],
+    ])
+    expect(rows(merge.ours, 'SELECT id, b, code FROM a')).toEqual([
+      { id: 1, b: 1, code: 'x' },
+      { id: 7, b: null, code: 'y' },
+    ])
+    expect(rows(merge.ours, 'PRAGMA foreign_key_check')).toEqual([])
+    write(merge.ours, 'DELETE FROM a WHERE id = 7')
+    expect((await back(merge)).map(p => [p.back, p.conflicts])).toEqual([
+      [1, 0],
+      [2, 0],
+    ])
+  })
+
+  it('goes to a row that both sides changed, and to none that took the number of one in quarantine', async () => {
+    const merge = play({
+      ...story,
+      writes: `UPDATE orders SET total = 11, coupon = 'OWN' WHERE id = 1; INSERT INTO orders VALUES (3, 30, NULL, 0, 'XMAS')`,
+      after: 'UPDATE orders SET total = 12 WHERE id = 1',
+    })
+    const suspicion = { where: { orders: 'total = 30' }, since: null, until: null }
+    const releases = [{ by: 'Eva', reason: 'seen', at: '', rows: 'clean' as const, table: null, where: null }]
+    await applyCarry(merge.source, { ...NOTHING_SAID, suspicion, releases }, JOB)
+    write(merge.ours, `INSERT INTO orders (total) VALUES (99); ${RELEASE}`)
+    expect(await back(merge)).toMatchObject([{ table: 'orders', back: 1, conflicts: 1 }, { table: 'reviews' }])
+    expect(rows(merge.ours, 'SELECT id, coupon FROM orders')).toEqual([
+      { id: 1, coupon: 'OWN' },
+      { id: 2, coupon: null },
+      { id: 3, coupon: null },
+    ])
+  })
+
+  it('stays where nobody can tell which rows were carried', async () => {
+    const merge = play(story)
+    write(merge.ours, RELEASE)
+    await planCarry(merge.source, NOTHING_SAID, JOB, async laid => void (await writeArchive(laid, JOB)))
+    await expect(back(merge)).rejects.toMatchObject({ code: 'not_carried' })
   })
 
   it('says what could not go back because the schema is another one', async () => {

@@ -3,7 +3,8 @@ import { planCarry } from '../../src/data/carry/index.ts'
 import { type CarryOptions, type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import { carryForward } from '../../src/data/carry/step.ts'
 import { played } from '../rungs/world.ts'
-import { carrySystems, job, restored, sourceOf, story } from '../support/carry-systems.ts'
+import { job, restored, sourceOf } from '../rungs/restored.ts'
+import { carrySystems, story } from '../support/carry-systems.ts'
 
 const LIMIT = 120_000
 const { systems } = carrySystems()

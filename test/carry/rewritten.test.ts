@@ -57,6 +57,36 @@ describe('C14: where a migration gave values another meaning', () => {
     expect(rows(known.ours, 'SELECT v FROM bag')).toEqual([{ v: 1 }, { v: 2 }, { v: 300 }])
   })
 
+  it('new rows wait where the column is known, and no value of the release tells what became of it', async () => {
+    const NONE = { 'without rows': [], 'NULL and 0': [`INSERT INTO o VALUES (1, NULL), (2, 0)`] }
+    for (const [name, seeds] of Object.entries(NONE)) {
+      const story = {
+        base: ['CREATE TABLE o (id INTEGER PRIMARY KEY, total INTEGER)', ...seeds].join(';'),
+        migration: 'INSERT INTO o VALUES (3, 30); UPDATE o SET total = total * 100',
+        writes: 'INSERT INTO o VALUES (4, 4000), (5, NULL)',
+      }
+      const merge = play(story)
+      const touched = { tables: ['o'], columns: { o: ['total'] } }
+      const known = { ...merge, source: { ...merge.source, touched } }
+      const { listed } = await carry(known)
+      expect([name, ...kinds(listed)]).toEqual([name, 'o 3 ambiguous', 'o 4 rewritten'])
+      expect(rows(merge.ours, 'SELECT total FROM o WHERE id > 2')).toEqual([{ total: null }])
+    }
+  })
+
+  it('new rows come where the migration only filled what was empty, which is said, or left values as they were', async () => {
+    const touched = { tables: ['o'], columns: { o: ['plan', 'total'] } }
+    const merge = play({
+      base: 'CREATE TABLE o (id INTEGER PRIMARY KEY, plan TEXT, total INTEGER); INSERT INTO o VALUES (1, NULL, 5), (2, NULL, 6)',
+      migration: `UPDATE o SET plan = 'free'; UPDATE o SET total = total WHERE id = 1`,
+      writes: `INSERT INTO o VALUES (3, 'paid', 7)`,
+    })
+    const { listed, plan } = await carry({ ...merge, source: { ...merge.source, touched } })
+    expect(kinds(listed).filter(k => k.startsWith('o 3'))).toEqual([])
+    expect(rows(merge.ours, 'SELECT plan, total FROM o WHERE id = 3')).toEqual([{ plan: 'paid', total: 7 }])
+    expect(plan.notes).toContainEqual(expect.stringContaining('the migration wrote o.plan'))
+  })
+
   it('new rows come, and it is said, where only few values are others and nobody can tell who wrote them', async () => {
     const merge = play({
       base: SHOP,

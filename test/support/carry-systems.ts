@@ -1,17 +1,13 @@
 import { afterAll, beforeAll } from 'vitest'
-import type { Step } from '../../src/core/contract.ts'
-import { carriesForward } from '../../src/data/carry/open.ts'
 import { type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import { keepSaid } from '../../src/data/carry/state.ts'
-import { carryForward, type OpenedSource } from '../../src/data/carry/step.ts'
-import { ordered, stepAct } from '../conformance/walk.ts'
+import { carryForward } from '../../src/data/carry/step.ts'
+import { job, sourceOf } from '../rungs/restored.ts'
 import type { RungStory } from '../rungs/story.ts'
 import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
-import { proposed, type System, signal, type World } from '../rungs/world.ts'
+import type { System, World } from '../rungs/world.ts'
 import { type Mariadb, mariadb, noMariadb } from './mariadb.ts'
 import { noPostgres, type PostgresServer, postgresServer } from './postgres.ts'
-
-export const job = { signal, guard() {}, progress() {} }
 
 export interface CarrySystem {
   readonly name: 'SQLite' | 'PostgreSQL' | 'MariaDB'
@@ -48,31 +44,9 @@ export function story(up: string, base: readonly string[], writes: readonly stri
   return { base, release: [{ name: '002_x', up, down: null }], early: [], meanwhile: [], told: true, writes }
 }
 
-/** Opens what the run `back` left, as `backout data` does. */
-export async function sourceOf(world: World): Promise<OpenedSource & AsyncDisposable> {
-  const target = await world.open()
-  if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  const source = await target.carrying('back', world.pin.backup ?? '', job)
-  const close = async () => {
-    await source[Symbol.asyncDispose]()
-    await target[Symbol.asyncDispose]()
-  }
-  return { ...source, [Symbol.asyncDispose]: close }
-}
-
 export async function said(world: World, ...decisions: Decision[]) {
   await using source = await sourceOf(world)
   const words = { ...NOTHING_SAID, decisions }
   await keepSaid(source.dir, words)
   return await carryForward(source, words, job)
-}
-
-/** All steps of a restore but for carrying; that one is answered. */
-export async function restored(world: World): Promise<Step> {
-  const steps = ordered(await proposed(world, 'restore'))
-  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
-    await using target = await world.open()
-    await target.apply(step, stepAct(step, 'back'))
-  }
-  return steps.find(s => s.id.endsWith('/carry')) as Step
 }

@@ -21,9 +21,16 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
   const known = wroteKnown(source, piece.table)
   const columns: string[] = []
   const notes: string[] = []
+  const { ours: table } = piece.table
   for (const [i, { column }] of cells.entries()) {
-    const others = changed[i] ?? 0
-    if (others === 0) continue
+    const { others, same, filled } = changed[i] ?? NONE
+    if (others === 0 && (same > 0 || !wroteNamed(source, piece.table)(column))) continue
+    if (others === 0) {
+      // Nothing was there that could have become another value: what came where there was none is no other unit.
+      if (filled > 0) notes.push(filledOf(table, column.ours))
+      else columns.push(column.ours)
+      continue
+    }
     const all = known(column) ? 0 : await valuesOf(source, piece.table.ours, column.base, signal)
     const most = others * 2 >= all
     // Where nobody told, users had all the time since the release: what they changed keeps no new row back.
@@ -36,10 +43,15 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
 }
 
 /** By a person's word, or by the migration's own statements. */
-function wroteKnown({ untold, ...told }: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
-  const [touched, ownWork] = [untold === null ? told.touched : untold.touched, told.ownWork]
+function wroteKnown(source: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
+  return source.ownWork ? () => true : wroteNamed(source, table)
+}
+
+/** Where the very column is named. */
+function wroteNamed({ untold, ...told }: CarrySource, table: MappedTable): (column: MappedColumn) => boolean {
+  const touched = untold === null ? told.touched : untold.touched
   const wrote = touched === null ? null : writtenIn([table.theirs, table.ours], touched)
-  return ({ ours, theirs }) => ownWork || [ours, theirs].some(name => wrote?.includes(plain(name)) === true)
+  return ({ ours, theirs }) => [ours, theirs].some(name => wrote?.includes(plain(name)) === true)
 }
 
 /** The cell as the migrations left it, as far as that is known; null: they did not write it. */
@@ -47,14 +59,29 @@ function after({ migrated, theirs, column }: Cell): string | null {
   return migrated ?? (column.unsure === true ? theirs : null)
 }
 
-/** How many values were others right after migrating, by column. A value that came where there was none tells nothing. */
-async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<number[]> {
+/** Values of the release right after migrating: others, the same ones, and those that came where there was none. */
+interface Then {
+  readonly others: number
+  readonly same: number
+  readonly filled: number
+}
+
+const NONE: Then = { others: 0, same: 0, filled: 0 }
+
+/** By column. A value that came where there was none tells nothing of what others became, and a zero stays one in any unit. */
+async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<Then[]> {
+  const { dialect } = ground
   const sums = cells.map((cell, i) => {
     const { column, base } = cell
     const then = after(cell) ?? ''
     const type = cell.migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
     const other = unlikeBase(ground, piece, cell, then, type)
-    return `sum(CASE WHEN ${base} IS NOT NULL AND ${then} IS NOT NULL AND ${other} THEN 1 ELSE 0 END) AS n${i}`
+    const isValue = (value: string, of: string) =>
+      `replace(replace(${dialect.text(value, of)}, '0', ''), '.', '') NOT IN ('', '''''')`
+    const both = `${base} IS NOT NULL AND ${then} IS NOT NULL`
+    return `sum(CASE WHEN ${both} AND ${other} THEN 1 ELSE 0 END) AS n${i},
+      sum(CASE WHEN ${both} AND ${isValue(base, column.type)} THEN 1 ELSE 0 END) AS s${i},
+      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isValue(then, type)} THEN 1 ELSE 0 END) AS f${i}`
   })
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
@@ -66,7 +93,8 @@ async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]):
     { table, key: piece.keyOf('b', 'base')[0] ?? '', where: '1 = 1' },
     among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
   )
-  return cells.map((_, i) => found[`n${i}`] ?? 0)
+  const of = (name: string) => found[name] ?? 0
+  return cells.map((_, i) => ({ others: of(`n${i}`), same: of(`s${i}`) - of(`n${i}`), filled: of(`f${i}`) }))
 }
 
 /** Rows of base with a value in the column; null: all. */
@@ -76,6 +104,10 @@ function valuesOf({ images, dialect }: CarrySource, table: string, column: strin
     const [row] = await db.query(`SELECT count(${what}) AS n FROM ${dialect.table(table)}`)
     return Number(row?.['n'])
   })
+}
+
+function filledOf(table: string, column: string): string {
+  return `the migration wrote ${table}.${column}, where there was no value at the release: nothing tells whether new rows hold there what the old schema means`
 }
 
 function noteOf(table: string, column: string, others: number, all: number): string {

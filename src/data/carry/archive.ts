@@ -16,7 +16,7 @@ import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'cells', 'objects', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -27,12 +27,25 @@ const archivedPart = lineFile.extend({
 })
 export type ArchivedPart = z.infer<typeof archivedPart>
 
+/** The names of a merged table, so that what is listed of it is found again in the new schema. */
+const mappedNames = z.object({
+  ours: z.string(),
+  theirs: z.string(),
+  /** What tells its rows apart, in theirs. */
+  key: z.array(z.string()),
+  /** Column of ours -> that of theirs, and the types of these. */
+  columns: z.record(z.string(), z.string()),
+  types: z.record(z.string(), z.string()),
+})
+export type MappedNames = z.infer<typeof mappedNames>
+
 const manifestShape = z.object({
   version: z.literal(1),
   component: z.string(),
   run: z.string(),
   /** Of the plan that it belongs to. */
   plan: z.string(),
+  tables: z.array(mappedNames),
   parts: z.array(archivedPart),
   sha256: z.string(),
 })
@@ -66,6 +79,7 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     if (shape === undefined || mapped.unplaced.length === 0) continue
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(await archiveCells(source, `columns-${i}.ndjson.zst`, mapped, shape))
+    parts.push(...(await archiveFilled(source, `filled-${i}.ndjson.zst`, mapped)))
   }
   parts.push(...(await objectsPart(laid, dir)))
   const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)
@@ -79,8 +93,11 @@ export async function writeConflicts(laid: Laid, manifest: Manifest, left: reado
   const hasOpen = (table: TablePlan | undefined) =>
     table === undefined || table.settled > 0 || Object.keys(table.conflicts).length > 0
   const said = laid.options.decisions.length > 0
+  const reports = laid.options.mode === 'report'
   const open = laid.pieces.filter((_, i) => said || hasOpen(laid.plan.tables[i]) || hasOpen(left[i]))
-  const part = await rowsPart(laid, open, 'conflicts', OPEN)
+  const part = reports
+    ? await rowsPart(laid, laid.pieces, 'conflicts', WAITING)
+    : await rowsPart(laid, open, 'conflicts', OPEN)
   return writeManifest(laid, join(laid.source.dir, FOLDER), [
     ...manifest.parts.filter(p => p.what !== 'conflicts'),
     part,
@@ -89,6 +106,9 @@ export async function writeConflicts(laid: Laid, manifest: Manifest, left: reado
 
 /** Rows with something that was not carried and that is not in quarantine. */
 export const OPEN = '(w.held = 0 AND (w.kind > 0 OR w.cell > 0))'
+
+/** The same where nothing is carried. */
+const WAITING = `(w.done = 0 AND w.held = 0 OR ${OPEN})`
 
 async function rowsPart(
   laid: Laid,
@@ -130,6 +150,39 @@ function archiveCells(
   return archive(source, path, mapped.theirs, shape, columns, where)
 }
 
+/** What the migration itself had put there, so that a cell that holds just that again is known for one that nobody wrote to. */
+async function archiveFilled(source: CarrySource, path: string, mapped: MappedTable): Promise<ArchivedPart[]> {
+  const { images, schemas } = source
+  const shape = mapped.migrated === null ? undefined : schemas.migrated?.tables[mapped.migrated]
+  if (images.migrated === null || mapped.migrated === null || shape === undefined || shape.key.length === 0) return []
+  const columns = mapped.unplaced.filter(c => shape.columns[c]?.generated === false)
+  if (columns.length === 0) return []
+  const where = columns.map(c => `(${holdsSomething(source, c, shape.columns[c])})`).join(' OR ')
+  const part = await archive(source, path, mapped.migrated, shape, columns, where, images.migrated)
+  if (part.lines === 0) return []
+  return [{ ...part, what: 'filled', defaults: await sameInAll(source, mapped.migrated, shape, columns) }]
+}
+
+/** Column -> the value that the migration had put into every row: so it does to rows that came since, where it runs again. */
+function sameInAll(
+  { images, dialect }: CarrySource,
+  table: string,
+  shape: TableShape,
+  columns: readonly string[],
+): Promise<Record<string, string | null>> {
+  const sums = columns.map((c, i) => {
+    const text = dialect.text(dialect.quote(c), shape.columns[c]?.type ?? '')
+    return `count(${dialect.quote(c)}) AS n${i}, min(${text}) AS low${i}, max(${text}) AS high${i}`
+  })
+  const sql = `SELECT count(*) AS n, ${sums.join(', ')} FROM ${dialect.table(table)}`
+  return (images.migrated ?? images.theirs).reading(new AbortController().signal, async db => {
+    const [row = {}] = await db.query(sql)
+    const all = Number(row['n'])
+    const same = (i: number) => all > 1 && Number(row[`n${i}`]) === all && row[`low${i}`] === row[`high${i}`]
+    return Object.fromEntries(columns.map((c, i) => [c, same(i) ? (row[`low${i}`] as string) : null]))
+  })
+}
+
 async function archive(
   source: CarrySource,
   path: string,
@@ -137,15 +190,16 @@ async function archive(
   shape: TableShape,
   columns: readonly string[],
   where: string | null,
+  image = source.images.theirs,
 ): Promise<ArchivedPart> {
-  const { dialect, images } = source
+  const { dialect } = source
   const typeOf = (name: string) => shape.columns[name]?.type ?? ''
   const typed = (names: readonly string[]) => Object.fromEntries(names.map(n => [n, typeOf(n)]))
   const text = (name: string, as: string) => `${dialect.text(dialect.quote(name), typeOf(name))} AS ${as}`
   const list = [...shape.key.map((k, i) => text(k, `k${i}`)), ...columns.map((c, i) => text(c, `v${i}`))]
   const sql = `SELECT ${list.join(', ')} FROM ${dialect.table(table)}${where === null ? '' : ` WHERE ${where}`}`
   const file = await writeLines(join(source.dir, FOLDER), path, line =>
-    images.theirs.reading(new AbortController().signal, db =>
+    image.reading(new AbortController().signal, db =>
       db.each(sql, [], row => {
         const of = (names: readonly string[], as: string) =>
           Object.fromEntries(names.map((n, i) => [n, (row[`${as}${i}`] ?? null) as string | null]))
@@ -160,7 +214,8 @@ async function archive(
 
 async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Promise<Manifest> {
   const { component, run } = laid.source
-  const content = { version: 1 as const, component, run, plan: laid.plan.hash, parts }
+  const tables = laid.pieces.map(namesOf)
+  const content = { version: 1 as const, component, run, plan: laid.plan.hash, tables, parts }
   const manifest: Manifest = { ...content, sha256: hashOf(content) }
   await replaceFile(join(dir, MANIFEST), {
     file: { content: Buffer.from(`${canonical(manifest)}\n`), mode: 0o600 },
@@ -168,6 +223,17 @@ async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Pr
     before: () => {},
   })
   return manifest
+}
+
+function namesOf({ key, table: { ours, theirs, columns } }: Piece): MappedNames {
+  const named = columns.map(c => [c.ours, c.theirs] as const)
+  return {
+    ours,
+    theirs,
+    key: columns.flatMap(c => (key.includes(c.ours) ? [c.theirs] : [])),
+    columns: Object.fromEntries(named),
+    types: Object.fromEntries(columns.map(c => [c.theirs, c.theirType])),
+  }
 }
 
 export function archiveIn(dir: string): string {

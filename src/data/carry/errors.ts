@@ -31,6 +31,15 @@ export function noArchive(component: string, run: string): BackoutError {
   })
 }
 
+export function notCarried(component: string, run: string): BackoutError {
+  return new BackoutError({
+    code: 'not_carried',
+    what: `Carrying ${component} forward in the run ${run} did not come to its end, so nobody can tell which rows are back`,
+    next: 'first: backout data apply; then replay',
+    exit: 'usage',
+  })
+}
+
 export function notProven(component: string, problems: readonly string[]): BackoutError {
   return new BackoutError({
     code: 'carry_unproven',

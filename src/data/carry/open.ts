@@ -11,7 +11,7 @@ import { renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
-import { toldOf, untoldSince } from '../flow/untold.ts'
+import { toldOf, touchedSince, untoldSince } from '../flow/untold.ts'
 import { nameOf } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
 import type { Schemas } from './mapping.ts'
@@ -57,15 +57,15 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const base = await whole(site, baseId, job)
     const theirs = await theirsOf(site, run, mark, opened, job)
     const now = await theirs.reading(job.signal, db => readLive(site, db, base.facts.level))
-    const told = toldOf(site, now, await backupsBetween(site, run, base.backup))
+    const between = await backupsBetween(site, run, base.backup)
+    const told = toldOf(site, now, between)
     const images: Images = {
       theirs,
       base: await look(site, base.backup, `${mark}-base`, opened, job),
       migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
-    const known = told === null ? undefined : factsIn(told, engine.dialect.kind)?.touched
-    const touched = known?.since === base.backup.id ? known : null
+    const touched = told === null ? null : await touchedSince(site, now, base, told, between)
     const source: CarrySource = {
       component: ctx.component,
       run,

@@ -1,60 +1,82 @@
 import type { Bonds, Reference } from '../engine.ts'
-import type { ArchivedRow } from './archive.ts'
+import type { Ground } from './piece.ts'
+import { LINE, type Lines, named } from './replay-lines.ts'
 
 /**
- * Archived rows that could not be put back: what stands under their keys is another row, or nothing. What refers to one of
- * them may not be put back either.
+ * Rows of ours under a key, or another value that is referred to, of an archived row that they are not: users came
+ * back before it did. What belongs to that row, or refers to it, is not theirs.
  */
 export class Strangers {
+  readonly #ground: Ground
   readonly #bonds: Readonly<Record<string, Bonds>>
-  /** By table, the columns that something refers to, and their values. */
-  readonly #known = new Map<string, Set<string>>()
+  /** By table and columns that rows are known by: a table of their values, as `u0`…. */
+  readonly #known = new Map<string, string>()
 
-  constructor(bonds: Readonly<Record<string, Bonds>>) {
+  constructor(ground: Ground, bonds: Readonly<Record<string, Bonds>>) {
+    this.#ground = ground
     this.#bonds = bonds
   }
 
-  /** Something refers to rows of the table. */
-  isReferredTo(table: string): boolean {
-    return this.#references().some(reference => reference.table === table)
-  }
-
-  add(table: string, line: ArchivedRow): void {
-    const cells = { ...line.key, ...line.values }
-    for (const { to } of this.#references().filter(reference => reference.table === table)) {
-      const values = valuesOf(cells, to)
-      if (values !== null) this.#of(table, to).add(values)
+  /** Looks for those that stand in the place of lines. `keys`: more columns that they are asked for by. */
+  async find(lines: Lines, keys: readonly (readonly string[])[]): Promise<void> {
+    const { merger, dialect } = this.#ground
+    const told = distinct([...keys, ...this.#referredTo(lines.kept.table)])
+    const ways = [lines.keys, ...told].flatMap(names => {
+      const values = names.map(name => lines.valueOf(name))
+      if (names.length === 0 || values.includes(null)) return []
+      return [named(dialect, 'o', names).map((cell, i) => `${cell} = ${values[i]}`)]
+    })
+    if (ways.length === 0) return
+    for (const names of told) {
+      const as = named(dialect, 'o', names).map((cell, i) => `${cell} AS u${i}`)
+      const found = ways.map(
+        way => `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${way.join(' AND ')}
+        WHERE w.state = ${LINE.waits} AND ${lines.unlike}`,
+      )
+      const us = names.map((_, i) => `u${i}`)
+      const work = await merger.work(`backout_strangers_${this.#known.size}`, found.join(' UNION '), [us])
+      this.#known.set(nameOf(lines.kept.table, names), work)
     }
   }
 
-  /** A row or a cell of this table would refer to one of them. */
-  hasParentOf(table: string, { values }: ArchivedRow): boolean {
-    const { references = [] } = this.#bonds[table] ?? {}
-    return references.some(({ columns, table: parent, to }) => {
-      const told = valuesOf(values, columns)
-      return told !== null && this.#of(parent, to).has(told)
-    })
+  /** True for rows `alias` of a table that are none of them. */
+  none(alias: string, table: string, names: readonly string[]): string {
+    const work = this.#known.get(nameOf(table, names))
+    if (work === undefined) return '1 = 1'
+    const same = named(this.#ground.dialect, alias, names).map((cell, i) => `x.u${i} = ${cell}`)
+    return `NOT EXISTS (SELECT 1 FROM ${work} AS x WHERE ${same.join(' AND ')})`
   }
 
-  #references(): Reference[] {
-    return Object.values(this.#bonds).flatMap(bonds => bonds.references)
+  /** Lines that refer to a row that is not there, or to one of them; null: what refers is nothing that they bring. */
+  orphans(lines: Lines, { columns, table, to }: Reference, where: string): string | null {
+    const { merger, dialect } = this.#ground
+    const own = columns.map(name => lines.valueOf(name))
+    const isRow = lines.kept.what === 'rows'
+    if (own.every(v => v === null) || (isRow && own.includes(null))) return null
+    const cells = own.map((value, i) => value ?? named(dialect, 'o', columns.slice(i, i + 1)).join())
+    const fits = named(dialect, 'p', to).map((cell, i) => `${cell} = ${cells[i]}`)
+    const rows = isRow ? `${lines.work} AS w` : `${lines.work} AS w JOIN ${lines.ours} AS o ON ${lines.onKey}`
+    const filled = cells.map(cell => `${cell} IS NOT NULL`)
+    return `SELECT w.n AS n FROM ${rows} WHERE ${[where, ...filled].join(' AND ')} AND NOT EXISTS
+      (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits.join(' AND ')} AND ${this.none('p', table, to)})`
   }
 
-  #of(table: string, to: readonly string[]): Set<string> {
-    const name = JSON.stringify([table, ...to])
-    const known = this.#known.get(name) ?? new Set()
-    this.#known.set(name, known)
-    return known
+  referencesOf(table: string): readonly Reference[] {
+    return this.#bonds[table]?.references ?? []
+  }
+
+  /** Lists of columns by which other rows refer to those of the table. */
+  #referredTo(table: string): (readonly string[])[] {
+    return Object.values(this.#bonds).flatMap(({ references }) =>
+      references.filter(r => r.table === table).map(({ to }) => to),
+    )
   }
 }
 
-/** null: one of them is NULL, or was not archived. */
-function valuesOf(cells: ArchivedRow['values'], names: readonly string[]): string | null {
-  const values = names.map(name => cells[name] ?? null)
-  return values.includes(null) ? null : JSON.stringify(values.map(v => plainNumber(v ?? '')))
+function distinct(lists: readonly (readonly string[])[]): (readonly string[])[] {
+  return [...new Map(lists.map(list => [JSON.stringify(list), list])).values()]
 }
 
-/** Columns that refer to each other may keep different numbers of digits. */
-function plainNumber(value: string): string {
-  return /^-?\d+\.\d+$/.test(value) ? value.replace(/\.?0+$/, '') : value
+function nameOf(table: string, names: readonly string[]): string {
+  return JSON.stringify([table, ...names])
 }

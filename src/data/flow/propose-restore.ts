@@ -5,6 +5,7 @@ import { carryStep } from '../carry/verb.ts'
 import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
+import { isKnown } from '../touched-targets.ts'
 import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
 import { factsIn } from './facts.ts'
 import { readLive } from './level.ts'
@@ -14,7 +15,7 @@ import { AT_MOST, sinceBackup } from './since-backup.ts'
 import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 import { calm } from './stop-migration.ts'
-import { toldOf, untoldSince } from './untold.ts'
+import { isUntoldBefore, toldOf, touchedSince, untoldSince } from './untold.ts'
 
 /** The restore of the release's backup; nothing where the database is still what was backed up, or was restored and carried into. */
 export async function proposeRestore(look: Look): Promise<Proposal> {
@@ -53,16 +54,26 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
   if (then === null) return []
   const untold = await readOrTell(site, question.signal, async db => {
     const now = await readLive(site, db, then.level)
-    const since = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > backup.createdAt)
-    return toldOf(site, now, since) === null ? untoldSince(site, now, then) : null
+    const between = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > backup.createdAt)
+    const told = toldOf(site, now, between)
+    const since = told === null ? await untoldSince(site, now, then) : null
+    if (told !== null && isUntoldBefore(told, between)) {
+      const own = factsIn(told, site.engine.dialect.kind)?.ownWorkSince === backup.id
+      const touched = await touchedSince(site, now, { backup, facts: then }, told, between)
+      if (touched === null && !own) return { where: ALL_ROWS, who: 'the last of them had ended only' }
+    }
+    if (since === null) return null
+    const names = since.touched?.tables.filter(name => isKnown(then.schema, name) || isKnown(now.schema, name))
+    if (names?.length === 0) return null
+    return { where: names === undefined ? ALL_ROWS : `what differs in ${names.join(', ')}`, who: null }
   })
   if (untold === null || isState(untold)) return []
-  const { touched } = untold
-  if (touched !== null && touched.tables.length === 0) return []
-  const where = touched === null ? 'rows of the release that differ' : `what differs in ${touched.tables.join(', ')}`
-  const what = `Migrations ran in ${site.engine.name}, and nobody said when they had ended: ${where} may be their work or users', and is listed in place of being brought back`
+  const said = untold.who === null ? 'nobody said when they had ended' : `somebody said when ${untold.who}`
+  const what = `Migrations ran in ${site.engine.name}, and ${said}: ${untold.where} may be their work or users', and is listed in place of being brought back`
   return [say('warning', 'migrations_untold', what, UNTOLD)]
 }
+
+const ALL_ROWS = 'rows of the release that differ'
 
 const UNTOLD =
   'say afterwards that it was users (`backout data apply --settle ambiguous=theirs`), or name `migrations.upScripts`; next time let the deployment call `backout upgrade migrated`'

@@ -1,6 +1,7 @@
 import type { Backup } from '../../core/contract.ts'
+import type { Dialect } from '../engine.ts'
 import { compareSchemas } from '../schema.ts'
-import type { Touched } from '../touched.ts'
+import { type Touched, touchedByBoth } from '../touched.ts'
 import { type BackupFacts, factsIn } from './facts.ts'
 import type { Live } from './level.ts'
 import { sameLevel } from './levels.ts'
@@ -27,11 +28,75 @@ export async function untoldSince(
   return changed ? { touched: null } : null
 }
 
-/** The latest of these backups that was made right after migrating up to where the database is; null: nobody told. */
+/**
+ * Of these backups the one that was made right after migrating up to where the database is; null: nobody told. Where upgrades
+ * came after it that migrated nothing, it is still the one: users wrote before those were told of.
+ */
 export function toldOf(site: Site, now: Live, backups: readonly Backup[]): Backup | null {
-  const told = backups.filter(b => {
-    const facts = b.reason === 'migrated' ? factsIn(b, site.engine.dialect.kind) : null
-    return facts !== null && sameLevel(now.level, facts.level)
-  })
-  return told.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+  const { kind } = site.engine.dialect
+  const sorted = inOrder(backups)
+  const isHere = (b: Backup) => sameLevel(now.level, factsIn(b, kind)?.level)
+  const at = sorted.findLastIndex(b => b.reason === 'migrated' && isHere(b))
+  let told = sorted[at] ?? null
+  // Without a bookkeeping every level is the same.
+  if (now.level.tool === null) return told
+  for (const backup of sorted.slice(0, Math.max(at, 0)).toReversed()) {
+    const wrote = told === null ? undefined : factsIn(told, kind)?.touched
+    if (wrote?.tables.length !== 0 || !isHere(backup) || isGoneBack(backup)) break
+    if (backup.reason === 'migrated') told = backup
+  }
+  return told
+}
+
+interface Base {
+  readonly backup: Backup
+  readonly facts: BackupFacts
+}
+
+/**
+ * What the migrations since the release may have written, by what was told of each upgrade since, or else by their files; null:
+ * nobody can tell. `between`: the backups since, `told` among them.
+ */
+export async function touchedSince(
+  site: Site,
+  now: Live,
+  base: Base,
+  told: Backup,
+  between: readonly Backup[],
+): Promise<Touched | null> {
+  const { kind } = site.engine.dialect
+  if (factsIn(told, kind)?.ownWorkSince === base.backup.id) return null
+  return chained(kind, told, base, inOrder(between)) ?? touchedBetween(site, now, base.facts)
+}
+
+/** An upgrade begins where the one before it ended: what is told of all of them is told since the release. */
+function chained(kind: Dialect['kind'], told: Backup, base: Base, between: readonly Backup[]): Touched | null {
+  const facts = factsIn(told, kind)
+  const wrote = facts?.touched
+  if (facts === null || wrote === undefined) return null
+  if (wrote.since === base.backup.id) return wrote
+  const at = between.findIndex(b => b.id === wrote.since)
+  const begun = at < 0 ? null : factsIn(between[at] as Backup, kind)
+  if (begun === null || begun.level.tool === null) return null
+  for (const earlier of between.slice(0, at).toReversed()) {
+    if (isGoneBack(earlier) || !sameLevel(begun.level, factsIn(earlier, kind)?.level)) return null
+    if (earlier.reason !== 'migrated') continue
+    const before = chained(kind, earlier, base, between)
+    return before === null ? null : touchedByBoth(before, wrote, [base.facts.schema, begun.schema, facts.schema])
+  }
+  return sameLevel(begun.level, base.facts.level) ? wrote : null
+}
+
+/** Users wrote for the time of several upgrades, of which only the last was told, and nobody can tell what these wrote. */
+export function isUntoldBefore(told: Backup, between: readonly Backup[]): boolean {
+  return between.some(b => b.reason === 'capture' && b.createdAt < told.createdAt)
+}
+
+/** The database was about to be taken back: what came before it is of another story. */
+function isGoneBack({ reason }: Backup): boolean {
+  return reason === 'pre-rollback'
+}
+
+function inOrder(backups: readonly Backup[]): Backup[] {
+  return backups.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
 }

@@ -1,0 +1,167 @@
+import type { Dialect, Merger } from '../engine.ts'
+import type { TableShape } from '../schema.ts'
+import type { ArchivedRow } from './archive.ts'
+import { LEDGER } from './ledger.ts'
+import { type Ground, literal } from './piece.ts'
+
+/** How a line stands. `part`: of its cells some hold something else, which stay. */
+export const LINE = { waits: 0, noted: 1, left: 2, part: 3 } as const
+
+/** Lines that are to be put back, as `w`. */
+export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
+
+/** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
+export interface Kept {
+  readonly what: 'rows' | 'cells' | 'filled' | 'listed'
+  /** Tells them from the lines of others, in the ledger too. */
+  readonly path: string
+  readonly table: string
+  readonly shape: TableShape
+  readonly key: Readonly<Record<string, string>>
+  readonly columns: Readonly<Record<string, string>>
+  /** What the migration had put into every row. */
+  readonly always?: Readonly<Record<string, string | null>>
+}
+
+/** Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. */
+export class Lines {
+  readonly kept: Kept
+  readonly keys: readonly string[]
+  readonly columns: readonly string[]
+  readonly work: string
+  many = 0
+  /** What the migration had put into cells of the same rows; null: that is not known. */
+  filled: Lines | null = null
+  readonly #ground: Ground
+
+  private constructor(ground: Ground, kept: Kept, work: string) {
+    this.#ground = ground
+    this.kept = kept
+    this.keys = Object.keys(kept.key)
+    this.columns = Object.keys(kept.columns)
+    this.work = work
+  }
+
+  static async make(ground: Ground, kept: Kept, name: string): Promise<Lines> {
+    const { dialect, merger } = ground
+    const text = (column: string, as: string) =>
+      `${dialect.text(dialect.quote(column), kept.shape.columns[column]?.type ?? '')} AS ${as}`
+    const list = [
+      ...Object.keys(kept.key).map((k, i) => text(k, `k${i}`)),
+      ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
+    ]
+    const select = `SELECT 0 AS n, 0 AS state, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
+    const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
+    return new Lines(ground, kept, await merger.work(name, select, [['n'], ...keys]))
+  }
+
+  async add(lines: readonly ArchivedRow[]): Promise<void> {
+    const { merger, dialect } = this.#ground
+    const names = ['n', 'state', ...this.keys.map((_, i) => `k${i}`), ...this.columns.map((_, i) => `v${i}`)]
+    const many = Math.max(1, Math.floor(20_000 / names.length))
+    for (let at = 0; at < lines.length; at += many) {
+      const given: unknown[] = []
+      const rows = lines.slice(at, at + many).map(line => {
+        const row = [
+          this.many++,
+          LINE.waits,
+          ...this.keys.map(k => line.key[k] ?? null),
+          ...this.columns.map(v => line.values[v] ?? null),
+        ]
+        return `(${row.map(value => dialect.parameter(given.push(value))).join(', ')})`
+      })
+      await merger.run(`INSERT INTO ${this.work} (${names.join(', ')}) VALUES ${rows.join(', ')}`, given)
+    }
+  }
+
+  /** Lines as a table `w`, with what the migration had put into the cells as `f0`…, where that is known. */
+  some(where: string): string {
+    const { filled } = this
+    if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
+    const cells = filled.columns.map((name, i) => {
+      const always = filled.kept.always?.[name] ?? null
+      return always === null ? `f.v${i} AS f${i}` : `coalesce(f.v${i}, ${literal(always)}) AS f${i}`
+    })
+    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
+    return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
+      ON ${same.join(' AND ')} WHERE ${where}) AS w`
+  }
+
+  /** The text that the migration had put into a cell, as `some` gives it; null: nobody can tell. */
+  filledOf(column: string): string | null {
+    const i = this.filled?.columns.indexOf(column) ?? -1
+    return i < 0 ? null : `w.f${i}`
+  }
+
+  get ours(): string {
+    return this.#ground.merger.table('ours', this.kept.table)
+  }
+
+  typeOf(column: string): string {
+    return this.kept.shape.columns[column]?.type ?? ''
+  }
+
+  /** What a line `w` has for a column, as a value of it; null: that was not kept. */
+  valueOf(column: string): string | null {
+    const [k, v] = [this.keys.indexOf(column), this.columns.indexOf(column)]
+    if (v >= 0) return this.#ground.dialect.value(`w.v${v}`, this.typeOf(column))
+    return k >= 0 ? this.#ground.dialect.value(`w.k${k}`, this.typeOf(column)) : null
+  }
+
+  /** The row `o` of ours has the key of the line `w`. */
+  get onKey(): string {
+    const { dialect } = this.#ground
+    return this.keys.map((k, i) => `o.${dialect.quote(k)} = ${dialect.value(`w.k${i}`, this.typeOf(k))}`).join(' AND ')
+  }
+
+  /** The row `o` of ours is not as it was kept. */
+  get unlike(): string {
+    const { dialect } = this.#ground
+    const differs = this.columns.map((c, i) => {
+      const [cell, type] = [`o.${dialect.quote(c)}`, this.typeOf(c)]
+      // A text that its type does not take any more can be compared as such only.
+      if (this.kept.columns[c] !== type) return dialect.differs(dialect.text(cell, type), `w.v${i}`)
+      return dialect.differs(cell, dialect.value(`w.v${i}`, type))
+    })
+    return differs.length === 0 ? '1 = 0' : `(${differs.join(' OR ')})`
+  }
+
+  /** Says how the lines stand that a query names by `n`. Returns how many they are. */
+  mark(state: number, select: string): Promise<number> {
+    const { merger, dialect } = this.#ground
+    return merger.run(dialect.update(this.work, [['state', String(state)]], `(${select}) AS x`, 'o.n = x.n'))
+  }
+
+  /** Lines that are back, by an earlier process too, are noted in ours: they are put back once. */
+  async recall(): Promise<void> {
+    const { merger, dialect } = this.#ground
+    const noted = `SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)}`
+    await this.mark(LINE.noted, `SELECT w.n AS n FROM ${this.work} AS w WHERE ${this.#note} IN (${noted})`)
+  }
+
+  /** Belongs into the transaction that puts them back. */
+  async note(where: string): Promise<void> {
+    const { merger, dialect, run } = this.#ground
+    await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash)
+      SELECT ${this.#note}, ${literal(run)}, ${literal(this.kept.table)}, 0, 'replay' FROM ${this.work} AS w WHERE ${where}`)
+  }
+
+  get #note(): string {
+    const { dialect, run } = this.#ground
+    return dialect.key([...[run, 'line', this.kept.path].map(literal), dialect.text('w.n', 'bigint')])
+  }
+
+  count(where: string): Promise<number> {
+    return countOf(this.#ground.merger, `${this.work} AS w WHERE ${where}`)
+  }
+}
+
+export async function countOf(merger: Merger, from: string): Promise<number> {
+  const [row] = await merger.query(`SELECT count(*) AS n FROM ${from}`)
+  return Number(row?.['n'])
+}
+
+/** Columns of a table, seen as `alias`. */
+export function named({ quote }: Pick<Dialect, 'quote'>, alias: string, names: readonly string[]): string[] {
+  return names.map(name => `${alias}.${quote(name)}`)
+}

@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { carriesForward } from '../../src/data/carry/open.ts'
+import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
+import { replay } from '../../src/data/carry/replay.ts'
+import { carryForward } from '../../src/data/carry/step.ts'
+import { job, restored, sourceOf } from '../rungs/restored.ts'
+import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
+import { played, type System, type World } from '../rungs/world.ts'
+import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
+import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+
+const LIMIT = 120_000
+let postgres: PostgresServer
+let maria: Mariadb
+
+beforeAll(async () => {
+  if (noPostgres() === null) postgres = await postgresServer()
+  if (noMariadb() === null) maria = await mariadb()
+})
+afterAll(async () => {
+  await postgres?.dispose()
+  await maria?.dispose()
+})
+
+const SYSTEMS = [
+  { name: 'SQLite', why: null, make: () => onSqlite() },
+  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres) },
+  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria) },
+]
+
+interface Back {
+  readonly base: readonly string[]
+  readonly up: readonly string[]
+  readonly writes: readonly string[]
+  /** Between the restore and carrying. */
+  readonly after?: readonly string[]
+  readonly said?: Partial<CarryOptions>
+  /** Users, before the roll-forward. */
+  readonly later?: readonly string[]
+}
+
+/** Released, written to, gone back, carried, and rolled forward again. */
+async function forward(system: System, { base, up, writes, after = [], said = {}, later = [] }: Back): Promise<World> {
+  const release = up.map((sql, i) => ({ name: `00${i + 2}_x`, up: sql, down: null }))
+  const world = await played(system, { base, release, early: [], meanwhile: [], told: true, writes })
+  await restored(world)
+  await world.run(after)
+  {
+    await using source = await sourceOf(world)
+    await carryForward(source, { ...NOTHING_SAID, ...said }, job)
+  }
+  expect(await world.run([...later, ...up])).not.toContain(false)
+  return world
+}
+
+/** By table, as "back of all". */
+async function putBack(world: World): Promise<Record<string, string>> {
+  await using target = await world.open()
+  if (!carriesForward(target)) throw new Error('it carries nothing forward')
+  const parts = await replay(await target.replaying('back', job), job)
+  return Object.fromEntries(parts.map(p => [p.table, `${p.back} of ${p.back + p.done + p.conflicts}`]))
+}
+
+const held = async (world: World, table: string) =>
+  ((await world.dump())[table] ?? []).map(row => Object.values(row).join(' ').replaceAll("'", '')).sort()
+
+const BASE = [
+  'CREATE TABLE orders (id int NOT NULL PRIMARY KEY, who varchar(20), code varchar(20) UNIQUE)',
+  `INSERT INTO orders VALUES (1, 'ann', 'a'), (2, 'bob', 'b')`,
+]
+const UP = [
+  'ALTER TABLE orders ADD COLUMN coupon varchar(20)',
+  `CREATE TABLE gifts (id int NOT NULL PRIMARY KEY, order_id int, what varchar(20), FOREIGN KEY (order_id) REFERENCES orders (id))`,
+]
+const WRITES = [
+  `INSERT INTO orders VALUES (3, 'ann', 'c', 'HALF'), (4, 'dan', 'd', 'TEN')`,
+  `INSERT INTO gifts VALUES (1, 3, 'watch'), (2, 4, 'book'), (3, 1, 'pen')`,
+]
+
+describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
+  const skipped = { timeout: LIMIT, skip: why !== null }
+
+  it('goes to no row that took the number of one that never came', skipped, async () => {
+    const story = { base: BASE, up: UP, writes: WRITES, after: [`INSERT INTO orders VALUES (3, 'eve', 'e')`] }
+    await using world = await forward(await make(), story)
+    expect(await putBack(world)).toEqual({ orders: '1 of 2', gifts: '2 of 3' })
+    expect(await held(world, 'orders')).toEqual(['1 ann a ', '2 bob b ', '3 eve e ', '4 dan d TEN'])
+    expect(await held(world, 'gifts')).toEqual(['2 4 book', '3 1 pen'])
+    // The number is free, and the order was entered again by hand, just as it was.
+    await world.run(['DELETE FROM orders WHERE id = 3', `INSERT INTO orders (id, who, code) VALUES (3, 'ann', 'c')`])
+    expect(await putBack(world)).toEqual({ orders: '1 of 2', gifts: '1 of 3' })
+    expect(await held(world, 'gifts')).toEqual(['1 3 watch', '2 4 book', '3 1 pen'])
+  })
+
+  it('waits for what it refers to', skipped, async () => {
+    // The order was refused: another one has its code.
+    const story = { base: BASE, up: UP, writes: WRITES, after: [`INSERT INTO orders VALUES (9, 'eve', 'c')`] }
+    await using world = await forward(await make(), story)
+    for (const back of [2, 0]) expect((await putBack(world))['gifts']).toBe(`${back} of 3`)
+    expect(await held(world, 'gifts')).toEqual(['2 4 book', '3 1 pen'])
+    // Somebody took its number meanwhile.
+    await world.run([`INSERT INTO orders (id, who, code) VALUES (3, 'zoe', 'z')`])
+    expect(await putBack(world)).toEqual({ orders: '0 of 2', gifts: '0 of 3' })
+    await world.run(['DELETE FROM orders WHERE id IN (3, 9)'])
+    await world.run([`INSERT INTO orders (id, who, code) VALUES (3, 'ann', 'c')`])
+    expect(await putBack(world)).toEqual({ orders: '1 of 2', gifts: '1 of 3' })
+  })
+
+  it('goes to no new row where nothing was carried', skipped, async () => {
+    const said = { mode: 'report' } as const
+    const later = [`INSERT INTO orders VALUES (3, 'eve', 'e')`]
+    await using world = await forward(await make(), { base: BASE, up: UP, writes: WRITES, said, later })
+    expect(await putBack(world)).toEqual({ orders: '0 of 2', gifts: '1 of 3' })
+    expect(await held(world, 'orders')).toEqual(['1 ann a ', '2 bob b ', '3 eve e '])
+    expect(await held(world, 'gifts')).toEqual(['3 1 pen'])
+  })
+
+  it('stays away with all that refers to it within one table, in whatever order', skipped, async () => {
+    const tree =
+      'CREATE TABLE tree (id int NOT NULL PRIMARY KEY, up int, name varchar(20), FOREIGN KEY (up) REFERENCES tree (id))'
+    const rows = [
+      `INSERT INTO tree VALUES (5, NULL, 'root'), (6, NULL, 'good')`,
+      `INSERT INTO tree VALUES (4, 5, 'child'), (7, 6, 'good child')`,
+      `INSERT INTO tree VALUES (3, 4, 'grandchild'), (8, 4, 'too')`,
+    ]
+    await using world = await forward(await make(), { base: BASE, up: [tree], writes: rows })
+    await world.run([`INSERT INTO tree VALUES (5, NULL, 'stranger')`])
+    for (const back of [2, 0]) expect(await putBack(world)).toEqual({ tree: `${back} of 6` })
+    expect(await held(world, 'tree')).toEqual(['5  stranger', '6  good', '7 6 good child'])
+    await world.run(['DELETE FROM tree WHERE id = 5'])
+    expect(await putBack(world)).toEqual({ tree: '4 of 6' })
+  })
+
+  it('goes into cells that hold what the migration puts there, and over nothing of anybody', skipped, async () => {
+    const up = ['ALTER TABLE orders ADD COLUMN status varchar(20)', `UPDATE orders SET status = 'new'`]
+    const writes = [
+      `UPDATE orders SET status = 'paid' WHERE id = 1`,
+      `UPDATE orders SET status = 'sent' WHERE id = 2`,
+      `INSERT INTO orders VALUES (4, 'dan', 'd', 'held')`,
+    ]
+    await using world = await forward(await make(), {
+      base: [...BASE, `INSERT INTO orders VALUES (3, 'eve', 'e')`],
+      up,
+      writes,
+    })
+    await world.run([`UPDATE orders SET status = 'mine' WHERE id IN (2, 3)`])
+    expect(await putBack(world)).toEqual({ orders: '2 of 4' })
+    expect(await held(world, 'orders')).toEqual(['1 ann a paid', '2 bob b mine', '3 eve e mine', '4 dan d held'])
+    await world.run([`UPDATE orders SET status = 'new' WHERE id = 2`])
+    expect(await putBack(world)).toEqual({ orders: '1 of 4' })
+  })
+})

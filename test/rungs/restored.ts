@@ -1,0 +1,30 @@
+import type { Step } from '../../src/core/contract.ts'
+import { carriesForward } from '../../src/data/carry/open.ts'
+import type { OpenedSource } from '../../src/data/carry/step.ts'
+import type { Job } from '../../src/data/engine.ts'
+import { ordered, stepAct } from '../conformance/walk.ts'
+import { proposed, signal, type World } from './world.ts'
+
+export const job: Job = { signal, guard() {}, progress() {} }
+
+/** Opens what the run `back` left, as `backout data` does. */
+export async function sourceOf(world: World): Promise<OpenedSource & AsyncDisposable> {
+  const target = await world.open()
+  if (!carriesForward(target)) throw new Error('it carries nothing forward')
+  const source = await target.carrying('back', world.pin.backup ?? '', job)
+  const close = async () => {
+    await source[Symbol.asyncDispose]()
+    await target[Symbol.asyncDispose]()
+  }
+  return { ...source, [Symbol.asyncDispose]: close }
+}
+
+/** All steps of a restore but for carrying; that one is answered. */
+export async function restored(world: World): Promise<Step> {
+  const steps = ordered(await proposed(world, 'restore'))
+  for (const step of steps.filter(s => !s.id.endsWith('/carry'))) {
+    await using target = await world.open()
+    await target.apply(step, stepAct(step, 'back'))
+  }
+  return steps.find(s => s.id.endsWith('/carry')) as Step
+}

@@ -12,6 +12,7 @@ import {
   IMAGES,
   type Kube,
   notOwn,
+  onlyStandIn,
   proposed,
   put,
   rolledOut,
@@ -148,8 +149,8 @@ describe.skipIf(noKubectl() !== null)(`C5: the rights of a user ${noKubectl() ??
       const pin = await captured(target)
       await space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
       await rolledOut(space, 'deployment/shop')
-      // Where the server has no Applications, there is none.
-      expect(codes(await proposed(target, pin))).toEqual([])
+      // Where the server has no Applications, there is none. A real one may have them from the tests beside this one.
+      if (onlyStandIn === null) expect(codes(await proposed(target, pin))).toEqual([])
       await put(space, definition('applications'))
       const found = async () => (await proposed(target, pin)).findings
       await expect

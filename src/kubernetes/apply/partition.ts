@@ -1,5 +1,6 @@
 import type { StepAct } from '../../core/contract.ts'
 import { parseId, type Workload, workloadPath } from '../api/objects.ts'
+import { until } from '../api/watch.ts'
 import { isObserved } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import type { RollArgs } from '../steps.ts'
@@ -48,4 +49,10 @@ export async function putPartitionBack(
     return [{ op: 'add' as const, path: '/spec/updateStrategy', value: withPartition(now, partition) }]
   }
   await change<Workload>(site, { path: workloadPath(site.namespace, kind, name), name: id, decide }, act)
+  // Before its controller has seen that, nobody can tell whether it is through.
+  const field = `?fieldSelector=${encodeURIComponent(`metadata.name=${name}`)}`
+  const following = { client: site.client, signal: act.signal, awayMs: site.config.limits.away }
+  await until(following, [`${workloadPath(site.namespace, kind)}${field}`], ([object]) =>
+    object === undefined || isObserved(object as Workload) ? true : null,
+  )
 }

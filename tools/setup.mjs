@@ -2,7 +2,7 @@
 // Node from 16 on, because the Node that the repository brings is only there once this has run.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { bringKubernetesTools } from './helm.mjs'
 
@@ -68,7 +68,12 @@ function bundledNode() {
   const bin = join(root, 'node_modules', '.bin', 'node')
   // It links the program to where it is run: elsewhere that would be a folder of its own in the repository.
   const home = join(root, 'node_modules', 'node')
-  if (!existsSync(bin)) run(process.execPath, ['installArchSpecificPackage.js'], home)
+  if (!existsSync(bin)) {
+    run(process.execPath, ['installArchSpecificPackage.js'], home)
+    // npm makes no link to what was not there when it installed the package.
+    rmSync(bin, { force: true })
+    symlinkSync(join('..', 'node', 'bin', 'node'), bin)
+  }
   const version = execFileSync(bin, ['--version'], { encoding: 'utf8' })
   if (Number(version.slice(1).split('.')[0]) < 22)
     throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)

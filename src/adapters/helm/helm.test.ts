@@ -190,6 +190,7 @@ describe.each(HELMS)('C5: releases of Helm %s', version => {
       const target = await shop.open()
       const pin = await captured(target)
       await shop.space.kubectl('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)
+      await shop.space.kubectl('rollout', 'status', 'deployment/shop')
       expect((await target.observe(signal)).summary).toContain('deployment/shop not as the release says')
       const proposal = await proposed(target, pin)
       expect(codes(proposal)).toEqual(['drifted', 'hooks_origin'])

@@ -63,14 +63,28 @@ it('C14: brings back in a step of its own what the restore took, tells what it c
     { id: 4, note: 'since' },
   ])
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
-  expect(told.slice(-4).map(fact => fact.text.replace(/ in \/.*/, ''))).toEqual([
+  expect(told.slice(-5).map(fact => fact.text.replace(/ in \/.*/, ''))).toEqual([
     '1 row written since the release was carried into db; proven by comparing again',
+    '1 of 2 values of orders.note are others than at the release: if the migration gave them another meaning (cents, where there were euros), new rows are carried with that meaning',
     '2 rows of db changed between the backup and the end of migrating, by the migration or by users: backout data status db',
     '2 rows of coupons have no place in the old schema: archived',
     '1 value of orders.discount has no place in the old schema: archived',
   ])
   shop.sql('DELETE FROM orders WHERE id = 4')
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+})
+
+it('C14: says in the run that new rows may hold something else, where nobody told and most old values are others', async () => {
+  shop.sql("UPDATE orders SET note = note || '!' WHERE id < 4")
+  await restored()
+  const step = await stepOf('apply')
+  if (step === null) throw new Error('there is no step')
+  await target.apply(step, actFor(step))
+  expect(told.filter(fact => fact.kind === 'side-effect').map(fact => fact.text)).toEqual([
+    expect.stringMatching(
+      /^2 of 2 values of orders\.note are others than at the release: .* new rows are carried with that/,
+    ),
+  ])
 })
 
 it('only lists, or does not even that, where the settings say so', async () => {

@@ -16,11 +16,12 @@ import { codeOf, INSERT } from './words.ts'
  */
 export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
-  if (!piece.keyed || cells.length === 0) return { columns: [], notes: [] }
+  if (!piece.keyed || cells.length === 0) return { columns: [], notes: [], guessed: [] }
   const changed = await othersThen(ground, piece, cells)
   const known = wroteKnown(source, piece.table)
   const columns: string[] = []
   const notes: string[] = []
+  const guessed: string[] = []
   const { ours: table } = piece.table
   for (const [i, { column }] of cells.entries()) {
     const { others, same, filled } = changed[i] ?? NONE
@@ -34,12 +35,12 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
     const all = known(column) ? 0 : await valuesOf(source, piece.table.ours, column.base, signal)
     const most = others * 2 >= all
     // Where nobody told, users had all the time since the release: what they changed keeps no new row back.
-    const guessed = source.untold !== null && !known(column)
-    if (most && !guessed) columns.push(column.ours)
-    else if (most) notes.push(mostOf(piece.table.ours, column.ours, others, all))
+    const untold = source.untold !== null && !known(column)
+    if (most && !untold) columns.push(column.ours)
+    else if (most) guessed.push(mostOf(piece.table.ours, column.ours, others, all))
     else if (source.untold === null) notes.push(noteOf(piece.table.ours, column.ours, others, all))
   }
-  return { columns, notes }
+  return { columns, notes, guessed }
 }
 
 /** By a person's word, or by the migration's own statements. */

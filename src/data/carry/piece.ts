@@ -8,6 +8,8 @@ export interface Anew {
   readonly columns: readonly string[]
   /** For people: of columns of which only few values are others, so that it may have been users. */
   readonly notes: readonly string[]
+  /** The same where most values are others, and nobody told who wrote them: new rows are carried with what they have. */
+  readonly guessed: readonly string[]
 }
 
 /** What every statement of one merge is made with. */
@@ -57,7 +59,7 @@ export class Piece {
   /** Rows that theirs added and that are not in the work table; null: there they all are. */
   tail: Tail | null = null
   /** Where values of new rows may mean something else than in the old schema. */
-  anew: Anew = { columns: [], notes: [] }
+  anew: Anew = { columns: [], notes: [], guessed: [] }
 
   constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
     this.#ground = ground

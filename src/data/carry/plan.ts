@@ -44,6 +44,8 @@ export interface TablePlan {
   readonly suspect: number
   /** Columns of the old schema that theirs has no more. */
   readonly gone: readonly string[]
+  /** What its new rows may hold in another meaning, and are carried with. Left out: nothing. */
+  readonly doubts?: readonly string[]
 }
 
 export interface CarryPlan {
@@ -247,7 +249,9 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
   sums.done += tail.carried
   const inserts = (counts[INSERT] ?? 0) + tail.rows - tail.carried
   const pending = { inserts, updates: counts[UPDATE] ?? 0, deletes: counts[DELETE] ?? 0 }
-  return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone }
+  const { guessed } = piece.anew
+  const doubts = guessed.length === 0 ? {} : { doubts: guessed }
+  return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone, ...doubts }
 }
 
 function ambiguousNote({ untold }: CarrySource, tables: readonly TablePlan[]): string[] {
@@ -269,7 +273,7 @@ function notesOf({ untold, schemas, doubts }: CarrySource, { pieces }: Whole): s
     notes.push(`nobody told when the migrations had ended: ${written} in rows of the release is ambiguous`)
   }
   for (const { table, key, anew } of pieces) {
-    notes.push(...anew.notes)
+    notes.push(...anew.notes, ...anew.guessed)
     if (key.length === 0)
       notes.push(`${table.ours} has no key that tells its rows apart: rows are counted, not followed`)
     if (table.theirs !== table.ours) notes.push(`${table.ours} is called ${table.theirs} in the new schema`)

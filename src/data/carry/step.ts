@@ -103,6 +103,9 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
       data: { carried, proven: proof.ok },
     },
   ]
+  for (const { inserts, done, doubts = [] } of plan.tables) {
+    if (inserts + done > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
+  }
   if (conflicts > 0) {
     const text = `${amount(conflicts, 'rows')} of ${component} could not be carried: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts, waits: true } })

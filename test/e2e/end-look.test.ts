@@ -20,6 +20,20 @@ describe('what a run says at its end is what is there then', () => {
     expect((await toy.backout(['run', '--yes'])).stdout).toContain('toy is back on v1, verified.')
   })
 
+  it('says that it is no version that differs, where the way back itself moves what is compared', async () => {
+    await using toy = await makeToy(`hooks: { cleanup: { after: { run: 'echo x >> revision' } } }`)
+    await toy.write('revision', '')
+    const config = await toy.read('backout.yaml')
+    const counting = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(wc -l < revision)" "$(cat app)"')
+    expect(counting).not.toBe(config)
+    await toy.write('backout.yaml', counting)
+    expect((await toy.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+    await toy.write('db', 'v2\n')
+    const run = await toy.backout(['run', '--yes'])
+    expect(run.code).toBe(9)
+    expect(run.stdout).toContain('app reads "v1" as it did then, and something else of its state differs')
+  })
+
   it('is verified without the data, where a backup was put in its place and users write again', async () => {
     await using toy = await makeToy(`hooks: { cleanup: { after: { run: './write.sh' } } }`)
     const file = join(toy.folder, 'shop.db')

@@ -127,12 +127,17 @@ export async function unprovenOf(environment: Environment, targets: Targets, req
   const found = [
     ...blockers.map(f => f.what),
     ...chosen.flatMap(({ candidate: { id, from }, proposal: { change } }) => [
-      ...(change === null ? [] : [`${id} would still go from "${change.from}" to "${change.to}"`]),
+      ...(change === null ? [] : [stillGoes(id, change)]),
       ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
     ]),
     ...parts.flatMap(({ id, would }) => (would === null || would.length === 0 ? [] : [stillOf(id, would)])),
   ]
   return { found, mute: parts.filter(({ would }) => would === null).map(({ id }) => id) }
+}
+
+function stillGoes(id: string, { from, to }: { from: string; to: string }): string {
+  if (from !== to) return `${id} would still go from "${from}" to "${to}"`
+  return `${id} reads "${to}" as it did then, and something else of its state differs: it would still be taken back`
 }
 
 /** By their titles, the steps that a component left in part would still take besides that. Null: it does not say. */

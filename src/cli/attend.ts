@@ -157,7 +157,7 @@ export async function tellEnd(
   const told = await readRun(engine, run)
   out.line(`\n${headline(run, output, told)}${took(run, ms)}`)
   for (const text of told.waits) out.line(`Waits for your word: ${text}`)
-  for (const text of notBack(run)) out.line(text)
+  for (const text of wayOn(run)) out.line(text)
   if (output?.departure) out.line(`To go back to where it started: backout revert ${run.id}`)
   if (report !== null) out.line(`Report: ${report}`)
   return endOf(session, run, told, report)
@@ -188,7 +188,7 @@ function unwritten({ out }: Session, run: RunInfo, error: unknown): null {
 }
 
 /** What a run that has ended left users without, or undone, and the way on. */
-export function notBack({ input, output, state }: RunInfo): string[] {
+export function wayOn({ input, output, state }: RunInfo): string[] {
   const ended = output as unknown as RunOutput | null
   const { release } = (input as unknown as RunInput).plan.to
   const again = release.startsWith('departure-') ? null : `backout run --to ${release}`

@@ -1,32 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { carriesForward } from '../../src/data/carry/open.ts'
 import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
 import { replay } from '../../src/data/carry/replay.ts'
 import { carryForward } from '../../src/data/carry/step.ts'
 import { job, restored, sourceOf } from '../rungs/restored.ts'
-import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
 import { played, type System, type World } from '../rungs/world.ts'
-import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
-import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+import { carrySystems } from '../support/carry-systems.ts'
 
 const LIMIT = 120_000
-let postgres: PostgresServer
-let maria: Mariadb
-
-beforeAll(async () => {
-  if (noPostgres() === null) postgres = await postgresServer()
-  if (noMariadb() === null) maria = await mariadb()
-})
-afterAll(async () => {
-  await postgres?.dispose()
-  await maria?.dispose()
-})
-
-const SYSTEMS = [
-  { name: 'SQLite', why: null, make: () => onSqlite() },
-  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres) },
-  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria) },
-]
+const { systems: SYSTEMS } = carrySystems()
 
 interface Back {
   readonly base: readonly string[]

@@ -1,32 +1,14 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { DatabasePin } from '../../src/data/flow/settings.ts'
 import { stepAct } from '../conformance/walk.ts'
-import { onMariadb, onPostgres, onSqlite } from '../rungs/systems.ts'
 import { carriedOut, proposed, type System, signal, type World } from '../rungs/world.ts'
-import { type Mariadb, mariadb, noMariadb } from '../support/mariadb.ts'
-import { noPostgres, type PostgresServer, postgresServer } from '../support/postgres.ts'
+import { carrySystems } from '../support/carry-systems.ts'
 
 const LIMIT = 120_000
-let postgres: PostgresServer
-let maria: Mariadb
-
-beforeAll(async () => {
-  if (noPostgres() === null) postgres = await postgresServer()
-  if (noMariadb() === null) maria = await mariadb()
-})
-afterAll(async () => {
-  await postgres?.dispose()
-  await maria?.dispose()
-})
-
-const SYSTEMS = [
-  { name: 'SQLite', why: null, make: () => onSqlite() },
-  { name: 'PostgreSQL', why: noPostgres(), make: () => onPostgres(postgres) },
-  { name: 'MariaDB', why: noMariadb(), make: () => onMariadb(maria) },
-]
+const { systems: SYSTEMS } = carrySystems()
 
 /** What one upgrade does, and users after it. `said`: what the deployment says of its migration. */
 interface Upgrade {

@@ -4,7 +4,7 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
-import { endOf, notBack, unprovenIn } from '../attend.ts'
+import { endOf, wayOn, unprovenIn } from '../attend.ts'
 import { reportFile } from '../finish.ts'
 import { leftBehind, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
@@ -116,7 +116,7 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
       ...(why === null ? [] : [why]),
       ...fenced,
       ...(unproven === null ? [] : [unproven]),
-      ...notBack(run),
+      ...wayOn(run),
       `backout report ${run.id}`,
     ]
   }

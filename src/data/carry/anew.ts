@@ -18,27 +18,27 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
   if (!piece.keyed || cells.length === 0) return { columns: [], notes: [], guessed: [] }
   const changed = await othersThen(ground, piece, cells)
-  const known = wroteKnown(source, piece.table)
+  const [known, named] = [wroteKnown(source, piece.table), wroteNamed(source, piece.table)]
   const columns: string[] = []
   const notes: string[] = []
   const guessed: string[] = []
   const { ours: table } = piece.table
   for (const [i, { column }] of cells.entries()) {
     const { others, same, filled } = changed[i] ?? NONE
-    if (others === 0 && (same > 0 || !wroteNamed(source, piece.table)(column))) continue
+    if (others === 0 && (same > 0 || !named(column))) continue
     if (others === 0) {
       // Nothing was there that could have become another value: what came where there was none is no other unit.
       if (filled > 0) notes.push(filledOf(table, column.ours))
       else columns.push(column.ours)
       continue
     }
-    const all = known(column) ? 0 : await valuesOf(source, piece.table.ours, column.base, signal)
+    const all = known(column) ? 0 : await valuesOf(source, table, column.base, signal)
     const most = others * 2 >= all
     // Where nobody told, users had all the time since the release: what they changed keeps no new row back.
     const untold = source.untold !== null && !known(column)
     if (most && !untold) columns.push(column.ours)
-    else if (most) guessed.push(mostOf(piece.table.ours, column.ours, others, all))
-    else if (source.untold === null) notes.push(noteOf(piece.table.ours, column.ours, others, all))
+    else if (most) guessed.push(mostOf(table, column.ours, others, all))
+    else if (source.untold === null) notes.push(noteOf(table, column.ours, others, all))
   }
   return { columns, notes, guessed }
 }

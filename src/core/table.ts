@@ -3,6 +3,7 @@ import { NOTHING } from './contract.ts'
 import { messageOf } from './errors.ts'
 import type { Graph } from './graph.ts'
 import type { Json } from './json.ts'
+import { byText } from './order.ts'
 import type { ComponentId, NeedWhat } from './words.ts'
 
 /** One component as the planner sees it. */
@@ -98,7 +99,7 @@ export function needsByAsked(
   const out = new Map<ComponentId, Need[]>()
   for (const by of inOrder(standing)) {
     const { needs } = instead.get(by) ?? standing.get(by)?.proposal ?? NOTHING
-    for (const { of, what } of needs.toSorted((a, b) => (a.what < b.what ? -1 : a.what > b.what ? 1 : 0))) {
+    for (const { of, what } of needs.toSorted((a, b) => byText(a.what, b.what))) {
       const list = out.get(of)
       if (list === undefined) out.set(of, [{ of, what, by }])
       else list.push({ of, what, by })

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { byText } from '../core/order.ts'
 import { type Found, LAYOUTS, type Layout } from './files/layouts.ts'
 
 /** Where the migrations of one tool lie. */
@@ -126,7 +127,7 @@ async function likelyFolders(dir: string): Promise<string[]> {
     const entries = await readdir(path, { withFileTypes: true }).catch(() => [])
     seen += entries.length
     if (depth >= DEPTH) continue
-    for (const entry of entries.toSorted((a, b) => a.name.localeCompare(b.name))) {
+    for (const entry of entries.toSorted((a, b) => byText(a.name, b.name))) {
       const skipped = SKIPPED.has(entry.name) || entry.name.startsWith('.')
       if (entry.isDirectory() && !skipped) open.push([join(path, entry.name), depth + 1])
     }

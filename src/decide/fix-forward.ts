@@ -1,4 +1,5 @@
 import type { Backup } from '../core/contract.ts'
+import { byText } from '../core/order.ts'
 import type { Evidence } from './assessment.ts'
 import type { DataImpact } from './matrix.ts'
 
@@ -62,9 +63,7 @@ export function fixForward(input: FixForwardInput): FixForward {
 function repairBackups({ backups, released, left }: FixForwardInput): RepairBackup[] {
   const components = [...new Set(backups.map(b => b.component))].sort()
   return components.map(component => {
-    const own = backups
-      .filter(b => b.component === component)
-      .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
+    const own = backups.filter(b => b.component === component).toSorted((a, b) => byText(b.createdAt, a.createdAt))
     const before = left === null ? [] : own.filter(b => b.release === left)
     const now = own.filter(b => b.release === released.release)
     return { component, before: chosen(before.find(isProven) ?? before[0]), now: chosen(now[0]) }

@@ -7,6 +7,7 @@ import { iso } from '../core/clock.ts'
 import type { Backup, BackupAbout, BackupDraft, BackupStore, Proof } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { type Json, toJson } from '../core/json.ts'
+import { byText } from '../core/order.ts'
 import type { BackupStorage } from './backup-storage.ts'
 import { hex, namesIn, stamp, syncFolder } from './files.ts'
 import type { SealedFiles } from './sealed-file.ts'
@@ -87,7 +88,7 @@ export class FileBackups implements BackupStore {
       idem: about.idem ?? null,
       createdAt,
       bytes: files.reduce((sum, f) => sum + f.bytes, 0),
-      files: files.toSorted((a, b) => a.path.localeCompare(b.path)),
+      files: files.toSorted((a, b) => byText(a.path, b.path)),
       facts,
       proof: null,
     }
@@ -141,7 +142,7 @@ export class FileBackups implements BackupStore {
     const ids = await foldersIn(join(this.#root, component))
     // A manifest that cannot be read makes no backup of its folder, and must not stop the next one from being made.
     const all = await Promise.all(ids.map(id => this.#read(component, id).catch(() => null)))
-    return all.filter(b => b !== null).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
+    return all.filter(b => b !== null).toSorted((a, b) => byText(b.createdAt, a.createdAt))
   }
 
   check(id: string, signal?: AbortSignal): Promise<string[]> {

@@ -3,6 +3,7 @@ import { type Clock, iso } from '../core/clock.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { GateResult } from '../core/gate.ts'
 import { canonical, type Json, toJson } from '../core/json.ts'
+import { byText } from '../core/order.ts'
 import type { ReleaseState } from '../core/words.ts'
 import { alone } from './alone.ts'
 import { hex, namesIn, readJson, stamp, writeWhole } from './files.ts'
@@ -123,7 +124,7 @@ export class Releases {
     const names = await namesIn(join(this.#root, 'releases'))
     const all = (await Promise.all(names.map(name => this.#look(name)))).flatMap(found => found?.release ?? [])
     const kept = all.filter(r => options.departures || r.captures[0]?.purpose !== 'departure')
-    return kept.toSorted((a, b) => newest(b).localeCompare(newest(a)))
+    return kept.toSorted((a, b) => byText(newest(b), newest(a)))
   }
 
   /** Whether anything was captured under that name, altered or not. */
@@ -152,7 +153,7 @@ export class Releases {
         return null
       })
     const read = await Promise.all(files.map(file => noted(this.#read(join(dir, file), folder))))
-    const captures = read.filter(c => c !== null).toSorted((a, b) => b.at.localeCompare(a.at))
+    const captures = read.filter(c => c !== null).toSorted((a, b) => byText(b.at, a.at))
     const name = captures[0]?.release ?? nameOf(folder)
     const marks = await noted(this.#marks.of(name))
     const state = marks?.at(-1)?.state ?? 'captured'

@@ -1,4 +1,5 @@
 import type { Backup } from '../core/contract.ts'
+import { byText } from '../core/order.ts'
 
 export interface Keep {
   /** So many of the newest of each component and reason. */
@@ -22,7 +23,7 @@ export function judge(
 ): Judged[] {
   const seen = new Map<string, number>()
   return backups
-    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))
+    .toSorted((a, b) => byText(b.createdAt, a.createdAt))
     .map(backup => {
       const group = `${backup.component} ${backup.reason}`
       const place = (seen.get(group) ?? 0) + 1

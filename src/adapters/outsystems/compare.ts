@@ -1,3 +1,4 @@
+import { byText } from '../../core/order.ts'
 import type { Application, Applications } from './pin.ts'
 import { hashOfModule, shown } from './running.ts'
 import type { Site } from './site.ts'
@@ -25,7 +26,7 @@ export async function differences(
     const why = at === null ? [`${to.name} is not there`] : await whyDifferent(site, at, to, signal)
     if (why.length > 0) out.push({ key, to, now: at, why })
   }
-  return out.toSorted((a, b) => a.to.name.localeCompare(b.to.name))
+  return out.toSorted((a, b) => byText(a.to.name, b.to.name))
 }
 
 /**

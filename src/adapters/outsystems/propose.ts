@@ -1,6 +1,7 @@
 import type { Finding, Impact, Node, Proposal, Question, Step } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { byText } from '../../core/order.ts'
 import type { Phase } from '../../core/words.ts'
 import { checked, findingOf, findingsOf, obstacles } from './ahead.ts'
 import { type Difference, differences } from './compare.ts'
@@ -58,7 +59,7 @@ function withFlying(
   const flying = (key: string) => flights.some(f => f.applications === null || f.applications.includes(key))
   const more = Object.entries(pinned).filter(([key]) => flying(key) && !changed.some(d => d.key === key))
   const added = more.map(([key, to]) => ({ key, to, now: now[key] ?? null, why: ['a deployment is going on'] }))
-  return [...changed, ...added].toSorted((a, b) => a.to.name.localeCompare(b.to.name))
+  return [...changed, ...added].toSorted((a, b) => byText(a.to.name, b.to.name))
 }
 
 async function proposal(c: Case): Promise<Proposal> {

@@ -1,4 +1,5 @@
 import { BackoutError } from '../../core/errors.ts'
+import { byText } from '../../core/order.ts'
 import {
   type ApplicationAnswer,
   type ApplicationVersion,
@@ -65,7 +66,7 @@ function asRunning(answer: ApplicationAnswer, environment: string, modules: Modu
     label: at.BaseApplicationVersionLabel ?? null,
     modified: at.IsModified,
     zone: at.DeploymentZoneKey,
-    modules: Object.fromEntries(own.toSorted(([a], [b]) => a.localeCompare(b))),
+    modules: Object.fromEntries(own.toSorted(([a], [b]) => byText(a, b))),
   }
 }
 

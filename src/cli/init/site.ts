@@ -2,6 +2,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { parse } from 'yaml'
+import { byText } from '../../core/order.ts'
 import { runLocal } from '../../exec/local.ts'
 
 /** Where on this machine init looks besides the folder. Absolute paths. */
@@ -62,7 +63,7 @@ export async function openSite(dir: string, machine: Machine = thisMachine()): P
 /** Links are not followed. Answers whether it stopped early. */
 async function walk(dir: string, at: string, depth: number, files: string[], folders: string[]): Promise<boolean> {
   const entries = await readdir(join(dir, at), { withFileTypes: true }).catch(() => [])
-  for (const entry of entries.toSorted((a, b) => a.name.localeCompare(b.name))) {
+  for (const entry of entries.toSorted((a, b) => byText(a.name, b.name))) {
     if (files.length + folders.length >= MOST) return true
     const path = join(at, entry.name)
     if (entry.isFile()) files.push(path)

@@ -37,7 +37,8 @@ export async function captureAll(
     [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
     options,
   )
-  const commit = commitOf(environment.config.baseDir)
+  // Nobody builds a fix on where a run began.
+  const commit = options.purpose === 'release' ? commitOf(environment.config.baseDir) : null
   const components: Record<string, PinRecord> = {}
   await Promise.all(
     [...before.observations].map(async ([id, observed]) => {

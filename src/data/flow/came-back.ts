@@ -1,5 +1,6 @@
 import type { Backup, StepAct } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { byText } from '../../core/order.ts'
 import type { Reader } from '../engine.ts'
 import { nameOf, type Rename } from '../renames.ts'
 import type { SchemaShape } from '../schema.ts'
@@ -24,7 +25,7 @@ export async function keptBackup(site: Site, act: StepAct, id: string | null): P
     const facts = backup.reason === 'pre-rollback' ? factsIn(backup, kind) : null
     return facts?.identity === identity ? [{ backup, facts }] : []
   })
-  return own.sort((a, b) => a.backup.createdAt.localeCompare(b.backup.createdAt)).at(-1) ?? null
+  return own.sort((a, b) => byText(a.backup.createdAt, b.backup.createdAt)).at(-1) ?? null
 }
 
 async function noted(act: StepAct, id: string, kind: BackupFacts['kind']): Promise<Kept> {

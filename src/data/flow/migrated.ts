@@ -1,6 +1,7 @@
 import type { Backup, BackupStore, MigratedAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { sameJson, toJson } from '../../core/json.ts'
+import { byText } from '../../core/order.ts'
 import type { Dialect } from '../engine.ts'
 import { type Touched, touchedBy } from '../touched.ts'
 import { type MigratedFacts, makeBackup } from './backup.ts'
@@ -108,5 +109,5 @@ export async function migratedBackup(
 ): Promise<Backup | null> {
   const all = await backups.list(component)
   const own = all.filter(b => b.reason === 'migrated' && factsIn(b, kind)?.upgrade === upgrade)
-  return own.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).at(-1) ?? null
+  return own.toSorted((a, b) => byText(a.createdAt, b.createdAt)).at(-1) ?? null
 }

@@ -1,4 +1,5 @@
 import type { Finding } from '../../core/contract.ts'
+import { byText } from '../../core/order.ts'
 import { compareFingerprints, type DataDifference } from '../diff.ts'
 import { type Touched, writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
@@ -79,7 +80,7 @@ function known(
 async function toldSince({ site, question }: Look, live: Live, extra: boolean): Promise<BackupFacts | null> {
   const { kind } = site.engine.dialect
   const all = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > question.to.at)
-  const newest = all.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt)).filter(b => b.reason !== 'capture')
+  const newest = all.toSorted((a, b) => byText(a.createdAt, b.createdAt)).filter(b => b.reason !== 'capture')
   const last = newest.findLast(b => b.reason === 'migrated')
   const facts = last === undefined ? null : factsIn(last, kind)
   if (facts === null || !sameLevel(facts.level, live.level)) return null

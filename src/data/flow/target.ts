@@ -10,6 +10,7 @@ import type {
   Verdict,
 } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { byText } from '../../core/order.ts'
 import { type CarryTarget, carryTarget } from '../carry/open.ts'
 import { carryVerb } from '../carry/verb.ts'
 import { makeBackup, prove } from './backup.ts'
@@ -132,5 +133,5 @@ async function remembered(site: Site): Promise<Remembered<DatabasePin>[]> {
     const facts = factsIn(backup, site.engine.dialect.kind)
     return facts === null ? [] : [{ release: backup.release ?? backup.id, pin: pinOf(backup, facts), at: facts.at }]
   })
-  return found.sort((a, b) => b.at.localeCompare(a.at))
+  return found.sort((a, b) => byText(b.at, a.at))
 }

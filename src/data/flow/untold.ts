@@ -1,4 +1,5 @@
 import type { Backup } from '../../core/contract.ts'
+import { byText } from '../../core/order.ts'
 import type { Dialect } from '../engine.ts'
 import { compareSchemas } from '../schema.ts'
 import { type Touched, touchedByBoth } from '../touched.ts'
@@ -98,5 +99,5 @@ function isGoneBack({ reason }: Backup): boolean {
 }
 
 function inOrder(backups: readonly Backup[]): Backup[] {
-  return backups.toSorted((a, b) => a.createdAt.localeCompare(b.createdAt))
+  return backups.toSorted((a, b) => byText(a.createdAt, b.createdAt))
 }

@@ -1,10 +1,10 @@
-import { type IncomingMessage } from 'node:http'
+import { type Http2ServerRequest } from 'node:http2'
 import { buffer } from 'node:stream/consumers'
 import { parse } from 'yaml'
-import { decodeProtobuf, PROTOBUF } from './protobuf.ts'
 import { type Resource, type Resources } from '../resources.ts'
 import { badRequest, noSuchPath, unsupportedMedia } from '../status.ts'
 import { type Access } from '../trouble.ts'
+import { decodeProtobuf, PROTOBUF } from './protobuf.ts'
 
 /** What a request is about: one resource, maybe one object, maybe a part of it. */
 export interface Target {
@@ -24,7 +24,7 @@ export interface Asked {
   readonly authorization: string
 }
 
-export async function readRequest(request: IncomingMessage): Promise<Asked> {
+export async function readRequest(request: Http2ServerRequest): Promise<Asked> {
   const url = new URL(request.url ?? '/', 'http://localhost')
   return {
     method: request.method ?? 'GET',

@@ -1,5 +1,11 @@
-import { type IncomingMessage, type ServerResponse } from 'node:http'
-import { createServer, type Server } from 'node:https'
+import { type ServerResponse } from 'node:http'
+import {
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import { type AddressInfo, type Socket } from 'node:net'
 import { type Api } from '../api.ts'
 import { ApiError, noSuchPath, unauthorized } from '../status.ts'
@@ -22,15 +28,15 @@ export interface ApiParts {
   readonly user: string
   readonly tls: { key: string; cert: string }
   /** Answers `pods/log`; undefined where it is none of its paths. */
-  readonly logs: (target: Target, query: URLSearchParams, response: ServerResponse) => void
+  readonly logs: (target: Target, query: URLSearchParams, response: Http2ServerResponse) => void
 }
 
-/** The API server as clients see it: HTTPS on loopback. */
+/** The API server as clients see it: HTTPS on loopback, HTTP/2 for who can, as a real one is. */
 export class ApiServer {
   readonly #parts: ApiParts
   readonly #verbs: Verbs
   readonly #sockets = new Set<Socket>()
-  #server: Server | null = null
+  #server: Http2SecureServer | null = null
   #port = 0
 
   constructor(parts: ApiParts) {
@@ -44,7 +50,10 @@ export class ApiServer {
 
   /** Listens on a free port; after `close` on the same one again. */
   async listen(): Promise<void> {
-    const server = createServer(this.#parts.tls, (request, response) => void this.#serve(request, response))
+    const server = createSecureServer(
+      { ...this.#parts.tls, allowHTTP1: true },
+      (request, response) => void this.#serve(request, response),
+    )
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.on('close', () => this.#sockets.delete(socket))
@@ -66,11 +75,11 @@ export class ApiServer {
     await closed
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     try {
       await this.#handle(await readRequest(request), response)
     } catch (error) {
-      if (response.destroyed) return
+      if (isGone(response)) return
       const known =
         error instanceof ApiError
           ? error
@@ -79,7 +88,7 @@ export class ApiServer {
     }
   }
 
-  async #handle(asked: Asked, response: ServerResponse): Promise<void> {
+  async #handle(asked: Asked, response: Http2ServerResponse): Promise<void> {
     const { api, trouble, token, user } = this.#parts
     if (!trouble.letsIn(asked.authorization, token)) throw unauthorized()
     const fixed = this.#fixed(asked)
@@ -94,7 +103,7 @@ export class ApiServer {
     const { code, body } = this.#verbs.answer(asked, target)
     // Answered is what was read; whoever writes in between does so before the client has it.
     if (access.verb === 'get') await trouble.onRead(target.resource, target.name ?? '', () => body as unknown as Obj)
-    if (trouble.losesReply(access)) response.destroy()
+    if (trouble.losesReply(access)) cut(response)
     else send(response, code, body)
   }
 
@@ -111,7 +120,7 @@ export class ApiServer {
     return asked.method === 'POST' ? review(asked, this.#parts.trouble, this.#parts.user) : undefined
   }
 
-  #watch(asked: Asked, target: Target, response: ServerResponse): void {
+  #watch(asked: Asked, target: Target, response: Http2ServerResponse): void {
     const { query } = asked
     this.#parts.watches.start(
       {
@@ -128,7 +137,21 @@ export class ApiServer {
   }
 }
 
-function send(response: ServerResponse, code: number, body: Fields): void {
+/** What a response lies on with HTTP/2; none with HTTP/1. */
+function streamOf({ stream }: { stream?: ServerHttp2Stream }): ServerHttp2Stream | undefined {
+  return stream
+}
+
+function isGone(response: Http2ServerResponse): boolean {
+  return (streamOf(response) ?? (response as unknown as ServerResponse)).destroyed
+}
+
+/** The connection with all that goes over it, as where the server dies. */
+function cut(response: Http2ServerResponse): void {
+  ;(streamOf(response)?.session ?? response).destroy()
+}
+
+function send(response: Http2ServerResponse, code: number, body: Fields): void {
   const text = `${JSON.stringify(body)}\n`
   response.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
   response.end(text)

@@ -1,4 +1,5 @@
 import { type ServerResponse } from 'node:http'
+import { type Http2ServerResponse } from 'node:http2'
 import { type Clock } from '../clock.ts'
 import { apiVersionOf, keyOf, type Resource } from '../resources.ts'
 import { expired } from '../status.ts'
@@ -32,10 +33,11 @@ export class Watches {
     return this.#open.size
   }
 
-  start(query: WatchQuery, response: ServerResponse): void {
+  start(query: WatchQuery, response: Http2ServerResponse): void {
     const watch = new Watch(query, response)
     response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' })
-    response.flushHeaders()
+    // Of HTTP/1, which sends them with the first line else; with the other they are on their way.
+    ;(response as unknown as ServerResponse).flushHeaders()
     if (!watch.begin(this.#store)) return
     this.#open.add(watch)
     const unlisten = this.#store.listen(change => watch.tell(change))
@@ -67,9 +69,9 @@ export class Watches {
 
 class Watch {
   readonly #query: WatchQuery
-  readonly #response: ServerResponse
+  readonly #response: Http2ServerResponse
 
-  constructor(query: WatchQuery, response: ServerResponse) {
+  constructor(query: WatchQuery, response: Http2ServerResponse) {
     this.#query = query
     this.#response = response
   }

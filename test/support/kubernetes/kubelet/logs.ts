@@ -1,4 +1,4 @@
-import { type ServerResponse } from 'node:http'
+import { type Http2ServerResponse } from 'node:http2'
 import { type Api } from '../api.ts'
 import { type Target } from '../http/request.ts'
 import { badRequest } from '../status.ts'
@@ -12,7 +12,7 @@ export function serveLogs(
   kubelets: Kubelets,
   target: Target,
   query: URLSearchParams,
-  response: ServerResponse,
+  response: Http2ServerResponse,
 ): void {
   const pod = api.get(target.resource, target.namespace, target.name ?? '') as Pod
   const name = query.get('container')
@@ -67,7 +67,7 @@ function find(pod: Pod, kubelets: Kubelets, name: string | null): ContainerWorke
   return worker
 }
 
-function follow(running: NonNullable<ContainerWorker['running']>, response: ServerResponse): void {
+function follow(running: NonNullable<ContainerWorker['running']>, response: Http2ServerResponse): void {
   const say = (line: string): void => void response.write(`${line}\n`)
   running.onLine.add(say)
   const ended = running.onEnd

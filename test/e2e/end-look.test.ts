@@ -20,18 +20,26 @@ describe('what a run says at its end is what is there then', () => {
     expect((await toy.backout(['run', '--yes'])).stdout).toContain('toy is back on v1, verified.')
   })
 
-  it('says that it is no version that differs, where the way back itself moves what is compared', async () => {
+  it('names the field that differs and is no version, where the way back itself moves what is compared', async () => {
     await using toy = await makeToy(`hooks: { cleanup: { after: { run: 'echo x >> revision' } } }`)
     await toy.write('revision', '')
     const config = await toy.read('backout.yaml')
-    const counting = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(wc -l < revision)" "$(cat app)"')
+    const whole = 'printf "{\\"state\\":\\"%s\\",\\"summary\\":\\"%s\\"}" "$(cat app)" "$(cat app)"'
+    const fields = '{\\"image\\":\\"%s\\",\\"revision\\":%s}'
+    const counting = config.replace(
+      whole,
+      `printf "{\\"state\\":${fields},\\"summary\\":\\"%s\\"}" "$(cat app)" "$(wc -l < revision)" "$(cat app)"`,
+    )
     expect(counting).not.toBe(config)
     await toy.write('backout.yaml', counting)
     expect((await toy.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
     await toy.write('db', 'v2\n')
     const run = await toy.backout(['run', '--yes'])
     expect(run.code).toBe(9)
-    expect(run.stdout).toContain('app reads "v1" as it did then, and something else of its state differs')
+    expect(run.stdout).toContain('app would still go from "v1 with another revision" to "v1"')
+    const plan = await toy.backout(['plan'])
+    expect(plan.stdout).toContain('app reads "v1" as it did then, with another revision')
+    expect(plan.stdout).toContain('leave it out of `state`')
   })
 
   it('is verified without the data, where a backup was put in its place and users write again', async () => {

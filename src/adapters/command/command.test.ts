@@ -367,7 +367,10 @@ describe('commands that do not print what is agreed', () => {
     }
     const question = { ...rest, from: { ...from, state: 'other' }, to: captured, release: 'v1' }
     const { findings } = await target.propose(question)
-    expect(findings).toMatchObject([{ level: 'warning', code: 'pin_hides_secret' }])
+    expect(findings).toMatchObject([
+      { level: 'warning', code: 'pin_hides_secret' },
+      { level: 'note', code: 'same_summary' },
+    ])
     expect(error.why).toBe('bad key [secret]')
   })
 })

@@ -1,6 +1,7 @@
 import type { Finding, Node, Proposal, Question, Step } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
-import { sameJson } from '../../core/json.ts'
+import { differences } from '../../core/differences.ts'
+import { type Json, sameJson } from '../../core/json.ts'
 import { HIDDEN } from '../../core/secret.ts'
 import type { Phase } from '../../core/words.ts'
 import type { Config, Pin, Service } from './config.ts'
@@ -45,9 +46,10 @@ export function propose(config: Config, component: string, question: Question<Pi
   const { downtime, loss, disappears } = config.impact
   return {
     ...NOTHING,
-    change: differs ? { from: from.summary, to: pin.summary } : null,
+    change: differs ? { from: readingOf(question), to: pin.summary } : null,
     findings: [
       ...hidden(component, pin, differs),
+      ...unseen(component, question),
       ...remarks(config, component, differs, services),
       ...left.map(([what]) => leftBy(component, what)),
     ],
@@ -161,6 +163,28 @@ function onlyServes(component: string, release: string): Finding {
 
 function titleOf(component: string, what: What, { title }: { title?: string | undefined }): string {
   return title === undefined ? `${component} is no longer to be ${what}` : `${title}: ${component}`
+}
+
+/** The summary, and where that is what it was then: what of the state is not. */
+function readingOf({ from, to }: Question<Pin>): string {
+  return from.summary === to.summary ? `${from.summary} with another ${otherThan(from.state, to.state)}` : from.summary
+}
+
+const NAMED = 3
+
+function otherThan(now: Json, then: Json): string {
+  const all = differences(now, then)
+  if (all[0] === 'all of it') return 'state'
+  return `${all.slice(0, NAMED).join(', ')}${all.length > NAMED ? ` and ${all.length - NAMED} more` : ''}`
+}
+
+/** What differs is nothing that `summary` says: it may be what going back itself moves, and then going back never ends it. */
+function unseen(component: string, { from, to }: Question<Pin>): Finding[] {
+  if (from.summary !== to.summary || sameJson(from.state, to.state)) return []
+  const what = `${component} reads "${to.summary}" as it did then, with another ${otherThan(from.state, to.state)}`
+  const remedy =
+    'where going back itself moves that (a revision that counts up), let `observe` leave it out of `state`: no run ends verified with it'
+  return [{ level: 'note', code: 'same_summary', component, what, remedy }]
 }
 
 /** A secret that a command printed was hidden before it was kept: given back as it is, it would be put in place. */

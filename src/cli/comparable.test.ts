@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { comparable, differences } from './differences.ts'
+import { differences } from '../core/differences.ts'
+import { comparable } from './comparable.ts'
 
 describe('two pins', () => {
   it('are the same whenever they were made, and whatever their backups are called', () => {

@@ -4,7 +4,7 @@ import { openMerging } from '../../src/adapters/sqlite/merging.ts'
 import { applyCarry } from '../../src/data/carry/index.ts'
 import { NOTHING_SAID } from '../../src/data/carry/options.ts'
 import type { Job } from '../../src/data/engine.ts'
-import { carried as carry, SHOP } from '../support/carried.ts'
+import { carried as carry, kinds, SHOP } from '../support/carried.ts'
 import { JOB, type Merge, played, rows, type Story, write } from '../support/merge.ts'
 
 const made: string[] = []
@@ -80,5 +80,36 @@ describe('somebody who writes into ours meanwhile', () => {
       const { proof } = await applyCarry(source, NOTHING_SAID, job)
       expect(proof.problems).toEqual(['users: 2 rows that were not to be touched are not as they were'])
     }
+  })
+})
+
+describe('an update whose row of ours', () => {
+  const BASE = `CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT, name TEXT, points INTEGER DEFAULT 0, note TEXT);
+    INSERT INTO users VALUES (2, 'bob', 'Bob', 0, NULL);`
+  const after = async (ours: string, theirs = `note = 'VIP'`) => {
+    const merge = play({ base: BASE, writes: `UPDATE users SET ${theirs} WHERE id = 2`, after: ours })
+    const { listed } = await carry(merge)
+    return { merge, listed: kinds(listed), note: rows(merge.ours, 'SELECT note FROM users')[0]?.['note'] }
+  }
+  const ANEW = `DELETE FROM users; INSERT INTO users (id, email, name) VALUES (2, 'mallory', 'Mallory')`
+
+  it('was made anew under its number is not written into that, but by a word', async () => {
+    const { merge, listed, note } = await after(ANEW)
+    expect({ listed, note }).toEqual({ listed: ['users 2 changed'], note: null })
+    const again = await carry(merge)
+    expect([kinds(again.listed), again.carried]).toEqual([['users 2 changed'], 0])
+    await carry(merge, { decisions: [{ table: 'users', key: { id: '2' }, take: 'theirs' }] })
+    expect(rows(merge.ours, 'SELECT email, note FROM users')).toEqual([{ email: 'mallory', note: 'VIP' }])
+  })
+
+  it('is as it was in one cell that tells, or was changed alike on both sides, is the same row', async () => {
+    expect(await after(`UPDATE users SET name = 'Robert', points = 5`)).toMatchObject({ listed: [], note: 'VIP' })
+    const alike = await after(`UPDATE users SET email = 'bob2', name = 'Robert'`, `email = 'bob2', note = 'VIP'`)
+    expect(alike).toMatchObject({ listed: [], note: 'VIP' })
+  })
+
+  it('has nothing that tells is taken for the same row', async () => {
+    const all = `email = 'bob2', name = 'Robert', note = 'VIP'`
+    expect(await after('UPDATE users SET points = 7', all)).toMatchObject({ listed: [], note: 'VIP' })
   })
 })

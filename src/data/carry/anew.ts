@@ -1,6 +1,6 @@
 import { writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
-import { type Cell, cellsOf } from './cells.ts'
+import { type Cell, cellsOf, isTelling } from './cells.ts'
 import { markWhere } from './checks.ts'
 import { unlikeBase } from './classify.ts'
 import { countedRows } from './counted.ts'
@@ -83,13 +83,12 @@ async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]):
     const then = after(cell) ?? ''
     const type = cell.migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
     const other = unlikeBase(ground, piece, cell, then, type)
-    const isValue = (value: string, of: string) =>
-      `replace(replace(${dialect.text(value, of)}, '0', ''), '.', '') NOT IN ('', '''''')`
+    const told = isTelling(dialect, base, column.type)
     const both = `${base} IS NOT NULL AND ${then} IS NOT NULL`
     return `sum(CASE WHEN ${both} AND ${other} THEN 1 ELSE 0 END) AS n${i},
-      sum(CASE WHEN ${both} AND ${isValue(base, column.type)} THEN 1 ELSE 0 END) AS v${i},
-      sum(CASE WHEN ${both} AND ${isValue(base, column.type)} AND ${other} THEN 1 ELSE 0 END) AS o${i},
-      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isValue(then, type)} THEN 1 ELSE 0 END) AS f${i}`
+      sum(CASE WHEN ${both} AND ${told} THEN 1 ELSE 0 END) AS v${i},
+      sum(CASE WHEN ${both} AND ${told} AND ${other} THEN 1 ELSE 0 END) AS o${i},
+      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isTelling(dialect, then, type)} THEN 1 ELSE 0 END) AS f${i}`
   })
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)

@@ -102,4 +102,44 @@ describe('C14: where a migration gave values another meaning', () => {
       '1 of 3 values of users.age changed between the backup and the end of migrating',
     )
   })
+
+  describe('and nobody told', () => {
+    const BASE = `CREATE TABLE o (id INTEGER PRIMARY KEY, total INTEGER, views INTEGER, updated_at TEXT);
+      INSERT INTO o VALUES ${[...Array(10).keys()].map(i => `(${i + 1}, ${i + 1}, ${i % 2}, '2026-01-01')`).join()};`
+    const after = async (changed: string) => {
+      const merge = play({
+        base: BASE,
+        migration: 'ALTER TABLE o ADD COLUMN x',
+        writes: `${changed}; INSERT INTO o VALUES (20, 500, 3, '2026-02-01', 1)`,
+        told: false,
+      })
+      const { listed, plan } = await carry(merge)
+      return {
+        listed: kinds(listed).filter(k => k.startsWith('o 20')),
+        notes: plan.notes.filter(n => / of \d+ values/.test(n)),
+      }
+    }
+
+    it('new rows wait where nine of ten values are others', async () => {
+      const { listed, notes } = await after('UPDATE o SET total = total * 100 WHERE id < 10')
+      expect(listed).toEqual(['o 20 rewritten'])
+      expect(notes).toEqual([expect.stringMatching(/^9 of 10 values of o\.total .*--settle o:rewritten=theirs$/)])
+    })
+
+    it('new rows come where it is fewer, where zeros became others, or all of them say when they were changed', async () => {
+      const fewer = await after('UPDATE o SET total = total * 100 WHERE id < 9')
+      expect(fewer).toEqual({ listed: [], notes: [expect.stringMatching(/^8 of 10 values of o\.total /)] })
+      const zeros = await after('UPDATE o SET views = views + 1 WHERE views = 0')
+      expect(zeros).toEqual({ listed: [], notes: [expect.stringMatching(/^5 of 10 values of o\.views /)] })
+      const times = await after(`UPDATE o SET updated_at = '2026-02-02'`)
+      expect(times).toEqual({ listed: [], notes: [expect.stringMatching(/^10 of 10 values of o\.updated_at /)] })
+    })
+
+    it('new rows come where the few values that are there tell nothing', async () => {
+      expect(await after('UPDATE o SET total = NULL WHERE id > 2; UPDATE o SET total = total * 100')).toEqual({
+        listed: [],
+        notes: [],
+      })
+    })
+  })
 })

@@ -87,6 +87,22 @@ it('C14: says in the run that new rows may hold something else, where nobody tol
   ])
 })
 
+it('C14: says in the run that new rows wait, where nobody told and nearly all old values are others', async () => {
+  shop.sql('INSERT INTO orders (id, total) VALUES (3, 99); UPDATE orders SET total = total * 100')
+  await restored()
+  const step = await stepOf('apply')
+  if (step === null) throw new Error('there is no step')
+  await target.apply(step, actFor(step))
+  expect(shop.sql('SELECT id FROM orders WHERE id > 3')).toEqual([])
+  expect(told.map(fact => fact.text)).toEqual(
+    expect.arrayContaining([
+      expect.stringMatching(/^3 of 3 values of orders\.total .* new rows wait, .*--settle orders:rewritten=theirs$/),
+      '1 row of db could not be carried: backout data status db',
+    ]),
+  )
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+})
+
 it('only lists, or does not even that, where the settings say so', async () => {
   await restored()
   const step = await stepOf('report')

@@ -11,8 +11,9 @@ export async function carried(
   merge: Merge,
   said: Partial<CarryOptions> = {},
   how: ApplyOptions = {},
+  job = JOB,
 ): Promise<CarryOutcome & { listed: ListedRow[] }> {
-  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, JOB, how)
+  const outcome = await applyCarry(merge.source, { ...NOTHING_SAID, ...said }, job, how)
   expect(outcome.proof.problems).toEqual([])
   const listed: ListedRow[] = []
   for (const part of outcome.archive.parts.filter(p => p.what === 'conflicts')) {

@@ -1,18 +1,20 @@
 import { writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
-import { type Cell, cellsOf } from './cells.ts'
+import { type Cell, cellsOf, isTelling } from './cells.ts'
 import { markWhere } from './checks.ts'
 import { unlikeBase } from './classify.ts'
 import { countedRows } from './counted.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
 import type { Anew, Ground, Piece } from './piece.ts'
+import { saysWhenChanged } from './quarantine.ts'
 import type { CarrySource } from './source.ts'
 import { sumsOf } from './sums.ts'
 import { codeOf, INSERT } from './words.ts'
 
 /**
  * What rows that were there tell of what new ones hold. Where it is known that the migration wrote a column, one value that is
- * another says that it may mean something else; where nobody can tell who did, users edit some, and a migration most.
+ * another says that it may mean something else; where nobody can tell who did, users edit some, and a migration most. Where
+ * nobody told when it had ended, users had all the time since the release, and only nearly all values keep new rows back.
  */
 export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
@@ -24,7 +26,7 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
   const guessed: string[] = []
   const { ours: table } = piece.table
   for (const [i, { column }] of cells.entries()) {
-    const { others, same, filled } = changed[i] ?? NONE
+    const { others, same, filled, nearly } = changed[i] ?? NONE
     if (others === 0 && (same > 0 || !named(column))) continue
     if (others === 0) {
       // Nothing was there that could have become another value: what came where there was none is no other unit.
@@ -34,11 +36,13 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
     }
     const all = known(column) ? 0 : await valuesOf(source, table, column.base, signal)
     const most = others * 2 >= all
-    // Where nobody told, users had all the time since the release: what they changed keeps no new row back.
     const untold = source.untold !== null && !known(column)
-    if (most && !untold) columns.push(column.ours)
-    else if (most) guessed.push(mostOf(table, column.ours, others, all))
-    else if (source.untold === null) notes.push(noteOf(table, column.ours, others, all))
+    // Whoever changes a row writes when: that it did so in all of them says nothing of the unit.
+    const waits = untold ? nearly && !saysWhenChanged(column.theirs) : most
+    if (waits) columns.push(column.ours)
+    if (waits && untold) guessed.push(heldOf(table, column.ours, others, all))
+    else if (!waits && most) guessed.push(mostOf(table, column.ours, others, all))
+    else if (!waits && source.untold === null) notes.push(noteOf(table, column.ours, others, all))
   }
   return { columns, notes, guessed }
 }
@@ -65,9 +69,11 @@ interface Then {
   readonly others: number
   readonly same: number
   readonly filled: number
+  /** Of three or more that could tell, nine in ten are others. */
+  readonly nearly: boolean
 }
 
-const NONE: Then = { others: 0, same: 0, filled: 0 }
+const NONE: Then = { others: 0, same: 0, filled: 0, nearly: false }
 
 /** By column. A value that came where there was none tells nothing of what others became, and a zero stays one in any unit. */
 async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<Then[]> {
@@ -77,12 +83,12 @@ async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]):
     const then = after(cell) ?? ''
     const type = cell.migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
     const other = unlikeBase(ground, piece, cell, then, type)
-    const isValue = (value: string, of: string) =>
-      `replace(replace(${dialect.text(value, of)}, '0', ''), '.', '') NOT IN ('', '''''')`
+    const told = isTelling(dialect, base, column.type)
     const both = `${base} IS NOT NULL AND ${then} IS NOT NULL`
     return `sum(CASE WHEN ${both} AND ${other} THEN 1 ELSE 0 END) AS n${i},
-      sum(CASE WHEN ${both} AND ${isValue(base, column.type)} THEN 1 ELSE 0 END) AS s${i},
-      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isValue(then, type)} THEN 1 ELSE 0 END) AS f${i}`
+      sum(CASE WHEN ${both} AND ${told} THEN 1 ELSE 0 END) AS v${i},
+      sum(CASE WHEN ${both} AND ${told} AND ${other} THEN 1 ELSE 0 END) AS o${i},
+      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isTelling(dialect, then, type)} THEN 1 ELSE 0 END) AS f${i}`
   })
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
@@ -95,7 +101,11 @@ async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]):
     among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
   )
   const of = (name: string) => found[name] ?? 0
-  return cells.map((_, i) => ({ others: of(`n${i}`), same: of(`s${i}`) - of(`n${i}`), filled: of(`f${i}`) }))
+  return cells.map((_, i) => {
+    const [telling, changed] = [of(`v${i}`), of(`o${i}`)]
+    const nearly = telling >= 3 && changed * 10 >= telling * 9
+    return { others: of(`n${i}`), same: telling - changed, filled: of(`f${i}`), nearly }
+  })
 }
 
 /** Rows of base with a value in the column; null: all. */
@@ -117,6 +127,10 @@ function noteOf(table: string, column: string, others: number, all: number): str
 
 function mostOf(table: string, column: string, others: number, all: number): string {
   return `${others} of ${all} values of ${table}.${column} are others than at the release: if the migration gave them another meaning (cents, where there were euros), new rows are carried with that meaning`
+}
+
+function heldOf(table: string, column: string, others: number, all: number): string {
+  return `${others} of ${all} values of ${table}.${column} are others than at the release, by the migration or by users: new rows wait, for what they have there may mean something else in the old schema (cents, where there were euros); if it does not: --settle ${table}:rewritten=theirs`
 }
 
 /** The same in a table without a key, once its rows are compared: new ones wait where old ones became others. */

@@ -1,3 +1,4 @@
+import type { Dialect } from '../engine.ts'
 import type { MappedColumn } from './mapping.ts'
 import type { Ground, Piece } from './piece.ts'
 
@@ -34,4 +35,9 @@ export function cellsOf(ground: Ground, piece: Piece): Cell[] {
       ...piece.converted(column, theirs, column.theirType),
     }
   })
+}
+
+/** A value that says something: a zero stays one in any unit, and many a row has none, nothing, or no. */
+export function isTelling(dialect: Dialect, value: string, type: string): string {
+  return `coalesce(replace(replace(${dialect.text(value, type)}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
 }

@@ -1,4 +1,4 @@
-import { type Cell, cellsOf, STATE } from './cells.ts'
+import { type Cell, cellsOf, isTelling, STATE } from './cells.ts'
 import { countedSelect } from './counted.ts'
 import { type Ground, joined, type Piece } from './piece.ts'
 import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
@@ -166,9 +166,32 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask,
-    CASE ${unsure(piece, added, mk, b)} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
+    CASE ${unsure(piece, added, mk, b)} ${again === null ? another(ground, piece, added) : ''} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
     FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
     LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? listed} AND ${dirty}`
+}
+
+/**
+ * The row of ours was made anew under the key: of the cells that theirs left as they were at the release, and that tell rows
+ * apart, none is as it was. One that both sides changed alike says that it is the same row. Those of 100 columns tell enough.
+ */
+function another(ground: Ground, piece: Piece, added: string): string {
+  const { dialect } = ground
+  const cells = cellsOf(ground, piece).filter(c => !piece.key.includes(c.column.ours))
+  const [key, all] = [piece.keyOf('o', 'ours')[0], cells.slice(0, 100)]
+  const parts = all.map(cell => {
+    const { type } = cell.column
+    const [left, told] = [`NOT ${edited(ground, piece, cell)}`, isTelling(dialect, cell.base, type)]
+    const other = dialect.differs(cell.ours, cell.base, type)
+    const alike = `(${cell.fits ?? '1 = 1'}) AND ${other} AND ${equalCells(ground, cell)}`
+    return {
+      same: `CASE WHEN ${left} THEN CASE WHEN ${told} AND NOT ${other} THEN 1 ELSE 0 END WHEN ${alike} THEN 1 ELSE 0 END`,
+      other: `CASE WHEN ${left} AND ${told} AND ${other} THEN 1 ELSE 0 END`,
+    }
+  })
+  if (parts.length === 0) return ''
+  const none = parts.map(p => `${p.same} = 0`).join(' AND ')
+  return `WHEN NOT (${added}) AND ${key} IS NOT NULL AND ${none} AND ${parts.map(p => p.other).join(' + ')} > 0 THEN ${ANOTHER}`
 }
 
 /** A new row has a value where the migration gave those that were there another meaning, or the migration may have put it there. */
@@ -210,8 +233,8 @@ function deletes(ground: Ground, piece: Piece, again: string | null = null): str
     LEFT JOIN ${join('o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
-/** `sure` of rows that `unsure` speaks of. */
-const [AFTER, BEFORE] = [2, 3]
+/** `sure` of rows that `unsure` speaks of, and of those that are `another`. */
+const [AFTER, BEFORE, ANOTHER] = [2, 3, 4]
 
 const has = (letter: string) => `mask LIKE '%${letter}%'`
 
@@ -235,6 +258,7 @@ function kindSql({ table }: Piece, mode: Mode): string {
     ${free} THEN ${held}
     WHEN act = ${INSERT} AND op = 1 AND (${has('c')} OR ${has('m')} OR ${has('n')}) THEN ${codeOf('exists')}
     WHEN act = ${UPDATE} AND op = 0 THEN ${codeOf('row-missing')}
+    WHEN act = ${UPDATE} AND sure = ${ANOTHER} AND ${has('w')} THEN ${codeOf('changed')}
     WHEN act = ${DELETE} AND ${has('a')} THEN ${codeOf('ambiguous')}
     WHEN act = ${DELETE} AND ${has('c')} THEN ${codeOf('changed')}
     WHEN act = ${INSERT} AND ${has('m')} THEN ${codeOf('type')}

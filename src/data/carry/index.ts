@@ -7,7 +7,7 @@ import { carryObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import type { Ground } from './piece.ts'
 import { type CarryPlan, type Laid, layOut, type TablePlan, tablePlan } from './plan.ts'
-import { type CarryProof, prove } from './proof.ts'
+import { type CarryProof, prove, WrittenBeside } from './proof.ts'
 import { carryOut } from './rounds.ts'
 import type { CarrySource } from './source.ts'
 import { keepBegun } from './state.ts'
@@ -97,9 +97,15 @@ async function once(laid: Laid, job: Job, { batch, asItIs, done }: Once): Promis
   await ground.merger.sequences()
   const left = laid.pieces.map((piece, i) => tablePlan(piece, standing[i] ?? []))
   const manifest = await writeConflicts(laid, archive, left)
-  const proof = await prove(laid, held, job)
-  if (options.mode !== 'report')
-    await keepBegun(laid.source.dir, { before: held.before, stray: held.stray, proven: proof.ok })
+  const { before, stray, spreads } = held
+  const keep = async (proven: boolean) => {
+    if (options.mode !== 'report') await keepBegun(laid.source.dir, { before, stray, spreads, proven })
+  }
+  const proof = await prove(laid, held, job).catch(async error => {
+    if (error instanceof WrittenBeside) await keep(true)
+    throw error
+  })
+  await keep(proof.ok)
   return { plan: laid.plan, carried: done.rows, left, archive: manifest, proof }
 }
 

@@ -8,7 +8,7 @@ export interface Anew {
   readonly columns: readonly string[]
   /** For people: of columns of which only few values are others, so that it may have been users. */
   readonly notes: readonly string[]
-  /** The same where most values are others, and nobody told who wrote them: new rows are carried with what they have. */
+  /** For people: where most values are others, and nobody told who wrote them, what becomes of new rows. */
   readonly guessed: readonly string[]
 }
 

@@ -44,7 +44,7 @@ export interface TablePlan {
   readonly suspect: number
   /** Columns of the old schema that theirs has no more. */
   readonly gone: readonly string[]
-  /** What its new rows may hold in another meaning, and are carried with. Left out: nothing. */
+  /** What its new rows may hold in another meaning, and whether they are carried with it. Left out: nothing. */
   readonly doubts?: readonly string[]
 }
 

@@ -1,4 +1,5 @@
 import type { Job } from '../engine.ts'
+import { Moved } from './batches.ts'
 import { alike, besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
@@ -36,15 +37,20 @@ export async function measureUntouched(laid: Laid, pieces = laid.pieces): Promis
   return out
 }
 
+/** All that was carried is as it is to be, and rows that were none of it were written by others meanwhile. */
+export class WrittenBeside extends Moved {}
+
 /**
  * Compares everything again, from the images, and holds it against what was said to be done: each row that users committed
- * is in ours, or listed, or in quarantine; and what they did not touch is as it was.
+ * is in ours, or listed, or in quarantine; and what they did not touch is as it was. Throws `WrittenBeside` where only the
+ * last is not so, and it cannot have been by what was carried: each statement wrote as many rows as it was to.
  */
 export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProof> {
   const { ground } = laid
   // Which rows users changed is for the images to say: as long as nobody wrote there, the same ones.
   const unmoved = (await ground.merger.unmoved?.()) ?? false
   const problems: string[] = []
+  const beside: string[] = []
   const sums = { carried: 0, listed: 0, quarantined: 0, changedSince: 0 }
   const open: Piece[] = []
   for (const piece of laid.pieces) {
@@ -57,7 +63,7 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
     sums.quarantined += found.quarantined
     sums.changedSince += found.changedSince
     const { ours } = piece.table
-    if (found.strange > 0) problems.push(`${ours}: ${found.strange} rows came that nobody carried`)
+    if (found.strange > 0) beside.push(`${ours}: ${found.strange} rows came that nobody carried`)
     if (found.lacking > 0) problems.push(`${ours}: ${found.lacking} rows are neither carried nor listed`)
     if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
     if (held.again && found.changedSince > 0)
@@ -70,15 +76,20 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
       if (orphans > 0) problems.push(`${ours}: ${orphans} carried rows refer to nothing by ${reference.name}`)
     }
   }
-  const more = (after: Untouched, before: Untouched, what: string) => {
-    for (const [table, count] of Object.entries(after)) {
-      const known = before[table] ?? 0
-      if (count > known) problems.push(`${table}: ${count - known} ${what}`)
-    }
-  }
-  more(await measureUntouched(laid, open), held.before, 'rows that were not to be touched are not as they were')
-  more(await strayCells(laid), held.stray, 'rows have cells that were not to be written and are not as they were')
+  const untouched = await measureUntouched(laid, open)
+  beside.push(...more(untouched, held.before, 'rows that were not to be touched are not as they were'))
+  const stray = await strayCells(laid)
+  problems.push(...more(stray, held.stray, 'rows have cells that were not to be written and are not as they were'))
+  if (problems.length === 0 && beside.length > 0 && !held.spreads) throw new WrittenBeside(beside.join('\n'))
+  problems.push(...beside)
   return { ok: problems.length === 0, ...sums, problems }
+}
+
+function more(after: Untouched, before: Untouched, what: string): string[] {
+  return Object.entries(after).flatMap(([table, count]) => {
+    const known = before[table] ?? 0
+    return count > known ? [`${table}: ${count - known} ${what}`] : []
+  })
 }
 
 interface Found {

@@ -78,11 +78,19 @@ function asked(piece: Piece, condition: string): string {
 function timesIn({ dialect }: Ground, piece: Piece, shape: TableShape): string[] {
   const known = new Set(piece.table.columns.map(c => c.theirs))
   return Object.entries(shape.columns).flatMap(([name, { type }]) => {
-    const bare = name.toLowerCase().replaceAll(/[^a-z]/g, '')
-    if (!known.has(name) || !(MADE.test(bare) || CHANGED.test(bare))) return []
+    if (!known.has(name) || !(MADE.test(bare(name)) || saysWhenChanged(name))) return []
     const iso = dialect.iso(`asked.${dialect.quote(name)}`, type)
     return iso === null ? [] : [iso]
   })
+}
+
+/** Of a column like `updated_at`, by its name. */
+export function saysWhenChanged(column: string): boolean {
+  return CHANGED.test(bare(column))
+}
+
+function bare(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z]/g, '')
 }
 
 /** A row without a time is suspect too. */

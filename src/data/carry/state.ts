@@ -48,6 +48,8 @@ export type KeptOutcome = z.infer<typeof outcome>
 const begun = z.object({
   before: z.record(z.string(), z.number()),
   stray: z.record(z.string(), z.number()),
+  /** What is carried may make the server write elsewhere. Left out: nobody can tell. */
+  spreads: z.boolean().optional(),
   proven: z.boolean(),
 })
 export type Begun = z.infer<typeof begun>

@@ -103,8 +103,13 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
       data: { carried, proven: proof.ok },
     },
   ]
-  for (const { inserts, done, doubts = [] } of plan.tables) {
-    if (inserts + done > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
+  for (const {
+    inserts,
+    done,
+    conflicts: { rewritten = 0 },
+    doubts = [],
+  } of plan.tables) {
+    if (inserts + done + rewritten > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
   }
   if (conflicts > 0) {
     const text = `${amount(conflicts, 'rows')} of ${component} could not be carried: backout data status ${component}`

@@ -9,6 +9,8 @@ export interface Held {
   readonly stray: Untouched
   /** An earlier try was not borne out, or did not come to its end: what it carried and is otherwise now may be its own doing. */
   readonly again: boolean
+  /** What was carried may have made the server write elsewhere; else what changed elsewhere was written by others. */
+  readonly spreads: boolean
 }
 
 /**
@@ -20,10 +22,25 @@ export async function heldAgainst(laid: Laid, asItIs: boolean): Promise<Held> {
   const begun = await readBegun(source.dir)
   // Of a try by a version that did not write that down nothing is known: all that is unlike the release counts then.
   const open = begun === null ? await wasCarried(laid) : !begun.proven
-  if (open && !asItIs) return { before: begun?.before ?? {}, stray: begun?.stray ?? {}, again: true }
+  const spreads = mayWriteElsewhere(laid)
+  if (open && !asItIs) {
+    const held = {
+      before: begun?.before ?? {},
+      stray: begun?.stray ?? {},
+      spreads: spreads || begun?.spreads !== false,
+    }
+    return { ...held, again: true }
+  }
   const [before, stray] = [await measureUntouched(laid), await strayCells(laid)]
-  if (options.mode !== 'report') await keepBegun(source.dir, { before, stray, proven: false })
-  return { before, stray, again: false }
+  if (options.mode !== 'report') await keepBegun(source.dir, { before, stray, spreads, proven: false })
+  return { before, stray, spreads, again: false }
+}
+
+/** By triggers that fire, or by what references do where they act. */
+function mayWriteElsewhere({ ground: { merger, dialect }, source, bonds }: Laid): boolean {
+  if (merger.quiet) return false
+  const referencesAct = dialect.quiet.on.length === 0 && Object.values(bonds).some(b => b.references.length > 0)
+  return referencesAct || Object.keys(source.schemas.ours.triggers).length > 0
 }
 
 async function wasCarried({ source, carried }: Laid): Promise<boolean> {

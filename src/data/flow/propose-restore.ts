@@ -69,11 +69,13 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
   })
   if (untold === null || isState(untold)) return []
   const said = untold.who === null ? 'nobody said when they had ended' : `somebody said when ${untold.who}`
-  const what = `Migrations ran in ${site.engine.name}, and ${said}: ${untold.where} may be their work or users', and is listed in place of being brought back`
+  const what = `Migrations ran in ${site.engine.name}, and ${said}: ${untold.where} may be their work or users', and is listed in place of being brought back${NEW_ROWS}`
   return [say('warning', 'migrations_untold', what, UNTOLD)]
 }
 
 const ALL_ROWS = 'rows of the release that differ'
+
+const NEW_ROWS = '; so are new rows with a value in a column where those of the release became others'
 
 const UNTOLD =
   'say afterwards that it was users (`backout data apply --settle ambiguous=theirs`), or name `migrations.upScripts`; next time let the deployment call `backout upgrade migrated`'

@@ -77,7 +77,9 @@ describe('a conflict', () => {
 
   it('changed: only the cell that both sides changed stays behind, and a row that was changed is not deleted', async () => {
     const merge = play(BOTH)
-    expect(kinds((await carry(merge)).listed)).toEqual(['users 1 changed', 'users 3 changed'])
+    const { listed, left } = await carry(merge)
+    expect(kinds(listed)).toEqual(['users 1 changed', 'users 3 changed'])
+    expect(left.find(t => t.table === 'users')).toMatchObject({ done: 1, conflicts: { changed: 2 } })
     expect(rows(merge.ours, 'SELECT name, age FROM users WHERE id IN (1, 3)')).toEqual([
       { name: 'Annie', age: 31 },
       { name: 'Cid', age: 51 },

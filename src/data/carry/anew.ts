@@ -1,8 +1,7 @@
 import { writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
-import { type Cell, cellsOf, isTelling } from './cells.ts'
+import { type Cell, cellsOf, isTelling, unlikeBase } from './cells.ts'
 import { markWhere } from './checks.ts'
-import { unlikeBase } from './classify.ts'
 import { countedRows } from './counted.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
 import type { Anew, Ground, Piece } from './piece.ts'
@@ -19,14 +18,14 @@ import { codeOf, INSERT } from './words.ts'
 export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
   if (!piece.keyed || cells.length === 0) return { columns: [], notes: [], guessed: [] }
-  const changed = await othersThen(ground, piece, cells)
   const [known, named] = [wroteKnown(source, piece.table), wroteNamed(source, piece.table)]
+  const changed = await othersThen(ground, piece, cells, named)
   const columns: string[] = []
   const notes: string[] = []
   const guessed: string[] = []
   const { ours: table } = piece.table
-  for (const [i, { column }] of cells.entries()) {
-    const { others, same, filled, nearly } = changed[i] ?? NONE
+  for (const { column } of cells) {
+    const { others, same, filled, nearly } = changed.get(column) ?? NONE
     if (others === 0 && (same > 0 || !named(column))) continue
     if (others === 0) {
       // Nothing was there that could have become another value: what came where there was none is no other unit.
@@ -75,37 +74,67 @@ interface Then {
 
 const NONE: Then = { others: 0, same: 0, filled: 0, nearly: false }
 
-/** By column. A value that came where there was none tells nothing of what others became, and a zero stays one in any unit. */
-async function othersThen(ground: Ground, piece: Piece, cells: readonly Cell[]): Promise<Then[]> {
-  const { dialect } = ground
-  const sums = cells.map((cell, i) => {
-    const { column, base } = cell
-    const then = after(cell) ?? ''
-    const type = cell.migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
-    const other = unlikeBase(ground, piece, cell, then, type)
-    const told = isTelling(dialect, base, column.type)
-    const both = `${base} IS NOT NULL AND ${then} IS NOT NULL`
-    return `sum(CASE WHEN ${both} AND ${other} THEN 1 ELSE 0 END) AS n${i},
-      sum(CASE WHEN ${both} AND ${told} THEN 1 ELSE 0 END) AS v${i},
-      sum(CASE WHEN ${both} AND ${told} AND ${other} THEN 1 ELSE 0 END) AS o${i},
-      sum(CASE WHEN ${base} IS NULL AND ${then} IS NOT NULL AND ${isTelling(dialect, then, type)} THEN 1 ELSE 0 END) AS f${i}`
-  })
+/**
+ * Of the columns that are named, or of which any value is another. A value that came where there was none tells nothing of what
+ * others became, and a zero stays one in any unit.
+ */
+async function othersThen(
+  ground: Ground,
+  piece: Piece,
+  cells: readonly Cell[],
+  named: (column: MappedColumn) => boolean,
+): Promise<ReadonlyMap<MappedColumn, Then>> {
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
   const on = piece.same(piece.keyOf(alias, image), piece.keyOf('b', 'base'))
   const table = `${piece.image('base')} AS b`
-  const found = await sumsOf(
-    ground,
-    piece,
-    { table, key: piece.keyOf('b', 'base')[0] ?? '', where: '1 = 1' },
-    among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
+  const over = { table, key: piece.keyOf('b', 'base')[0] ?? '', where: '1 = 1' }
+  const look = (sums: readonly string[]) =>
+    sumsOf(
+      ground,
+      piece,
+      over,
+      among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
+    )
+  // What tells takes ten times as long to see as that nothing is another, which most columns are spared by.
+  const unlike = await look(
+    cells.map((cell, i) => `count(CASE WHEN ${unlikeThen(ground, piece, cell)} THEN 1 END) AS d${i}`),
   )
-  const of = (name: string) => found[name] ?? 0
-  return cells.map((_, i) => {
-    const [telling, changed] = [of(`v${i}`), of(`o${i}`)]
-    const nearly = telling >= 3 && changed * 10 >= telling * 9
-    return { others: of(`n${i}`), same: telling - changed, filled: of(`f${i}`), nearly }
-  })
+  const asked = cells.filter(({ column }, i) => unlike[`d${i}`] !== 0 || named(column))
+  if (asked.length === 0) return new Map()
+  const found = await look(asked.flatMap((cell, i) => tellingSums(ground, piece, cell, i)))
+  return new Map(asked.map(({ column }, i) => [column, thenOf(name => found[`${name}${i}`] ?? 0)]))
+}
+
+function unlikeThen(ground: Ground, piece: Piece, cell: Cell): string {
+  return unlikeBase(ground, piece, cell, after(cell) ?? '', typeThen(cell))
+}
+
+function typeThen({ migrated, column }: Cell): string {
+  return migrated === null ? column.theirType : (column.migratedType ?? column.theirType)
+}
+
+function tellingSums(ground: Ground, piece: Piece, cell: Cell, i: number): string[] {
+  const { dialect } = ground
+  const { column, base } = cell
+  const then = after(cell) ?? ''
+  const other = unlikeThen(ground, piece, cell)
+  const told = isTelling(dialect, base, column.type)
+  const both = `${base} IS NOT NULL AND ${then} IS NOT NULL`
+  const came = `${base} IS NULL AND ${then} IS NOT NULL AND ${isTelling(dialect, then, typeThen(cell))}`
+  const conditions = {
+    n: `${both} AND ${other}`,
+    v: `${both} AND ${told}`,
+    o: `${both} AND ${told} AND ${other}`,
+    f: came,
+  }
+  return Object.entries(conditions).map(([name, is]) => `count(CASE WHEN ${is} THEN 1 END) AS ${name}${i}`)
+}
+
+function thenOf(of: (name: string) => number): Then {
+  const [telling, changed] = [of('v'), of('o')]
+  const nearly = telling >= 3 && changed * 10 >= telling * 9
+  return { others: of('n'), same: telling - changed, filled: of('f'), nearly }
 }
 
 /** Rows of base with a value in the column; null: all. */

@@ -41,3 +41,13 @@ export function cellsOf(ground: Ground, piece: Piece): Cell[] {
 export function isTelling(dialect: Dialect, value: string, type: string): string {
   return `coalesce(replace(replace(${dialect.text(value, type)}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
 }
+
+/** A value of the new schema is not what base has. */
+export function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
+  const { value, fits } = piece.converted(cell.column, raw, type)
+  const differs = ground.dialect.differs(value, cell.base, cell.column.type === type ? type : undefined)
+  if (fits === null) return differs
+  const texts = ground.dialect.text(raw, type)
+  const other = ground.dialect.differs(texts, ground.dialect.text(cell.base, cell.column.type))
+  return `(CASE WHEN ${fits} THEN ${differs} ELSE ${other} END)`
+}

@@ -1,24 +1,17 @@
-import { type Cell, cellsOf, isTelling, STATE } from './cells.ts'
+import { type Cell, cellsOf, isTelling, STATE, unlikeBase } from './cells.ts'
 import { countedSelect } from './counted.ts'
 import { type Ground, joined, type Piece } from './piece.ts'
+import { changedSince, type Since } from './since.ts'
 import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
-  const select = piece.keyed ? keyedSelect(ground, piece, mode) : countedSelect(ground, piece)
+  const select = piece.keyed
+    ? keyedSelect(ground, piece, mode, await changedSince(ground, piece))
+    : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
   const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
   piece.changed = Number(row?.['n'] ?? 0)
-}
-
-/** A value of the new schema is not what base has. */
-export function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
-  const { value, fits } = piece.converted(cell.column, raw, type)
-  const differs = ground.dialect.differs(value, cell.base, cell.column.type === type ? type : undefined)
-  if (fits === null) return differs
-  const texts = ground.dialect.text(raw, type)
-  const other = ground.dialect.differs(texts, ground.dialect.text(cell.base, cell.column.type))
-  return `(CASE WHEN ${fits} THEN ${differs} ELSE ${other} END)`
 }
 
 /** A user changed the cell: it is not what the migration left. */
@@ -88,9 +81,9 @@ function maskOf(ground: Ground, piece: Piece, cells: readonly Cell[], whole: str
     WHEN ${[`${key} IS NOT NULL`, whole, ...equal].join(' AND ')} THEN '${'d'.repeat(cells.length)}' ELSE ${letters} END`
 }
 
-function keyedSelect(ground: Ground, piece: Piece, mode: Mode): string {
+function keyedSelect(ground: Ground, piece: Piece, mode: Mode, { changed, gone }: Since): string {
   const keys = piece.workKey.join(', ')
-  const rows = once(ground, bothKinds(changes(ground, piece), deletes(ground, piece)))
+  const rows = once(ground, bothKinds(changes(ground, piece, some(changed)), deletes(ground, piece, some(gone))))
   return `SELECT ${keys}, act, op, mask,
     ${kindSql(piece, mode)} AS kind, ${CELL} AS cell, ${doneSql(piece)} AS done, ${STATE} FROM (${rows}) AS d`
 }
@@ -106,7 +99,7 @@ const saidOf = (w: string) => Object.entries(SAID).map(([column, name]) => `${w}
  * never NULL, on the rows `w` of the work table, `t` of theirs and `o` of ours that are left out.
  */
 export function recheck(ground: Ground, piece: Piece, but: string): string {
-  const among = `NOT (${but})`
+  const among = { again: true, where: `NOT (${but})` }
   const rows = bothKinds(changes(ground, piece, among), deletes(ground, piece, among))
   const said = Object.values(SAID).map(name => `d.${name} AS ${name}`)
   const found = `SELECT ${said.join(', ')}, d.mask AS mask, ${doneSql(piece)} AS done FROM (${once(ground, rows)}) AS d`
@@ -135,8 +128,16 @@ function once({ dialect }: Ground, query: string): string {
   return dialect.once?.(query) ?? query
 }
 
-/** `again`: only of the rows `w` of the work table for which it is true, with their numbers. */
-function changes(ground: Ground, piece: Piece, again: string | null = null): string {
+/** Of which rows is asked. `again`: of those `w` of the work table, with their numbers. */
+interface Among {
+  readonly again: boolean
+  readonly where: string
+}
+
+/** Of all, or, where it is known that there are none, of none. */
+const some = (any: boolean): Among => ({ again: false, where: any ? '1 = 1' : '1 = 0' })
+
+function changes(ground: Ground, piece: Piece, { again, where }: Among): string {
   const cells = cellsOf(ground, piece)
   const m = ground.migrated && piece.table.migrated !== null
   const [o, b, mk] = [
@@ -158,17 +159,17 @@ function changes(ground: Ground, piece: Piece, again: string | null = null): str
   const unlike = `(${b} IS NULL OR ${notBase.join(' OR ')})`
   const dirty = ground.ownWork ? `${unlike} AND ${theirOwn}` : unlike
   const theirKey = piece.keyOf('t', 'theirs')
-  const keys = again !== null ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
+  const keys = again ? saidOf('w') : theirKey.map((k, i) => `${k} AS k${i}`)
   const theirs = `${piece.image('theirs')} AS t`
   const among = `${piece.work} AS w JOIN ${theirs} ON ${piece.same(theirKey, piece.keyOf('w', 'work'))}`
   const mask = maskOf(ground, piece, cells, whole)
-  const listed = piece.tail === null ? '1 = 1' : `${theirKey[0]} <= ${piece.tail.above}`
+  const listed = again || piece.tail === null ? '1 = 1' : `${theirKey[0]} <= ${piece.tail.above}`
   const migrated = m ? `LEFT JOIN ${piece.image('migrated')} AS m ON ${onKey(piece, 'm', 'migrated')}` : ''
   return `SELECT ${keys.join(', ')}, CASE WHEN ${added} THEN ${INSERT} ELSE ${UPDATE} END AS act,
     CASE WHEN ${o} IS NULL THEN 0 ELSE 1 END AS op, ${mask} AS mask,
-    CASE ${unsure(piece, added, mk, b)} ${again === null ? another(ground, piece, added) : ''} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
-    FROM ${again !== null ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
-    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${again ?? listed} AND ${dirty}`
+    CASE ${unsure(piece, added, mk, b)} ${again ? '' : another(ground, piece, added)} WHEN ${theirOwn} THEN 1 ELSE 0 END AS sure
+    FROM ${again ? among : theirs} LEFT JOIN ${piece.image('base')} AS b ON ${onKey(piece, 'b', 'base')} ${migrated}
+    LEFT JOIN ${piece.image('ours')} AS o ON ${onKey(piece, 'o', 'ours')} WHERE ${where} AND ${listed} AND ${dirty}`
 }
 
 /**
@@ -210,7 +211,7 @@ function onKey(piece: Piece, alias: string, image: 'base' | 'ours' | 'migrated')
   return piece.same(piece.keyOf(alias, image), piece.keyOf('t', 'theirs'))
 }
 
-function deletes(ground: Ground, piece: Piece, again: string | null = null): string {
+function deletes(ground: Ground, piece: Piece, { again, where }: Among): string {
   const base = piece.keyOf('b', 'base')
   const m = ground.migrated && piece.table.migrated !== null
   const join = (alias: string, image: 'theirs' | 'migrated' | 'ours') =>
@@ -224,13 +225,13 @@ function deletes(ground: Ground, piece: Piece, again: string | null = null): str
     cell => `CASE ${gone}WHEN ${ground.dialect.differs(cell.ours, cell.base, cell.column.type)} THEN 'c' ELSE '.' END`,
   )
   const there = piece.keyOf('o', 'ours')[0]
-  const keys = again !== null ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
+  const keys = again ? saidOf('w') : base.map((k, i) => `${k} AS k${i}`)
   const before = `${piece.image('base')} AS b`
   const among = `${piece.work} AS w JOIN ${before} ON ${piece.same(base, piece.keyOf('w', 'work'))}`
   return `SELECT ${keys.join(', ')}, ${DELETE} AS act,
     CASE WHEN ${there} IS NULL THEN 0 ELSE 1 END AS op, CASE WHEN ${there} IS NULL THEN '' ELSE ${joined(ground.dialect, letters)} END AS mask, 1 AS sure
-    FROM ${again !== null ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
-    LEFT JOIN ${join('o', 'ours')} WHERE ${again ?? '1 = 1'} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
+    FROM ${again ? among : before} LEFT JOIN ${join('t', 'theirs')} ${m ? `${ground.ownWork ? '' : 'LEFT '}JOIN ${join('m', 'migrated')}` : ''}
+    LEFT JOIN ${join('o', 'ours')} WHERE ${where} AND ${piece.keyOf('t', 'theirs')[0]} IS NULL`
 }
 
 /** `sure` of rows that `unsure` speaks of, and of those that are `another`. */

@@ -64,7 +64,8 @@ function forgetOld(base: string): void {
   for (const name of names(base)) {
     const folder = join(base, name)
     const pid = Number(textOf(join(folder, OWNER)).split(' ').at(-1))
-    if (pid > 0 && textOf(join(folder, OWNER)) === owner(pid) && !isAlive(pid)) rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    if (pid > 0 && textOf(join(folder, OWNER)) === owner(pid) && !isAlive(pid))
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 

@@ -1,17 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundle } from './bundle.ts'
+import { isAlive, scratchFolder } from './test-scratch.ts'
 
 const root = join(import.meta.dirname, '..')
 const CACHE = join(root, 'node_modules', '.cache')
 
 /**
- * Everything that tests put into the temporary folder lies in one, which goes with them. Short: sockets lie in it. The
- * command line is bundled once, for hundreds of its processes are started, and what one has compiled, the next need not.
+ * Everything that tests put into the temporary folder lies in one, which goes with them. The command line is bundled once,
+ * for hundreds of its processes are started, and what one has compiled, the next need not.
  */
 export default async function setup(): Promise<() => void> {
-  const folder = mkdtempSync(join(tmpdir(), 'bt-'))
+  const folder = scratchFolder()
   process.env['TMPDIR'] = folder
   process.env['NODE_COMPILE_CACHE'] = join(folder, 'compiled')
   forgetOld()
@@ -30,13 +30,4 @@ export default async function setup(): Promise<() => void> {
 function forgetOld(): void {
   const left = readdirSync(CACHE).filter(name => /^shipped-\d+$/.test(name) && !isAlive(Number(name.slice(8))))
   for (const name of left) rmSync(join(CACHE, name), { recursive: true, force: true })
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }

@@ -4,7 +4,7 @@
  * there until that is taken away.
  */
 const PRELUDE = `#!/bin/sh
-W=$(dirname "$(dirname "$0")")
+W=\${0%/*/*}
 effect() { printf '%s %s\\n' "$(date +%s%3N)" "$*" >>"$W/effects"; }
 middle() {
   [ -e "$W/hold.$1" ] || return 0
@@ -18,7 +18,7 @@ const PUT = `${PRELUDE}
 middle "$1"
 [ ! -e "$W/lie.$1" ] || exit 0
 [ ! -e "$W/flood.$1" ] || head -c 5000000 /dev/zero | tr '\\0' x
-mkdir -p "$W/$(dirname "$2")"
+mkdir -p "$W/\${2%/*}"
 trap '' TERM
 printf '%s\\n' "$3" >"$W/$2.new" && mv "$W/$2.new" "$W/$2" && effect "$1"
 trap - TERM

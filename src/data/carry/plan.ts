@@ -232,8 +232,11 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
   const conflicts: Partial<Record<Kind, number>> = {}
   const sums = { done: 0, settled: 0, held: 0, suspect: 0 }
   for (const { act, kind, cell, take, held, done, refused, many } of standing) {
-    if (done === 1) sums.done += many
-    else if (held !== HELD.no) {
+    if (done === 1) {
+      sums.done += many
+      // Of what was carried some cells were not, and wait for a word.
+      if (cell !== 0 && take === TAKE.none) conflicts[kindOf(cell)] = (conflicts[kindOf(cell)] ?? 0) + many
+    } else if (held !== HELD.no) {
       sums.held += many
       if (held === HELD.suspect) sums.suspect += many
     } else {

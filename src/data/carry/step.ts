@@ -107,7 +107,7 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
     if (inserts + done > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
   }
   if (conflicts > 0) {
-    const text = `${amount(conflicts, 'rows')} of ${component} could not be carried: backout data status ${component}`
+    const text = `${amount(conflicts, 'rows')} of ${component} could not be carried, or not whole: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts, waits: true } })
   }
   if (ambiguous > 0) {

@@ -97,7 +97,7 @@ it('C14: says in the run that new rows wait, where nobody told and nearly all ol
   expect(told.map(fact => fact.text)).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^3 of 3 values of orders\.total .* new rows wait, .*--settle orders:rewritten=theirs$/),
-      '1 row of db could not be carried whole: backout data status db',
+      '1 row of db could not be carried, or not whole: backout data status db',
     ]),
   )
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })

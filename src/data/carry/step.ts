@@ -112,7 +112,7 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
     if (inserts + done + rewritten > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
   }
   if (conflicts > 0) {
-    const text = `${amount(conflicts, 'rows')} of ${component} could not be carried whole: backout data status ${component}`
+    const text = `${amount(conflicts, 'rows')} of ${component} could not be carried, or not whole: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts, waits: true } })
   }
   if (ambiguous > 0) {

@@ -5,10 +5,14 @@ import type { Plugin } from 'rolldown'
 const later = (name: string, from: string) =>
   `exports.${name} = function (...given) { return new (require('${from}').${name})(...given) }`
 
+/** Stands for objects of a package that are loaded when anything of them is asked for. */
+const onceUsed = (from: string, ...names: readonly string[]) =>
+  names.map(name => `exports.${name} = new Proxy({}, { get: (_, key) => require('${from}').${name}[key] })`).join('\n')
+
 /**
  * Packages of which every start with a cluster would load much and use little, and what stands for them in the bundle. Of
  * undici: no fetch, WebSocket, caches and mocks, which take half of its time to load. Of SOCKS: nothing before there is
- * such a proxy.
+ * such a proxy. Of age's curves: X25519 alone, before there is a key of another kind.
  */
 const LEAN: Readonly<Record<string, string>> = {
   undici: `
@@ -25,6 +29,8 @@ const LEAN: Readonly<Record<string, string>> = {
     exports.SocksClient = {
       createConnection: (...given) => require('socks/whole').SocksClient.createConnection(...given),
     }`,
+  '@noble/curves/nist.js': onceUsed('@noble/curves/nist.js/whole', 'p256', 'p384'),
+  '@noble/post-quantum/hybrid.js': onceUsed('@noble/post-quantum/hybrid.js/whole', 'MLKEM768P256', 'MLKEM768X25519'),
   'socks-proxy-agent': later('SocksProxyAgent', 'socks-proxy-agent/whole'),
 }
 

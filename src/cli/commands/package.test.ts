@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Decrypter, generateHybridIdentity, identityToRecipient } from 'age-encryption'
 import { expect, it } from 'vitest'
 import { makeToy } from '../../../test/support/toy.ts'
 
@@ -39,4 +40,25 @@ it('A3: what one home exports to another is opened by that one alone, and by nob
   const short = { BACKOUT_PASSPHRASE: 'short' }
   const refusedShort = await there.backout(['release', 'export', 'v1', `${file}.2`], short)
   expect(refusedShort).toMatchObject({ code: 2, stderr: expect.stringContaining('[passphrase_short]') as string })
+})
+
+it('A3: exports to a post-quantum recipient, whose curves the shipped command loads when they are asked for', {
+  timeout: 90_000,
+}, async () => {
+  await using toy = await makeToy()
+  expect(await toy.backout(['capture', 'v1'])).toMatchObject({ code: 0 })
+  const identity = await generateHybridIdentity()
+  const file = join(toy.folder, 'v1.backout')
+  const exported = await toy.backout([
+    'release',
+    'export',
+    'v1',
+    file,
+    '--recipient',
+    await identityToRecipient(identity),
+  ])
+  expect(exported).toMatchObject({ code: 0, stderr: '' })
+  const decrypter = new Decrypter()
+  decrypter.addIdentity(identity)
+  expect((await decrypter.decrypt(await readFile(file))).length).toBeGreaterThan(500)
 })

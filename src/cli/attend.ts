@@ -217,7 +217,7 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
     ...(left.length === 0 ? [] : [`not all of it: ${left.join(', ')}`]),
     ...(unproven === null ? [] : [unproven]),
   ]
-  const watch = told.cutShort ? '; its watch was cut short, for another run took over' : ''
+  const watch = told.cutShort === null ? '' : `; its watch was cut short, for ${told.cutShort}`
   const how = `${but.length === 0 ? 'verified' : `but ${but.join('; ')}`}${watch}`
   const loose = output?.loose ?? []
   const open =

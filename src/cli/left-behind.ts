@@ -1,3 +1,4 @@
+import { supersededBy } from '../core/executor/gate.ts'
 import type { Step } from '../core/contract.ts'
 import type { Engine, Event, RunInfo } from '../core/engine.ts'
 import { messageOf } from '../core/errors.ts'
@@ -27,8 +28,8 @@ export interface Told {
   readonly waits: ReadonlySet<string>
   /** Steps that were begun and came to no end, and what is known of them: where the run is over, it ended in their middle. */
   readonly middle: ReadonlyMap<string, string | null>
-  /** Its watch ended early: another run took over. */
-  readonly cutShort: boolean
+  /** Its watch ended early, and why; null: it did not. */
+  readonly cutShort: string | null
 }
 
 export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
@@ -44,13 +45,13 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     without: new Set<string>(),
     waits: new Set<string>(),
     middle: new Map<string, string | null>(),
-    cutShort: false,
+    cutShort: null as string | null,
   }
   for await (const event of engine.events(run.id)) {
     progress.see(event)
     note(told, event)
     noteMiddle(told.middle, event)
-    if (event.type === 'watch-superseded') told.cutShort = true
+    if (event.type === 'watch-superseded') told.cutShort = supersededBy(event.data)
   }
   return told
 }

@@ -2,6 +2,7 @@ import type { Engine, RunInfo } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
 import { ENDED } from '../core/words.ts'
 import { lockOwner } from '../engine/sqlite/lock.ts'
+import { person } from '../ledger/releases.ts'
 import type { Session } from './session.ts'
 
 /** Half-way through a rollback the environment is neither release: nothing of it is kept under a name. Throws `run_open`. */
@@ -36,4 +37,15 @@ export async function watching(engine: Engine, run: RunInfo): Promise<boolean> {
     if (event.type === 'phase-begun') phase = (event.data as { phase: string }).phase
   }
   return phase === 'watch' && run.state === 'running'
+}
+
+/** Ends the watch of a run: something else is put there. False where it has not ended within half a minute. */
+export async function supersede(engine: Engine, run: RunInfo, more: { upgrade?: string } = {}): Promise<boolean> {
+  await engine.signal(run.id, '$supersede', { by: person(), ...more }, `supersede-${process.pid}`)
+  for (let i = 0; i < 300; i++) {
+    const now = await engine.get(run.id)
+    if (now === null || ENDED.has(now.state)) return true
+    await new Promise(done => setTimeout(done, 100))
+  }
+  return false
 }

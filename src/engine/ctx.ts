@@ -102,10 +102,14 @@ export class WorkflowCtx implements Ctx {
     return Math.max(0, Math.min(ms, until - now))
   }
 
-  /** The newest that was not seen; an abort before all else, for nothing that is said after it takes it back. */
+  /**
+   * The newest that was not seen; an abort before all else, for nothing that is said after it takes it back, then what took
+   * the run's place, which a process that takes it up again does not take back either.
+   */
   #newest(names: readonly string[]): SignalRow | null {
     const fresh = this.#active.signals.filter(s => names.includes(s.name) && s.seq > (this.#seen.get(s.name) ?? 0))
-    return fresh.find(s => s.name === '$cancel') ?? fresh.at(-1) ?? null
+    const first = (name: string) => fresh.find(s => s.name === name)
+    return first('$cancel') ?? first('$supersede') ?? fresh.at(-1) ?? null
   }
 
   #saw(names: readonly string[], value: Seen | null): { name: string; value: Json } | null {

@@ -168,7 +168,9 @@ const SIGNALS: Readonly<Record<string, readonly [DecisionRow['kind'], string]>> 
 function signalled(moment: Moment): DecisionRow[] {
   const known = SIGNALS[signal(moment) ?? '']
   if (known === undefined) return []
-  const [kind, what] = known
+  const [kind, plain] = known
+  const upgrade = str(obj(moment.data['value'])['upgrade'])
+  const what = kind === 'supersede' && upgrade !== null ? `ended the watch by the upgrade to ${upgrade}` : plain
   return [
     { seq: moment.seq, at: moment.at, kind, who: whose(moment), what, why: str(obj(moment.data['value'])['reason']) },
   ]

@@ -1,3 +1,4 @@
+import { supersededBy } from '../core/executor/gate.ts'
 import type { Event } from '../core/engine.ts'
 import { span } from '../core/impact-text.ts'
 import { list, num, type Obj, obj, str, strs } from './read.ts'
@@ -61,7 +62,7 @@ const WORDS: Readonly<Record<string, (d: Obj) => string>> = {
     `gate ${say(d['gate'])} asked${(num(d['forMs']) ?? 0) > 0 ? ` for ${span(num(d['forMs']) ?? 0)}` : ''}`,
   gate: gateText,
   'end-look': d => `all of it is looked at once more, whether it is on ${say(d['release'])}`,
-  'watch-superseded': () => 'the watch ended: a new run took over',
+  'watch-superseded': d => `the watch ended: ${supersededBy(d)}`,
   assessment: assessmentText,
   captured: d => `release ${say(d['release'])} captured by ${say(d['by'])}`,
   marked: d => `release ${say(d['release'])} marked as ${say(d['state'])} by ${say(d['by'])}${because(d['why'])}`,
@@ -82,7 +83,7 @@ function signalText(name: string, value: Obj): string {
     $pause: 'pause asked',
     $resume: 'going on asked',
     $cancel: 'abort asked',
-    $supersede: 'new run announced',
+    $supersede: str(value['upgrade']) === null ? 'new run announced' : `upgrade to ${str(value['upgrade'])} announced`,
   }
   const known = Object.entries(plain).find(([key]) => key === name)?.[1]
   if (known !== undefined) return `${known}${who}${because(value['reason'])}`

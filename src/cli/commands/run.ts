@@ -15,7 +15,7 @@ import { attend } from '../attend.ts'
 import { confirm } from '../confirm.ts'
 import { detach, follow, isWatchedFromAfar } from '../detach.ts'
 import { keepConfig } from '../kept-config.ts'
-import { openRuns, ownerOf, refuseHalfway, runOpen, watching } from '../open-runs.ts'
+import { openRuns, ownerOf, refuseHalfway, runOpen, supersede, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
@@ -165,7 +165,7 @@ export async function refuseOpen(engine: Engine, session: Session, plan: Plan): 
   if (open.length > 0) await refuseMovedSince(session, plan)
   for (const run of open) {
     if (ownerOf(session) === null) over.push(run.id)
-    else await supersede(engine, session, run)
+    else if (!(await supersede(engine, run))) throw runOpen(session, run)
   }
   return over
 }
@@ -181,14 +181,4 @@ async function refuseMovedSince({ environment, targets }: Session, plan: Plan): 
     next: 'look at it, then plan anew: backout plan',
     exit: 'moved',
   })
-}
-
-async function supersede(engine: Engine, session: Session, run: RunInfo): Promise<void> {
-  await engine.signal(run.id, '$supersede', { by: person() }, `supersede-${process.pid}`)
-  for (let i = 0; i < 300; i++) {
-    const now = await engine.get(run.id)
-    if (now === null || ENDED.has(now.state)) return
-    await new Promise(done => setTimeout(done, 100))
-  }
-  throw runOpen(session, run)
 }

@@ -5,9 +5,9 @@ import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
 import { hex, stamp } from '../../ledger/files.ts'
 import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
-import type { Upgrade } from '../../ledger/releases.ts'
+import { person, type Upgrade } from '../../ledger/releases.ts'
 import { sayingWhoIsLeft } from '../left-fenced.ts'
-import { refuseHalfway } from '../open-runs.ts'
+import { openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
@@ -41,10 +41,23 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     }
     await keep(session, upgrade, 'upgrade-begun')
     await noteUndone(environment)
+    await endWatches(session, to)
     out.data({ ...upgrade, capture: capture.id })
     out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
     return EXIT.ok
   })
+}
+
+/** What a rollback that only watches would measure from now on, and find at its end, is not its own any more. */
+async function endWatches(session: Session, to: string): Promise<void> {
+  const engine = await session.environment.engine({ worker: false })
+  for (const run of await openRuns(engine, session)) {
+    if (!(await watching(engine, run))) continue
+    if (ownerOf(session) === null)
+      await engine.signal(run.id, '$supersede', { by: person(), upgrade: to }, `upgrade-${to}`)
+    else if (await supersede(engine, run, { upgrade: to })) session.out.line(`The watch of ${run.id} ends here.`)
+    else session.out.warn(`Run ${run.id} still watches: its gates will measure ${to} as well. backout status`)
+  }
 }
 
 async function leftBehind(session: Session): Promise<string> {

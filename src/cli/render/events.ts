@@ -1,3 +1,4 @@
+import { supersededBy } from '../../core/executor/gate.ts'
 import { stripVTControlCharacters } from 'node:util'
 import type { Event } from '../../core/engine.ts'
 import { span } from '../../core/impact-text.ts'
@@ -48,7 +49,7 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
   fact: d => ({ mark: 'note', text: `${str(d['kind'])}: ${str(d['text'])}` }),
   gate: d => gate(d),
   'end-look': d => ({ mark: 'note', text: `is everything on ${str(d['release'])}? All of it is looked at once more` }),
-  'watch-superseded': () => ({ mark: 'note', text: 'the watch ends here: a new run takes over' }),
+  'watch-superseded': d => ({ mark: 'note', text: `the watch ends here: ${supersededBy(d)}` }),
   asked: d => ({ mark: 'ask', text: `${str(d['step'] ?? d['about'])}: ${str(d['why'])}` }),
   answered: d => ({
     mark: 'note',

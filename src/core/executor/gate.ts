@@ -32,7 +32,6 @@ export async function executeGate(place: Place, node: GateNode, unproven = false
     const control = await watchPause(place, `${key(first)}/${i}`, ms)
     if (control === 'cancel') return cancelled()
     if (control === 'superseded') {
-      place.last.superseded = true
       break
     }
     if (control === 'waited') watched += ms
@@ -60,11 +59,18 @@ async function watchPause(place: Place, key: string, ms: number): Promise<'waite
   if (said.name === '$resume' || said.name === '$resumed') return 'go'
   if (said.name === '$cancel') return 'cancel'
   if (said.name === '$supersede') {
+    place.last.superseded = supersededBy(said.value)
     ctx.tell(`${key}/superseded`, 'watch-superseded', said.value)
     return 'superseded'
   }
   const then = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity)
   return then?.name === '$cancel' ? 'cancel' : 'go'
+}
+
+/** What cut a watch short, in words: the value of `$supersede` names an upgrade where one began. */
+export function supersededBy(value: unknown): string {
+  const upgrade = (value as { upgrade?: unknown } | null)?.upgrade
+  return typeof upgrade === 'string' ? `the upgrade to ${upgrade} began` : 'a new run took over'
 }
 
 async function measure(place: Place, gate: string, key: string, unproven: boolean): Promise<GateResult> {

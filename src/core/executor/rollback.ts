@@ -163,8 +163,9 @@ class Rollback {
 
   /** What is said at the end is what is there then. null: it was aborted meanwhile. */
   async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput | null> {
-    // What is there now is the new run's to say, and there is a reason for it.
-    if (this.#last.superseded === true) return this.#output('succeeded', 'a new run took its place while it watched')
+    // What is there now is for that to say, and there is a reason for it.
+    const { superseded } = this.#last
+    if (superseded !== undefined) return this.#output('succeeded', `its watch was cut short: ${superseded}`)
     const left = leftIn([...this.#plans.values()], [...this.#fenced, ...this.#skips, ...this.#without])
     const found = await lookAtTheEnd(this.#place(plan, 'cleanup', 'end', true), { plan, exclude, left })
     if (found === null) return null

@@ -40,8 +40,8 @@ export interface Place {
 export interface LastGate {
   gate: GateNode | null
   stale: boolean
-  /** A new run took the place of this one while it watched. */
-  superseded?: true
+  /** What took the place of this run while it watched. */
+  superseded?: string
 }
 
 const BACKOFF_MS = [500, 2_000, 5_000, 15_000, 30_000]

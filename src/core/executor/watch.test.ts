@@ -46,6 +46,26 @@ describe('D7: the watch goes on', () => {
     expect(await run.types()).toContain('watch-superseded')
   })
 
+  it('is over without another measurement where its process died, and something else was put there since', async () => {
+    let asked = 0
+    let bad = false
+    const healthy = () => {
+      if (bad) throw new Error('measures something else')
+      asked++
+      return pass
+    }
+    const run = await rollback(env(healthy, app(), 3_600_000))
+    await run.begin()
+    await until(() => asked > 0)
+    await until(async () => (await run.of('gate')).length > 0)
+    await run.die(async engine => {
+      bad = true
+      await engine.signal('r1', '$supersede', { by: 'ann', upgrade: 'v3' }, 'upgrade')
+    })
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(await run.output()).toMatchObject({ why: 'its watch was cut short: the upgrade to v3 began' })
+  })
+
   it('is only superseded where it is a watch', async () => {
     const held = latch()
     const bake = { gate: 'healthy', forMs: 50_000, onFail: { apply: [], then: 'ask' as const } }

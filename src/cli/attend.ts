@@ -1,11 +1,12 @@
 import type { Engine, RunInfo } from '../core/engine.ts'
 import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
+import { stepsIn } from '../core/executor/still.ts'
 import type { RunInput, RunOutput } from '../core/executor/world.ts'
 import { span } from '../core/impact-text.ts'
 import { ENDED } from '../core/words.ts'
 import { person } from '../ledger/releases.ts'
 import { finish } from './finish.ts'
-import { readRun, type Told } from './left-behind.ts'
+import { middleOf, readRun, type Told } from './left-behind.ts'
 import { prompt } from './prompt.ts'
 import { openView, type View } from './render/live.ts'
 import { questionLines } from './render/progress.ts'
@@ -167,7 +168,8 @@ export async function tellEnd(
 export function endOf({ out }: Session, run: RunInfo, told: Told, report: string | null): number {
   const output = run.output as unknown as RunOutput | null
   const byWord = [...told.byWord.keys()]
-  out.data({ type: 'result', run: run.id, state: run.state, ...output, byWord, error: run.error, report })
+  const middle = run.state === 'aborted' ? { middle: [...told.middle.keys()] } : {}
+  out.data({ type: 'result', run: run.id, state: run.state, ...output, ...middle, byWord, error: run.error, report })
   return exitOf(run, output)
 }
 
@@ -228,8 +230,29 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
   if (run.state === 'aborted' && unsafe.length > 0) {
     return `Aborted, and users may be neither served nor told. See to it by hand: ${unsafe.join('; ')}`
   }
-  if (run.state === 'aborted') return 'Aborted. Users are served or told; what was done stays done.'
+  if (run.state === 'aborted') return aborted(output, told)
   return `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`
+}
+
+function aborted(output: RunOutput | null, told: Told): string {
+  const middle = middleOf(told)
+  const where = middle.length === 0 ? '' : ` in the middle of: ${middle.join('; ')}`
+  const untold = untoldOf(output, told)
+  const users =
+    untold.length > 0
+      ? `Nobody is told of what is stopped, for no step of the plan puts a maintenance page up: ${untold.join(', ')}`
+      : middle.length > 0 && output?.away === undefined
+        ? 'Whether users are served there is for you to see'
+        : 'Users are served or told'
+  return `Aborted${where}. ${users}; what was done stays done.`
+}
+
+/** What was stopped, or began to be, and not taken back, where nothing tells users. */
+function untoldOf(output: RunOutput | null, { progress: { plan }, begun }: Told): string[] {
+  if (output?.away === undefined || output.away.length > 0) return []
+  const phases = plan.phases.filter(({ phase }) => phase === 'drain' || phase === 'stop')
+  const steps = phases.flatMap(({ node }) => stepsIn(node)).filter(id => begun.has(id))
+  return steps.map(id => plan.steps[id]?.title ?? id)
 }
 
 /** The exit code that says how a run ended. */

@@ -25,6 +25,8 @@ export interface Told {
   readonly without: ReadonlySet<string>
   /** What the run could not do without somebody's word. */
   readonly waits: ReadonlySet<string>
+  /** Steps that were begun and came to no end, and what is known of them: where the run is over, it ended in their middle. */
+  readonly middle: ReadonlyMap<string, string | null>
   /** Its watch ended early: another run took over. */
   readonly cutShort: boolean
 }
@@ -41,11 +43,13 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     byWord: new Map<string, string>(),
     without: new Set<string>(),
     waits: new Set<string>(),
+    middle: new Map<string, string | null>(),
     cutShort: false,
   }
   for await (const event of engine.events(run.id)) {
     progress.see(event)
     note(told, event)
+    noteMiddle(told.middle, event)
     if (event.type === 'watch-superseded') told.cutShort = true
   }
   return told
@@ -87,6 +91,27 @@ function note({ left, loose, done, begun, byWord, without, waits }: Noting, { ty
   without.delete(step)
   byWord.delete(step)
   if (by !== undefined) byWord.set(step, by)
+}
+
+/** What was fenced is kept from users, and what was skipped is gone on without: both are named as what they are. */
+const ENDS = ['step-done', 'step-skipped', 'fenced']
+
+function noteMiddle(middle: Map<string, string | null>, { type, data }: Event): void {
+  const { step, why, left } = (data ?? {}) as { step?: string; why?: string; left?: { begun: boolean; why: string } }
+  if (step === undefined) return
+  if (type === 'step-begun' && !middle.has(step)) middle.set(step, null)
+  else if (ENDS.includes(type)) middle.delete(step)
+  if (type !== 'step-failed') return
+  // Nothing was begun this time: what an earlier time has left stands.
+  if (left?.begun === false && middle.get(step) === null) middle.delete(step)
+  else if (left?.begun !== false) middle.set(step, left?.why ?? why ?? null)
+}
+
+/** What a run that was aborted was in the middle of, for people. */
+export function middleOf({ run, progress, middle }: Told): string[] {
+  if (run.state !== 'aborted') return []
+  const { steps } = progress.plan
+  return [...middle].map(([id, why]) => `${steps[id]?.title ?? id} (${why ?? 'nobody looked what became of it'})`)
 }
 
 /** A target that a run left on what it should have left. */

@@ -22,8 +22,8 @@ export interface Ctx {
   wait(key: string, names: readonly string[], ms: number, as?: 'waiting'): Promise<{ name: string; value: Json } | null>
   /**
    * The only concurrency: child runs. Starts an item once those in its `after` succeeded; after more than `maxFailures`
-   * failures, or on `$cancel`, starts nothing more, lets the running finish, and answers null for the rest. While a
-   * `$pause` stands it starts nothing.
+   * failures, or on `$cancel`, starts nothing more, lets the running finish (those too that an earlier process had
+   * started), and answers null for the rest. While a `$pause` stands it starts nothing.
    */
   map(key: string, workflow: string, items: readonly MapItem[], options: MapOptions): Promise<Record<string, Outcome>>
   /** Writes an event to the journal, once, in the order of the calls. */

@@ -33,6 +33,8 @@ export class ActiveRun {
   readonly #around: Surroundings
   readonly #halt = new AbortController()
   readonly #ops = new Map<string, OpRow>()
+  /** Root and children that the journal knew of when this process began. */
+  readonly #earlier = new Set<string>()
   readonly #wakers = new Set<() => void>()
   readonly #acts = new Set<Promise<unknown>>()
   readonly #settled: { resolve: () => void; reject: (e: unknown) => void }[] = []
@@ -52,7 +54,10 @@ export class ActiveRun {
   }
 
   begin(): void {
-    for (const op of this.#around.store.load(this.root)) this.#ops.set(`${op.run}\n${op.key}`, op)
+    for (const op of this.#around.store.load(this.root)) {
+      this.#ops.set(`${op.run}\n${op.key}`, op)
+      this.#earlier.add(op.run)
+    }
     this.lookForSignals()
     this.#body = this.#execute()
   }
@@ -129,6 +134,12 @@ export class ActiveRun {
 
   op(run: string, key: string): OpRow | undefined {
     return this.#ops.get(`${run}\n${key}`)
+  }
+  /** An earlier process had started this child, or one of its own. */
+  startedBefore(child: string): boolean {
+    if (this.#earlier.has(child)) return true
+    for (const run of this.#earlier) if (run.startsWith(`${child}/`)) return true
+    return false
   }
   keepOp(op: OpRow): void {
     this.#ops.set(`${op.run}\n${op.key}`, op)

@@ -143,8 +143,11 @@ export class WorkflowCtx implements Ctx {
     return this.#alone(key, async () => {
       const known = this.#active.op(this.runId, key)
       if (known?.done) return known.value as unknown as Record<string, Outcome>
-      const start = (item: MapItem) => this.#child(`${this.runId}/${key}/${item.id}`, workflow, item.input)
-      const outcomes = await mapChildren(this.#active, items, options, start)
+      const idOf = (item: MapItem) => `${this.runId}/${key}/${item.id}`
+      const outcomes = await mapChildren(this.#active, items, options, {
+        start: item => this.#child(idOf(item), workflow, item.input),
+        started: item => this.#active.startedBefore(idOf(item)),
+      })
       if (this.#active.halted) throw new Halted('this process lets go of the run')
       const op: OpRow = { ...this.#op(key), done: true, value: toJson(outcomes) }
       this.#active.keepOp(op)

@@ -1,15 +1,22 @@
 import type { MapItem, MapOptions, Outcome } from '../core/engine.ts'
 import type { ActiveRun } from './active.ts'
 
+interface Children {
+  readonly start: (item: MapItem) => Promise<Outcome>
+  /** The journal knows of it: an earlier process started it. */
+  readonly started: (item: MapItem) => boolean
+}
+
 /**
  * Runs the items with bounded concurrency, each after those it names. What depends on a failure is not started. Holds
- * while a `$pause` stands; starts nothing more after `$cancel`, too many failures or one that stops all.
+ * while a `$pause` stands; starts nothing more after `$cancel`, too many failures or one that stops all. What an earlier
+ * process had started is gone on with even then: it may be in the middle of something, and says itself what becomes of it.
  */
 export async function mapChildren(
   active: ActiveRun,
   items: readonly MapItem[],
   options: MapOptions,
-  start: (item: MapItem) => Promise<Outcome>,
+  { start, started }: Children,
 ): Promise<Record<string, Outcome>> {
   const outcomes: Record<string, Outcome> = {}
   const left = new Map(items.map(item => [item.id, item]))
@@ -21,9 +28,10 @@ export async function mapChildren(
   function next(): void {
     const control = options.regardless === true ? undefined : standing(active)
     const stop = over || failures > (options.maxFailures ?? 0) || control === '$cancel'
-    if (!stop && control !== '$pause') {
+    if (stop || control !== '$pause') {
       for (const item of left.values()) {
         if (running.size >= options.concurrency) break
+        if (stop && !started(item)) continue
         if ((item.after ?? []).every(id => outcomes[id]?.ok === true)) launch(item)
       }
     }

@@ -6,7 +6,7 @@ import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { endOf, wayOn, unprovenIn } from '../attend.ts'
 import { reportFile } from '../finish.ts'
-import { leftBehind, readRun, type Told } from '../left-behind.ts'
+import { leftBehind, middleOf, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
@@ -51,7 +51,8 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const mine = !ended && owner?.run === run.id ? owner : null
   const state = stateOf(run, mine)
   const looked = ended && newest ? await lookedAgain(session, engine, told) : { data: {}, lines: [] }
-  const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, output: run.output }
+  const middle = run.state === 'aborted' ? { middle: [...told.middle.keys()] } : {}
+  const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, ...middle, output: run.output }
   out.data({ ...shown, ...looked.data })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
@@ -114,6 +115,7 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
     const unproven = unprovenIn(told)
     return [
       ...(why === null ? [] : [why]),
+      ...middleOf(told).map(text => `in the middle of: ${text}`),
       ...fenced,
       ...(unproven === null ? [] : [unproven]),
       ...wayOn(run),

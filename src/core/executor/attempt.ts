@@ -14,8 +14,8 @@ export type Tried =
   | { readonly is: 'not-done'; readonly why: string; readonly ms: number }
   /** `running`: something begun earlier is still at it, and is looked at again rather than begun once more. */
   | { readonly is: 'unknown'; readonly why: string; readonly running: boolean; readonly ms: number }
-  /** Somebody aborted the run, and it was not applied this time. */
-  | { readonly is: 'left'; readonly why: string; readonly ms: number }
+  /** Somebody aborted the run, and it was not applied this time; `begun`: an earlier time may have been. */
+  | { readonly is: 'left'; readonly why: string; readonly begun: boolean; readonly ms: number }
   /** More would be lost than was accepted; nothing was touched. */
   | { readonly is: 'loss'; readonly why: string; readonly loss: readonly Loss[]; readonly ms: number }
 
@@ -66,7 +66,9 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
     if (!again) return { is: 'unknown', why: before.why, running: before.is === 'running', ms: ms() }
     earlier = before.why
   }
-  if (options.regardless !== true && act.cancelled?.() === true) return { is: 'left', why: earlier, ms: ms() }
+  if (options.regardless !== true && act.cancelled?.() === true) {
+    return { is: 'left', why: earlier, begun: options.fresh !== true, ms: ms() }
+  }
   const error = await applyWithin(world.clock, target, step, act, stepAct)
   act.guard()
   if (error instanceof BackoutError && error.code === 'loss_not_accepted') {

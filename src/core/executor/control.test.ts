@@ -39,6 +39,56 @@ describe('C16: abort', () => {
     expect(await run.of('step-begun')).toHaveLength(1)
   })
 
+  it.each([
+    ['two components', ['app', 'web']],
+    ['two steps of one', ['app']],
+  ])(
+    'after the process died with steps side by side in their middle: each is verified first, of %s',
+    async (_, ids) => {
+      const held = latch()
+      let dead = false
+      const targets = ids.map(id =>
+        scripted(id, {
+          steps: { done: {}, back: {}, next: {}, lost: {} },
+          phases: {
+            code: {
+              seq: [sideBySide(id, ['done', 'back', 'lost'], { limit: 3 }), step(`${id}/next`)],
+            },
+          },
+          apply: async (_, act) => {
+            await Promise.race([held.opened, untilStopped(act.signal)])
+          },
+          verify: step => {
+            if (step.id.endsWith('done')) return { is: 'done', why: 'it took effect' }
+            if (step.id.endsWith('lost') && dead) return { is: 'unknown', why: 'no route to host' }
+            return { is: 'not-done', why: 'it is down' }
+          },
+        }),
+      )
+      const byId = Object.fromEntries(targets.map((t, i) => [ids[i], t.target]))
+      const run = await rollback({ systems: {}, targets: byId })
+      await run.begin()
+      await until(async () => (await run.of('step-begun')).length === 3 * ids.length)
+      await run.die(async engine => {
+        dead = true
+        await engine.signal('r1', '$cancel', { by: 'ann' }, 'cancel')
+      })
+      expect((await run.settled()).state).toBe('aborted')
+      held.open()
+      expect(targets.flatMap(t => t.applied)).toEqual([])
+      const each = (verb: string) => ids.map(id => `${id}/${verb}`).sort()
+      const told = async (type: string) => (await run.of(type)).map(e => String(e['step'])).sort()
+      expect(await told('step-done')).toEqual(each('done'))
+      expect(await told('step-failed')).toEqual([...each('back'), ...each('lost')].sort())
+      for (const { why, left } of await run.of('step-failed')) {
+        expect(why).toMatch(/^left as it is, for the run was aborted: (it is down|no route to host)$/)
+        expect(left).toMatchObject({ begun: true })
+      }
+      // Nothing more was begun.
+      expect(await run.of('step-begun')).toHaveLength(3 * ids.length)
+    },
+  )
+
   it('is heard between two tries of a step, which is not applied again', async () => {
     const app = scripted('app', {
       steps: { a: { retries: 5 } },

@@ -67,6 +67,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     if (tried.is === 'left') return left(place, key, step, tried)
     if (tried.is === 'loss') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
+      if (said.by === '$cancel') return left(place, key, step, tried)
       if (said.do !== 'accept') return after(place, key, step, said, tried)
       const { component } = step
       accepted = [...accepted, ...tried.loss.map(l => ({ what: l.what, unit: l.unit, max: l.count, component }))]
@@ -75,6 +76,7 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     if (tried.is === 'unknown' && step.onUnknown === 'fence') return fence(place, key, step, tried.why)
     if (tried.is === 'unknown' && step.onUnknown === 'ask') {
       const said = await ask(place, step, `${key}#${attempt}`, tried)
+      if (said.by === '$cancel') return left(place, key, step, tried)
       // The target is asked before anything is done again.
       if (said.do === 'look') continue
       if (said.do !== 'not-done') return after(place, key, step, said, tried)
@@ -127,9 +129,11 @@ function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
   return { ok: false, kind: 'step', what: step.id, component: step.component, why: tried.why, then: null }
 }
 
-/** An abort came before it was applied, or applied again. */
-function left(place: Place, key: string, step: Step, tried: Tried): Failure {
-  failed(place, key, step, { ...tried, why: `left as it is, for the run was aborted: ${tried.why}` })
+/** An abort came before it was applied, or applied again, or while a person was asked what became of it. */
+function left(place: Place, key: string, step: Step, { ms, ...tried }: Tried): Failure {
+  const why = `left as it is, for the run was aborted: ${tried.why}`
+  const begun = tried.is === 'left' ? tried.begun : tried.is !== 'loss'
+  place.ctx.tell(`${key}/failed`, 'step-failed', { step: step.id, why, ms, left: { begun, why: tried.why } })
   return cancelled()
 }
 
@@ -153,7 +157,6 @@ async function ask(place: Place, step: Step, key: string, tried: Tried): Promise
 }
 
 function after(place: Place, key: string, step: Step, said: Said, tried: Tried): NodeResult {
-  if (said.by === '$cancel') return cancelled()
   const type = said.do === 'done' ? 'step-done' : 'step-skipped'
   const why = `${said.by} said so${said.reason === null ? '' : `: ${said.reason}`}`
   place.ctx.tell(`${key}/${said.do}`, type, { step: step.id, ms: tried.ms, found: false, why, by: said.by })

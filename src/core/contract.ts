@@ -52,6 +52,11 @@ export interface Target<Pin = unknown> extends AsyncDisposable {
   verify(step: Step, act: StepAct): Promise<Verdict>
   /** Runs a command from the artefact of the release that is left (`from`) or gone back to (`to`). */
   exec?(side: 'from' | 'to', argv: readonly string[], act: ExecAct): Promise<ExecResult>
+  /**
+   * What became of a command that `exec` began under this mark, where the process that began it is gone and the command need
+   * not be: a job of the cluster, a container. null: nothing of it is there. Reads only.
+   */
+  execLeft?(idem: string, signal: AbortSignal): Promise<ExecLeft | null>
   /** Keeps a step's target away from users until it proves its version. Called for `onUnknown: 'fence'`. */
   fence?(step: Step, act: StepAct): Promise<void>
   /**
@@ -384,6 +389,8 @@ export interface StepAct extends ExecAct {
     argv: readonly string[],
     env?: Readonly<Record<string, string>>,
   ): Promise<ExecResult>
+  /** What this step began in another component by `exec`, and is there still; null: nothing that anybody can find. */
+  execLeft(component: ComponentId): Promise<ExecLeft | null>
 }
 
 export interface Fact {
@@ -396,6 +403,14 @@ export interface ExecResult {
   readonly code: number
   readonly stdout: string
   readonly stderr: string
+}
+
+export interface ExecLeft {
+  /** For people: "the Job backout-1f0c". */
+  readonly what: string
+  readonly alive: boolean
+  /** How it ended; null: it has not, or nobody can tell. */
+  readonly code: number | null
 }
 
 /** Encrypted content. A pin holds the reference, never the content. */

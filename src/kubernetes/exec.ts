@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { systemClock } from '../core/clock.ts'
-import type { ExecAct, ExecResult, Vault } from '../core/contract.ts'
+import type { ExecAct, ExecLeft, ExecResult, Vault } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { type Container, corePath, type KubeObject, type Pod, type Template, type Workload } from './api/objects.ts'
@@ -31,7 +31,7 @@ export async function exec(
   argv: readonly string[],
   act: ExecAct,
 ): Promise<ExecResult> {
-  const name = `backout-${createHash('sha256').update(act.idem).digest('hex').slice(0, 20)}`
+  const name = nameOf(act.idem)
   const path = `/apis/batch/v1/namespaces/${site.namespace}/jobs`
   await unlessGoing(site, `${path}/${name}`, act)
   await begin(site, side, name, argv, act)
@@ -50,6 +50,29 @@ export async function exec(
     act.signal.throwIfAborted()
     throw stuck ? error : timedOut(name, argv)
   }
+}
+
+function nameOf(idem: string): string {
+  return `backout-${createHash('sha256').update(idem).digest('hex').slice(0, 20)}`
+}
+
+/** One that is being deleted is alive until it is gone: its pod goes first. */
+export async function execLeft(site: Site, idem: string, signal: AbortSignal): Promise<ExecLeft | null> {
+  const name = nameOf(idem)
+  const job = (await site.client.get(`/apis/batch/v1/namespaces/${site.namespace}/jobs/${name}`, signal)) as Job | null
+  if (job === null) return null
+  const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
+  const listed = await site.client.list(`${corePath(site.namespace, 'pods')}${label}`, signal)
+  const [pod] = (listed?.items ?? []) as Pod[]
+  const ended = stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated
+  const what = `the Job ${name} in ${site.namespace}`
+  if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
+  if (ended !== undefined) return { what, alive: false, code: ended.exitCode ?? null }
+  return { what, alive: endOf(job.status) === undefined || (pod !== undefined && isLive(pod)), code: null }
+}
+
+function endOf(status: Job['status']) {
+  return status?.conditions?.find(c => c.status === 'True' && ['Complete', 'Failed'].includes(c.type))
 }
 
 /** One of that name that is being deleted has been read: it is gone before the next begins. */
@@ -222,7 +245,7 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
     ([job], pods) => {
       if (job === undefined) throw vanished(name)
       const { spec, status } = job as Job
-      const over = status?.conditions?.find(c => c.status === 'True' && ['Complete', 'Failed'].includes(c.type))
+      const over = endOf(status)
       const [own] = pods as Pod[]
       // What is added to its pod on the way (a mesh does that) may never end: its own container counts.
       const container = spec.template.spec.containers[0]?.name ?? ''

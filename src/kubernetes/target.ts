@@ -1,7 +1,7 @@
 import type { OpenContext, Rung, Target } from '../core/contract.ts'
 import { apply, verify } from './apply/index.ts'
 import { capture } from './capture.ts'
-import { exec } from './exec.ts'
+import { exec, execLeft } from './exec.ts'
 import { observe } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { propose } from './propose.ts'
@@ -28,6 +28,7 @@ export function targetOf(settings: SiteConfig, ctx: OpenContext): Target<Kuberne
     apply: async (step, act) => apply(await site(), step, act),
     verify: async (step, act) => verify(await site(), step, act),
     exec: async (side, argv, act) => exec(await site(), side, argv, act),
+    execLeft: async (idem, signal) => execLeft(await site(), idem, signal),
     ready: async signal => ready(await site(), signal),
     [Symbol.asyncDispose]: () => site.close(),
   }

@@ -26,6 +26,7 @@ export function stepAct(step?: Step, run = 'r1', handles = new Map<string, Json>
     exec: async () => {
       throw new Error('no other component in this test')
     },
+    execLeft: async () => null,
   }
 }
 

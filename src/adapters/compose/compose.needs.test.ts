@@ -101,6 +101,8 @@ describe.skipIf(why !== null)(
       await engine.docker('run', '-d', '--network', 'none', '--name', 'backout-left', 'shop:v1')
       const again = { ...stepAct(), idem: 'left' }
       await expect(target.exec?.('from', ['true'], again)).rejects.toMatchObject({ code: 'exec_orphan' })
+      expect(await target.execLeft?.('left', signal)).toMatchObject({ alive: true, code: null })
+      expect(await target.execLeft?.('slow', signal)).toBeNull()
       await engine.docker('rm', '-f', 'backout-left')
     })
 

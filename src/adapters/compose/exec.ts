@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { ExecAct, ExecResult } from '../../core/contract.ts'
+import type { ExecAct, ExecLeft, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { docker, type Host, run, said } from './host.ts'
 import { withoutJobs } from './jobs.ts'
@@ -80,11 +80,23 @@ async function containerOf(host: Host, signal: AbortSignal): Promise<Container> 
   })
 }
 
+/** Docker removes it as soon as it ends, so that nobody can tell how. */
+export async function execLeft(host: Host, idem: string, signal: AbortSignal): Promise<ExecLeft | null> {
+  const name = `backout-${idem}`
+  const state = await stateOf(host, name, signal)
+  if (state === '') return null
+  return { what: `the container ${name} at ${host.place}`, alive: !['exited', 'dead'].includes(state), code: null }
+}
+
+/** Empty: there is no such container. */
+async function stateOf(host: Host, name: string, signal: AbortSignal): Promise<string> {
+  const argv = [...docker(host), 'ps', '-a', '--filter', `name=^/${name}$`, '--format', '{{.State}}']
+  return (await said(host, 'docker ps', { argv }, signal)).trim()
+}
+
 /** A container of the same step that a dead process left would do its work twice. */
 async function refuseOrphan(host: Host, name: string, signal: AbortSignal): Promise<void> {
-  const argv = [...docker(host), 'ps', '-aq', '--filter', `name=^/${name}$`]
-  const left = (await said(host, 'docker ps', { argv }, signal)).trim()
-  if (left === '') return
+  if ((await stateOf(host, name, signal)) === '') return
   throw new BackoutError({
     code: 'exec_orphan',
     what: `A container that this step began earlier is still there: ${name} at ${host.place}`,

@@ -1,7 +1,7 @@
 import type { Adapter, Target } from '../../core/contract.ts'
 import { apply } from './apply.ts'
 import { type ComposeConfig, config } from './config.ts'
-import { exec } from './exec.ts'
+import { exec, execLeft } from './exec.ts'
 import { halt, haltVerdict, isHalt } from './halt.ts'
 import { type Host, openHost } from './host.ts'
 import { capture, observe } from './observe.ts'
@@ -36,6 +36,7 @@ function targetOf(host: Host): Target<ComposePin> {
     apply: (step, act) => (isHalt(step) ? halt(host, step, act) : apply(host, step, act)),
     verify: (step, act) => (isHalt(step) ? haltVerdict(host, step, act) : verify(host, step, act)),
     exec: (side, argv, act) => exec(host, side, argv, act),
+    execLeft: (idem, signal) => execLeft(host, idem, signal),
     ready: signal => ready(host, signal),
     [Symbol.asyncDispose]: () => host.runner[Symbol.asyncDispose](),
   }

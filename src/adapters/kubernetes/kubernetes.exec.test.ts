@@ -74,6 +74,10 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     // The first one lets go of its connections, as a process does that dies.
     await target[Symbol.asyncDispose]()
     await using second = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    const left = (idem: string) => second.execLeft?.(idem, new AbortController().signal)
+    expect(await left('r1.db.slow')).toMatchObject({ what: expect.stringContaining('the Job backout-'), alive: true })
+    expect(await left('r1.db.other')).toBeNull()
+    await expect.poll(() => left('r1.db.slow'), { timeout: 60_000 }).toMatchObject({ alive: false, code: 0 })
     expect(await second.exec?.('from', argv, act('r1.db.slow'))).toMatchObject({
       code: 0,
       stdout: 'begun\nended\n',

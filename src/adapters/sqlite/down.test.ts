@@ -5,7 +5,7 @@ import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ExecResult, Fact, Proposal, Step, Target } from '../../core/contract.ts'
+import type { ExecLeft, ExecResult, Fact, Proposal, Step, Target } from '../../core/contract.ts'
 import type { Json } from '../../core/json.ts'
 import type { DatabasePin } from '../../data/flow/settings.ts'
 import { runLocal } from '../../exec/local.ts'
@@ -142,6 +142,27 @@ describe('undoing migrations of an SQLite database', () => {
     expect(calls).toEqual([['shop', 'from', env]])
     expect(handles).toEqual([{ elsewhere: 'shop' }, { ended: true, code: 0 }])
     expect((await target.verify(coupons, shop.act())).is).toBe('done')
+  })
+
+  it('says running while what the other component began is there, also where it has not come to the database yet', async () => {
+    const target = await shop.open({ migrations: { runIn: 'shop' } })
+    const is = async (left: ExecLeft | null) => {
+      const execLeft = async () => left
+      return target.verify(coupons, shop.act({ handle: { elsewhere: 'shop' }, execLeft }))
+    }
+    const job = { what: 'the Job backout-1', code: null }
+    expect(await is({ ...job, alive: true })).toMatchObject({
+      is: 'running',
+      why: expect.stringContaining('the Job backout-1 is still there'),
+    })
+    expect(await is({ ...job, alive: false })).toMatchObject({ is: 'not-done' })
+    expect(await is(null)).toMatchObject({ is: 'not-done' })
+    await (await shop.open()).apply(coupons, shop.act())
+    expect(await is({ ...job, alive: false, code: 0 })).toMatchObject({ is: 'done' })
+    expect(await is({ ...job, alive: false, code: 3 })).toMatchObject({
+      is: 'unknown',
+      why: expect.stringContaining('ended with code 3'),
+    })
   })
 
   it('cannot say while another process holds the database, and names it', async () => {

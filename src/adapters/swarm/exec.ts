@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ExecAct, ExecResult } from '../../core/contract.ts'
+import type { ExecAct, ExecLeft, ExecResult } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { given, orNull } from './engine.ts'
 import { inspect, lookAtServices, lookAtSwarm, type View } from './look.ts'
@@ -27,7 +27,7 @@ export async function exec(
     act.env?.[side === 'from' ? 'BACKOUT_FROM' : 'BACKOUT_TO'] ??
     (side === 'from' ? imageLeft(site, service, act) : undefined)
   if (image === undefined) throw unknown(site, side)
-  const name = `backout-${createHash('sha256').update(act.idem).digest('hex').slice(0, 16)}`
+  const name = nameOf(act.idem)
   await refuseOrphan(site, name, act.signal)
   act.signal.throwIfAborted()
   act.guard()
@@ -41,6 +41,17 @@ export async function exec(
     const late = AbortSignal.timeout(site.config.limits.answer)
     await orNull(site.engine.ask(`to remove the job ${name}`, (docker, o) => docker.getService(name).remove(o), late))
   }
+}
+
+function nameOf(idem: string): string {
+  return `backout-${createHash('sha256').update(idem).digest('hex').slice(0, 16)}`
+}
+
+export async function execLeft(site: Site, idem: string, signal: AbortSignal): Promise<ExecLeft | null> {
+  const name = nameOf(idem)
+  if ((await inspect(site, name, signal)) === null) return null
+  const over = (await tasksOf(site, name, signal)).find(task => OVER.has(task.Status.State))
+  return { what: `the job ${name}`, alive: over === undefined, code: over === undefined ? null : exitOf(over) }
 }
 
 async function serviceOf(site: Site, signal: AbortSignal): Promise<Service> {
@@ -127,16 +138,16 @@ async function refuseOrphan(site: Site, name: string, signal: AbortSignal): Prom
 
 const OVER = new Set(['complete', 'failed', 'rejected', 'shutdown', 'orphaned'])
 
+async function tasksOf(site: Site, name: string, signal: AbortSignal): Promise<Task[]> {
+  const filters = { service: [name] }
+  return site.engine.ask<Task[]>('the job', (docker, o) => docker.listTasks(given({ filters }, o)), signal)
+}
+
 async function ended(site: Site, name: string, act: ExecAct): Promise<Task> {
   const limitMs = act.limitMs ?? LIMIT_MS
   const until = performance.now() + limitMs
   for (;;) {
-    const filters = { service: [name] }
-    const tasks = await site.engine.ask<Task[]>(
-      'the job',
-      (docker, o) => docker.listTasks(given({ filters }, o)),
-      act.signal,
-    )
+    const tasks = await tasksOf(site, name, act.signal)
     const over = tasks.find(task => OVER.has(task.Status.State))
     if (over !== undefined) return over
     if (performance.now() > until) {

@@ -1,7 +1,7 @@
 import type { Adapter, Target } from '../../core/contract.ts'
 import { apply } from './apply.ts'
 import { config, type SwarmConfig } from './config.ts'
-import { exec } from './exec.ts'
+import { exec, execLeft } from './exec.ts'
 import { capture, observe } from './observe.ts'
 import { pin, type SwarmPin } from './pin.ts'
 import { propose } from './propose.ts'
@@ -33,6 +33,7 @@ function targetOf(site: Site): Target<SwarmPin> {
     apply: (step, act) => apply(site, step, act),
     verify: (step, act) => verify(site, step, act),
     exec: (side, argv, act) => exec(site, side, argv, act),
+    execLeft: (idem, signal) => execLeft(site, idem, signal),
     ready: signal => ready(site, signal),
     remembered: signal => remembered(site, signal),
     [Symbol.asyncDispose]: () => site.engine[Symbol.asyncDispose](),

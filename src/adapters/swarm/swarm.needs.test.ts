@@ -153,6 +153,11 @@ describe.skipIf(why !== null)(
       const exec = (id: string) =>
         target.exec?.('from', ['sh', '-c', script], { ...stepAct(), idem: id, env: { WHAT: 'down' } })
       expect(await exec('one')).toEqual({ code: 3, stdout: 'v2\nmain down\n', stderr: expect.stringContaining('oops') })
+      const left = async () => target.execLeft?.('three', new AbortController().signal)
+      expect(await left()).toBeNull()
+      const slow = target.exec?.('from', ['sleep', '3'], { ...stepAct(), idem: 'three' })
+      await expect.poll(left, { timeout: 60_000 }).toMatchObject({ alive: true, code: null })
+      await slow
       await run(target, await proposed(target, pin))
       expect(await engine.versions(name)).toBe('v1')
       expect(await exec('two')).toMatchObject({ code: 3, stdout: 'v2\nmain down\n' })

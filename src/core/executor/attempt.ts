@@ -272,5 +272,6 @@ export function makeAct(
       }
       return other.exec(side, argv, { ...base, progress, limitMs: step.limitMs, ...(env === undefined ? {} : { env }) })
     },
+    execLeft: async component => (await (await world.target(component)).execLeft?.(idem, signal)) ?? null,
   }
 }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import type { ExecResult, StepAct } from '../../core/contract.ts'
+import type { ExecLeft, ExecResult, StepAct } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
 import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
@@ -34,8 +34,15 @@ export function checked(act: StepAct): boolean {
   return handleOf(act).checked === true
 }
 
-export async function stillAtIt({ engine }: Site, act: StepAct): Promise<string | null> {
+/** What is left of a command that another component runs and whose end nobody saw. */
+export async function leftElsewhere(act: StepAct): Promise<ExecLeft | null> {
+  const { elsewhere } = handleOf(act)
+  return elsewhere === undefined ? null : act.execLeft(elsewhere)
+}
+
+export async function stillAtIt({ engine }: Site, act: StepAct, there: ExecLeft | null = null): Promise<string | null> {
   const { pgid, elsewhere } = handleOf(act)
+  if (there?.alive === true) return `${there.what} is still there, working on ${engine.name}`
   if (elsewhere !== undefined && (await markAlive(act.idem))) {
     return `the command that ${elsewhere} ran is alive, working on ${engine.name}`
   }

@@ -9,7 +9,7 @@ import { compareFingerprints } from '../diff.ts'
 import { nameOf } from '../renames.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../schema.ts'
 import { type Kept, keptBackup, type NotBack, notBack, refuseWritten, shortfall } from './came-back.ts'
-import { begun, checked, handleOf, runDown, stillAtIt } from './down-command.ts'
+import { begun, checked, handleOf, leftElsewhere, runDown, stillAtIt } from './down-command.ts'
 import { appliedIn, besideHash } from './down-steps.ts'
 import { factsIn } from './facts.ts'
 import { type Live, readLive } from './level.ts'
@@ -255,13 +255,14 @@ async function tellLost(
 
 export async function downVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = downArgs.parse(step.args)
-  const alive = await stillAtIt(site, act)
+  const there = await leftElsewhere(act)
+  const alive = await stillAtIt(site, act, there)
   if (alive !== null) return { is: 'running', why: alive }
   const live = await site.engine.reading(act.signal, db => readLive(site, db, args.than))
   const wrong = wrongAfter(args, live)
   const missing = await missingAfter(site, args, await keptFor(site, act), live, act)
   if (missing.length > 0 && !checked(act)) return { is: 'not-done', why: missing.map(shortfall).join('; ') }
-  const { code } = handleOf(act)
+  const code = handleOf(act).code ?? there?.code ?? undefined
   if (wrong === null && code !== undefined && code !== 0) {
     // What the command did besides, nobody can tell.
     const why = `${args.migration} is not applied any more, but the command that undid it ended with code ${code}`

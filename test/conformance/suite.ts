@@ -72,6 +72,11 @@ function rungSuite<Pin>({ adapter, make }: ConformanceOptions<Pin>, rung: string
 
   it('knows the rung', () => expect(target.rungs.map(r => r.id)).toContain(rung))
 
+  it('tells what became of a command that it ran for a step, where it runs any', async () => {
+    expect(target.execLeft !== undefined).toBe(target.exec !== undefined)
+    expect((await target.execLeft?.('r1.never.begun', signal)) ?? null).toBeNull()
+  })
+
   it('observes the same thing twice, and changes nothing by looking', async () => {
     const again = await target.observe(signal)
     expect(again.identity).toBe(atA.identity)

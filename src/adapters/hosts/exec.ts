@@ -1,4 +1,4 @@
-import type { ExecAct, ExecResult, Finding, Remembered } from '../../core/contract.ts'
+import type { ExecAct, ExecLeft, ExecResult, Finding, Remembered } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Fleet, Host } from './fleet.ts'
 import { folderOf, type HostView, listReleases, look, releaseOf } from './look.ts'
@@ -29,6 +29,39 @@ export async function exec(
   const limitMs = act.limitMs ?? LIMIT_MS
   const command = { argv, cwd: `${host.root}/${folder}`, env, limitMs, idem: act.idem, keepBytes: 1024 * 1024 }
   return host.runner.run(command, act.signal)
+}
+
+/** Says "alive" where a process of this user carries the mark, which Backout gives to what it begins; 3: nobody can tell. */
+const MARKED = `[ -r /proc/self/environ ] || exit 3
+for f in /proc/[0-9]*/environ; do
+  [ -r "$f" ] && { tr '\\0' '\\n' <"$f"; } 2>/dev/null | grep -qxF "BACKOUT_IDEM=$1" && { echo alive; exit; }
+done
+exit 0`
+
+/** A command ends with its connection, once its host has heard of that: where a line is cut, it may go on for long. */
+export async function execLeft(fleet: Fleet, idem: string, signal: AbortSignal): Promise<ExecLeft | null> {
+  const { exec: only, concurrency } = fleet.config
+  // Nobody noted which of them it was: where one does not answer, nobody can tell.
+  const asked = fleet.hosts.filter(host => only === undefined || host.name === only)
+  const alive = await eachHost(asked, concurrency, async ({ name, runner }) => {
+    const command = { argv: ['sh', '-c', MARKED, 'backout-left', idem], limitMs: fleet.config.limits.status }
+    const { code, stdout } = await runner.run(command, signal)
+    if (code !== 0) throw untold(fleet, name)
+    return stdout.includes('alive') ? [name] : []
+  })
+  const names = alive.flat()
+  if (names.length === 0) return null
+  return { what: `what this step began on ${names.join(', ')}`, alive: true, code: null }
+}
+
+function untold({ component }: Fleet, host: string): BackoutError {
+  return new BackoutError({
+    code: 'exec_untold',
+    what: `${host} of ${component} does not tell whether a command that was begun there is still at work`,
+    cause: 'there is no /proc to ask',
+    next: 'look there (`ps`), then resolve the step by hand',
+    exit: 'failed',
+  })
 }
 
 interface Place {

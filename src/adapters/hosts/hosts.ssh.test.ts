@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
@@ -228,7 +228,9 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
     })
     expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).toContain('blocker exec_unclear')
     await rm(shop.path('web-1', 'releases/v1.3.0'), { recursive: true })
+    expect(await target.execLeft?.('r1.db.down', signal)).toBeNull()
     await fleet.stop('web-2')
+    await expect(target.execLeft?.('r1.db.down', signal)).rejects.toThrow(/web-2/)
     for (const [host, code, why] of [
       ['web-9', 'exec_host_unknown', 'names web-9, which is none of its hosts'],
       ['web-2', 'exec_host_silent', 'web-2, which `exec` of shop names, does not answer'],
@@ -245,6 +247,12 @@ describe.skipIf(skipped !== null)(`C7: hosts over SSH${skipped === null ? '' : `
     await fleet.start('web-2')
     await reopen({ exec: 'web-3' })
     expect(await left()).toBe('v1.3.0')
+    const script = `until [ -e ${shop.dir}/over ]; do sleep 0.1; done`
+    const slow = target.exec?.('from', ['sh', '-c', script], { ...act, idem: 'r1.db.down' })
+    const found = { what: 'what this step began on web-3', alive: true }
+    await expect.poll(() => target.execLeft?.('r1.db.down', signal), { timeout: 60_000 }).toMatchObject(found)
+    await writeFile(`${shop.dir}/over`, '')
+    await slow
     expect(codes(await proposed(target, good, { release: 'v1.2.9', needs }))).not.toContain('blocker exec_unclear')
   })
 

@@ -185,6 +185,19 @@ describe('C7: hosts on this machine', () => {
     expect(await version('from')).toBe('v1.3.1')
   })
 
+  it('finds a command that was begun for a step, for as long as it is at work', async () => {
+    const left = (idem: string) => target.execLeft?.(idem, signal)
+    expect(await left('r1.db.slow')).toBeNull()
+    const act = { ...stepAct(), env: {}, idem: 'r1.db.slow' }
+    const slow = target.exec?.('from', ['sh', '-c', `until [ -e ${shop.dir}/over ]; do sleep 0.1; done`], act)
+    const found = { what: 'what this step began on local', alive: true, code: null }
+    await expect.poll(() => left('r1.db.slow'), { timeout: 60_000 }).toEqual(found)
+    expect(await left('r1.db.other')).toBeNull()
+    await writeFile(`${shop.dir}/over`, '')
+    await slow
+    expect(await left('r1.db.slow')).toBeNull()
+  })
+
   it('takes what an earlier run to another release brought for what is left, and not what that one left', async () => {
     await shop.unpack('local', 'releases/v1.2.8', 'v1.2.8')
     await shop.link('local', 'current', 'releases/v1.2.8')

@@ -1,7 +1,7 @@
 import type { Adapter, Target } from '../../core/contract.ts'
 import { apply, fence, verify } from './apply.ts'
 import { config, type HostsConfig } from './config.ts'
-import { exec, remembered } from './exec.ts'
+import { exec, execLeft, remembered } from './exec.ts'
 import { type Fleet, openFleet } from './fleet.ts'
 import { halt, haltVerdict, isHalt } from './halt.ts'
 import { membersOf } from './members.ts'
@@ -35,6 +35,7 @@ function targetOf(fleet: Fleet): Target<HostsPin> {
     apply: (step, act) => (isHalt(step) ? halt(fleet, step, act) : apply(fleet, step, act)),
     verify: (step, act) => (isHalt(step) ? haltVerdict(fleet, step, act) : verify(fleet, step, act)),
     exec: (side, argv, act) => exec(fleet, side, argv, act),
+    execLeft: (idem, signal) => execLeft(fleet, idem, signal),
     fence: (step, act) => fence(fleet, step, act),
     standsOn: (step, steps, act) => standsOn(fleet, step, steps, act),
     ready: signal => ready(fleet, signal),

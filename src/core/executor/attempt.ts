@@ -272,6 +272,16 @@ export function makeAct(
       }
       return other.exec(side, argv, { ...base, progress, limitMs: step.limitMs, ...(env === undefined ? {} : { env }) })
     },
-    execLeft: async component => (await (await world.target(component)).execLeft?.(idem, signal)) ?? null,
+    execLeft: async component => {
+      const other = await world.target(component)
+      if (other.execLeft !== undefined) return other.execLeft(idem, signal)
+      if (other.exec === undefined) return null
+      throw new BackoutError({
+        code: 'cannot_exec',
+        what: `${component} does not tell what became of a command that ${step.id} began there`,
+        next: 'see whether it is still at work, then resolve the step by hand',
+        exit: 'failed',
+      })
+    },
   }
 }

@@ -2,6 +2,7 @@ import { expect, it } from 'vitest'
 import { rollback } from '../../../test/support/rollback.ts'
 import { scripted } from '../../../test/support/scripted.ts'
 import type { Target } from '../contract.ts'
+import { messageOf } from '../errors.ts'
 
 it('C5: a command is told which release is gone back to: what was left on the way to another one is not what is left', async () => {
   const told: (string | undefined)[] = []
@@ -20,17 +21,23 @@ it('C5: a command is told which release is gone back to: what was left on the wa
   expect(told).toEqual([run.plan.to.release])
 })
 
-it('a step asks what it began in another component after its process died; where nobody can find it, that is nothing', async () => {
+it('a step asks what it began in another component after its process died; where nobody can tell, it is not nothing', async () => {
   const asked: unknown[] = []
   const app = scripted('app', {
     steps: { go: {} },
     phases: { code: { step: 'app/go' } },
-    apply: async (_, act) => void asked.push(await act.execLeft('app'), await act.execLeft('other')),
+    apply: async (_, act) => {
+      asked.push(await act.execLeft('app'), await act.execLeft('other'))
+      asked.push(await act.execLeft('mute').catch(messageOf))
+    },
   })
   const other = scripted('other', { steps: {}, phases: {} })
   const execLeft: Target['execLeft'] = async idem => ({ what: idem, alive: true, code: null })
-  const run = await rollback({ systems: {}, targets: { app: { ...app.target, execLeft }, other: other.target } })
+  const exec: Target['exec'] = async () => ({ code: 0, stdout: '', stderr: '' })
+  const mute = { ...other.target, exec }
+  const run = await rollback({ systems: {}, targets: { app: { ...app.target, execLeft }, other: other.target, mute } })
   await run.begin()
   await run.settled()
-  expect(asked).toEqual([{ what: 'r1.app.go', alive: true, code: null }, null])
+  const untold = expect.stringContaining('mute does not tell what became of a command that app/go began there')
+  expect(asked).toEqual([{ what: 'r1.app.go', alive: true, code: null }, null, untold])
 })

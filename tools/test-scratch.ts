@@ -15,13 +15,13 @@ const ROOM_BYTES = 6 * 2 ** 30
  * the tests make and remove tens of thousands of files, which costs a disk's file system a fifth of all processor time.
  */
 export function scratchFolder(): string {
-  const base = process.env['TMPDIR'] === undefined && hasRoom() && mayRun() ? IN_MEMORY : tmpdir()
-  for (const each of new Set([base, IN_MEMORY, tmpdir()])) forgetOld(each)
-  return made(base)
+  for (const base of [IN_MEMORY, tmpdir()]) forgetOld(base, NAME)
+  return ownFolder(process.env['TMPDIR'] === undefined && hasRoom() && mayRun() ? IN_MEMORY : tmpdir(), NAME)
 }
 
-function made(base: string): string {
-  const folder = mkdtempSync(join(base, NAME))
+/** A new folder that says whose it is, for `forgetOld`. */
+export function ownFolder(base: string, prefix: string): string {
+  const folder = mkdtempSync(join(base, prefix))
   writeFileSync(join(folder, OWNER), owner(process.pid))
   return folder
 }
@@ -38,7 +38,7 @@ function hasRoom(): boolean {
 
 /** Containers have it without the right to run what lies there. */
 function mayRun(): boolean {
-  const folder = made(IN_MEMORY)
+  const folder = ownFolder(IN_MEMORY, NAME)
   try {
     writeFileSync(join(folder, 'tried'), '#!/bin/sh\n', { mode: 0o755 })
     execFileSync(join(folder, 'tried'))
@@ -59,19 +59,20 @@ function owner(pid: number): string {
   }
 }
 
-/** What a run that was killed left behind. */
-function forgetOld(base: string): void {
-  for (const name of names(base)) {
-    const folder = join(base, name)
-    const pid = Number(textOf(join(folder, OWNER)).split(' ').at(-1))
-    if (pid > 0 && textOf(join(folder, OWNER)) === owner(pid) && !isAlive(pid))
+/** Removes what runs that were killed left behind. */
+export function forgetOld(base: string, prefix: string): void {
+  for (const folder of foldersIn(base, prefix)) {
+    const said = textOf(join(folder, OWNER))
+    const pid = Number(said.split(' ').at(-1))
+    if (pid > 0 && said === owner(pid) && !isAlive(pid)) {
       rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+    }
   }
 }
 
-function names(base: string): string[] {
+function foldersIn(base: string, prefix: string): string[] {
   try {
-    return readdirSync(base).filter(name => name.startsWith(NAME))
+    return readdirSync(base).flatMap(name => (name.startsWith(prefix) ? [join(base, name)] : []))
   } catch {
     return []
   }
@@ -85,7 +86,7 @@ function textOf(file: string): string {
   }
 }
 
-export function isAlive(pid: number): boolean {
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true

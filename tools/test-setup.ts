@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundle } from './bundle.ts'
-import { isAlive, scratchFolder } from './test-scratch.ts'
+import { forgetOld, ownFolder, scratchFolder } from './test-scratch.ts'
 
 const root = join(import.meta.dirname, '..')
 const CACHE = join(root, 'node_modules', '.cache')
+const SHIPPED = 'shipped-'
 
 /**
  * Everything that tests put into the temporary folder lies in one, which goes with them. The command line is bundled once,
@@ -14,9 +15,9 @@ export default async function setup(): Promise<() => void> {
   const folder = scratchFolder()
   process.env['TMPDIR'] = folder
   process.env['NODE_COMPILE_CACHE'] = join(folder, 'compiled')
-  forgetOld()
-  const shipped = join(CACHE, `shipped-${process.pid}`)
-  mkdirSync(shipped, { recursive: true })
+  mkdirSync(CACHE, { recursive: true })
+  forgetOld(CACHE, SHIPPED)
+  const shipped = ownFolder(CACHE, SHIPPED)
   writeFileSync(join(shipped, 'package.json'), '{ "type": "module" }\n')
   await bundle(shipped, { 'kill-at': join(root, 'test', 'crash', 'kill-at.fixture.ts') })
   process.env['BACKOUT_TEST_SHIPPED'] = shipped
@@ -24,10 +25,4 @@ export default async function setup(): Promise<() => void> {
     rmSync(folder, { recursive: true, force: true })
     rmSync(shipped, { recursive: true, force: true })
   }
-}
-
-/** What a run that was killed left behind. */
-function forgetOld(): void {
-  const left = readdirSync(CACHE).filter(name => /^shipped-\d+$/.test(name) && !isAlive(Number(name.slice(8))))
-  for (const name of left) rmSync(join(CACHE, name), { recursive: true, force: true })
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -8,6 +8,15 @@ import type { Dockerd } from './dockerd.ts'
 
 /** The Compose that the tests call: docker-compose, or the program that BACKOUT_TEST_COMPOSE names, such as another version's. */
 export const COMPOSE = process.env['BACKOUT_TEST_COMPOSE'] ?? 'docker-compose'
+
+// Half of its start, and there are hundreds: docker-compose in Python loads setuptools only to find distutils in it, which
+// Python has itself before 3.12.
+if (pythonHasDistutils('/usr/lib')) process.env['SETUPTOOLS_USE_DISTUTILS'] ??= 'stdlib'
+
+function pythonHasDistutils(folder: string): boolean {
+  const pythons = existsSync(folder) ? readdirSync(folder).filter(name => /^python3\.\d+$/.test(name)) : []
+  return pythons.length > 0 && pythons.every(name => existsSync(join(folder, name, 'distutils', 'spawn.py')))
+}
 
 /** Why there is no Compose on this machine, or null. Throws where CI is set: there a skipped test would hide a hole. */
 export function noCompose(): string | null {

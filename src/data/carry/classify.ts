@@ -1,17 +1,29 @@
 import { type Cell, cellsOf, isTelling, STATE, unlikeBase } from './cells.ts'
 import { countedSelect } from './counted.ts'
 import { type Ground, joined, type Piece } from './piece.ts'
-import { changedSince, type Since } from './since.ts'
+import { changedSince, NOTHING_SINCE, type Since } from './since.ts'
 import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
-  const select = piece.keyed
-    ? keyedSelect(ground, piece, mode, await changedSince(ground, piece))
-    : countedSelect(ground, piece)
+  const since = piece.empty ? NOTHING_SINCE : await changedSince(ground, piece)
+  if (piece.keyed && !since.changed && !since.gone) {
+    piece.work = await ground.merger.work(name, noRow(piece), [], piece.workKey)
+    piece.empty = true
+    return
+  }
+  const select = piece.keyed ? keyedSelect(ground, piece, mode, since) : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
   const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
   piece.changed = Number(row?.['n'] ?? 0)
+  piece.empty = piece.changed === 0
+}
+
+/** The columns of a work table of a piece with a key. */
+function noRow(piece: Piece): string {
+  const keys = piece.keyOf('o', 'ours').map((k, i) => `${k} AS k${i}`)
+  return `SELECT ${keys.join(', ')}, 0 AS act, 0 AS op, '' AS mask, 0 AS kind, 0 AS cell, 0 AS done, ${STATE}
+    FROM ${piece.image('ours')} AS o WHERE 1 = 0`
 }
 
 /** A user changed the cell: it is not what the migration left. */

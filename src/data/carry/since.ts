@@ -8,6 +8,7 @@ export interface Since {
   readonly gone: boolean
 }
 
+export const NOTHING_SINCE: Since = { changed: false, gone: false }
 const LIKELY: Since = { changed: true, gone: true }
 
 /**

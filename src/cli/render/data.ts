@@ -80,7 +80,9 @@ export function replayLines(parts: readonly ReplayedPart[], width: number): stri
     p.columns === null ? p.table : `${p.table}: ${p.columns.join(', ')}`,
     `${p.back} back`,
     `${p.done} there already`,
-    p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why ?? 'something else is in their place'}`,
+    p.conflicts === 0
+      ? ''
+      : `${p.conflicts} left: ${p.why ?? 'something else is in their place, or the database refused them'}`,
   ])
   return table(rows, width)
 }

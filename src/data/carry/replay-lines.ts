@@ -3,6 +3,7 @@ import type { TableShape } from '../schema.ts'
 import type { ArchivedRow } from './archive.ts'
 import { LEDGER } from './ledger.ts'
 import { type Ground, literal } from './piece.ts'
+import { Retyped } from './replay-retyped.ts'
 
 /** How a line stands. `part`: of its cells some hold something else, which stay. */
 export const LINE = { waits: 0, noted: 1, left: 2, part: 3 } as const
@@ -21,9 +22,14 @@ export interface Kept {
   readonly columns: Readonly<Record<string, string>>
   /** What the migration had put into every row. */
   readonly always?: Readonly<Record<string, string | null>>
+  /** The defaults that the columns had. */
+  readonly defaults?: Readonly<Record<string, string | null>>
 }
 
-/** Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. */
+/**
+ * Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. `odd`: a
+ * value of it is none of its column as that is now, and left out.
+ */
 export class Lines {
   readonly kept: Kept
   readonly keys: readonly string[]
@@ -32,10 +38,14 @@ export class Lines {
   many = 0
   /** What the migration had put into cells of the same rows; null: that is not known. */
   filled: Lines | null = null
+  /** Column -> the exact text of the default that it had: who holds it holds nothing of its own. */
+  readonly #defaults = new Map<string, string>()
   readonly #ground: Ground
+  readonly #retyped: Retyped | null
 
-  private constructor(ground: Ground, kept: Kept, work: string) {
+  private constructor(ground: Ground, kept: Kept, work: string, retyped: Retyped | null) {
     this.#ground = ground
+    this.#retyped = retyped
     this.kept = kept
     this.keys = Object.keys(kept.key)
     this.columns = Object.keys(kept.columns)
@@ -50,14 +60,41 @@ export class Lines {
       ...Object.keys(kept.key).map((k, i) => text(k, `k${i}`)),
       ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
     ]
-    const select = `SELECT 0 AS n, 0 AS state, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
+    const select = `SELECT 0 AS n, 0 AS state, 0 AS odd, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
     const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
-    return new Lines(ground, kept, await merger.work(name, select, [['n'], ...keys]))
+    const work = await merger.work(name, select, [['n'], ...keys])
+    const lines = new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
+    await lines.#readDefaults()
+    return lines
+  }
+
+  async #readDefaults(): Promise<void> {
+    const { dialect, merger } = this.#ground
+    for (const [name, type] of Object.entries(this.kept.columns)) {
+      const fixed = dialect.fixedDefault(this.kept.defaults?.[name] ?? null, type)
+      if (fixed === null) continue
+      // Its type may be gone with the release that had it.
+      const [row] = await merger.query(`SELECT ${dialect.text(fixed, type)} AS t`).catch(() => [])
+      if (typeof row?.['t'] === 'string') this.#defaults.set(name, row['t'])
+    }
+  }
+
+  /** null: it had none, or nobody can tell. */
+  defaultOf(column: string): string | null {
+    return this.#defaults.get(column) ?? null
+  }
+
+  /** Columns that have another type now. */
+  get retyped(): readonly string[] {
+    return this.#retyped?.names ?? []
   }
 
   async add(lines: readonly ArchivedRow[]): Promise<void> {
     const { merger, dialect } = this.#ground
-    const names = ['n', 'state', ...this.keys.map((_, i) => `k${i}`), ...this.columns.map((_, i) => `v${i}`)]
+    const names = ['n', 'state', 'odd', ...this.keys.map((_, i) => `k${i}`), ...this.columns.map((_, i) => `v${i}`)]
+    const first = this.many
+    const plain = (from: Readonly<Record<string, string | null>>) => (name: string) =>
+      this.retyped.includes(name) ? null : (from[name] ?? null)
     const many = Math.max(1, Math.floor(20_000 / names.length))
     for (let at = 0; at < lines.length; at += many) {
       const given: unknown[] = []
@@ -65,13 +102,30 @@ export class Lines {
         const row = [
           this.many++,
           LINE.waits,
-          ...this.keys.map(k => line.key[k] ?? null),
-          ...this.columns.map(v => line.values[v] ?? null),
+          0,
+          ...this.keys.map(plain(line.key)),
+          ...this.columns.map(plain(line.values)),
         ]
         return `(${row.map(value => dialect.parameter(given.push(value))).join(', ')})`
       })
       await merger.run(`INSERT INTO ${this.work} (${names.join(', ')}) VALUES ${rows.join(', ')}`, given)
     }
+    if (this.#retyped !== null) await this.#addRetyped(this.#retyped, lines, first)
+  }
+
+  async #addRetyped(retyped: Retyped, lines: readonly ArchivedRow[], first: number): Promise<void> {
+    const { merger, dialect } = this.#ground
+    const odd = await retyped.take(lines, first)
+    const sets = retyped.names.flatMap((name, i) =>
+      [`k${this.keys.indexOf(name)}`, `v${this.columns.indexOf(name)}`]
+        .filter(column => !column.endsWith('-1'))
+        .map(column => [column, `x.t${i}`] as const),
+    )
+    await merger.run(dialect.update(this.work, sets, `(${retyped.texts(first)}) AS x`, 'o.n = x.n'))
+    if (odd.length === 0) return
+    // Of a row all is needed; of cells the others can come.
+    const state = this.kept.what === 'rows' ? `, state = ${LINE.left}` : ''
+    await merger.run(`UPDATE ${this.work} SET odd = 1${state} WHERE n IN (${odd.join(', ')})`)
   }
 
   /** Lines as a table `w`, with what the migration had put into the cells as `f0`…, where that is known. */
@@ -79,7 +133,7 @@ export class Lines {
     const { filled } = this
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
     const cells = filled.columns.map((name, i) => {
-      const always = filled.kept.always?.[name] ?? null
+      const always = filled.retyped.includes(name) ? null : (filled.kept.always?.[name] ?? null)
       return always === null ? `f.v${i} AS f${i}` : `coalesce(f.v${i}, ${literal(always)}) AS f${i}`
     })
     const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
@@ -118,12 +172,9 @@ export class Lines {
   get unlike(): string {
     const { dialect } = this.#ground
     const differs = this.columns.map((c, i) => {
-      const [cell, type] = [`o.${dialect.quote(c)}`, this.typeOf(c)]
-      // A text that its type does not take any more can be compared as such only.
-      if (this.kept.columns[c] !== type) return dialect.differs(dialect.text(cell, type), `w.v${i}`)
-      return dialect.differs(cell, dialect.value(`w.v${i}`, type))
+      return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, this.typeOf(c)))
     })
-    return differs.length === 0 ? '1 = 0' : `(${differs.join(' OR ')})`
+    return `(${['w.odd = 1', ...differs].join(' OR ')})`
   }
 
   /** Says how the lines stand that a query names by `n`. Returns how many they are. */

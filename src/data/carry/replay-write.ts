@@ -1,5 +1,5 @@
 import { thrown } from './batches.ts'
-import { type Ground, stampsOf } from './piece.ts'
+import { type Ground, literal, stampsOf } from './piece.ts'
 import { LINE, type Lines, TO_PUT } from './replay-lines.ts'
 import type { Strangers } from './strangers.ts'
 
@@ -81,13 +81,15 @@ function cellsOf({ dialect }: Ground, lines: Lines) {
     const untouched = `(${empty}${as})`
     // What the migration had put there is nothing that users wrote.
     const own = then === null ? '1 = 1' : `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
-    // Only what holds something of its own was archived for its own sake.
-    const said = fixed === null ? `w.v${i} IS NOT NULL` : dialect.differs(value, fixed)
+    // Only what holds something of its own was archived for its own sake; of an odd line NULL is what does not fit.
+    const [some, was] = [`w.v${i} IS NOT NULL`, lines.defaultOf(c)]
+    const archived = was === null ? some : `((w.odd = 0 OR ${some}) AND ${dialect.differs(`w.v${i}`, literal(was))})`
+    const said = `(${archived} AND ${own})`
     return {
       column: dialect.quote(c),
       value: `CASE WHEN ${said} AND ${untouched} THEN ${value} ELSE ${cell} END`,
       free: `(${said} AND ${untouched})`,
-      taken: `(${said} AND ${own} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
+      taken: `(${said} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
     }
   })
 }
@@ -97,7 +99,7 @@ async function markParts(ground: Ground, lines: Lines, range: Range): Promise<vo
   await lines.mark(
     LINE.part,
     `SELECT w.n AS n FROM ${lines.some(`${inRange(range)} AND w.state = ${LINE.waits}`)} JOIN ${lines.ours} AS o
-     ON ${lines.onKey} WHERE ${taken.join(' OR ')}`,
+     ON ${lines.onKey} WHERE ${['w.odd = 1', ...taken].join(' OR ')}`,
   )
 }
 

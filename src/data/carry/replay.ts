@@ -32,7 +32,7 @@ export interface ReplayedPart {
   readonly done: number
   /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
   readonly conflicts: number
-  /** Why the part could not be put back at all. */
+  /** Why the part could not be put back at all, or lines of it could not, where that is known. */
   readonly why: string | null
 }
 
@@ -101,7 +101,7 @@ async function placesOf(
 
 /** The rows have the same key, and the columns are there. */
 function mayBeCompared({ key, columns }: ArchivedPart, of: ArchivedPart, shape: TableShape): boolean {
-  const known = Object.keys(columns).every(c => shape.columns[c]?.type === columns[c])
+  const known = Object.keys(columns).every(c => shape.columns[c] !== undefined)
   return known && sameJson(key, of.key)
 }
 
@@ -122,8 +122,9 @@ async function loaded(
 ): Promise<Lines> {
   const { path, key, columns } = part
   const what = part.what === 'rows' || part.what === 'filled' ? part.what : 'cells'
-  const always = what === 'filled' ? { always: part.defaults } : {}
-  const kept = { what, path, key, columns, shape, table: part.table ?? '', ...always } as const
+  const { defaults } = part
+  const of = what === 'filled' ? { always: defaults } : { defaults }
+  const kept = { what, path, key, columns, shape, table: part.table ?? '', ...of } as const
   const lines = await Lines.make(ground, kept, what === 'filled' ? `backout_filled_${i}` : `backout_replay_${i}`)
   let some: ArchivedRow[] = []
   await readLines(archiveIn(dir), part, async line => {
@@ -223,5 +224,11 @@ async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart>
   const table = part.table ?? ''
   if (lines === null) return { table, columns, back: 0, done: 0, conflicts: part.lines, why }
   const conflicts = await lines.count(`w.state IN (${LINE.left}, ${LINE.part})`)
-  return { table, columns, back, conflicts, done: Math.max(0, lines.many - back - conflicts), why: null }
+  return { table, columns, back, conflicts, done: Math.max(0, lines.many - back - conflicts), why: await oddIn(lines) }
+}
+
+async function oddIn(lines: Lines): Promise<string | null> {
+  const odd = await lines.count(`w.odd = 1 AND w.state IN (${LINE.left}, ${LINE.part})`)
+  if (odd === 0) return null
+  return `${odd} of them ${odd === 1 ? 'does' : 'do'} not fit the types that the table has now (${lines.retyped.join(', ')})`
 }

@@ -32,11 +32,13 @@ async function single(laid: Laid, piece: Piece, { set = {} }: Decision, where: s
       return [name, text === null ? 'NULL' : ground.dialect.value(literal(text), type)]
     }),
   )
-  const own = await count(laid.ground, piece, `${where} AND w.op = 1`)
-  const sql = own === 1 ? changeSql(laid, piece, given, where) : addSql(laid, piece, given, where)
+  const [row] = await merger.query(`SELECT w.op AS op, w.mask AS mask FROM ${piece.work} AS w WHERE ${where}`)
+  const mask = String(row?.['mask'])
+  const own = Number(row?.['op']) === 1
+  const sql = own ? changeSql(laid, piece, given, { where, mask }) : addSql(laid, piece, given, where)
   return merger.transaction(async () => {
     const select = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${where}`
-    const refused = await merger.savepoint(async () => void (await merger.run(sql)))
+    const refused = sql === null ? null : await merger.savepoint(async () => void (await merger.run(sql)))
     const kind = refused === null ? null : merger.refusal(refused)
     if (refused !== null && kind === null) throw thrown(refused)
     if (kind !== null) {
@@ -57,15 +59,22 @@ function addSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, strin
     SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
 }
 
-/** Cells that theirs changed come as they are there, but for those that were given. */
-function changeSql({ ground }: Laid, piece: Piece, given: ReadonlyMap<string, string>, where: string): string {
+/**
+ * Cells that theirs changed come as they are there, but for those that were given; no other column is set: a server may take
+ * no value of ours for it, not even the one that it has. null: there is nothing to set.
+ */
+function changeSql(
+  { ground }: Laid,
+  piece: Piece,
+  given: ReadonlyMap<string, string>,
+  { where, mask }: { where: string; mask: string },
+): string | null {
   const { dialect } = ground
-  const named = piece.table.columns.map((c, i) => {
-    const theirs = `CASE WHEN substr(w.mask, ${i + 1}, 1) IN ('w', 't', 'c', 'r') THEN ${piece.value(i)} ELSE ${piece.column('o', c.ours)} END`
-    return [dialect.quote(c.ours), given.get(c.ours) ?? theirs] as const
-  })
-  const more = [...given].filter(([name]) => piece.indexOf(name) < 0)
-  const sets = [...named, ...more.map(([name, value]) => [dialect.quote(name), value] as const)]
+  const theirs = piece.table.columns.flatMap(({ ours }, i) =>
+    'wtcr'.includes(mask[i] ?? '.') && !given.has(ours) ? [[ours, piece.value(i)] as const] : [],
+  )
+  const sets = [...theirs, ...given].map(([name, value]) => [dialect.quote(name), value] as const)
+  if (sets.length === 0) return null
   const on = `${piece.same(piece.keyOf('o', 'ours'), piece.keyOf('w', 'work'))} AND ${where}`
   return dialect.update(piece.image('ours'), piece.sets(sets), piece.from(), on)
 }

@@ -13,7 +13,7 @@ import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
 import { refuseOther } from '../wiring/recognise.ts'
-import { current, noteUndone, standingOf } from '../wiring/standing.ts'
+import { noteUndone, standingOf } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
 /** Before anything is changed: what is left behind is captured and backed up. */
@@ -62,9 +62,11 @@ async function endWatches(session: Session, to: string): Promise<void> {
 
 async function leftBehind(session: Session): Promise<string> {
   const { environment, targets } = session
-  const told = (await current(environment)) ?? (await environment.ledger.releases.list())[0]?.name
+  const { release, boundFor } = await standingOf(environment)
+  const told = release ?? (await environment.ledger.releases.list())[0]?.name
   if (told !== undefined) {
-    await sayingWhoIsLeft(session, () => refuseOther(environment, targets, told))
+    const bound = boundFor === told ? null : boundFor
+    await sayingWhoIsLeft(session, () => refuseOther(environment, targets, told, bound))
     return told
   }
   throw new BackoutError({
@@ -164,12 +166,25 @@ export function end(globals: Globals, _options: unknown, to = ''): Promise<numbe
 async function openUpgrade({ environment }: Session, to: string): Promise<Upgrade> {
   // A rollback that still watches has taken its upgrade back already.
   await noteUndone(environment)
-  const upgrade = (await environment.ledger.releases.upgrades()).findLast(u => u.to === to && u.undoneAt === null)
+  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const [upgrade, newest] = [standing.findLast(u => u.to === to), standing.at(-1)]
+  if (upgrade !== undefined && newest !== undefined && newest.to !== to) throw overtaken(upgrade, newest)
   if (upgrade !== undefined) return upgrade
   throw new BackoutError({
     code: 'upgrade_unknown',
     what: `No upgrade to ${to} has begun`,
     next: `backout upgrade begin ${to}, before the deployment`,
+    exit: 'usage',
+  })
+}
+
+/** What runs belongs to the newest upgrade: it is neither captured nor backed up as what an earlier one brought. */
+function overtaken({ to, begunAt, endedAt }: Upgrade, newest: Upgrade): BackoutError {
+  const how = endedAt === null ? `began at ${begunAt}` : `ended at ${endedAt}`
+  return new BackoutError({
+    code: 'upgrade_unknown',
+    what: `The upgrade to ${to} ${how}, and the one to ${newest.to} began at ${newest.begunAt}: what runs is not ${to} any more`,
+    next: `backout upgrade end ${newest.to}; where ${to} was deployed once more: backout upgrade begin ${to}, before the deployment`,
     exit: 'usage',
   })
 }

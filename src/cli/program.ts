@@ -168,6 +168,7 @@ function prepare(program: Command, action: Action): void {
     .command('begin <release>')
     .description('capture and back up what is left behind, before anything is changed')
     .option('--from <release>', 'the name of what is left behind, where Backout does not know it')
+    .option('--uncaptured <why>', 'it is bad and no way back: what of it cannot be captured is left out')
     .action(action(async () => (await import('./commands/upgrade.ts')).begin))
   upgrade
     .command('migrated <release>')

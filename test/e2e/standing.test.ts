@@ -2,7 +2,6 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Plan } from '../../src/core/plan.ts'
-import { until } from '../support/rollback.ts'
 import { makeToy, type Toy } from '../support/toy.ts'
 
 let toy: Toy
@@ -135,7 +134,8 @@ it('A3: is the one gone back to as soon as a rollback only watches', async () =>
   toy = await makeToy('policy: { watch: { gates: [well], for: 60s } }')
   await upgrade('v1', 'v2')
   const run = toy.backout(['run', '--yes'])
-  await until(async () => (await toy.backout(['status'])).stdout.includes('watch'))
+  const phase = async () => (await toy.json<{ phase?: string }>(['status'])).phase
+  await expect.poll(phase, { timeout: 60_000, interval: 200 }).toBe('watch')
   const begun = await ok('upgrade', 'begin', 'v3')
   expect(begun).toContain('The upgrade from v1 to v3')
   expect(begun).toMatch(/The watch of r\S+ ends here/)
@@ -183,6 +183,31 @@ describe('A3: a run that ended on its way', () => {
     expect(await goesTo()).toBe('v1')
     await ok('release', 'mark', 'v2', 'known-good')
     expect(await goesTo()).toBe('v2')
+  })
+
+  it('is not captured under the name of the release that it left, for what runs is a mix', async () => {
+    toy = await makeToy('')
+    await upgrade('v1', 'v2')
+    await ok('release', 'mark', 'v2', 'known-good')
+    const config = await toy.read('backout.yaml')
+    const broken = config.replace('> app', '> app.new; exit 3')
+    expect(broken).not.toBe(config)
+    await toy.write('backout.yaml', broken)
+    expect((await toy.backout(['run', '--to', 'v1', '--yes'])).code).toBe(5)
+    expect((await toy.backout(['abort'])).code).toBe(7)
+    expect(await toy.versions()).toEqual(['v1', 'v2'])
+    await toy.write('backout.yaml', config)
+    const said = await toy.backout(['upgrade', 'begin', 'v3'])
+    expect(said.code).toBe(3)
+    const text = said.stderr.replaceAll(/\s+/g, ' ')
+    expect(text).toContain(
+      '[release_unlike]: A run ended on its way from v2 to v1, so what runs may be neither of them',
+    )
+    expect(text).toContain('db is v1, and was v2')
+    expect(text).toContain('backout run --to v1')
+    // It was put there again as it was: then it is that.
+    await toy.release('v2')
+    expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
   })
 
   it('says nothing where it was taken back', async () => {

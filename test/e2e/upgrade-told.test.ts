@@ -56,4 +56,36 @@ describe('a release whose upgrade was begun and never deployed', () => {
     await toy.write('app', 'v2\n')
     expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
   })
+
+  it('gives it also where the deployment changed settings only, which no summary shows', async () => {
+    const config = await toy.read('backout.yaml')
+    const more = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(cat mode)" "$(cat app)"')
+    expect(more).not.toBe(config)
+    await toy.write('mode', 'old\n')
+    await toy.write('backout.yaml', more)
+    await ok('upgrade', 'begin', 'v2', '--from', 'v1')
+    await toy.write('mode', 'new\n')
+    expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
+  })
+})
+
+it('an upgrade that another one followed does not end again: what runs is not what it brought', async () => {
+  await toy.write('backout.yaml', (await toy.read('backout.yaml')).replace(/^policy:.*$/m, ''))
+  for (const [from, to] of [
+    ['v1', 'v2'],
+    ['v2', 'v3'],
+  ] as const) {
+    await ok('upgrade', 'begin', to, '--from', from)
+    await toy.release(to)
+    await ok('upgrade', 'end', to)
+  }
+  // Told once more by who is still at it, it does.
+  await ok('upgrade', 'end', 'v3')
+  for (const word of ['end', 'migrated']) {
+    const { code, stderr } = await toy.backout(['upgrade', word, 'v2'])
+    expect(code).toBe(2)
+    expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(
+      /\[upgrade_unknown\]: The upgrade to v2 ended at \S+, and the one to v3 began at \S+: what runs is not v2 any more.*backout upgrade end v3/,
+    )
+  }
 })

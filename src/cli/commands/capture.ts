@@ -1,4 +1,5 @@
 import { BackoutError, EXIT } from '../../core/errors.ts'
+import type { Without } from '../../core/executor/world.ts'
 import { hashOf, toJson } from '../../core/json.ts'
 import type { Mark } from '../../ledger/marks.ts'
 import { refuseOwnName } from '../../ledger/release-name.ts'
@@ -21,16 +22,16 @@ export function capture(globals: Globals, options: { knownGood: boolean }, relea
   })
 }
 
-/** Captures, journals and shows. */
-export async function captureRelease(session: Session, release: string): Promise<Capture> {
+/** Captures, journals and shows. `without`: told of what cannot be captured, of a release that is no way back anyhow. */
+export async function captureRelease(session: Session, release: string, without?: Without): Promise<Capture> {
   const { environment, targets, out } = session
   const before = await environment.ledger.releases.find(release)
-  refuseBad(before)
+  if (without === undefined) refuseBad(before)
   const engine = await environment.engine({ worker: false })
   await refuseHalfway(engine, session)
   const { signal } = new AbortController()
   const made = await sayingWhoIsLeft(session, () =>
-    captureAll(environment, targets, { release, purpose: 'release', signal }),
+    captureAll(environment, targets, { release, purpose: 'release', signal, without }),
   )
   const { id, by, components } = made
   await engine.record(

@@ -3,9 +3,10 @@ import type { Target } from '../../core/contract.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { askGate, type GateResult, whyNot } from '../../core/gate.ts'
 import { toJson } from '../../core/json.ts'
+import { redact } from '../../core/secret.ts'
 import { hex, stamp } from '../../ledger/files.ts'
 import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
-import { person, type Upgrade } from '../../ledger/releases.ts'
+import { type Capture, person, type Upgrade } from '../../ledger/releases.ts'
 import { sayingWhoIsLeft } from '../left-fenced.ts'
 import { openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
@@ -13,11 +14,17 @@ import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
 import { refuseOther } from '../wiring/recognise.ts'
-import { current, noteUndone, standingOf } from '../wiring/standing.ts'
+import { noteUndone, standingOf } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
+interface Begin {
+  readonly from?: string
+  /** Why what is left need not be captured whole. */
+  readonly uncaptured?: string
+}
+
 /** Before anything is changed: what is left behind is captured and backed up. */
-export function begin(globals: Globals, options: { from?: string }, to = ''): Promise<number> {
+export function begin(globals: Globals, options: Begin, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const { environment, out } = session
     // Until it is told to have ended, the environment stands on what it names.
@@ -28,7 +35,10 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
     await refuseHalfway(await environment.engine({ worker: false }), session)
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
-    const capture = await captureRelease(session, from)
+    const { uncaptured } = options
+    const capture = await (uncaptured === undefined
+      ? captureRelease(session, from).catch(error => Promise.reject(sayingTheWayOn(error, from, to)))
+      : captureInPart(session, from, uncaptured))
     const now = environment.clock.now()
     const upgrade: Upgrade = {
       id: `${stamp(now)}-${hex(2)}`,
@@ -48,6 +58,29 @@ export function begin(globals: Globals, options: { from?: string }, to = ''): Pr
   })
 }
 
+/** What is bad need not be a way back: of a release that is stuck, or dies, only what can be captured is. */
+async function captureInPart(session: Session, from: string, why: string): Promise<Capture> {
+  const missing = new Map<string, string>()
+  const capture = await captureRelease(session, from, async (component, cause) => void missing.set(component, cause))
+  for (const [component, cause] of missing) session.out.warn(`${component} is not captured with ${from}: ${cause}`)
+  if (missing.size > 0)
+    await markRelease(
+      session,
+      from,
+      'bad',
+      `left without a capture of ${[...missing.keys()].join(', ')}: ${redact(why)}`,
+    )
+  return capture
+}
+
+/** A release that is bad may never settle, and what comes next is its way out. */
+function sayingTheWayOn(error: unknown, from: string, to: string): unknown {
+  if (!(error instanceof BackoutError) || !['blocked', 'moved'].includes(error.exit)) return error
+  const way = `where ${from} is bad and is not to be gone back to: backout upgrade begin ${to} --from ${from} --uncaptured WHY`
+  const { code, message: what, why: cause, next, exit } = error
+  return new BackoutError({ code, what, cause, next: next === undefined ? way : `${next}; ${way}`, exit, from: error })
+}
+
 /** What a rollback that only watches would measure from now on, and find at its end, is not its own any more. */
 async function endWatches(session: Session, to: string): Promise<void> {
   const engine = await session.environment.engine({ worker: false })
@@ -62,9 +95,11 @@ async function endWatches(session: Session, to: string): Promise<void> {
 
 async function leftBehind(session: Session): Promise<string> {
   const { environment, targets } = session
-  const told = (await current(environment)) ?? (await environment.ledger.releases.list())[0]?.name
+  const { release, boundFor } = await standingOf(environment)
+  const told = release ?? (await environment.ledger.releases.list())[0]?.name
   if (told !== undefined) {
-    await sayingWhoIsLeft(session, () => refuseOther(environment, targets, told))
+    const bound = boundFor === told ? null : boundFor
+    await sayingWhoIsLeft(session, () => refuseOther(environment, targets, told, bound))
     return told
   }
   throw new BackoutError({
@@ -164,12 +199,25 @@ export function end(globals: Globals, _options: unknown, to = ''): Promise<numbe
 async function openUpgrade({ environment }: Session, to: string): Promise<Upgrade> {
   // A rollback that still watches has taken its upgrade back already.
   await noteUndone(environment)
-  const upgrade = (await environment.ledger.releases.upgrades()).findLast(u => u.to === to && u.undoneAt === null)
+  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const [upgrade, newest] = [standing.findLast(u => u.to === to), standing.at(-1)]
+  if (upgrade !== undefined && newest !== undefined && newest.to !== to) throw overtaken(upgrade, newest)
   if (upgrade !== undefined) return upgrade
   throw new BackoutError({
     code: 'upgrade_unknown',
     what: `No upgrade to ${to} has begun`,
     next: `backout upgrade begin ${to}, before the deployment`,
+    exit: 'usage',
+  })
+}
+
+/** What runs belongs to the newest upgrade: it is neither captured nor backed up as what an earlier one brought. */
+function overtaken({ to, begunAt, endedAt }: Upgrade, newest: Upgrade): BackoutError {
+  const how = endedAt === null ? `began at ${begunAt}` : `ended at ${endedAt}`
+  return new BackoutError({
+    code: 'upgrade_unknown',
+    what: `The upgrade to ${to} ${how}, and the one to ${newest.to} began at ${newest.begunAt}: what runs is not ${to} any more`,
+    next: `backout upgrade end ${newest.to}; where ${to} was deployed once more: backout upgrade begin ${to}, before the deployment`,
     exit: 'usage',
   })
 }

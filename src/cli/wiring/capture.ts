@@ -32,16 +32,20 @@ export async function captureAll(
   options: CaptureOptions,
 ): Promise<Capture> {
   const before = options.observed ?? (await observeAll(environment, targets, options.signal))
-  refuseUnobserved(before.findings)
-  refuseInFlight(
-    [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
-    options,
-  )
+  const unfit = options.purpose === 'release' && options.without !== undefined ? await leaveOut(before, options) : []
+  if (unfit.length === 0) {
+    refuseUnobserved(before.findings)
+    refuseInFlight(
+      [...before.observations].flatMap(([id, o]) => o.inFlight.map(op => `${id}: ${op.what}`)),
+      options,
+    )
+  }
   // Nobody builds a fix on where a run began.
   const commit = options.purpose === 'release' ? commitOf(environment.config.baseDir) : null
   const components: Record<string, PinRecord> = {}
   await Promise.all(
     [...before.observations].map(async ([id, observed]) => {
+      if (unfit.includes(id)) return
       const pin = await pinNow(environment, targets, id, observed, options)
       const adapter = environment.config.components[id]?.adapter
       if (adapter === undefined || pin === LEFT_OUT) return
@@ -50,8 +54,13 @@ export async function captureAll(
     }),
   )
   if (options.purpose === 'release') {
-    const moved = movedBetween(before, await observeAll(environment, targets, options.signal))
-    if (moved.length > 0) throw captureMoved(options.release, moved)
+    const again = await observeAll(environment, targets, options.signal)
+    const moved = movedBetween(before, again).filter(id => !unfit.includes(id))
+    if (moved.length > 0 && options.without === undefined) throw captureMoved(options.release, moved)
+    for (const id of moved.filter(id => components[id] !== undefined)) {
+      delete components[id]
+      await options.without?.(id, 'it changed while it was captured')
+    }
   }
   const baseline = options.purpose === 'release' ? await baselineOf(environment, options.signal) : []
   return environment.ledger.releases.add({
@@ -63,6 +72,16 @@ export async function captureAll(
     backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
     baseline,
   })
+}
+
+/** What cannot be asked, or is on its way to something else: told, and not captured. */
+async function leaveOut({ findings, observations }: Observed, { without }: CaptureOptions): Promise<string[]> {
+  const unasked = findings.map(f => ({ id: f.component, why: f.what }))
+  const moving = [...observations].flatMap(([id, o]) => o.inFlight.map(op => ({ id, why: `${op.what} goes on` })))
+  const all = [...unasked, ...moving].flatMap(({ id, why }) => (id === null ? [] : [{ id, why }]))
+  const byId = Map.groupBy(all, ({ id }) => id)
+  for (const [id, whys] of byId) await without?.(id, whys.map(({ why }) => why).join('; '))
+  return [...byId.keys()]
 }
 
 const LEFT_OUT = Symbol('left out')

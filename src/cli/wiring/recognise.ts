@@ -9,18 +9,26 @@ import type { Targets } from './targets.ts'
 /**
  * What runs is not captured under a name that was only guessed where it looks like another release, or in no component like
  * this one, or where it was never seen and all is as before: by the components that look as they did at each release's newest
- * capture. Throws `release_unlike`.
+ * capture. Nor where it is not wholly that, and a run ended on its way from it (`boundFor`): it is a mix of two. Throws
+ * `release_unlike`.
  */
-export async function refuseOther(environment: Environment, targets: Targets, name: string): Promise<void> {
+export async function refuseOther(
+  environment: Environment,
+  targets: Targets,
+  name: string,
+  boundFor: string | null,
+): Promise<void> {
   const all = await environment.ledger.releases.list()
   const mine = all.find(r => r.name === name)
   const others = all.filter(r => r !== mine && r.altered.length === 0)
   const before = mine === undefined ? await deployedOver(environment, others, name) : undefined
+  if (mine === undefined && boundFor !== null) throw halfWay(name, boundFor, [])
   if (mine === undefined && before === undefined) return
   const observed = await observeAll(environment, targets, new AbortController().signal)
   const { observations } = observed
+  // A summary holds no settings: where those alone were deployed, it says the same.
   if (before !== undefined && fitting(before, observations).length === observations.size)
-    throw neverDeployed(name, before.name)
+    if (await wholly(environment, targets, before, observed)) throw neverDeployed(name, before.name)
   if (mine === undefined) return
   const own = fitting(mine, observations)
   const best = others
@@ -28,6 +36,7 @@ export async function refuseOther(environment: Environment, targets: Targets, na
     .reduce((a, b) => (b.fits.length > a.fits.length ? b : a), { name: '', fits: [] as string[] })
   if (best.fits.length > own.length) throw looksMoreLike(best, name, own)
   const other = unlike(mine, observations)
+  if (boundFor !== null && !(await wholly(environment, targets, mine, observed))) throw halfWay(name, boundFor, other)
   if (own.length > 0 || other.length === 0) return
   if (!(await stands(environment, targets, mine, observed))) throw looksLikeNone(mine.name, other)
 }
@@ -40,8 +49,22 @@ async function deployedOver({ ledger }: Environment, all: readonly Release[], na
 
 /** Whether some component is as it was captured, by its adapter's judgement: a summary may hold what moves by itself. */
 async function stands(environment: Environment, targets: Targets, release: Release, observed: Observed) {
+  const judged = await judge(environment, targets, release, observed)
+  // What can stay as it is on the release need not be what the release was.
+  return judged.some(c => c.change === null && c.tier !== 'leave')
+}
+
+/** Whether every component is; what can stay as it is also has to look as it did. */
+async function wholly(environment: Environment, targets: Targets, release: Release, observed: Observed) {
+  const judged = await judge(environment, targets, release, observed)
+  const fits = fitting(release, observed.observations)
+  return judged.every(c => c.change === null && (c.tier !== 'leave' || fits.includes(c.id)))
+}
+
+/** What going to the release would change of each component that was captured with it. */
+async function judge(environment: Environment, targets: Targets, release: Release, observed: Observed) {
   const [capture] = release.captures
-  if (capture === undefined) return false
+  if (capture === undefined) return []
   const { signal } = new AbortController()
   const request = {
     release,
@@ -54,8 +77,17 @@ async function stands(environment: Environment, targets: Targets, release: Relea
     observed,
   } as const
   const { components } = await makePlan(environment, targets, request)
-  // What can stay as it is on the release need not be what the release was.
-  return components.some(c => c.change === null && c.tier !== 'leave' && capture.components[c.id] !== undefined)
+  return components.filter(c => capture.components[c.id] !== undefined)
+}
+
+function halfWay(name: string, boundFor: string, other: readonly string[]) {
+  return new BackoutError({
+    code: 'release_unlike',
+    what: `A run ended on its way from ${name} to ${boundFor}, so what runs may be neither of them`,
+    cause: other.join('; ') || `nothing tells that it is all ${name}`,
+    next: `bring it there: backout run --to ${boundFor}; or say what it is that is left behind: --from NAME`,
+    exit: 'blocked',
+  })
 }
 
 function looksMoreLike(best: { name: string; fits: readonly string[] }, name: string, own: readonly string[]) {

@@ -44,14 +44,24 @@ export function leastThen(to: KubernetesPin, id: string): number {
   return spanOf(to, id)?.min ?? 0
 }
 
+/** What made an autoscaler, and puts it back as it wants it: no bounds that others write stay. null: nobody does. */
+export function keeperOf({ metadata }: Autoscaler): { title: string; type: string; name: string } | null {
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true)
+  if (owner === undefined) return null
+  const { kind, name, apiVersion = '' } = owner
+  const group = apiVersion.includes('/') ? `.${apiVersion.split('/')[0]}` : ''
+  return { title: `${kind} ${name}`, type: `${kind.toLowerCase()}${group}`, name }
+}
+
 type Scaling = Pick<Case, 'site' | 'world' | 'question'>
 
-/** Those that came since, and leave an object no number of pods that it had at the release. */
+/** Those that came since, leave an object no number of pods that it had at the release, and can be bound. */
 function inTheWay({ site, world, question: { to } }: Scaling, { seen }: Pick<Goal, 'seen'>): Autoscaler[] {
   const span = spanOf(to, seen.id)
   if (span === null || site.config.replicas === 'current') return []
   return world.autoscalers.filter(scaler => {
     const { min, max } = boundsOf(scaler)
+    if (keeperOf(scaler) !== null) return false
     return scaledBy(scaler) === seen.id && boundsThen(to, scaler) === null && (max < span.min || min > span.max)
   })
 }
@@ -66,7 +76,7 @@ export function boundingsOf(it: Scaling & Pick<Case, 'goals'>): Bounding[] {
   const { world, question, goals } = it
   const back = world.autoscalers.flatMap((scaler): Bounding[] => {
     const [then, now] = [boundsThen(question.to, scaler), boundsOf(scaler)]
-    if (then === null || (then.min === now.min && then.max === now.max)) return []
+    if (then === null || (then.min === now.min && then.max === now.max) || keeperOf(scaler) !== null) return []
     return [{ scaler, bounds: then, first: false }]
   })
   const held = goals.flatMap(goal => {

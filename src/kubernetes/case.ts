@@ -52,16 +52,18 @@ export async function caseOf(site: Site, question: Question<KubernetesPin>): Pro
     redeploy: needs.some(n => n.of === site.component && n.what === 'redeployed'),
   }
   const goals = await goalsOf(world, to, site.ctx.vault)
+  const scaling = { site, world, question, goals }
+  const boundings = boundingsOf(scaling)
+  // What is bound would be put back by its own owner as well.
+  const objects = [...world.objects, ...boundings.map(({ scaler: object }) => ({ object }))]
   const [owners, { configs, added, fixed }] = await Promise.all([
-    ownersOf(site, world, signal),
+    ownersOf(site, { objects }, signal),
     changedConfigs(site, world, { to, goals }, signal),
   ])
   const all = asked.stop || asked.redeploy
-  const scaling = { site, world, question, goals }
   const changing = goals.filter(
     goal => all || differs(goal, rung, replicasFor(scaling, goal)) || restarts({ site, world, configs }, goal),
   )
-  const boundings = boundingsOf(scaling)
   return { site, world, question, rung, asked, goals, changing, owners, configs, added, fixed, boundings }
 }
 

@@ -1,4 +1,4 @@
-import { type Bounds, boundsThen, leastThen, scaledBy, spanOf } from './autoscalers.ts'
+import { type Bounds, boundsThen, keeperOf, leastThen, scaledBy, spanOf } from './autoscalers.ts'
 import { type Case, replicasFor, type Say } from './case.ts'
 import type { Goal } from './goals.ts'
 import type { World } from './look.ts'
@@ -6,6 +6,7 @@ import { boundsOf, isScaled } from './observe.ts'
 
 export function checkAutoscalers(it: Case, say: Say): void {
   checkNew(it, say)
+  checkKept(it, say)
   checkGone(it, say)
 }
 
@@ -17,12 +18,34 @@ function checkNew({ site, world, question: { to, release }, boundings }: Case, s
     const then = spanOf(to, id)
     const had = then === null ? '' : `, which had ${toldOf(then)}`
     const bound = boundings.find(one => one.scaler === scaler)
-    const left = bound === undefined ? 'it is left as it is' : `it is bound to ${toldOf(bound.bounds)}`
+    const keeper = keeperOf(scaler)
+    const left =
+      bound === undefined ? `it is left as it is${putBackBy(keeper)}` : `it is bound to ${toldOf(bound.bounds)}`
+    const type = keeper?.type ?? 'horizontalpodautoscaler'
     say(
       'warning',
       'autoscaler_new',
       `The autoscaler ${name} was not there at ${release}, and keeps ${id} at ${toldOf(boundsOf(scaler))}${had}: ${left}`,
-      `if it belongs to the release that is left: kubectl -n ${site.namespace} delete horizontalpodautoscaler ${name}`,
+      `if it belongs to the release that is left: kubectl -n ${site.namespace} delete ${type} ${keeper?.name ?? name}`,
+    )
+  }
+}
+
+function putBackBy(keeper: ReturnType<typeof keeperOf>): string {
+  return keeper === null ? '' : `, for ${keeper.title} made it, and would put its bounds back`
+}
+
+/** Bounds of the release that do not go back, for they are not what decides. */
+function checkKept({ site, world, question: { to, release } }: Case, say: Say): void {
+  for (const scaler of world.autoscalers) {
+    const [keeper, then, now] = [keeperOf(scaler), boundsThen(to, scaler), boundsOf(scaler)]
+    if (keeper === null || then === null || (then.min === now.min && then.max === now.max)) continue
+    const { name } = scaler.metadata
+    say(
+      'warning',
+      'autoscaler_kept',
+      `The autoscaler ${name} keeps ${scaledBy(scaler)} at ${toldOf(now)}, and kept it at ${toldOf(then)} at ${release}: it is left as it is${putBackBy(keeper)}`,
+      `change it there: kubectl -n ${site.namespace} edit ${keeper.type} ${keeper.name}`,
     )
   }
 }

@@ -2,7 +2,6 @@ import type { Finding } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import type { PatchOp } from './api/client.ts'
 import type { KubeObject } from './api/objects.ts'
-import type { World } from './look.ts'
 import type { Site } from './site.ts'
 
 /** Kept on what was suspended: by which step, and what it was like. */
@@ -33,7 +32,11 @@ interface Mark {
 }
 
 /** The owners that marks on the objects lead to. */
-export async function ownersOf(site: Site, world: Pick<World, 'objects'>, signal: AbortSignal): Promise<GitOwner[]> {
+export async function ownersOf(
+  site: Site,
+  world: { readonly objects: readonly { readonly object: KubeObject | null }[] },
+  signal: AbortSignal,
+): Promise<GitOwner[]> {
   const marks = new Map<string, Mark>()
   for (const { object } of world.objects) for (const mark of marksOn(object, site)) marks.set(mark.path, mark)
   const owners = [...marks.values()].map(async ({ unsure, ...mark }): Promise<GitOwner[]> => {

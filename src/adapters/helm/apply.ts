@@ -5,7 +5,7 @@ import { groupAlive } from '../../exec/local.ts'
 import { isSuspended, suspend } from '../../kubernetes/apply/suspend.ts'
 import type { Revision } from './cli.ts'
 import { leftOf, takeAway } from './drift.ts'
-import { noteEnded } from './ended.ts'
+import { noteBegun, noteEnded } from './ended.ts'
 import { explained, follow } from './follow.ts'
 import { isPending, macOf, type Place } from './look.ts'
 import { type Member, members } from './manifest.ts'
@@ -38,7 +38,10 @@ async function rollback(place: Place, step: Step, args: RollbackArgs, act: StepA
   const over = new AbortController()
   const following = follow(place, wanted, act, over.signal)
   try {
-    await place.helm.rollback(args, step.limitMs, act)
+    await place.helm.rollback(args, step.limitMs, act, async pgid => {
+      await act.note({ ...noted(act.handle), pgid })
+      await noteBegun(place.ctx, { revision: last.revision + 1, to: args.to, pgid, idem: act.idem })
+    })
   } catch (error) {
     await noteLeft(place, args, last, act)
     throw await explained(place, wanted, error, act)
@@ -127,7 +130,8 @@ async function isRolledBack(place: Place, args: RollbackArgs, act: StepAct): Pro
   const last = (await place.helm.history(act.signal)).at(-1)
   if (last === undefined) return { is: 'not-done', why: `there is no release ${place.config.release}` }
   if (last.status !== 'deployed') {
-    const died = isPending(last) && isOwn(last, args, act.handle) ? ': the client that was at it died' : ''
+    const own = isPending(last) && isOwn(last, args, act.handle)
+    const died = own ? ': the client that was at it died, and helm refuses every upgrade until it is rolled back' : ''
     return { is: 'not-done', why: `revision ${last.revision} is ${last.status}${died}` }
   }
   const text = await place.helm.manifest(last.revision, act.signal)

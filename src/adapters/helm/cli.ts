@@ -77,10 +77,15 @@ export class Helm {
     return ['rollback', release, String(to), '--wait', '--timeout', seconds, '--history-max', '0', ...more]
   }
 
-  /** Runs it in a group of its own, noted durably, so that nothing of it outlives this process unseen. */
-  async rollback({ to, force }: { to: number; force: boolean }, limitMs: number, act: StepAct): Promise<void> {
+  /** Runs it in a group of its own, noted durably by `begun`, so that nothing of it outlives this process unseen. */
+  async rollback(
+    { to, force }: { to: number; force: boolean },
+    limitMs: number,
+    act: StepAct,
+    begun: (pgid: number) => Promise<void>,
+  ): Promise<void> {
     const onSpawn = async (pgid: number): Promise<void> => {
-      await act.note({ ...(act.handle as object | null), pgid })
+      await begun(pgid)
       act.guard()
     }
     const command = { ...this.#command(this.rollbackArgs(to, force)), limitMs, idem: act.idem, onSpawn }

@@ -42,6 +42,7 @@ const applied = async (target: Target<HelmPin>, proposal: Proposal): Promise<str
 
 /** What both do alike is asked of the newer one alone: that is no hole, and no test of the older one is skipped. */
 const notAsked = (() => {}) as unknown as typeof it
+const WAIT = { timeout: 60_000 }
 const newerOnly = (version: string) => (version === '3' ? notAsked : it)
 
 describe.each(HELMS)('C5: releases of Helm %s', version => {
@@ -81,15 +82,41 @@ describe.each(HELMS)('C5: releases of Helm %s', version => {
       await shop.dieAt('upgrade')
       await shop.dieAt('rollback')
       const observed = await target.observe(signal)
-      expect(observed.inFlight).toMatchObject([
-        { what: 'helm pending-rollback of revision 3, left by a client that died' },
-      ])
+      expect(observed).toMatchObject({
+        summary: expect.stringContaining('revision 3, pending-rollback, left by a client that died'),
+        inFlight: [],
+      })
+      await expect(captured(target)).rejects.toMatchObject({ next: expect.stringContaining('`helm rollback shop 1`') })
       await expect(shop.upgrade(IMAGES.good)).rejects.toThrow('another operation')
       const proposal = await proposed(target, pin)
       expect(codes(proposal)).toEqual(['hooks_origin', 'pending_left'])
       expect(await applied(target, proposal)).toEqual(['shop/rollback: done'])
       expect((await shop.history()).at(-1)).toMatchObject({ revision: 4, status: 'deployed' })
       await shop.upgrade(IMAGES.good)
+    })
+
+    it('goes over what its own client left that was killed with its run, and does not wait for it', async () => {
+      await shop.install(IMAGES.good, '--set', 'hook=sleep 600')
+      const pin = await captured(await shop.open())
+      await shop.upgrade(IMAGES.bad)
+      const target = await shop.open()
+      const [step] = (await proposed(target, pin)).steps
+      if (step === undefined) throw new Error('no step')
+      const handles = new Map<string, Json>()
+      const killed = new AbortController()
+      const applying = target.apply(step, { ...stepAct(step, 'r1', handles), signal: killed.signal })
+      applying.catch(() => {})
+      await expect.poll(async () => (await shop.history()).at(-1)?.status, WAIT).toBe('pending-rollback')
+      expect((await target.observe(signal)).inFlight).toHaveLength(1)
+      killed.abort(new Error('killed'))
+      await expect(applying).rejects.toThrow()
+      const again = await shop.open({ hooks: 'skip' })
+      const verdict = await again.verify(step, stepAct(step, 'r1', handles))
+      expect(verdict).toMatchObject({ is: 'not-done', why: expect.stringContaining('helm refuses every upgrade') })
+      const proposal = await proposed(again, pin)
+      expect(codes(proposal)).toContain('pending_left')
+      expect(await applied(again, proposal)).toEqual(['shop/rollback: done'])
+      expect(await statuses()).toEqual(['1 superseded', '2 superseded', '3 pending-rollback', '4 deployed'])
     })
 
     it('waits for an upgrade that is still at work, and only then goes back', async () => {

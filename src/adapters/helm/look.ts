@@ -91,9 +91,9 @@ export function isPending({ status }: Revision): boolean {
   return status.startsWith('pending-') || status === 'uninstalling'
 }
 
-/** An operation that is older than its client may take was left by a client that died; so was one of our own that ended. */
+/** An operation that is older than its client may take was left by a client that died; so was one of our own that ended, or died. */
 export async function isLeft({ config, ctx }: Place, revision: Revision): Promise<boolean> {
   if (!isPending(revision)) return false
   const old = systemClock.now() - Date.parse(revision.updated) > config.limits.pending
-  return old || (await endedHere(ctx))(revision)
+  return old || endedHere(ctx, revision)
 }

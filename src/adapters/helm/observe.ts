@@ -8,6 +8,7 @@ import { shortRef } from '../../kubernetes/observe.ts'
 import { refuseUnsettled } from '../../kubernetes/settled.ts'
 import { rolloutOf } from '../../kubernetes/status.ts'
 import { refsOf } from '../../kubernetes/template.ts'
+import type { Revision } from './cli.ts'
 import { isPending, type Live, look, type Place, type World } from './look.ts'
 import type { HelmPin } from './pin.ts'
 
@@ -58,7 +59,7 @@ function summaryOf({ config }: Place, world: World): string {
   const images = [...new Set(world.live.flatMap(one => Object.values(imagesOf(one) ?? {}).map(shortRef)))]
   const off = [...new Set(world.drift.map(one => one.id))]
   const parts = [
-    `${chart}${version === '' ? '' : ` (${version})`}, revision ${revision}, ${status}`,
+    `${chart}${version === '' ? '' : ` (${version})`}, revision ${revision}, ${status}${world.left ? ', left by a client that died' : ''}`,
     ...(images.length === 0 ? [] : [images.join(', ')]),
     ...(off.length === 0 ? [] : [`${off.join(', ')} not as the release says`]),
     ...(status === 'deployed' ? behindOf(world) : []),
@@ -67,16 +68,11 @@ function summaryOf({ config }: Place, world: World): string {
   return parts.join('; ')
 }
 
-/** The plan itself waits for what is in flight, and goes over what a dead client left. */
+/** The plan itself waits for what is in flight. What a dead client left goes nowhere any more. */
 function flights({ history, left }: World): Observation['inFlight'] {
   const last = history.at(-1)
-  if (last === undefined || !isPending(last)) return []
-  return [
-    {
-      what: `helm ${last.status} of revision ${last.revision}${left ? ', left by a client that died' : ''}`,
-      since: last.updated,
-    },
-  ]
+  if (last === undefined || !isPending(last) || left) return []
+  return [{ what: `helm ${last.status} of revision ${last.revision}`, since: last.updated }]
 }
 
 /** Writes down which content the release has, and by which revision it is come back to. */
@@ -84,7 +80,7 @@ export async function capture(place: Place, observed: Observation, act: CaptureA
   const world = await worldOf(place, observed, act.signal)
   const last = world.history.at(-1)
   if (last === undefined || world.manifest === null) throw nothing(place)
-  if (act.purpose === 'release' && last.status !== 'deployed') throw notGood(place, last.revision, last.status)
+  if (act.purpose === 'release' && last.status !== 'deployed') throw notGood(place, world, last)
   if (act.purpose === 'release') await refuseDying(place, world.live, last.revision, act.signal)
   return {
     identity: world.identity,
@@ -134,11 +130,15 @@ function nothing({ config }: Place): BackoutError {
   })
 }
 
-function notGood({ config }: Place, revision: number, status: string): BackoutError {
+function notGood({ config }: Place, { history, left }: World, { revision, status }: Revision): BackoutError {
+  const good = history.findLast(one => one.status === 'deployed' || one.status === 'superseded')
+  const over = left && good !== undefined
   return new BackoutError({
     code: 'release_not_deployed',
-    what: `Revision ${revision} of ${config.release} is ${status}: it is none to come back to`,
-    next: 'capture a release once helm calls it deployed',
+    what: `Revision ${revision} of ${config.release} is ${status}${left ? ', left by a client that died' : ''}: it is none to come back to`,
+    next: over
+      ? `helm refuses upgrades until it is rolled back: \`helm rollback ${config.release} ${good.revision}\`, or \`backout run\`; then capture again`
+      : 'capture a release once helm calls it deployed',
     exit: 'blocked',
   })
 }

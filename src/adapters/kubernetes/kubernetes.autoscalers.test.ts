@@ -18,7 +18,7 @@ import {
   workload,
 } from '../../../test/support/kubernetes/component.ts'
 import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
-import type { Target } from '../../core/contract.ts'
+import type { Progress, Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
 
 const SHOP = { objects: ['deployment/shop'], limits: { settle: '100ms' } }
@@ -70,6 +70,62 @@ describe.skipIf(noKubectl() !== null)(`C5: autoscalers that come and go ${noKube
     await applied(target, await proposed(target, departure), 'r2')
     expect(await bounds()).toBe('1 to 1')
     await count(1)
+  })
+
+  it('one that something made and would put back is not bound: the release comes back with as many pods as it wants', async () => {
+    const maker = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'scaled' } }
+    await space.kubectl.apply(maker)
+    const uid = await space.kubectl('get', 'configmap', 'scaled', '-o', 'jsonpath={.metadata.uid}')
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'scaled', uid, controller: true }]
+    const kept = (min: number, max: number) => ({ ...scaler(min, max), metadata: { name: 'shop', ownerReferences } })
+    await put(space, shop(IMAGES.good, 2))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    await put(space, shop(IMAGES.bad, 2), kept(4, 6))
+    await count(4)
+    await rolledOut(space, 'deployment/shop')
+    const proposal = await proposed(target, pin)
+    expect(proposal.findings).toMatchObject([
+      {
+        code: 'autoscaler_new',
+        what: expect.stringContaining(
+          'it is left as it is, for ConfigMap scaled made it, and would put its bounds back',
+        ),
+        remedy: expect.stringContaining(`kubectl -n ${space.name} delete configmap scaled`) as string,
+      },
+    ])
+    expect(await applied(target, proposal)).toEqual(['shop/roll/deployment.shop: done'])
+    expect(await bounds()).toBe('4 to 6')
+    expect(await running(space)).toEqual(good(4))
+    expect((await proposed(target, pin)).steps).toEqual([])
+    // One that the release had, with other bounds since.
+    const later = await captured(target)
+    await put(space, kept(3, 6))
+    const again = await proposed(target, later)
+    expect([codes(again), again.steps]).toEqual([['autoscaler_kept'], []])
+    expect(again.findings[0]?.remedy).toContain('edit configmap scaled')
+  })
+
+  it('names an autoscaler where one goes on deciding while pods are replaced, and nobody who wrote before', async () => {
+    await put(space, shop(IMAGES.good, 2))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    await put(space, shop(IMAGES.bad, 2))
+    await rolledOut(space, 'deployment/shop')
+    await using slow = await space.open({ ...SHOP, limits: { settle: '120s' } })
+    const [step] = (await proposed(slow, pin)).steps
+    if (step === undefined) throw new Error('no step')
+    const said: string[] = []
+    const progress = ({ text }: Progress) => void said.push(text ?? '')
+    const going = slow.apply(step, { ...stepAct(step), progress }).catch((error: unknown) => error)
+    await expect.poll(() => said.join(), { timeout: 60_000 }).toContain('whether they stay up')
+    await put(space, scaler(3, 6))
+    // An API server before 1.23 does not note who scaled.
+    const by = kube.autoscaling === 'autoscaling/v2' ? 'an autoscaler' : '\\S+'
+    const what = new RegExp(
+      `^While its pods were replaced, ${by} changed deployment/shop: it has 3 replicas, and is to`,
+    )
+    expect(await going).toMatchObject({ code: 'object_moved', message: expect.stringMatching(what) as string })
   })
 
   it('one that leaves the release its pods, or where as many as now are wanted, is left as it is', async () => {

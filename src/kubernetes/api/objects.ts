@@ -21,6 +21,7 @@ export interface Metadata {
 }
 
 interface OwnerReference {
+  apiVersion?: string
   kind: string
   name: string
   uid: string

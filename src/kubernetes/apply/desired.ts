@@ -92,11 +92,17 @@ export function amiss(live: Workload, args: RollArgs, act: { idem: string; vault
   if (isHeldStopped(template)) return 'it is stopped'
   const mark = template.metadata?.annotations?.[RESTARTED]
   if (args.restart && mark !== restartMark(act.idem, args.after)) return 'its pods are not marked to be made anew'
-  const replicas = replicasToWrite(live, args)
-  if (replicas !== null) return `it has ${live.spec.replicas ?? 1} replicas, and is to have ${replicas}`
+  const count = otherCount(live, args)
+  if (count !== null) return count
   if (args.partition !== null && holdsBack(live))
     return `its partition ${partitionOf(live)} keeps pods on another revision`
   return held(live)
+}
+
+/** How its number of pods is another one; null: it is not. */
+export function otherCount(live: Workload, args: RollArgs): string | null {
+  const replicas = replicasToWrite(live, args)
+  return replicas === null ? null : `it has ${live.spec.replicas ?? 1} replicas, and is to have ${replicas}`
 }
 
 /** How many pods it has to be told to have; null: it has as many as it is to have. */

@@ -9,13 +9,13 @@ import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
 import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
-import { amiss } from './desired.ts'
+import { amiss, otherCount } from './desired.ts'
 import { holdsBack, isThrough, partitionOf } from './partition.ts'
 import { provenBy } from './proof.ts'
 import { Replacing } from './replace.ts'
 import { promote } from './rollout.ts'
 import { mustSettle, noteSettled, restartsOf, startsOf, textOf } from './settle.ts'
-import { gone, lastWriter } from './write.ts'
+import { gone, lastScaler, lastWriter } from './write.ts'
 
 /** Follows a rollout until what runs is what was pinned. Throws why it does not get there. */
 export async function untilRolledOut(site: Site, seen: Seen, args: RollArgs, act: StepAct): Promise<void> {
@@ -54,7 +54,7 @@ async function arrived(
 ): Promise<boolean> {
   const { object } = seen
   const why = amiss(object, args, act)
-  if (why !== null) throw changedSince(seen.id, why, lastWriter(object))
+  if (why !== null) throw changedSince(seen.id, why, object, args)
   if (args.promote && promotable(object)) await promote(site, seen.id, act)
   const rollout = rolloutOf(object)
   const pods = near.filter(alive)
@@ -200,11 +200,15 @@ async function lastWords(site: Site, pod: string, container: string, signal: Abo
   return []
 }
 
-function changedSince(id: string, why: string, by: string | null): BackoutError {
+function changedSince(id: string, why: string, object: Workload, args: RollArgs): BackoutError {
+  const scaled = why === otherCount(object, args)
+  const by = scaled ? lastScaler(object) : lastWriter(object)
   return new BackoutError({
     code: 'object_moved',
     what: `While its pods were replaced, ${by ?? 'somebody else'} changed ${id}: ${why}`,
-    next: 'find out who does that (a person, a GitOps controller, an operator, CI) and hold it, then plan again',
+    next: scaled
+      ? 'find out who decides how many there are (a person, an autoscaler, who gives that its bounds) and hold it, then plan again'
+      : 'find out who does that (a person, a GitOps controller, an operator, CI) and hold it, then plan again',
     exit: 'moved',
   })
 }

@@ -73,17 +73,35 @@ export function moved(name: string, by: string | null): BackoutError {
   })
 }
 
+/** Of an autoscaler too: nothing else of it writes how many pods there are to be. */
+const CONTROLLERS = 'kube-controller-manager'
+
 /** Who wrote an object last, as far as the API server knows, besides controllers and Backout. */
 export function lastWriter(object: KubeObject): string | null {
-  const entries = (object.metadata['managedFields'] ?? []) as {
-    manager?: string
-    time?: string
-    subresource?: string
-  }[]
+  // Its status is what controllers say of it, and the number of its pods is another matter.
+  return newest(entriesOf(object).filter(e => e.subresource === undefined && e.manager !== CONTROLLERS))
+}
+
+/** Who said last how many pods it is to have: whoever has that field, for it goes over to who changes it. */
+export function lastScaler(object: KubeObject): string | null {
+  const by = newest(entriesOf(object).filter(e => e.fieldsV1?.['f:spec']?.['f:replicas'] !== undefined))
+  return by === CONTROLLERS ? 'an autoscaler' : by
+}
+
+interface Managed {
+  readonly manager?: string
+  readonly time?: string
+  readonly subresource?: string
+  readonly fieldsV1?: { readonly 'f:spec'?: { readonly 'f:replicas'?: unknown } }
+}
+
+function entriesOf({ metadata }: KubeObject): Managed[] {
+  return (metadata['managedFields'] ?? []) as Managed[]
+}
+
+function newest(entries: readonly Managed[]): string | null {
   const [last] = entries
-    // Its status is what controllers say of it; the number of its pods is what somebody wants.
-    .filter(e => e.subresource === undefined || e.subresource === 'scale')
-    .filter(e => e.manager !== 'backout' && e.manager !== 'kube-controller-manager')
+    .filter(e => e.manager !== 'backout')
     .toSorted((a, b) => ((a.time ?? '') < (b.time ?? '') ? 1 : -1))
   return last?.manager ?? null
 }

@@ -211,8 +211,9 @@ export interface Merger extends AsyncDisposable {
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
    * Without a key rows are the same that are equal in all columns: those that one side has more often come with all copies.
+   * Answers false where it is known that `theirs` has just the rows of `base`.
    */
-  stage(table: Staged): Promise<void>
+  stage(table: Staged): Promise<boolean>
   /** Keys and references that bind the rows of ours, by table. */
   bonds(): Promise<Readonly<Record<string, Bonds>>>
   /**

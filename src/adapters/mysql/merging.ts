@@ -87,7 +87,7 @@ export class MysqlMerger implements Merger {
   }
 
   /** Images of the same server are read where they lie; the rows of others are brought over. */
-  async stage({ names }: Staged): Promise<void> {
+  async stage({ names }: Staged): Promise<boolean> {
     this.#renamed.set(bareName(names.ours), bareName(names.theirs))
     for (const image of ['theirs', 'base', 'migrated'] as const) {
       const from = this.#images[image]
@@ -96,6 +96,7 @@ export class MysqlMerger implements Merger {
       await this.#make()
       await copyTable(from, name, this.#db, this.#stagedName(image, name), this.#job)
     }
+    return true
   }
 
   bonds(): Promise<Record<string, Bonds>> {

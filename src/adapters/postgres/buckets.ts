@@ -135,15 +135,17 @@ export function beyond(side: Side, other: Side, { ranges }: Bucketing): Range[] 
 const IN_MEMORY = `SELECT set_config('enable_sort', 'off', true), set_config('work_mem',
   greatest(32768, pg_size_bytes(current_setting('work_mem')) / 1024)::text, true)`
 
-/** `but`: keys that are left out, which lie at the ends. */
+const prepared = new WeakSet<Session>()
+
+/** `but`: keys that are left out, which lie at the ends. What is set for it holds for the session's transaction: it reads rows, and nothing else. */
 export async function sumsOf(side: Side, { of }: Bucketing, but: readonly Range[] = []): Promise<Sums> {
-  await side.session.query(IN_MEMORY)
+  if (!prepared.has(side.session)) await side.session.query(IN_MEMORY)
+  prepared.add(side.session)
   const where = but.length === 0 ? '' : `WHERE NOT (${among(side, but)})`
   const grouped = `SELECT ${of(side)} AS bucket, count(*) AS n, sum(${rowHash(side)}) AS sum FROM ${side.from} AS x ${where} GROUP BY 1`
   // One text for all of them: so many rows of an answer would take longer to be read than the table.
   const list = `string_agg(bucket || ' ' || n || ' ' || sum, ',') AS list`
   const [row] = await side.session.query(`SELECT sum(n) AS n, sum(sum) AS sum, ${list} FROM (${grouped}) AS s`)
-  await side.session.query(`SELECT set_config('enable_sort', 'on', true)`)
   return { ...totalOf(row), list: textOf(row, 'list') ?? '' }
 }
 

@@ -13,10 +13,10 @@ import {
 } from './buckets.ts'
 import { AS_TEXT } from './convert.ts'
 import { copyRows, isPlain } from './copied-rows.ts'
-import { columnsOf } from './fingerprint.ts'
+import { Catalogue } from './catalogue.ts'
 import { quote, sqlName } from './names.ts'
 import { one, type Session } from './session.ts'
-import { type CopiedColumn, copiedColumns, StagedTypes } from './staged-types.ts'
+import { type CopiedColumn, StagedTypes } from './staged-types.ts'
 import type { Column } from './values.ts'
 
 export type Beside = Exclude<ImageName, 'ours'>
@@ -49,6 +49,7 @@ export class Stage {
   readonly #dialect: Dialect
   readonly #job: Job
   readonly #types: StagedTypes
+  readonly #catalogue = new Catalogue()
   readonly #tables = new Map<string, string>()
   /** Tables of ours as they are read and changed. */
   readonly #ours = new Map<string, string>()
@@ -75,19 +76,22 @@ export class Stage {
     return staged
   }
 
-  /** What was copied of the same table before is dropped: it may be staged again, by other keys. */
-  async stage(staged: Staged): Promise<void> {
+  /** What was copied of the same table before is dropped: it may be staged again, by other keys. Answers whether rows may differ. */
+  async stage(staged: Staged): Promise<boolean> {
     const { ours } = staged.names
-    this.#ours.set(ours, await itself(this.#session, sqlName(ours, this.#home)))
+    this.#ours.set(ours, (await this.#catalogue.table(this.#session, sqlName(ours, this.#home))).from)
     const sides = await this.#sidesOf(staged)
     const { all, by, dirty } = await differing(sides.base, sides.theirs, Object.values(sides))
-    const copied: Partial<Record<Beside, Copied>> = {}
+    const differs = by === null || dirty.buckets.length > 0 || dirty.beyond.length > 0
     const types = await this.#typesOf(staged, sides)
+    const copied: Partial<Record<Beside, Copied>> = {}
     for (const [image, side] of Object.entries(sides) as [Beside, Side][]) {
       const from = by === null ? `${side.from} AS x` : rowsIn(side, by, dirty)
-      copied[image] = { side, from, rows: await this.#copy(image, staged, { side, from }, types) }
+      const table = await this.#make(image, staged, side, types, differs)
+      copied[image] = { side, from, rows: differs ? await this.#copy(image, staged, { side, from }, table) : 0 }
     }
     this.#known.set(ours, { staged, base: sides.base, all, theirs: copied.theirs as Copied, came: null })
+    return differs
   }
 
   async #sidesOf(staged: Staged): Promise<{ base: Side; theirs: Side } & Partial<Record<'migrated', Side>>> {
@@ -102,9 +106,9 @@ export class Stage {
   }
 
   async #sideOf(session: Session, table: string, staged: Staged, image: ImageName): Promise<Side> {
-    const known = (await columnsOf(session, [table])).get(table)
+    const known = await this.#catalogue.table(session, table)
     const find = (name: string): Column => {
-      const column = known?.get(name)
+      const column = known.columns.get(name)
       if (column === undefined) throw new Error(`${table} has no column ${name}`)
       return column
     }
@@ -120,31 +124,23 @@ export class Stage {
     return {
       session,
       table,
-      from: await itself(session, table),
+      from: known.from,
       key,
       columns: present.map(c => find(nameIn(c, image))),
     }
   }
 
   async #typesOf({ names }: Staged, sides: Partial<Record<Beside, Side>>): Promise<Types> {
-    const ours = await copiedColumns(this.#session, sqlName(names.ours, this.#home))
+    const of = async (session: Session, table: string) => (await this.#catalogue.table(session, table)).copied
     const each = Object.entries(sides) as [Beside, Side][]
-    const of = await allOf(
-      each.map(async ([image, side]) => [image, await copiedColumns(side.session, side.table)] as const),
-    )
-    return { ours, of: new Map(of) }
+    const known = each.map(async ([image, side]) => [image, await of(side.session, side.table)] as const)
+    return { ours: await of(this.#session, sqlName(names.ours, this.#home)), of: new Map(await allOf(known)) }
   }
 
-  /** Returns how many rows that were. */
-  async #copy(
-    image: Beside,
-    staged: Staged,
-    { side, from }: Pick<Copied, 'side' | 'from'>,
-    types: Types,
-  ): Promise<number> {
+  /** A table for rows of an image; answers its name. `filled`: some will come. */
+  async #make(image: Beside, staged: Staged, side: Side, types: Types, filled: boolean): Promise<string> {
     const name = staged.names[image] ?? ''
     const before = this.#tables.get(`${image} ${name}`)
-    if (before !== undefined) await this.#session.query(`DROP TABLE ${before}`)
     const table = `backout_${image}_${this.#copies++}`
     const columns: string[] = []
     for (const column of side.columns) {
@@ -154,10 +150,27 @@ export class Stage {
       const as = isStagedAsText(mine, image) ? 'text' : await this.#types.typeFor(type, ours)
       columns.push(`${quote(column.name)} ${as}${collated(mine, types)}`)
     }
-    await this.#session.query(`CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`)
+    const all = [
+      ...(before === undefined ? [] : [`DROP TABLE ${before}`]),
+      `CREATE TEMP TABLE ${quote(table)} (${columns.join(', ')})`,
+      // That it is empty is worth knowing too.
+      ...(filled ? [] : [`ANALYZE pg_temp.${quote(table)}`]),
+    ]
+    await this.#session.query(all.join('; '))
+    this.#tables.set(`${image} ${name}`, `pg_temp.${quote(table)}`)
+    return table
+  }
+
+  /** Returns how many rows that were. */
+  async #copy(
+    image: Beside,
+    staged: Staged,
+    { side, from }: Pick<Copied, 'side' | 'from'>,
+    table: string,
+  ): Promise<number> {
     const list = side.columns.map(c => quote(c.name))
     const format = side.columns.every(isPlain) ? ' (FORMAT binary)' : ''
-    this.#job.progress({ text: `copying what differs of ${name} in ${image}` })
+    this.#job.progress({ text: `copying what differs of ${staged.names[image] ?? ''} in ${image}` })
     const copied = await copyRows(
       side.session,
       `COPY (SELECT ${list.map(c => `x.${c}`).join(', ')} FROM ${from}) TO STDOUT${format}`,
@@ -165,10 +178,10 @@ export class Stage {
       `COPY pg_temp.${quote(table)} (${list.join(', ')}) FROM STDIN${format}`,
     )
     const key = side.key.map(c => quote(c.name)).join(', ')
-    if (key !== '') await this.#session.query(`CREATE UNIQUE INDEX ON pg_temp.${quote(table)} (${key})`)
     // What joins need to know; the rest would take longer than copying did.
-    await this.#session.query(`ANALYZE pg_temp.${quote(table)}${key === '' ? '' : ` (${key})`}`)
-    this.#tables.set(`${image} ${name}`, `pg_temp.${quote(table)}`)
+    const known = `ANALYZE pg_temp.${quote(table)}${key === '' ? '' : ` (${key})`}`
+    const index = key === '' ? [] : [`CREATE UNIQUE INDEX ON pg_temp.${quote(table)} (${key})`]
+    await this.#session.query([...index, known].join('; '))
     return copied
   }
 
@@ -176,9 +189,9 @@ export class Stage {
   async untouched(table: Staged, touched: string, upTo: bigint | null): Promise<number> {
     const known = this.#knownOf(table)
     const ours = await this.#copied('ours', known)
-    if (known.came === null) {
+    if (known.came === null || known.theirs.rows === 0) {
       // It has its own process in the server, which has nothing else to do while rows are written.
-      known.came = totalIn(known.theirs.side, known.theirs.from)
+      known.came = known.theirs.rows === 0 ? Promise.resolve(NOTHING) : totalIn(known.theirs.side, known.theirs.from)
       known.came.catch(() => {})
       // As it was restored, no row differs: that is told sooner than which of the rows are touched.
       if (same(known.all, await totalIn(ours))) return 0
@@ -240,12 +253,6 @@ export class Stage {
     const names = keys.map((_, i) => `k${i}`)
     return `${side.from} AS x WHERE ${not} EXISTS (SELECT FROM (${touched}) AS w(${names.join(', ')}) WHERE ${keys.map((k, i) => `w.${names[i]} = ${k}`).join(' AND ')})`
   }
-}
-
-/** A table without those that inherit from it, for these are tables too; a partitioned one is read through itself. */
-async function itself(session: Session, table: string): Promise<string> {
-  const [row] = await session.query(`SELECT relkind AS kind FROM pg_class WHERE oid = $1::regclass`, [table])
-  return row?.['kind'] === 'p' ? table : `ONLY ${table}`
 }
 
 function isStagedAsText(column: StagedColumn | undefined, image: Beside): boolean {

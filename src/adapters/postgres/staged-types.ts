@@ -13,32 +13,36 @@ export interface CopiedColumn {
   readonly collation: string | null
 }
 
-/** Columns of one relation `$1`, in their order. */
+/** Columns of the relations `$1`, in their order. */
 const COPIED = `
   WITH RECURSIVE base(oid, at, mod, kind, below) AS (
     SELECT t.oid, t.oid, t.typtypmod, t.typtype, t.typbasetype FROM pg_type t WHERE t.oid IN (SELECT atttypid
-      FROM pg_attribute WHERE attrelid = $1::regclass)
+      FROM pg_attribute WHERE attrelid = ANY ($1::text[]::regclass[]))
     UNION ALL SELECT b.oid, t.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE b.mod END, t.typtype, t.typbasetype
       FROM base b JOIN pg_type t ON b.kind = 'd' AND t.oid = b.below)
-  SELECT a.attname AS name, format_type(t.oid, CASE WHEN t.oid = a.atttypid THEN a.atttypmod ELSE b.mod END) AS type,
+  SELECT r.rel, a.attname AS name, format_type(t.oid, CASE WHEN t.oid = a.atttypid THEN a.atttypmod ELSE b.mod END) AS type,
     CASE WHEN k.typtype = 'e' THEN (SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)::text FROM pg_enum e WHERE e.enumtypid = k.oid) END AS words,
     k.oid <> t.oid AS array, CASE WHEN a.attcollation <> t.typcollation THEN
       (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
       WHERE c.oid = a.attcollation) END AS collation
-  FROM pg_attribute a JOIN base b ON b.oid = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.at
+  FROM unnest($1::text[]) AS r(rel) JOIN pg_attribute a ON a.attrelid = r.rel::regclass JOIN base b ON b.oid = a.atttypid AND b.kind <> 'd' JOIN pg_type t ON t.oid = b.at
   JOIN pg_type k ON k.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE t.oid END
-  WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
+  WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY r.rel, a.attnum`
 
-export async function copiedColumns(session: Session, relation: string): Promise<Map<string, CopiedColumn>> {
-  const rows = await session.query(COPIED, [relation])
-  return new Map(
-    rows.map(row => {
-      const words = textOf(row, 'words')
-      const name = String(row['name'])
-      const known = { type: String(row['type']), array: row['array'] === true, collation: textOf(row, 'collation') }
-      return [name, { name, ...known, words: words === null ? null : (JSON.parse(words) as string[]) }]
-    }),
-  )
+/** Columns of relations by the SQL names of these, and their own. */
+export async function copiedColumns(
+  session: Session,
+  relations: readonly string[],
+): Promise<Map<string, Map<string, CopiedColumn>>> {
+  const out = new Map<string, Map<string, CopiedColumn>>()
+  for (const row of await session.query(COPIED, [relations])) {
+    const [rel, name, words] = [String(row['rel']), String(row['name']), textOf(row, 'words')]
+    const known = { type: String(row['type']), array: row['array'] === true, collation: textOf(row, 'collation') }
+    const columns = out.get(rel) ?? new Map<string, CopiedColumn>()
+    const column = { name, ...known, words: words === null ? null : (JSON.parse(words) as string[]) }
+    out.set(rel, columns.set(name, column))
+  }
+  return out
 }
 
 /** Makes types in the live session by which columns of an image are staged. */

@@ -70,8 +70,9 @@ class SqliteMerger implements Merger {
   }
 
   /** Everything is readable where it lies. */
-  async stage({ names }: Staged): Promise<void> {
+  async stage({ names }: Staged): Promise<boolean> {
     this.#renamed.set(names.theirs, names.ours)
+    return true
   }
 
   async bonds() {

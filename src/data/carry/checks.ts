@@ -14,13 +14,14 @@ export interface Whole {
  * nothing new is found: a row that stays behind may keep others behind.
  */
 export async function foresee(whole: Whole): Promise<void> {
+  const pieces = whole.pieces.filter(piece => !piece.empty)
   for (;;) {
     let found = 0
-    for (const piece of whole.pieces) {
+    for (const piece of pieces) {
       found += await markReferences(whole, piece)
       found += await markUniques(whole, piece)
     }
-    for (const piece of whole.pieces.toReversed()) found += await markDeletes(whole, piece)
+    for (const piece of pieces.toReversed()) found += await markDeletes(whole, piece)
     if (found === 0) return
   }
 }

@@ -6,12 +6,24 @@ import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
 export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
+  if (piece.empty) {
+    piece.work = await ground.merger.work(name, noRow(piece), [], piece.workKey)
+    return
+  }
   const select = piece.keyed
     ? keyedSelect(ground, piece, mode, await changedSince(ground, piece))
     : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
   const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
   piece.changed = Number(row?.['n'] ?? 0)
+  piece.empty = piece.changed === 0
+}
+
+/** The columns of a work table of a piece with a key. */
+function noRow(piece: Piece): string {
+  const keys = piece.keyOf('o', 'ours').map((k, i) => `${k} AS k${i}`)
+  return `SELECT ${keys.join(', ')}, 0 AS act, 0 AS op, '' AS mask, 0 AS kind, 0 AS cell, 0 AS done, ${STATE}
+    FROM ${piece.image('ours')} AS o WHERE 1 = 0`
 }
 
 /** A user changed the cell: it is not what the migration left. */

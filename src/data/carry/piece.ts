@@ -56,6 +56,8 @@ export class Piece {
   work = ''
   /** How many rows of the work table theirs changed. What a deletion takes with it comes behind them. */
   changed = 0
+  /** There is no row in the work table, so that nothing has to be asked of it. */
+  empty = false
   /** Rows that theirs added and that are not in the work table; null: there they all are. */
   tail: Tail | null = null
   /** Where values of new rows may mean something else than in the old schema. */

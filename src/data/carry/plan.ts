@@ -130,11 +130,13 @@ async function layOnce(
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
-    await ground.merger.stage(piece.staged)
-    piece.anew = await anewIn(ground, source, piece, job.signal)
-    const whole =
-      piece.anew.columns.length > 0 || oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
-    if (!whole) piece.tail = await tailOf(ground, piece, options, before.get(name) ?? null)
+    piece.empty = !(await ground.merger.stage(piece.staged)) && piece.keyed
+    if (!piece.empty) {
+      piece.anew = await anewIn(ground, source, piece, job.signal)
+      const whole =
+        piece.anew.columns.length > 0 || oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
+      if (!whole) piece.tail = await tailOf(ground, piece, options, before.get(name) ?? null)
+    }
     await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
     await holdCounted(ground, source, piece, job.signal)
     pieces.push(piece)
@@ -200,7 +202,7 @@ async function said(
   { anew, refused, before }: Pick<Laid, 'refused'> & { anew: boolean; before: ReadonlyMap<string, Carried> | null },
 ): Promise<number> {
   let carried = 0
-  for (const piece of pieces) {
+  for (const piece of pieces.filter(p => !p.empty)) {
     carried += await leaveCarried(ground, piece, before?.get(piece.table.ours)?.to != null)
     await settle(ground, piece, options.decisions)
     if (refused.has(piece.table.ours)) await refusedRows(ground, piece, options.decisions, anew)

@@ -55,7 +55,8 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
   const open: Piece[] = []
   for (const piece of laid.pieces) {
     job.progress({ text: `proving ${piece.table.ours}` })
-    const taken = piece.keyed && unmoved ? await addedUp(laid, piece) : null
+    const idle = piece.empty && piece.tail === null
+    const taken = piece.keyed && unmoved && !idle ? await addedUp(laid, piece) : null
     if (taken === null) open.push(piece)
     const found = await (piece.keyed && unmoved ? comparedAgain(laid, piece, taken) : comparedWhole(laid, piece))
     sums.carried += found.carried
@@ -69,7 +70,9 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
     if (held.again && found.changedSince > 0)
       problems.push(`${ours}: ${found.changedSince} rows that an earlier try carried are not what they are to be`)
     for (const reference of laid.bonds[ours]?.references ?? []) {
-      const listed = await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
+      const listed = piece.empty
+        ? 0
+        : await number(laid, `SELECT count(DISTINCT w.n) AS n ${orphansSql(ground, piece, reference)}`)
       const behind =
         piece.tail === null ? 0 : await number(laid, `SELECT count(*) AS n ${tailOrphansSql(ground, piece, reference)}`)
       const orphans = listed + behind
@@ -138,7 +141,7 @@ async function addedUp({ ground }: Laid, piece: Piece): Promise<number | null> {
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */
 async function comparedAgain(laid: Laid, piece: Piece, taken: number | null): Promise<Found> {
   const tail = taken === null ? await tailFound(laid, piece) : NOTHING
-  const proven = taken ?? (await alikeOnes(laid, piece))
+  const proven = taken ?? (piece.empty ? 0 : await alikeOnes(laid, piece))
   const but = taken === null ? alike(laid.ground, piece) : takenSql(piece)
   const changed = piece.changed + (taken === null ? 0 : (piece.tail?.rows ?? 0))
   const found = proven === changed ? NOTHING : await compare(laid, recheck(laid.ground, piece, but))

@@ -135,7 +135,7 @@ async function set(ground: Ground, piece: Piece, sets: Readonly<Record<string, s
 export async function cascade(whole: Whole): Promise<void> {
   for (let found = 1; found > 0; ) {
     found = 0
-    for (const piece of whole.pieces.filter(p => p.keyed)) {
+    for (const piece of whole.pieces.filter(p => p.keyed && !p.empty)) {
       for (const child of whole.pieces.filter(p => p.keyed)) {
         const references = whole.bonds[child.table.ours]?.references ?? []
         for (const reference of references.filter(r => r.table === piece.table.ours && r.onDelete === 'cascade')) {
@@ -186,5 +186,6 @@ async function drag(
     ...Object.values(state),
   ].join(', ')
   const added = await ground.merger.run(`INSERT INTO ${child.work} (${into}) SELECT ${values} FROM (${fresh}) AS f`)
+  if (added > 0) child.empty = false
   return turned + added
 }

@@ -8,6 +8,7 @@ export type Standing = Readonly<Record<(typeof STATE)[number] | 'many' | 'low' |
 
 /** How the rows of a piece stand. Looked at once for all questions: however little is left, it takes reading the whole table. */
 export async function standingOf({ merger }: Ground, piece: Piece): Promise<Standing[]> {
+  if (piece.empty) return []
   const list = STATE.join(', ')
   const sums = 'count(*) AS many, min(n) AS low, max(n) AS high'
   const rows = await merger.query(`SELECT ${list}, ${sums} FROM ${piece.work} GROUP BY ${list}`)

@@ -59,13 +59,17 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const now = await theirs.reading(job.signal, db => readLive(site, db, base.facts.level))
     const between = await backupsBetween(site, run, base.backup)
     const told = toldOf(site, now, between)
+    const lost = told !== null && (await ctx.backups.check(told.id, job.signal)).length > 0 ? told : null
+    const migrated = lost === null ? told : null
     const images: Images = {
       theirs,
       base: await look(site, base.backup, `${mark}-base`, opened, job),
-      migrated: told === null ? null : await migratedOf(site, run, told, opened, job),
+      migrated: migrated === null ? null : await look(site, migrated, `${run}.${migrated.id}`, opened, job),
     }
     const schemas = await schemasOf(site, images, job)
-    const touched = told === null ? null : await touchedSince(site, now, base, told, between)
+    const wrote = told === null ? null : await touchedSince(site, now, base, told, between)
+    const touched = migrated === null ? null : wrote
+    const renamed = await renamesOf(site, images, schemas, { ...base.facts, touched }, job)
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -74,9 +78,11 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       images,
       schemas,
       touched,
-      untold: told === null ? await untoldSince(site, now, base.facts) : null,
-      ownWork: told !== null && factsIn(told, engine.dialect.kind)?.ownWorkSince === base.backup.id,
-      ...(await renamesOf(site, images, schemas, { ...base.facts, touched }, job)),
+      // What was told of it holds, where what it left cannot be looked at any more.
+      untold: migrated !== null ? null : wrote === null ? await untoldSince(site, now, base.facts) : { touched: wrote },
+      ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
+      renames: renamed.renames,
+      doubts: lost === null ? renamed.doubts : [alteredText(lost), ...renamed.doubts],
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
@@ -154,8 +160,8 @@ async function backupsBetween(site: Site, run: string, base: Backup): Promise<Ba
   return backups.filter(b => b.createdAt > base.createdAt && b.createdAt < last)
 }
 
-async function migratedOf(site: Site, run: string, { id }: Backup, opened: Opened, job: Job): Promise<Image> {
-  return look(site, (await whole(site, id, job)).backup, `${run}.${id}`, opened, job)
+function alteredText({ id }: Backup): string {
+  return `the backup ${id} of right after migrating is not as it was made: what the migrations may have written is listed in place of being brought back, as where nobody had told; or bring a good copy of it back first`
 }
 
 /** The one that the run made right before it restored. */

@@ -54,11 +54,7 @@ export async function backupFindings(
     const remedy = 'bring it back from where copies are kept, or go back to another release'
     return none('backup_missing', `The backup ${to.backup} of release ${release} is gone: ${backup}`, remedy)
   }
-  // What can be read where it lies is asked for what would be lost: then its files must be here.
-  const compare = site.engine.peek === undefined ? 'look' : 'check'
-  const altered = await measuredOnce(site, `check ${backup.id}`, await backupStamp(backup), () =>
-    site.ctx.backups[compare](backup.id, question.signal),
-  )
+  const altered = await alteredIn(site, backup, question.signal)
   const findings: Finding[] = []
   if (altered.length > 0 || factsIn(backup, site.engine.dialect.kind) === null) {
     const what = `The backup ${backup.id} is not as it was made: ${altered.slice(0, 3).join(', ') || 'no facts'}`
@@ -70,6 +66,14 @@ export async function backupFindings(
     findings.push(say(level, 'backup_unproven', what, 'capture the release again, or prove the backup'))
   }
   return { findings, backup }
+}
+
+/** What is not as it was made. What can be read where it lies is asked for what would be lost: then its files must be here. */
+export async function alteredIn(site: Site, backup: Backup, signal: AbortSignal): Promise<readonly string[]> {
+  const compare = site.engine.peek === undefined ? 'look' : 'check'
+  return measuredOnce(site, `check ${backup.id}`, await backupStamp(backup), () =>
+    site.ctx.backups[compare](backup.id, signal),
+  )
 }
 
 /** What the tools and the settings say about undoing these migrations. */

@@ -6,13 +6,13 @@ import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
 import { isKnown } from '../touched-targets.ts'
-import { backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
+import { alteredIn, backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
 import { factsIn } from './facts.ts'
 import { readLive } from './level.ts'
 import { sameLevel, shownLevel } from './levels.ts'
 import { everything, type Since } from './since.ts'
 import { AT_MOST, sinceBackup } from './since-backup.ts'
-import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type State } from './site.ts'
+import { backupStamp, isState, measuredOnce, nounOf, readOrTell, type Site, type State } from './site.ts'
 import { backupStep, estimate, type Look, loadingMs, omitted, perMegabyte, withFindings } from './steps.ts'
 import { calm } from './stop-migration.ts'
 import { isUntoldBefore, toldOf, touchedSince, untoldSince } from './untold.ts'
@@ -56,6 +56,7 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
     const now = await readLive(site, db, then.level)
     const between = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > backup.createdAt)
     const told = toldOf(site, now, between)
+    if (told !== null && (await isAltered(site, told, question.signal))) return { altered: told.id }
     const since = told === null ? await untoldSince(site, now, then) : null
     if (told !== null && isUntoldBefore(told, between)) {
       const own = factsIn(told, site.engine.dialect.kind)?.ownWorkSince === backup.id
@@ -68,9 +69,17 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
     return { where: names === undefined ? ALL_ROWS : `what differs in ${names.join(', ')}`, who: null }
   })
   if (untold === null || isState(untold)) return []
+  if ('altered' in untold) {
+    const what = `The backup ${untold.altered} of right after migrating is not as it was made: what the migrations of ${site.engine.name} may have written is listed in place of being brought back`
+    return [say('warning', 'migrated_altered', what, 'bring a good copy of it back first')]
+  }
   const said = untold.who === null ? 'nobody said when they had ended' : `somebody said when ${untold.who}`
   const what = `Migrations ran in ${site.engine.name}, and ${said}: ${untold.where} may be their work or users', and is listed in place of being brought back${NEW_ROWS}`
   return [say('warning', 'migrations_untold', what, UNTOLD)]
+}
+
+async function isAltered(site: Site, backup: Backup, signal: AbortSignal): Promise<boolean> {
+  return (await alteredIn(site, backup, signal)).length > 0
 }
 
 const ALL_ROWS = 'rows of the release that differ'

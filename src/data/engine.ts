@@ -92,8 +92,11 @@ export interface Ready {
 }
 
 export interface Lack {
-  /** What cannot be done without it: making and proving a backup, restoring, carrying forward. `comfort`: all is done, but worse. */
-  readonly for: 'capture' | 'restore' | 'carry' | 'comfort'
+  /**
+   * What cannot be done without it: making and proving a backup, restoring, carrying forward, and doing so without waking
+   * triggers. `comfort`: all is done, but worse.
+   */
+  readonly for: 'capture' | 'restore' | 'carry' | 'quiet' | 'comfort'
   /** Stable name in snake_case. */
   readonly code: string
   readonly what: string

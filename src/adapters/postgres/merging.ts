@@ -24,6 +24,7 @@ import type { Source } from './reader.ts'
 import { asBefore, checking, type Recheck, rechecksOf } from './rechecks.ts'
 import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
+import { type Firing, firingAgain, firingOf, silencing } from './triggers.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row, as kinds of their own. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
@@ -86,7 +87,8 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
     const sessions = { base, theirs, migrated }
     const rechecks = await rechecksOf(session)
     const quiet = await mayBeQuiet(session, rechecks)
-    return new PostgresMerger(session, sessions, { home, quiet, rechecks }, job, close)
+    const firing = quiet ? [] : await firingOf(session)
+    return new PostgresMerger(session, sessions, { home, quiet, rechecks, firing }, job, close)
   } catch (error) {
     await close()
     throw error
@@ -94,7 +96,7 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
 }
 
 /**
- * The right to switch triggers off: superusers have it, and since version 15 it can be given. Only superusers can leave those
+ * The right to switch all triggers off, those of foreign keys too: superusers have it, and since version 15 it can be given. Only superusers can leave those
  * on that check constraints which may be deferred.
  */
 async function mayBeQuiet(session: Session, rechecks: readonly Recheck[]): Promise<boolean> {
@@ -108,6 +110,7 @@ interface Live {
   readonly home: string
   readonly quiet: boolean
   readonly rechecks: readonly Recheck[]
+  readonly firing: readonly Firing[]
 }
 
 class PostgresMerger implements Merger {
@@ -121,17 +124,19 @@ class PostgresMerger implements Merger {
   readonly #dialect: Dialect
   readonly #stage: Stage
   readonly #rechecks: readonly Recheck[]
+  readonly #firing: readonly Firing[]
   #inTransaction = false
 
   constructor(
     session: Session,
     images: Sessions,
-    { home, quiet, rechecks }: Live,
+    { home, quiet, rechecks, firing }: Live,
     job: Job,
     close: () => Promise<void>,
   ) {
     this.quiet = quiet
     this.#rechecks = rechecks
+    this.#firing = firing
     this.#session = session
     this.#images = images
     this.#home = home
@@ -216,11 +221,13 @@ class PostgresMerger implements Merger {
     this.#job.guard()
     // Where triggers fire, what they ask is the application's own.
     const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
-    await this.query(['BEGIN', ...plans, ...this.#dialect.quiet.on, ...checking(this.#rechecks, this.quiet)].join('; '))
+    const hushed = [...this.#dialect.quiet.on, ...silencing(this.#firing), ...checking(this.#rechecks, this.quiet)]
+    await this.query(['BEGIN', ...plans, ...hushed].join('; '))
     this.#inTransaction = true
     try {
       const answer = await work()
-      for (const sql of asBefore(this.#rechecks, this.quiet)) await this.query(sql)
+      const loud = [...firingAgain(this.#firing), ...asBefore(this.#rechecks, this.quiet)]
+      for (const sql of loud) await this.query(sql)
       this.#job.guard()
       await this.query('COMMIT')
       return answer

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { Lack } from '../../data/engine.ts'
 import { list, OURS } from './survey.ts'
+import { unowned } from './triggers.ts'
 
 const rightsShape = z.object({
   /** Quoted where SQL wants it. */
@@ -16,6 +17,8 @@ const rightsShape = z.object({
   quiet: z.boolean(),
   unreadable: z.array(z.string()),
   unwritable: z.array(z.string()),
+  /** Tables with triggers that fire for what this role writes, whatever it does. */
+  firing: z.array(z.string()),
   hidden: z.array(z.string()),
   largeObjects: z.number(),
   owners: z.array(z.string()),
@@ -73,7 +76,7 @@ export function rightsQuery(version: number): string {
     'version', ${version}, 'superuser', me.rolsuper, 'createdb', me.rolcreatedb, 'owns', pg_has_role(d.datdba, 'USAGE'),
     'signals', pg_has_role('pg_signal_backend', 'USAGE'), 'temporary', has_database_privilege(d.oid, 'TEMP'),
     'quiet', ${quiet},
-    'unreadable', ${list(UNREADABLE)}, 'unwritable', ${list(UNWRITABLE)}, 'hidden', ${list(HIDDEN)},
+    'unreadable', ${list(UNREADABLE)}, 'unwritable', ${list(UNWRITABLE)}, 'firing', ${list(unowned(OURS))}, 'hidden', ${list(HIDDEN)},
     'largeObjects', (${LARGE_OBJECTS}), 'owners', ${list(owners(version >= 160_000 ? 'SET' : 'MEMBER'))},
     'supers', ${list(SUPERS)}, 'sessions', ${list(SESSIONS)}, 'extensions', ${list(EXTENSIONS)}
   ) FROM pg_database d, pg_roles me WHERE d.datname = current_database() AND me.rolname = current_user`
@@ -195,7 +198,7 @@ function restoring(
   return out
 }
 
-function carrying({ role, version, database, temporary, quiet, unwritable }: Rights): Lack[] {
+function carrying({ role, version, database, temporary, quiet, unwritable, firing }: Rights): Lack[] {
   const out: Lack[] = []
   if (unwritable.length > 0) {
     const grant =
@@ -209,12 +212,13 @@ function carrying({ role, version, database, temporary, quiet, unwritable }: Rig
       lack('carry', `${role} may not make temporary tables`, `GRANT TEMPORARY ON DATABASE ${database} TO ${role}`),
     )
   }
-  if (!quiet) {
+  if (!quiet && firing.length > 0) {
+    const what = `${role} may not keep triggers of ${some(firing)} quiet`
     const remedy =
       version >= 150_000
         ? `GRANT SET ON PARAMETER session_replication_role TO ${role}`
-        : 'before PostgreSQL 15 only a superuser may'
-    out.push(lack('comfort', `${role} may not keep triggers quiet, so they fire for what is carried forward`, remedy))
+        : `GRANT the role that owns them TO ${role}`
+    out.push({ for: 'quiet', code: 'triggers_fire', what, remedy })
   }
   return out
 }

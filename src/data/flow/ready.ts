@@ -12,6 +12,7 @@ const LEVEL_OF: Readonly<Record<Lack['for'], Finding['level']>> = {
   capture: 'blocker',
   restore: 'warning',
   carry: 'warning',
+  quiet: 'warning',
   comfort: 'note',
 }
 
@@ -19,6 +20,7 @@ const FOR: Readonly<Record<Lack['for'], string>> = {
   capture: 'no backup can be made and proven without it',
   restore: 'no backup can be restored without it',
   carry: 'nothing can be carried forward after a restore without it',
+  quiet: 'they fire for what is carried forward, and it ends unproven where they change that',
   comfort: '',
 }
 
@@ -41,7 +43,7 @@ export async function ready(site: Site, signal: AbortSignal): Promise<Readiness>
 function isWanted({ settings }: Site, lack: Lack): boolean {
   const restores = settings.rungs.includes('restore')
   if (lack.for === 'restore') return restores
-  return lack.for !== 'carry' || (restores && settings.carryForward !== 'off')
+  return (lack.for !== 'carry' && lack.for !== 'quiet') || (restores && settings.carryForward !== 'off')
 }
 
 function told(lack: Lack, say: Say): Finding {

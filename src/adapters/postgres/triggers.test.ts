@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { noPostgres, PASSWORD, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
+import { NOTHING_SAID } from '../../data/carry/options.ts'
+import { carryForward } from '../../data/carry/step.ts'
+import { played, type Story } from './test/merge.ts'
+import { engineOf, job } from './test/support.ts'
+
+const missing = noPostgres()
+let server: PostgresServer
+
+beforeAll(async () => {
+  if (missing !== null) return
+  server = await postgresServer()
+  await server.sql(`CREATE ROLE keeper LOGIN CREATEDB PASSWORD '${PASSWORD}'`)
+})
+afterAll(() => server?.dispose())
+
+const stamped = `at timestamptz NOT NULL DEFAULT '2020-01-01Z'`
+const body = (sql: string) => `RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ${sql} END $$`
+const on = (event: string, run: string) => `${event} FOR EACH ROW EXECUTE FUNCTION ${run}()`
+
+/** An application that marks when rows were changed, sends mail for orders, and refuses some. */
+const SHOP: Story = {
+  base: [
+    `CREATE TABLE customers (id int PRIMARY KEY, name text, ${stamped})`,
+    `CREATE TABLE orders (id int PRIMARY KEY, total int, ${stamped},
+      customer int REFERENCES customers ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED)`,
+    'CREATE TABLE mails (id serial PRIMARY KEY, what int)',
+    `INSERT INTO customers VALUES (1, 'ann'), (2, 'bob'), (3, 'eve')`,
+    `INSERT INTO orders (id, total, customer) VALUES (1, 10, 1), (2, 20, 2), (3, 30, 3)`,
+    `CREATE FUNCTION touch() ${body('NEW.at := now(); RETURN NEW;')}`,
+    `CREATE FUNCTION mail() ${body('INSERT INTO mails (what) VALUES (NEW.id); RETURN NULL;')}`,
+    `CREATE FUNCTION refuse() ${body(`RAISE 'refused';`)}`,
+    `CREATE TRIGGER touch ${on('BEFORE UPDATE ON customers', 'touch')}`,
+    `CREATE TRIGGER touch ${on('BEFORE UPDATE ON orders', 'touch')}`,
+    `CREATE TRIGGER "Mail" ${on('AFTER INSERT ON orders', 'mail')}`,
+    `CREATE TRIGGER off ${on('BEFORE INSERT OR UPDATE ON orders', 'refuse')}`,
+    'ALTER TABLE orders DISABLE TRIGGER off',
+    `CREATE TRIGGER copies ${on('BEFORE INSERT OR UPDATE ON orders', 'refuse')}`,
+    'ALTER TABLE orders ENABLE REPLICA TRIGGER copies',
+    `CREATE CONSTRAINT TRIGGER late AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.id > 8) EXECUTE FUNCTION refuse()`,
+  ],
+  release: [{ sql: 'DROP TRIGGER late ON orders' }],
+  writes: [
+    `UPDATE customers SET name = 'anna' WHERE id = 1`,
+    'UPDATE orders SET total = 21 WHERE id = 2',
+    `INSERT INTO customers VALUES (4, 'kim')`,
+    'INSERT INTO orders (id, total, customer) VALUES (9, 90, 4)',
+    'DELETE FROM orders WHERE id = 3',
+  ],
+  after: [],
+  told: true,
+}
+
+const ALL = ['customers', 'orders', 'mails']
+const rowsOf = (database: string) =>
+  Promise.all(ALL.map(name => server.sql(`SELECT ${name}::text AS is FROM ${name} ORDER BY id`, database)))
+const triggersOf = (database: string) =>
+  server.sql(
+    `SELECT tgrelid::regclass || ' ' || tgname || ' ' || tgenabled::text AS is FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1`,
+    database,
+  )
+
+describe.skipIf(missing !== null)(`C14: triggers of PostgreSQL${missing === null ? '' : ` (${missing})`}`, () => {
+  it('do not fire for what is carried by a role that owns the tables and is no superuser', async () => {
+    const merge = await played(server, SHOP)
+    try {
+      await server.sql(`ALTER DATABASE ${merge.ours} OWNER TO keeper`)
+      await server.sql(
+        ['GRANT ALL ON SCHEMA public TO keeper', ...ALL.map(t => `ALTER TABLE ${t} OWNER TO keeper`)],
+        merge.ours,
+      )
+      const before = await triggersOf(merge.ours)
+      const engine = engineOf(server, merge.ours, { user: 'keeper' })
+      const { dialect } = engine
+      const { proof } = await carryForward(
+        { ...merge.source, dialect, merging: given => engine.merging(merge.source.images, given) },
+        NOTHING_SAID,
+        job,
+      )
+      expect(proof).toMatchObject({ ok: true, listed: 0 })
+      expect(await rowsOf(merge.ours)).toEqual(await rowsOf(merge.names[2]))
+      expect(await triggersOf(merge.ours)).toEqual(before)
+      await expect(server.sql('INSERT INTO orders (id) VALUES (10)', merge.ours)).rejects.toThrow('refused')
+    } finally {
+      await merge.dispose()
+    }
+  })
+})

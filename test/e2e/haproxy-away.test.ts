@@ -59,6 +59,23 @@ describe('HAProxy keeps users away', { timeout: 120_000 }, () => {
     expect((await line.backout(['plan', '--to', 'v1'])).stdout).not.toContain('left_drained')
   })
 
+  it('no more where somebody brought them back by hand: a server that is taken out later stays out', async () => {
+    const probes = { ok: { kind: 'command', run: 'test -e ok' } }
+    const gates = { well: { probes: ['ok'], attempts: 1 } }
+    await onV2({ hold: 'maint' }, {}, { probes, gates, policy: { verify: ['well'] } })
+    expect((await line.backout(['run', '--yes', '--to', 'v1'])).code).toBe(5)
+    expect((await line.backout(['abort'])).code).toBe(7)
+    const ready = ['web-1', 'web-2'].map(name => `set server web/${name} state ready`)
+    await proxy.tell(...ready, 'set server web/sorry weight 0')
+    await writeFile(join(dir, 'ok'), '')
+    await proxy.tell('set server web/web-2 state maint')
+    const plan = (await line.backout(['plan', '--to', 'v1'])).stdout.replaceAll(/\s+/g, ' ')
+    expect(plan).not.toContain('ended before they were back')
+    expect(plan).toContain('lb stays: web-1 100 %; web-2 in maint')
+    expect((await line.backout(['run', '--yes', '--to', 'v1'])).code).toBe(0)
+    expect([await body(), await body()]).toEqual(['web-1', 'web-1'])
+  })
+
   it('from a server that somebody takes out altogether, and data is replaced all the same', async () => {
     const talk = `import { connect } from 'node:net'
 const s = connect(${JSON.stringify(proxy.socket)})

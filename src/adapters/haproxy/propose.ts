@@ -25,7 +25,7 @@ export interface Scene {
 export function propose(config: Config, component: string, { now, all }: Scene, question: Question<Pin>): Proposal {
   const { to: pin, needs, release, mode } = question
   const serves = needs.filter(need => need.what === 'drained')
-  const left = question.left?.includes('drained') === true
+  const left = question.left?.includes('drained') === true && !served(config, now, all)
   const goal = goalFor(config, now, pin.servers, left || serves.length > 0)
   const differs = !sameJson(now, goalFor(config, now, pin.servers, left))
   if (!differs && serves.length === 0) return { ...NOTHING, findings: outFindings(config, component, now, pin, goal) }
@@ -80,6 +80,14 @@ function goalFor({ maintenance }: Config, now: Servers, pinned: Servers, drained
 
 function isOut(now: ServerState | undefined, pinned: ServerState | undefined): boolean {
   return now?.admin === 'maint' && pinned?.admin === 'ready'
+}
+
+/** Users are with live servers alone: whoever sent them away, somebody has brought them back since. */
+function served({ maintenance }: Config, now: Servers, all: Scene['all']): boolean {
+  const share = parts(now)
+  const live = Object.keys(now).some(name => name !== maintenance && (share[name] ?? 0) > 0)
+  const told = maintenance !== undefined && (share[maintenance] ?? 0) > 0 && all.get(maintenance)?.backup !== true
+  return live && !told
 }
 
 /** A backup server cannot take a part of the traffic: it serves all of it, or none. */

@@ -20,7 +20,8 @@ export default defineConfig({
     hookTimeout: LIMIT_MS,
     // CI's machines are shared: what fails once there is tried once more, and is named at the end of the log.
     retry: process.env['CI'] === 'true' ? 1 : 0,
-    maxWorkers: 3,
+    // More than a small machine has processors: half of the time a test waits for a server, a limit or a gate.
+    maxWorkers: 4,
     pool: 'forks',
     sequence: { sequencer: LongFirst },
     globalSetup: ['./tools/test-setup.ts'],

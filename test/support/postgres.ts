@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -73,12 +73,15 @@ export async function postgresServer(
   const data = join(dir, 'data')
   const port = await freePort()
   await writeFile(join(dir, 'password'), PASSWORD)
-  const [tool, args] = primary === null ? ['initdb', initdb(dir)] : ['pg_basebackup', basebackup(primary)]
-  execFileSync(join(bin, tool), [...args, '--no-sync', '-D', data], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, PGPASSWORD: PASSWORD },
-    ...owner,
-  })
+  const make = (tool: string, ...args: string[]) =>
+    execFileSync(join(bin, tool), [...args, '--no-sync', '-D', data], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, PGPASSWORD: PASSWORD },
+      ...owner,
+    })
+  const copied = primary === null && bin === BIN && copiedModel(data)
+  if (!copied) make(...(primary === null ? initdb(dir) : basebackup(primary)))
+  if (!copied && primary === null && bin === BIN) keepModel(data)
   const common = ['fsync=off', 'listen_addresses=127.0.0.1', 'max_prepared_transactions=5', 'wal_level=logical']
   const argv = [join(bin, 'postgres'), '-D', data, '-p', String(port), '-k', dir]
   for (const setting of [...common, ...settings]) argv.push('-c', setting)
@@ -160,13 +163,40 @@ export async function postgresServer(
   }
 }
 
-function initdb(dir: string): string[] {
+function initdb(dir: string): [string, ...string[]] {
   const login = ['-A', 'scram-sha-256', '--pwfile', join(dir, 'password'), '-U', 'postgres']
-  return [...login, '-E', 'UTF8', '--locale=C.UTF-8']
+  return ['initdb', ...login, '-E', 'UTF8', '--locale=C.UTF-8']
 }
 
-function basebackup({ host, port }: PostgresServer): string[] {
-  return ['-h', host, '-p', String(port), '-U', 'postgres', '--write-recovery-conf', '--checkpoint=fast']
+function basebackup({ host, port }: PostgresServer): [string, ...string[]] {
+  const login = ['-h', host, '-p', String(port), '-U', 'postgres']
+  return ['pg_basebackup', ...login, '--write-recovery-conf', '--checkpoint=fast']
+}
+
+/** What initdb made first in this run of the tests: to copy it takes a tenth of the time. */
+const MODEL = join(tmpdir(), 'postgres-model')
+/** Whether a copy of it is in use here: a second one would have the same identity, and servers of one test are told apart. */
+let modelTaken = false
+
+function copiedModel(data: string): boolean {
+  if (modelTaken || !existsSync(MODEL)) return false
+  modelTaken = true
+  execFileSync('cp', ['-a', MODEL, data])
+  return true
+}
+
+/** Put in its place whole, so that nobody copies half of it. */
+function keepModel(data: string): void {
+  if (existsSync(MODEL)) return
+  modelTaken = true
+  const part = `${MODEL}-${process.pid}`
+  execFileSync('cp', ['-a', data, part])
+  try {
+    renameSync(part, MODEL)
+  } catch {
+    // Somebody else was faster.
+    rmSync(part, { recursive: true, force: true })
+  }
 }
 
 /** PostgreSQL refuses to run as root. */

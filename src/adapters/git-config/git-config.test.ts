@@ -214,6 +214,17 @@ describe('C10: configuration taken back to a commit', () => {
     expect((await target.observe(signal)).summary).toMatch(/^v3 /)
   })
 
+  it('knows the files of a repository that hashes with SHA-256', async () => {
+    process.env['GIT_DEFAULT_HASH'] = 'sha256'
+    const other = await makePlace(A).finally(() => delete process.env['GIT_DEFAULT_HASH'])
+    try {
+      const observed = await (await other.open()).observe(signal)
+      expect(observed.summary).toBe(`v1 (${other.git('rev-parse', 'HEAD').slice(0, 10)})`)
+    } finally {
+      await other.dispose()
+    }
+  })
+
   it('blocks on files that git would write with other content', async () => {
     const commit = await place.commit({ '.gitattributes': '*.conf text eol=crlf\n' })
     pin = { ...pin, commit }

@@ -139,7 +139,7 @@ async function reloadOnly(site: Site, { from, to, signal }: Question<GitConfigPi
 async function changeTo(site: Site, commit: string, found: Found, signal: AbortSignal): Promise<Change> {
   const files = await treeOf(site, commit, signal)
   const remove = Object.keys(found.tree).filter(path => files[path] === undefined)
-  const seen = await liveTree(site, [...Object.keys(files), ...remove], signal)
+  const seen = await liveTree(site, [...Object.keys(files), ...remove], commit)
   return { commit, files, remove: remove.sort(), seen }
 }
 
@@ -203,7 +203,7 @@ async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   if (step.id.endsWith('/reload')) return verifyCommand(act)
   try {
     const change = placeArgs.parse(step.args)
-    const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], act.signal)
+    const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], change.commit)
     const wrong = differing(live, change.files)
     if (wrong.length === 0) return { is: 'done', why: `all files are those of ${change.commit.slice(0, 10)}` }
     return { is: 'not-done', why: `not as in ${change.commit.slice(0, 10)}: ${wrong.slice(0, 5).join(', ')}` }

@@ -1,9 +1,10 @@
-import { lstat, readlink } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { lstat, readFile, readlink } from 'node:fs/promises'
 import { join, posix, resolve } from 'node:path'
 import { hashOf } from '../../core/json.ts'
 import { dueIn } from '../../exec/reload-due.ts'
 import type { Tree } from './config.ts'
-import { commitOf, everTracked, git, recentCommits, type Site, treeOf } from './git.ts'
+import { commitOf, everTracked, recentCommits, type Site, treeOf } from './git.ts'
 
 const COMMITS_TRIED = 100
 
@@ -13,51 +14,33 @@ export function liveOf({ config, ctx }: Site, path: string, root?: string): stri
   return join(root ?? resolve(ctx.baseDir, config.to ?? '.'), posix.relative(config.from, path))
 }
 
-/** These paths as they are live, in git's own terms. What is not there is left out. */
-export async function liveTree(
-  site: Site,
-  paths: readonly string[],
-  signal: AbortSignal,
-  root?: string,
-): Promise<Tree> {
-  return treeAt(site, paths, path => liveOf(site, path, root), signal)
+/** These paths as they are live, in git's own terms, as `commit` has them. What is not there is left out. */
+export async function liveTree(site: Site, paths: readonly string[], commit: string): Promise<Tree> {
+  return treeAt(paths, path => liveOf(site, path), commit)
 }
 
-export async function treeAt(
-  site: Site,
-  paths: readonly string[],
-  where: (path: string) => string,
-  signal: AbortSignal,
-): Promise<Tree> {
+export async function treeAt(paths: readonly string[], where: (path: string) => string, commit: string): Promise<Tree> {
   const found: Tree = {}
-  const files: string[] = []
   for (const path of paths) {
-    const info = await lstat(where(path)).catch((error: NodeJS.ErrnoException) => {
+    const file = where(path)
+    const info = await lstat(file).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return null
       throw error
     })
     if (info?.isSymbolicLink()) {
-      const target = await readlink(where(path))
-      const { stdout } = await git(site, ['hash-object', '--stdin'], signal, { stdin: target })
-      found[path] = { blob: stdout.trim(), mode: '120000' }
+      found[path] = { blob: blobOf(await readlink(file, 'buffer'), commit), mode: '120000' }
     } else if (info?.isFile()) {
-      files.push(path)
-      found[path] = { blob: '', mode: (info.mode & 0o100) === 0 ? '100644' : '100755' }
+      const mode = (info.mode & 0o100) === 0 ? '100644' : '100755'
+      found[path] = { blob: blobOf(await readFile(file), commit), mode }
     }
   }
-  const blobs = await blobsOf(site, files.map(where), signal)
-  files.forEach((path, i) => {
-    const entry = found[path]
-    if (entry !== undefined) found[path] = { ...entry, blob: blobs[i] ?? '' }
-  })
   return found
 }
 
-async function blobsOf(site: Site, files: readonly string[], signal: AbortSignal): Promise<string[]> {
-  if (files.length === 0) return []
-  const stdin = files.map(file => `${file}\n`).join('')
-  const { stdout } = await git(site, ['hash-object', '--no-filters', '--stdin-paths'], signal, { stdin })
-  return stdout.trim().split('\n')
+/** What git calls this content, without a process for it: the hash is the one that the repository's commits have. */
+function blobOf(content: Buffer, commit: string): string {
+  const hash = createHash(commit.length === 64 ? 'sha256' : 'sha1')
+  return hash.update(`blob ${content.length}\0`).update(content).digest('hex')
 }
 
 export function treeHash(tree: Tree): string {
@@ -84,7 +67,7 @@ export interface Found {
 export async function findLive(site: Site, signal: AbortSignal): Promise<Found | null> {
   const head = await commitOf(site, site.config.ref, signal)
   if (head === null) return null
-  const live = await liveTree(site, await everTracked(site, signal), signal)
+  const live = await liveTree(site, await everTracked(site, signal), head)
   for (const commit of await recentCommits(site, head, COMMITS_TRIED, signal)) {
     const tree = await treeOf(site, commit, signal)
     if (differing(live, tree).length === 0) return { live, commit, tree, drift: [] }
@@ -99,7 +82,7 @@ export async function reloadDue(site: Site, signal: AbortSignal): Promise<boolea
   for (const commit of await dueIn(site.ctx)) {
     if ((await commitOf(site, commit, signal)) === null) continue
     const files = await treeOf(site, commit, signal)
-    const live = await liveTree(site, Object.keys(files), signal)
+    const live = await liveTree(site, Object.keys(files), commit)
     if (differing(live, files).length === 0) return true
   }
   return false

@@ -67,7 +67,8 @@ async function exportFiles(site: Site, change: Change, to: string, signal: Abort
     env,
     stdin,
   })
-  const wrong = differing(await treeAt(site, Object.keys(change.files), path => join(to, path), signal), change.files)
+  const written = await treeAt(Object.keys(change.files), path => join(to, path), change.commit)
+  const wrong = differing(written, change.files)
   if (wrong.length === 0) return
   throw new BackoutError({
     code: 'files_filtered',
@@ -124,7 +125,7 @@ async function runCheck(site: Site, dir: string, signal: AbortSignal): Promise<v
 /** Puts the files in place, each at once, or all at once where the live folder is a symlink. Answers where the old ones are. */
 export async function place(site: Site, change: Change, act: StepAct): Promise<string> {
   return staged(site, change, act.signal, async files => {
-    await isAsSeen(site, change, act.signal)
+    await isAsSeen(site, change)
     const to = site.config.to === undefined ? null : resolve(site.ctx.baseDir, site.config.to)
     const link = to === null ? null : await lstat(to).catch(() => null)
     return to !== null && link?.isSymbolicLink()
@@ -134,8 +135,8 @@ export async function place(site: Site, change: Change, act: StepAct): Promise<s
 }
 
 /** What a half-done attempt has put there already is no surprise. */
-async function isAsSeen(site: Site, change: Change, signal: AbortSignal): Promise<void> {
-  const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], signal)
+async function isAsSeen(site: Site, change: Change): Promise<void> {
+  const live = await liveTree(site, [...Object.keys(change.files), ...change.remove], change.commit)
   const done = new Set(differing(live, change.files))
   const strange = differing(live, change.seen).filter(path => done.has(path))
   if (strange.length > 0) throw moved(strange.slice(0, 5).join(', '), 'was changed')

@@ -146,8 +146,8 @@ export interface Reader {
   /** Size of the database on disk. Bytes. */
   bytes(): Promise<number>
   /**
-   * What has another name than in `base`, as far as the database knows it for certain, by ids of its own (`id` in
-   * `SchemaShape`): none where it has no ids, or `base` is of another database. What is left is looked for by content.
+   * What has another name than in `base`, as far as the database knows it for certain: by ids of its own (`id` in
+   * `SchemaShape`), but for a `base` of another database; or as a name that it does not tell from the old one. What is left is looked for by content.
    * `data`: the fingerprint of `base`.
    */
   renames(base: SchemaShape, data: Fingerprint, now: SchemaShape): Promise<Rename[]>

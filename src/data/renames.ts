@@ -67,6 +67,28 @@ export function renameCandidates(
   return out
 }
 
+/** What is called the same but for the case of letters, for systems that do not tell such names apart. `tables`: those of tables too. */
+export function recased(base: SchemaShape, now: SchemaShape, tables: boolean): Rename[] {
+  const out: Rename[] = []
+  for (const [table, then] of Object.entries(base.tables)) {
+    const name = now.tables[table] === undefined && tables ? alikeIn(now.tables, base.tables, table) : table
+    const live = now.tables[name ?? table]
+    if (name === null || live === undefined) continue
+    if (name !== table) out.push({ was: { table, column: null }, now: { table: name, column: null } })
+    for (const column of Object.keys(then.columns).filter(c => live.columns[c] === undefined)) {
+      const other = alikeIn(live.columns, then.columns, column)
+      if (other !== null) out.push({ was: { table, column }, now: { table: name, column: other } })
+    }
+  }
+  return out
+}
+
+/** The only name among those that were added. */
+function alikeIn(now: Readonly<Record<string, unknown>>, base: Readonly<Record<string, unknown>>, name: string) {
+  const same = Object.keys(now).filter(n => base[n] === undefined && n.toLowerCase() === name.toLowerCase())
+  return same.length === 1 ? (same[0] ?? null) : null
+}
+
 function tableCandidates(base: SchemaShape, now: SchemaShape, gone: string): Rename[] {
   const then = base.tables[gone]
   return Object.entries(now.tables)

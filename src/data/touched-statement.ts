@@ -1,3 +1,4 @@
+import type { DatabaseKind } from './engine.ts'
 import { deletedFrom, nameAt, namesFrom, type Token, topLevel, updatable, wordAt } from './sql-words.ts'
 
 /** Every cell, and rows may have come and gone. */
@@ -46,7 +47,7 @@ export interface Altered {
 const NOTHING: Read = { wrote: null, names: [], targets: [], fires: false, brings: false, made: null, altered: null }
 
 /** null: nobody can tell. */
-export function readStatement(tokens: readonly Token[]): Read | null {
+export function readStatement(tokens: readonly Token[], kind: DatabaseKind): Read | null {
   const words = tokens.map((_, i) => wordAt(tokens, i))
   const names = tokens.map(t => t.text.toLowerCase())
   const [first = '', second] = words
@@ -67,7 +68,7 @@ export function readStatement(tokens: readonly Token[]): Read | null {
   if (object !== 'TABLE') return NOTHING
   if (first === 'CREATE') return { ...NOTHING, fires: words.includes('SELECT'), made: madeBy(tokens, at + 1) }
   if (first === 'DROP') return { ...NOTHING, wrote: ALL, names, targets: lower(namesFrom(tokens, at + 1)) }
-  return { ...NOTHING, wrote: columnsAltered(words, names), names, altered: alteredBy(tokens, at + 1) }
+  return { ...NOTHING, wrote: columnsAltered(words, names), names, altered: alteredBy(tokens, at + 1, kind) }
 }
 
 function madeBy(tokens: readonly Token[], at: number): Read['made'] {
@@ -117,7 +118,7 @@ function columnsAltered(words: readonly string[], names: readonly string[]): Wro
 }
 
 /** The columns that are dropped and added, and what gets another name. */
-function alteredBy(tokens: readonly Token[], at: number): Altered {
+function alteredBy(tokens: readonly Token[], at: number, kind: DatabaseKind): Altered {
   const { name, next } = nameAt(tokens, at)
   const top = topLevel(tokens, next)
   const places = (word: string) => top.filter(i => wordAt(tokens, i) === word)
@@ -132,7 +133,11 @@ function alteredBy(tokens: readonly Token[], at: number): Altered {
     else if (!['INDEX', 'KEY', 'CONSTRAINT'].includes(a)) now = nameAt(tokens, i + 1).name.toLowerCase()
   }
   const anew = [...places('ADD'), ...places('DROP')].flatMap(i => columnsAt(tokens, i + 1))
-  return { table: name.toLowerCase(), anew: [...lower(anew), ...columns.map(([, to]) => to)], now, columns }
+  const table = name.toLowerCase()
+  // Other letters are another name on PostgreSQL; SQLite does not tell tables by them either.
+  const given = columns.filter(([was, to]) => kind === 'postgres' || was !== to)
+  if (kind === 'sqlite' && now === table) now = null
+  return { table, anew: [...lower(anew), ...given.map(([, to]) => to)], now, columns }
 }
 
 /** The column that stands there, or several in brackets. */

@@ -26,7 +26,7 @@ export function touchedBy(
   const text = scripts.join(';\n')
   // Bodies of functions, and strings in which a quote may not end them.
   if (text.includes('$') || text.includes('\\')) return null
-  const read = statementsOf(text, kind).map(tokens => readStatement(tokens))
+  const read = statementsOf(text, kind).map(tokens => readStatement(tokens, kind))
   const all = read.filter(r => r !== null)
   if (all.length < read.length || (all.some(r => r.fires || r.wrote !== null) && schemas.some(actsByItself)))
     return null

@@ -1,4 +1,5 @@
 import type { Reader } from '../../data/engine.ts'
+import { recased } from '../../data/renames.ts'
 import type { Fingerprint } from '../../data/fingerprint.ts'
 import { fingerprint, type Lanes } from './fingerprint.ts'
 import { extents, readSchema, rowCounts } from './schema.ts'
@@ -89,6 +90,7 @@ export function readerOn(lanes: Lanes): Reader {
       return Number(row?.['n'] ?? 0)
     },
     // The server has no ids that survive a rename.
-    renames: async () => [],
+    // Tables are files, whose names the server tells apart where the machine does.
+    renames: async (base, _data, now) => recased(base, now, false),
   }
 }

@@ -1,6 +1,7 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import type { Reader, Row } from '../../data/engine.ts'
+import { recased } from '../../data/renames.ts'
 import { type Again, count } from './database.ts'
 import { fingerprint, rowCounts } from './fingerprint.ts'
 import { readSchema } from './schema.ts'
@@ -19,7 +20,7 @@ export function readerOf(db: DatabaseSync, signal: AbortSignal, again: Again | n
     fingerprint: (schema, part) => fingerprint(db, schema, signal, part, again),
     rowCounts: async schema => rowCounts(db, schema),
     bytes: async () => count(db, 'SELECT page_count * page_size FROM pragma_page_count, pragma_page_size'),
-    renames: async () => [],
+    renames: async (base, _data, now) => recased(base, now, true),
   }
 }
 

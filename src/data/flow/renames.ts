@@ -68,13 +68,15 @@ export async function renamesOver(
   told: Told = { renames: [], touched: null },
 ): Promise<Renames> {
   const all = candidates(site, then.schema, live)
+  const own = await sides.now.renames(then.schema, then.data, live)
+  const others = told.renames.filter(pair => !own.some(k => sameJson(k.was, pair.was)))
   const anew: Doubt[] = []
-  for (const pair of told.renames) {
+  for (const pair of others) {
     const evidence = await writtenAnew(site, sides, then, live, pair, told.touched)
     if (evidence !== null) anew.push({ ...pair, ...evidence, samePlace: true, why: 'rewritten', rivals: [] })
   }
-  const borne = told.renames.filter(pair => !anew.some(d => sameJson(d.was, pair.was)))
-  const known = meant([...borne, ...(await sides.now.renames(then.schema, then.data, live))], live)
+  const borne = others.filter(pair => !anew.some(d => sameJson(d.was, pair.was)))
+  const known = meant([...borne, ...own], live)
   if (known.length + all.length === 0) return { ...NO_RENAMES, doubts: anew }
   const said = [...known, ...anew]
   const open = all.filter(pair => !said.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))

@@ -128,13 +128,16 @@ export function status(globals: Globals, options: Which & Shown, component?: str
 }
 
 /** After a later roll-forward: what the old schema had no place for goes back to its place. */
-export function replay(globals: Globals, options: Which, component?: string): Promise<number> {
+export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>, component?: string): Promise<number> {
   return withSession(globals, async session => {
     const { run, target } = await restoredBy(session, component, options.run)
     return alone(session, run.id, async job => {
       const source = await target.replaying(run.id, job)
-      const parts = await putBack(source, job)
-      await record(session, 'data-replayed', source, { parts: parts.map(p => ({ table: p.table, back: p.back })) })
+      const { settle = [] } = options
+      const parts = await putBack(source, job, settle)
+      const said = settle.length === 0 ? {} : { settle: [...settle] }
+      const back = parts.map(p => ({ table: p.table, back: p.back }))
+      await record(session, 'data-replayed', source, { parts: back, ...said })
       session.out.data(parts)
       for (const line of replayLines(parts, session.out.width)) session.out.line(line)
       return parts.some(p => p.conflicts > 0) ? EXIT.waiting : EXIT.ok

@@ -38,6 +38,8 @@ export class Lines {
   many = 0
   /** What the migration had put into cells of the same rows; null: that is not known. */
   filled: Lines | null = null
+  /** Columns of which a person said that the lines go over what is there. */
+  over: (column: string) => boolean = () => false
   /** Column -> the exact text of the default that it had: who holds it holds nothing of its own. */
   readonly #defaults = new Map<string, string>()
   readonly #ground: Ground

@@ -78,7 +78,7 @@ function cellsOf({ dialect }: Ground, lines: Lines) {
     const empty = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
     const as =
       then === null ? '' : ` OR (${then} IS NOT NULL AND NOT ${dialect.differs(cell, dialect.value(then, type))})`
-    const untouched = `(${empty}${as})`
+    const untouched = lines.over(c) ? '(1 = 1)' : `(${empty}${as})`
     // What the migration had put there is nothing that users wrote.
     const own = then === null ? '1 = 1' : `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
     // Only what holds something of its own was archived for its own sake; of an odd line NULL is what does not fit.

@@ -9,6 +9,7 @@ import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
+import { overIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
 import { Strangers } from './strangers.ts'
 
@@ -40,13 +41,14 @@ const LINES = 200
 
 /**
  * Puts back what the old schema had no place for. Never overwrites: a row that is there, or a cell that holds something of
- * its own, stays; what belongs to a row that never came, or refers to one, stays away. Idempotent. Throws
- * `archive_missing`, `archive_altered`, `not_carried`.
+ * its own, stays, but where a person says otherwise in `words`; what belongs to a row that never came, or refers to one,
+ * stays away. Idempotent. Throws `archive_missing`, `archive_altered`, `not_carried`, `words_unknown`.
  */
-export async function replay(source: ReplaySource, job: Job): Promise<ReplayedPart[]> {
+export async function replay(source: ReplaySource, job: Job, words: readonly string[] = []): Promise<ReplayedPart[]> {
   const manifest = await readArchive(source.dir)
   if (manifest === null) throw noArchive(source.component, source.run)
   if (manifest.parts.every(p => p.what !== 'conflicts')) throw notCarried(source.component, source.run)
+  const over = overIn(words, manifest.parts)
   await using merger = await source.merging(job)
   const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false, ownWork: false }
   await makeLedger(ground)
@@ -55,6 +57,7 @@ export async function replay(source: ReplaySource, job: Job): Promise<ReplayedPa
   const places = await placesOf(source, ground, manifest, groups.flat())
   const strangers = new Strangers(ground, bonds)
   const opened = places.flatMap(({ lines }) => lines ?? [])
+  for (const lines of opened) lines.over = column => over(lines.kept.table, column)
   const keysOf = (table: string) => opened.flatMap(l => (l.kept.table === table ? [l.keys] : []))
   const kept = [...opened.filter(l => l.kept.what === 'rows'), ...(await listedLines(source, ground, manifest))]
   for (const lines of kept) await strangers.find(lines, lines.kept.what === 'rows' ? [] : keysOf(lines.kept.table))

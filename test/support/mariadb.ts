@@ -1,11 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
+import { Model } from './model.ts'
 
 /** The server that is installed, wherever its package puts what. */
 export const INSTALLED: readonly string[] = ['/usr/sbin', '/usr/bin', '/usr/local/sbin', '/usr/local/bin']
@@ -62,11 +63,12 @@ export async function mariadb(options: readonly string[] = [], folders = FOLDERS
   const scratch = `--tmpdir=${dir}`
   const own = [`--datadir=${data}`, '--innodb-log-file-size=16M', user, scratch]
   const install = ['--auth-root-authentication-method=normal', '--skip-test-db']
-  if (folders !== FOLDERS || !existsSync(MODEL)) {
+  const model = folders === FOLDERS ? new Model('mariadb') : null
+  if (model?.copyTo(data) !== true) {
     const make = ['--no-defaults', ...base, ...own, ...install]
     execFileSync(program('mariadb-install-db'), make, { stdio: ['ignore', 'ignore', 'pipe'] })
-    if (folders === FOLDERS) keepModel(data)
-  } else execFileSync('cp', ['-a', MODEL, data])
+    model?.keep(data)
+  }
   const port = await freePort()
   const args = [
     '--no-defaults',
@@ -122,21 +124,6 @@ export async function mariadb(options: readonly string[] = [], folders = FOLDERS
     throw error
   }
   return server
-}
-
-/** What was installed first in this run of the tests: to copy it takes a tenth of the time. */
-const MODEL = join(tmpdir(), 'mariadb-model')
-
-/** Put in its place whole, so that nobody copies half of it. */
-function keepModel(data: string): void {
-  const part = `${MODEL}-${process.pid}`
-  execFileSync('cp', ['-a', data, part])
-  try {
-    renameSync(part, MODEL)
-  } catch {
-    // Somebody else was faster.
-    rmSync(part, { recursive: true, force: true })
-  }
 }
 
 async function answers(server: Mariadb, daemon: ChildProcess, log: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { Client, type QueryResult } from 'pg'
 import { SUPERVISOR } from '../../src/exec/supervisor.ts'
+import { Model } from './model.ts'
 
 const DEBIAN = '/usr/lib/postgresql'
 
@@ -79,9 +80,11 @@ export async function postgresServer(
       env: { ...process.env, PGPASSWORD: PASSWORD },
       ...owner,
     })
-  const copied = primary === null && bin === BIN && copiedModel(data)
-  if (!copied) make(...(primary === null ? initdb(dir) : basebackup(primary)))
-  if (!copied && primary === null && bin === BIN) keepModel(data)
+  const model = primary === null && bin === BIN ? new Model('postgres') : null
+  if (model === null || !copied(model, data)) {
+    make(...(primary === null ? initdb(dir) : basebackup(primary)))
+    model?.keep(data)
+  }
   const common = ['fsync=off', 'listen_addresses=127.0.0.1', 'max_prepared_transactions=5', 'wal_level=logical']
   const argv = [join(bin, 'postgres'), '-D', data, '-p', String(port), '-k', dir]
   for (const setting of [...common, ...settings]) argv.push('-c', setting)
@@ -173,30 +176,13 @@ function basebackup({ host, port }: PostgresServer): [string, ...string[]] {
   return ['pg_basebackup', ...login, '--write-recovery-conf', '--checkpoint=fast']
 }
 
-/** What initdb made first in this run of the tests: to copy it takes a tenth of the time. */
-const MODEL = join(tmpdir(), 'postgres-model')
-/** Whether a copy of it is in use here: a second one would have the same identity, and servers of one test are told apart. */
+/** Whether a copy of the model is in use here: a second one would have the same identity, and servers of one test are told apart. */
 let modelTaken = false
 
-function copiedModel(data: string): boolean {
-  if (modelTaken || !existsSync(MODEL)) return false
+function copied(model: Model, data: string): boolean {
+  if (modelTaken) return false
   modelTaken = true
-  execFileSync('cp', ['-a', MODEL, data])
-  return true
-}
-
-/** Put in its place whole, so that nobody copies half of it. */
-function keepModel(data: string): void {
-  if (existsSync(MODEL)) return
-  modelTaken = true
-  const part = `${MODEL}-${process.pid}`
-  execFileSync('cp', ['-a', data, part])
-  try {
-    renameSync(part, MODEL)
-  } catch {
-    // Somebody else was faster.
-    rmSync(part, { recursive: true, force: true })
-  }
+  return model.copyTo(data)
 }
 
 /** PostgreSQL refuses to run as root. */

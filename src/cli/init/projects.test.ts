@@ -34,7 +34,7 @@ describe('init in projects of other kinds', () => {
     await folder.database('storage/production.sqlite3', RAILS)
     await folder.database('storage/production_cache.sqlite3', 'CREATE TABLE entries (x)')
     const { components, found, text } = await accepted(folder)
-    expect(components).toEqual(['db-production_cache', 'db-production'])
+    expect(components).toEqual(['db-production', 'db-production_cache'])
     expect(found).toContainEqual({
       what: 'SQLite database storage/development.sqlite3',
       then: 'is for development: left out',

@@ -134,6 +134,8 @@ export function boundsOf({ spec }: Autoscaler): { min: number; max: number } {
 /** Only what its controller is still replacing: whether pods are available moves by itself, with a bad release above all. */
 function flightOf(seen: Seen): Observation['inFlight'] {
   if (seen.object === null || !isRolling(seen)) return []
+  // What a run of Backout holds goes nowhere until somebody lifts it.
+  if (haltedBy(seen.object) !== null) return []
   const { updated, wanted, paused, failed } = rolloutOf(seen.object)
   const how = failed !== null ? ', stuck' : paused ? ', paused' : ''
   return [{ what: `the rollout of ${seen.id} (${updated} of ${wanted} pods replaced${how})`, since: null }]

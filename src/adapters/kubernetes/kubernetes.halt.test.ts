@@ -59,7 +59,13 @@ describe.skipIf(noKubectl() !== null)(`C2: a run that ends after its halt ${noKu
     expect((await target.verify(halt, stepAct(halt))).is).toBe('done')
 
     // The run is aborted here. What the team deploys next would not get to the pods, and nothing else would tell.
-    expect((await target.observe(signal)).summary).toContain('its rollout is held by Backout')
+    const now = await target.observe(signal)
+    expect([now.summary, now.inFlight]).toEqual([expect.stringContaining('its rollout is held by Backout'), []])
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'object_unavailable',
+      message: expect.stringContaining('a run of Backout stopped it'),
+      next: expect.stringContaining('let it go on: `kubectl'),
+    })
     const [held] = (await target.ready?.(signal))?.findings ?? []
     expect(held).toMatchObject({ code: 'rollout_held', level: 'warning' })
     const lift = facts.map(fact => (fact.data as { lift: string }).lift).join()

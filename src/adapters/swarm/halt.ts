@@ -146,7 +146,7 @@ export function haltVerdict(site: Site, view: View | null, act: Pick<StepAct, 'h
   if (changing.length > 0) return { is: 'running', why: `${changing.length} of its tasks still start or stop` }
   const paused = PAUSED.has(view.service.UpdateStatus?.State ?? '') || view.tasks.some(({ task }) => waits(task))
   if (!paused) return { is: 'running', why: 'Swarm has not paused its update yet' }
-  return { is: 'done', why: `its update is stopped where it was: ${shares(view.tasks)}` }
+  return { is: 'done', why: `the update of ${view.service.Spec.Name} is stopped where it was: ${shares(view.tasks)}` }
 }
 
 /** A task that was made to stop an update, and never ran. */
@@ -168,7 +168,7 @@ function isChanging({ Status: { State: state }, DesiredState: wanted }: Task): b
 }
 
 /** "2 tasks run shop:v1, 1 shop:v2". */
-function shares(tasks: readonly TaskView[]): string {
+export function shares(tasks: readonly TaskView[]): string {
   const counts = new Map<string, number>()
   for (const { task } of tasks.filter(t => t.task.Status.State === 'running')) {
     const [ref = ''] = task.Spec.ContainerSpec.Image.split('@')

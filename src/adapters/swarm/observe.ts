@@ -2,7 +2,7 @@ import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { orNull } from './engine.ts'
-import { goesOn, isHeld, unhalted } from './halt.ts'
+import { goesOn, isHeld, lifting, shares, unhalted } from './halt.ts'
 import { alive, lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { countOf, isOf, settledOf } from './settled.ts'
@@ -62,7 +62,9 @@ function line(name: string, view: View | undefined): string {
   const [runs, wanted] = [countOf(tasks), replicasOf(service.Spec)]
   const count = wanted === null ? `${runs} running` : `${runs} of ${wanted} running`
   const state = heldAs(service.Spec) ?? service.UpdateStatus?.State ?? 'completed'
-  return `${name} ${shortName(image)} (${count}${state === 'completed' || state === 'rollback_completed' ? '' : `, ${state}`})`
+  // What a stopped update was to bring need not run anywhere.
+  const is = isHeld(service.Spec) ? shares(tasks) : shortName(image)
+  return `${name} ${is} (${count}${state === 'completed' || state === 'rollback_completed' ? '' : `, ${state}`})`
 }
 
 /** What a run has left it in, until it is brought to a release or somebody lets it go on; null: nothing. */
@@ -114,6 +116,8 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
   const wrong = names.flatMap(name => {
     const view = views.get(name)
     if (view === undefined) return [`${name} is not there`]
+    if (isHeld(view.service.Spec))
+      return [`${name}: a run of Backout stopped its update where it was: ${shares(view.tasks)}`]
     const settled = settledOf(view, swarm, view.image, { update: 0, settle: 0 })
     if (settled.is !== 'settled') return [`${name}: ${settled.why}`]
     return view.image.digest === null && view.image.id === null
@@ -121,11 +125,13 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
       : []
   })
   if (names.length > 0 && wrong.length === 0) return
+  const held = names.filter(name => views.get(name) !== undefined && isHeld((views.get(name) as View).service.Spec))
+  const wait = 'until `docker service ps` shows every task running what it should, then capture again'
   throw new BackoutError({
     code: 'service_unsettled',
     what: `${site.component} is in no state that could be gone back to`,
     cause: wrong.join('\n') || 'there is no such service',
-    next: 'wait until `docker service ps` shows every task running what it should, then capture again',
+    next: held.length === 0 ? `wait ${wait}` : `let it go on: \`${held.map(lifting).join('; ')}\`; and wait ${wait}`,
     exit: 'blocked',
   })
 }

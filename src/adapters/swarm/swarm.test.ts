@@ -101,7 +101,12 @@ describe.skipIf(why !== null)(`C6: a Swarm service taken back${why === null ? ''
     expect([await tasks(), (await target.verify(halt, stepAct(halt, 'halt'))).is]).toEqual([before, 'done'])
     const halted = await target.observe(signal)
     expect([halted.inFlight, halted.summary]).toEqual([[], expect.stringContaining('its update stopped')])
-    await expect(captured(target)).rejects.toMatchObject({ code: 'service_unsettled' })
+    expect(halted.summary).toMatch(/^moving \d of shop:v[12], \d of shop:v[12] /)
+    await expect(captured(target)).rejects.toMatchObject({
+      code: 'service_unsettled',
+      why: expect.stringContaining('moving: a run of Backout stopped its update where it was: '),
+      next: expect.stringMatching(/^let it go on: `docker service inspect .* moving \| sh`; and wait until/),
+    })
     const departure = { ...stepAct(), purpose: 'departure' as const, release: 'departure' }
     const left = await target.capture(halted, departure)
     expect(left.services.map(s => s.mac)).not.toEqual(pin.services.map(s => s.mac))

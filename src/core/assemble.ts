@@ -1,4 +1,4 @@
-import type { Finding, Impact, Node, Step } from './contract.ts'
+import type { Change, Finding, Impact, Node, Step } from './contract.ts'
 import { BackoutError } from './errors.ts'
 import { type Durations, estimate, measured, type StepLookup } from './estimate.ts'
 import { Graph } from './graph.ts'
@@ -162,6 +162,11 @@ function parallel(phase: Phase, own: readonly Chosen[], graph: Graph, limit: num
   return { par: items, limit, maxFailures: 0 }
 }
 
+/** A plan has no use for what kind of change it is. */
+function wordsOf(change: Change | null): Plan['components'][number]['change'] {
+  return change === null ? null : { from: change.from, to: change.to }
+}
+
 function componentOf(c: Chosen): Plan['components'][number] {
   const { id, adapter, dependsOn, from } = c.candidate
   return {
@@ -170,7 +175,7 @@ function componentOf(c: Chosen): Plan['components'][number] {
     rung: c.rung.id,
     tier: c.rung.tier,
     title: c.rung.title,
-    change: c.proposal.change,
+    change: wordsOf(c.proposal.change),
     dependsOn,
     fallbacks: c.fallbacks,
     rejected: c.rejected,

@@ -137,7 +137,7 @@ export interface Question<Pin> {
 
 export interface Proposal {
   /** null: nothing would change here (steps may still serve needs). */
-  readonly change: { from: string; to: string } | null
+  readonly change: Change | null
   readonly findings: readonly Finding[]
   readonly impact: Impact
   readonly needs: readonly Omit<Need, 'by'>[]
@@ -154,6 +154,13 @@ export interface Proposal {
   /** Steps that take users to safety (served or told): applied when the run is aborted or a gate fails. */
   readonly safe: readonly StepId[]
   readonly omits: readonly string[]
+}
+
+export interface Change {
+  readonly from: string
+  readonly to: string
+  /** The release is there, with more of it (pods, tasks) than it had: going back would only take some away. */
+  readonly fewer?: true
 }
 
 export interface Need {

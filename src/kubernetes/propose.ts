@@ -16,7 +16,7 @@ import { goesBack } from './capture.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
-import { digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
+import { differs, digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
 import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { portsOf, portsToPut } from './ports.ts'
@@ -39,7 +39,9 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   const changed = it.changing.length > 0 || [steps.config, steps.bounds, steps.after].some(s => s.length > 0)
   return {
     ...NOTHING,
-    change: changed ? { from: question.from.summary, to: nameOf(it) } : null,
+    change: changed
+      ? { from: question.from.summary, to: nameOf(it), ...(isMore(it, steps) ? { fewer: true } : {}) }
+      : null,
     findings,
     impact: impactOf(it),
     needs: needsOf(it),
@@ -50,6 +52,15 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
     phases: phasesOf(site, steps),
     omits: question.mode === 'emergency' ? ['rights, quotas and whether a node holds the images, asked ahead'] : [],
   }
+}
+
+/** All that would change is that some pods of the release would be taken away again. */
+function isMore(it: Case, { config, bounds, after }: Steps): boolean {
+  if (it.asked.stop || it.asked.redeploy || [config, bounds, after].some(steps => steps.length > 0)) return false
+  return it.changing.every(goal => {
+    const [wanted, now] = [replicasFor(it, goal) ?? 0, goal.seen.object?.spec.replicas ?? 0]
+    return wanted > 0 && now > wanted && !differs(goal, it.rung, null) && !restarts(it, goal)
+  })
 }
 
 const SERVED: readonly string[] = ['stopped', 'redeployed', 'exec-from']

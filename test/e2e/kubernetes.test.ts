@@ -94,6 +94,19 @@ describe.skipIf(noKubectl() !== null)(
       expect(await running(space)).toEqual([IMAGES.bad, IMAGES.bad])
     })
 
+    it('has succeeded where somebody added pods to the release meanwhile, and tells of them', async () => {
+      await released()
+      const path = join(folder, 'backout.yaml')
+      const config = JSON.parse(await readFile(path, 'utf8')) as object
+      const scale = space.kubectl.line('scale', 'deployment/shop', '--replicas=3')
+      const run = `${scale} && ${space.kubectl.line('rollout', 'status', 'deployment/shop')}`
+      await writeFile(path, JSON.stringify({ ...config, hooks: { cleanup: { after: { run } } } }))
+      expect(await line.backout(['run', '--yes', '--reason', 'it is bad'])).toMatchObject({ code: 0 })
+      expect(await running(space)).toEqual([...BACK, IMAGES.good])
+      expect((await line.backout(['report'])).stdout).toContain('shop is on v1')
+      expect((await line.backout(['plan'])).stdout).toContain('replicas')
+    })
+
     it('`init` finds what the manifests name, and `doctor` says when it is not there', async () => {
       const manifest = workload('Deployment', 'shop', { image: IMAGES.good }) as { metadata: object }
       manifest.metadata = { ...manifest.metadata, namespace: space.name }

@@ -7,9 +7,9 @@ import { change } from '../../kubernetes/apply/write.ts'
 import { unlessForbidden } from '../../kubernetes/look.ts'
 import { eachOf } from '../../kubernetes/site.ts'
 import { byHand, removals } from './by-hand.ts'
-import { differences } from './compare.ts'
-import { type Item, items } from './manifest.ts'
+import { type Difference, differences } from './compare.ts'
 import type { Place } from './look.ts'
+import { type Item, items } from './manifest.ts'
 import type { HelmPin } from './pin.ts'
 
 /** A field that is not as a revision says. */
@@ -21,6 +21,8 @@ export interface Off {
   readonly mac: string
   /** The revision does not name it: kubectl wrote it, and Helm leaves it there. */
   readonly left: boolean
+  /** More pods than the revision says. */
+  readonly more: boolean
 }
 
 const AT_ONCE = 20
@@ -35,7 +37,7 @@ export async function driftOf(place: Place, manifest: string, signal: AbortSigna
     const free = [...changed, ...more].some(({ at }) => at === REPLICAS) && (await isFree(place, item, live, signal))
     const real = free ? changed.filter(({ at }) => at !== REPLICAS) : changed
     return [
-      ...real.map(one => off(place, item, one, false)),
+      ...real.map(one => ({ ...off(place, item, one, false), more: isMore(one, item) })),
       ...more.filter(one => !free || one.at !== REPLICAS).map(one => off(place, item, one, !one.named)),
     ]
   })
@@ -43,7 +45,14 @@ export async function driftOf(place: Place, manifest: string, signal: AbortSigna
 }
 
 function off({ ctx }: Place, { id }: Item, { at, value }: { at: string; value: unknown }, left: boolean): Off {
-  return { id, at: `${id} ${at}`, mac: ctx.vault.mac(Buffer.from(canonical(value ?? null))), left }
+  return { id, at: `${id} ${at}`, mac: ctx.vault.mac(Buffer.from(canonical(value ?? null))), left, more: false }
+}
+
+function isMore({ at, value }: Difference, { fields }: Item): boolean {
+  const { replicas } = (fields['spec'] ?? {}) as { replicas?: unknown }
+  return (
+    at === REPLICAS && typeof value === 'number' && typeof replicas === 'number' && replicas > 0 && value > replicas
+  )
 }
 
 const REPLICAS = 'spec.replicas'

@@ -112,6 +112,9 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
       const pin = await captured(target)
       expect(await proposed(target, pin)).toMatchObject({ steps: [], findings: [] })
       const { kubectl } = shop.space
+      await kubectl('scale', 'deployment/shop', '--replicas=3')
+      await kubectl('rollout', 'status', 'deployment/shop')
+      expect((await proposed(target, pin)).change).toMatchObject({ fewer: true })
       await kubectl('set', 'env', 'deployment/shop', 'ADDED=bad', 'TOKEN=other')
       await kubectl('scale', 'deployment/shop', '--replicas=0')
       await kubectl('patch', 'configmap', 'settings', '-p', '{"data":{"MODE":"bad","MORE":"bad"}}')
@@ -119,6 +122,7 @@ describe.each(HELMS)('C5: what was changed past Helm %s', version => {
       await kubectl('delete', 'secret', 'settings')
       expect((await target.observe(signal)).summary).toContain('deployment/shop')
       const proposal = await proposed(target, pin)
+      expect(proposal.change).not.toHaveProperty('fewer')
       expect(codes(proposal)).toEqual(['drifted', 'drifted', 'hooks_origin'])
       const said = proposal.findings.map(({ what }) => what).join('\n')
       for (const at of [

@@ -29,7 +29,9 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const last = world.history.at(-1)
   const redeploy = question.needs.filter(need => need.of === place.ctx.component && need.what === 'redeployed')
   const same = last?.status === 'deployed' && world.manifest === to.manifest
-  const there = same && driftSince(world.drift, to).length === 0 && behindOf(world).length === 0
+  const drift = driftSince(world.drift, to)
+  const there = same && drift.length === 0 && behindOf(world).length === 0
+  const more = same && drift.length > 0 && drift.every(one => one.more) && behindOf(world).length === 0
   if (there && redeploy.length === 0) return { ...NOTHING, findings }
   const target = last === undefined || there ? null : await targetOf(place, world, to, signal)
   if (last === undefined || (target === null && !there)) {
@@ -51,7 +53,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const code = [...back, ...(redeploy.length > 0 ? [restartStep(place, to.manifest, world.live)] : [])]
   return {
     ...NOTHING,
-    change: there ? null : { from: from.summary, to: named(to) },
+    change: there ? null : { from: from.summary, to: named(to), ...(more ? { fewer: true as const } : {}) },
     findings,
     impact: NO_IMPACT,
     serves: redeploy,

@@ -3,6 +3,7 @@ import { conformance } from '../../../test/conformance/suite.ts'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import {
   applied,
+  autoscaler,
   captured,
   codes,
   IMAGES,
@@ -243,6 +244,21 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
         await space.kubectl(...words.map(word => word.replaceAll("'", '')))
         expect((await now()).spec).toEqual('syncPolicy' in spec ? spec : { ...spec, suspend: false })
         expect((await target.observe(signal)).summary).not.toContain('suspended')
+        // An autoscaler that came since, and that Git keeps, would be put back too: it is held by its own owner.
+        const plain = (image: string) => workload('Deployment', 'free', { image })
+        await space.kubectl.apply(plain(IMAGES.good))
+        await rolledOut(space, 'deployment/free')
+        const free = await space.open({ objects: ['deployment/free'], ...QUICK })
+        const then = await captured(free)
+        const scaler = autoscaler(kube, 'Deployment', 'free', { min: 3, max: 6 })
+        await put(space, { ...scaler, metadata: { ...own, name: 'free' } })
+        await expect
+          .poll(async () => (await proposed(free, then)).steps.map(({ title }) => title), { timeout: 60_000 })
+          .toEqual([
+            expect.stringContaining('suspend '),
+            'bound autoscaler free to 2 to 2 pods',
+            'bring deployment/free back to its revision of v1',
+          ])
       })
     })
 

@@ -76,6 +76,21 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
     expect((await proposed(keeping, pin)).steps).toEqual([])
   })
 
+  it('more pods than the release had are told from another release', async () => {
+    await put(space, workload('Deployment', 'shop', { image: IMAGES.good, replicas: 2 }))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    const change = async (...args: string[]) => {
+      await space.kubectl(...args)
+      await rolledOut(space, 'deployment/shop')
+      return (await proposed(target, pin)).change
+    }
+    expect(await change('scale', 'deployment/shop', '--replicas=3')).toMatchObject({ fewer: true })
+    expect(await change('scale', 'deployment/shop', '--replicas=1')).not.toHaveProperty('fewer')
+    await space.kubectl('scale', 'deployment/shop', '--replicas=3')
+    expect(await change('set', 'image', 'deployment/shop', `app=${IMAGES.bad}`)).not.toHaveProperty('fewer')
+  })
+
   it('a ConfigMap that was changed in place, with its pods made anew; what stood there is kept', async () => {
     const container = { envFrom: [{ configMapRef: { name: 'shop' } }] }
     await put(space, configMap('shop', { A: '1' }), workload('Deployment', 'shop', { image: IMAGES.good, container }))

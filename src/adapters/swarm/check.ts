@@ -23,6 +23,8 @@ export interface Way {
   readonly spec: Spec
   /** Its specification or its image is another one. */
   readonly differs: boolean
+  /** It runs more tasks than the release did, and differs by that alone. */
+  readonly more: boolean
   /** Its specification is right, and its tasks are not yet: on their way, or not getting there by themselves. */
   readonly ill: 'moving' | 'stuck' | null
 }
@@ -45,9 +47,10 @@ export async function wayOf(
   const spec = goalOf(then, today, { ref: image.ref, renamed, keeping: site.config })
   const goal = { sealed: pinned.sealed, shape: site.shape(spec), careful: site.shape(careful(spec)), image, renamed }
   sayKept(pinned.name, then, spec, renamed.secrets, say)
-  if (view === null) return { pinned, view, goal, spec, differs: true, ill: null }
+  if (view === null) return { pinned, view, goal, spec, differs: true, more: false, ill: null }
   sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
+  const more = differs && isMore(site, view, { spec, shape: goal.shape, image })
   // However long Swarm has been at it: begun anew it would only take longer.
   const settled = settledOf(view, swarm, image, { update: Number.POSITIVE_INFINITY, settle: 0 })
   if (!differs && settled.is === 'unproven') {
@@ -58,7 +61,15 @@ export async function wayOf(
   const atIt = settled.is === 'moving' && MOVING.has(view.service.UpdateStatus?.State ?? '')
   const well = differs || settled.is === 'settled' || settled.is === 'unproven'
   const ill = well ? null : atIt ? 'moving' : 'stuck'
-  return { pinned, view, goal, spec, differs, ill }
+  return { pinned, view, goal, spec, differs, more, ill }
+}
+
+function isMore(site: Site, view: View, then: { spec: Spec; shape: string; image: Image }): boolean {
+  const { Spec: today } = view.service
+  const [now, had] = [replicasOf(today), replicasOf(then.spec)]
+  if (now === null || had === null || had === 0 || now <= had) return false
+  const asMany = { ...today, Mode: { Replicated: { Replicas: had } } }
+  return site.shape(asMany) === then.shape && identityOf(view.image) === identityOf(then.image)
 }
 
 /** The load that it was given more tasks for may still be there. */

@@ -70,9 +70,10 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const configs = [...made.values()].map(config => configStep(site, config))
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
   if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
+  const fewer = added.length === 0 && changing.every(way => way.more) ? { fewer: true as const } : {}
   return {
     ...NOTHING,
-    change: changing.length + added.length === 0 ? null : { from: from.summary, to: nameOf(ways) },
+    change: changing.length + added.length === 0 ? null : { from: from.summary, to: nameOf(ways), ...fewer },
     findings,
     impact: impactOf(question.rung, swarm, bring, asked, added),
     needs: needsOf(question, asked),

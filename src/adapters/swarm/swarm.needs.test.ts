@@ -48,7 +48,10 @@ describe.skipIf(why !== null)(
       expect,
     }) => {
       const { name, target, pin } = await shop('scaled', ['--replicas', '1'])
+      await engine.update(name, '--replicas', '3')
+      expect((await proposed(target, pin, 'update')).change).toMatchObject({ fewer: true })
       await engine.update(name, '--image', 'shop:v2', '--replicas', '2')
+      expect((await proposed(target, pin, 'update')).change).not.toHaveProperty('fewer')
       const { findings } = await proposed(target, pin, 'update')
       expect(findings.filter(f => f.code === 'replicas_lowered')).toMatchObject([
         { level: 'warning', what: expect.stringMatching(/scaled.* goes back to 1 tasks, .*: it has 2 now/) as string },

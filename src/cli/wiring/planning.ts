@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises'
 import { assemble } from '../../core/assemble.ts'
 import { iso } from '../../core/clock.ts'
-import type { Finding, Observation, Question } from '../../core/contract.ts'
+import type { Change, Finding, Observation, Question } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
 import { besides, type Left } from '../../core/executor/left.ts'
 import type { Looked } from '../../core/executor/world.ts'
@@ -127,12 +127,19 @@ export async function unprovenOf(environment: Environment, targets: Targets, req
   const found = [
     ...blockers.map(f => f.what),
     ...chosen.flatMap(({ candidate: { id, from }, proposal: { change } }) => [
-      ...(change === null ? [] : [stillGoes(id, change)]),
+      ...(change === null || change.fewer === true ? [] : [stillGoes(id, change)]),
       ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
     ]),
     ...parts.flatMap(({ id, would }) => (would === null || would.length === 0 ? [] : [stillOf(id, would)])),
   ]
-  return { found, mute: parts.filter(({ would }) => would === null).map(({ id }) => id) }
+  const more = chosen.flatMap(({ candidate: { id }, proposal: { change } }) =>
+    change?.fewer === true ? [{ component: id, text: moreOf(id, release.name, change) }] : [],
+  )
+  return { found, mute: parts.filter(({ would }) => would === null).map(({ id }) => id), more }
+}
+
+function moreOf(id: string, release: string, { from, to }: Change): string {
+  return `${id} is on ${release} ("${to}") and has more of it than that had: "${from}"; it is left so`
 }
 
 function stillGoes(id: string, { from, to }: { from: string; to: string }): string {

@@ -35,6 +35,15 @@ describe('what a run says at its end', () => {
     expect(looks).toBe(3)
   })
 
+  it('is success where somebody wanted more of the release meanwhile, and that is told', async () => {
+    const more = [{ component: 'web', text: 'web has more of it: 6 pods' }]
+    const world = { unproven: async () => ({ found: [], mute: [], more }) }
+    const run = await rollback({ systems: { web: system('web') } }, { world: w => ({ ...w, ...world }) })
+    await run.begin()
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(await run.of('fact')).toMatchObject([{ step: 'end', component: 'web', text: 'web has more of it: 6 pods' }])
+  })
+
   it('is no success where nobody can tell', async () => {
     const world = { unproven: () => Promise.reject(new Error('the API is gone')) }
     const run = await rollback({ systems: { web: system('web') } }, { world: w => ({ ...w, ...world }) })

@@ -27,10 +27,12 @@ export async function lookAtTheEnd(place: Place, request: Unproven): Promise<rea
 
 async function lookOnce(place: Place, request: Unproven, act: Act): Promise<string[]> {
   try {
-    const { found, mute } = await place.world.unproven(request, act.signal)
+    const { found, mute, more = [] } = await place.world.unproven(request, act.signal)
     const asked = request.left.filter(({ component }) => mute.includes(component))
     const gone = await Promise.all(asked.map(left => goneSince(place, left, act)))
-    return [...found, ...gone.flat()]
+    const all = [...found, ...gone.flat()]
+    if (all.length === 0) for (const one of more) await act.tell('fact', { step: 'end', kind: 'note', ...one })
+    return all
   } catch (error) {
     act.signal.throwIfAborted()
     return [`it could not be looked at again: ${messageOf(error)}`]

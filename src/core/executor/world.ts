@@ -49,6 +49,8 @@ export interface Looked {
   readonly found: readonly string[]
   /** Components, left in part, that do not say what would still change: what was done there has to be asked one by one. */
   readonly mute: readonly ComponentId[]
+  /** What is on the release, and has more of it than that had: somebody wanted it so meanwhile. Left out: nothing. */
+  readonly more?: readonly { readonly component: ComponentId; readonly text: string }[]
 }
 
 /** The input of a run. */

@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { quote } from '../../../src/exec/ssh.ts'
 
 const CACHE = new URL('../../../node_modules/.cache/kubernetes/', import.meta.url).pathname
 
@@ -18,6 +19,8 @@ export function noKubectl(): string | null {
 }
 
 export interface Kubectl {
+  /** The same as a line for a shell. */
+  line(...args: string[]): string
   /** Answers stdout; throws with what it wrote to stderr. */
   (...args: string[]): Promise<string>
   apply(object: object, ...args: string[]): Promise<string>
@@ -27,10 +30,10 @@ export interface Kubectl {
 
 /** The real kubectl, against one namespace of a cluster. */
 export function kubectl(kubeconfig: string, namespace: string): Kubectl {
+  const where = ['--kubeconfig', kubeconfig, '--namespace', namespace, '--cache-dir', `${kubeconfig}.cache`]
   const run = (args: readonly string[], input = ''): Promise<{ code: number; stdout: string; stderr: string }> =>
     new Promise(resolve => {
-      const argv = ['--kubeconfig', kubeconfig, '--namespace', namespace, '--cache-dir', `${kubeconfig}.cache`, ...args]
-      const child = execFile(KUBECTL, argv, (error, stdout, stderr) => {
+      const child = execFile(KUBECTL, [...where, ...args], (error, stdout, stderr) => {
         resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 1, stdout, stderr })
       })
       child.stdin?.end(input)
@@ -41,6 +44,7 @@ export function kubectl(kubeconfig: string, namespace: string): Kubectl {
     return stdout
   }
   return Object.assign((...args: string[]) => must(args), {
+    line: (...args: string[]) => [KUBECTL, ...where, ...args].map(quote).join(' '),
     apply: (object: object, ...args: string[]) => must(['apply', ...args, '-f', '-'], JSON.stringify(object)),
     fails: async (...args: string[]) => {
       const { code, stdout, stderr } = await run(args)

@@ -93,12 +93,12 @@ function withoutBookkeeping(dump: Dump): Dump {
   return Object.fromEntries(Object.entries(dump).filter(([name]) => !name.startsWith('knex')))
 }
 
-export async function proposed({ open, pin }: World, rung: string): Promise<Proposal> {
+export async function proposed({ open, pin }: World, rung: string, to = { pin, release: 'A' }): Promise<Proposal> {
   await using target = await open()
   return target.propose({
     from: await target.observe(signal),
-    to: pin,
-    release: 'A',
+    to: to.pin,
+    release: to.release,
     rung,
     needs: [],
     dependents: [],

@@ -79,7 +79,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       schemas,
       touched,
       // What was told of it holds, where what it left cannot be looked at any more.
-      untold: migrated !== null ? null : wrote === null ? await untoldSince(site, now, base.facts) : { touched: wrote },
+      untold: migrated !== null ? null : wrote !== null ? { touched: wrote } : await untoldSince(site, now, base, lost),
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
       doubts: lost === null ? renamed.doubts : [alteredText(lost), ...renamed.doubts],
@@ -164,8 +164,8 @@ function alteredText({ id }: Backup): string {
   return `the backup ${id} of right after migrating is not as it was made: what the migrations may have written is listed in place of being brought back, as where nobody had told; or bring a good copy of it back first`
 }
 
-/** The one that the run made right before it restored. */
-function ownBackup(backups: readonly Backup[], { ctx }: Site, run: string): Backup | undefined {
+/** The one that the run made right before it changed anything. */
+export function ownBackup(backups: readonly Backup[], { ctx }: Site, run: string): Backup | undefined {
   return backups.find(b => b.idem === idemOf(run, `${ctx.component}/backup`))
 }
 

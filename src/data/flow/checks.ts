@@ -6,6 +6,7 @@ import type { Between } from '../bookkeeping.ts'
 import { notRestored } from '../loss.ts'
 import { type Doubt, nameOf, type Rename, type Renames } from '../renames.ts'
 import type { SchemaDifference } from '../schema.ts'
+import { departedRun } from './departed.ts'
 import { factsIn } from './facts.ts'
 import type { Live } from './level.ts'
 import { type Gap, nameOfBook } from './levels.ts'
@@ -46,8 +47,12 @@ export async function backupFindings(
     findings: [say(level, code, what, remedy)],
     backup: null,
   })
+  const run = departedRun(question)
   if (to.backup === null) {
-    return none('backup_missing', `The release ${release} has no backup of its own`, 'restore another release')
+    if (run === null)
+      return none('backup_missing', `The release ${release} has no backup of its own`, 'restore another release')
+    const what = `The run ${run} made no backup of ${site.engine.name} that is there and can be restored`
+    return none('backup_missing', what, 'go to a release that was captured: backout run --to RELEASE')
   }
   const backup = await site.ctx.backups.get(to.backup).catch((error: unknown) => messageOf(error))
   if (typeof backup === 'string') {
@@ -61,9 +66,14 @@ export async function backupFindings(
     findings.push(say(level, 'backup_altered', what, 'bring a good copy back, or go back to another release'))
   }
   if (backup.proof?.ok !== true) {
-    const why = backup.proof === null ? 'was never proven' : 'failed its proof'
-    const what = `The backup ${backup.id} ${why}`
-    findings.push(say(level, 'backup_unproven', what, 'capture the release again, or prove the backup'))
+    const never = backup.proof === null
+    const what = `The backup ${backup.id} ${never ? 'was never proven' : 'failed its proof'}`
+    // Nobody can make it again; and what is loaded is compared with what was backed up before anything is touched.
+    const [grave, remedy] =
+      run !== null && never
+        ? (['warning', 'loading it proves it, before anything is touched'] as const)
+        : ([level, 'capture the release again, or prove the backup'] as const)
+    findings.push(say(grave, 'backup_unproven', what, remedy))
   }
   return { findings, backup }
 }

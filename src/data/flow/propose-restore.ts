@@ -6,7 +6,7 @@ import { compareFingerprints } from '../diff.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { compareSchemas, schemaHash } from '../schema.ts'
 import { isKnown } from '../touched-targets.ts'
-import { alteredIn, backupFindings, roomFindings, writerFindings, writersOf } from './checks.ts'
+import { alteredIn, backupFindings, roomFindings, type Say, writerFindings, writersOf } from './checks.ts'
 import { factsIn } from './facts.ts'
 import { readLive } from './level.ts'
 import { sameLevel, shownLevel } from './levels.ts'
@@ -52,12 +52,13 @@ export async function proposeRestore(look: Look): Promise<Proposal> {
 async function untoldFindings({ site, question, say }: Look, backup: Backup): Promise<Finding[]> {
   const then = factsIn(backup, site.engine.dialect.kind)
   if (then === null) return []
+  if (backup.reason === 'pre-rollback') return [takenBack(site, say, backup)]
   const untold = await readOrTell(site, question.signal, async db => {
     const now = await readLive(site, db, then.level)
     const between = (await site.ctx.backups.list(site.ctx.component)).filter(b => b.createdAt > backup.createdAt)
     const told = toldOf(site, now, between)
     if (told !== null && (await isAltered(site, told, question.signal))) return { altered: told.id }
-    const since = told === null ? await untoldSince(site, now, then) : null
+    const since = told === null ? await untoldSince(site, now, { backup, facts: then }, null) : null
     if (told !== null && isUntoldBefore(told, between)) {
       const own = factsIn(told, site.engine.dialect.kind)?.ownWorkSince === backup.id
       const touched = await touchedSince(site, now, { backup, facts: then }, told, between)
@@ -76,6 +77,11 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
   const said = untold.who === null ? 'nobody said when they had ended' : `somebody said when ${untold.who}`
   const what = `Migrations ran in ${site.engine.name}, and ${said}: ${untold.where} may be their work or users', and is listed in place of being brought back${NEW_ROWS}`
   return [say('warning', 'migrations_untold', what, UNTOLD)]
+}
+
+function takenBack({ engine }: Site, say: Say, { createdAt }: Backup): Finding {
+  const what = `${engine.name} was taken back since ${createdAt}: what differs in rows of then, and those that are gone, may be by that or by users, and is listed in place of being brought back; new rows come`
+  return say('warning', 'taken_back_since', what, 'look at it afterwards: backout data plan')
 }
 
 async function isAltered(site: Site, backup: Backup, signal: AbortSignal): Promise<boolean> {

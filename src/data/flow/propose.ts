@@ -2,6 +2,7 @@ import type { Finding, Proposal } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { compareSchemas } from '../schema.ts'
 import { saying } from './checks.ts'
+import { byOwnBackup } from './departed.ts'
 import type { Live } from './level.ts'
 import { proposeDown } from './propose-down.ts'
 import { proposeLeave } from './propose-leave.ts'
@@ -11,7 +12,8 @@ import { type Ask, type Look, withFindings } from './steps.ts'
 import { calm, lockedBy, stoppable, withStops } from './stop-migration.ts'
 import { readNow } from './under-way.ts'
 
-export async function propose(site: Site, question: Ask): Promise<Proposal> {
+export async function propose(site: Site, asked: Ask): Promise<Proposal> {
+  const question = await byOwnBackup(site, asked)
   const stamp = await stampOf(site, question.from, question.signal)
   const look: Look = { site, question, stamp, say: saying(site.ctx.component) }
   const identity = await site.engine.identity(question.signal)

@@ -15,18 +15,24 @@ export interface Untold {
   readonly touched: Touched | null
 }
 
-/** What ran since the backup of the release; null: nothing. `now`: as the migrations left it. */
+/**
+ * What ran since the backup that was restored; null: nothing. `now`: as the migrations left it. Where that backup was made right
+ * before going back, what was not carried then is gone since, and nobody can tell it from what users took away. `told`: somebody
+ * said that something ran.
+ */
 export async function untoldSince(
   site: Site,
   now: Live,
-  then: Pick<BackupFacts, 'level' | 'schema'>,
+  { backup, facts: then }: Base,
+  told: Backup | null,
 ): Promise<Untold | null> {
+  if (isGoneBack(backup)) return { touched: null }
   if (!sameLevel(now.level, then.level)) return { touched: await touchedBetween(site, now, then) }
   // Without a bookkeeping only the schema can say that something ran.
   const changed =
     now.books.length === 0 &&
     compareSchemas(then.schema, now.schema).some(d => d.object === 'column' || d.object === 'table')
-  return changed ? { touched: null } : null
+  return changed || told !== null ? { touched: null } : null
 }
 
 /**
@@ -66,7 +72,7 @@ export async function touchedSince(
   between: readonly Backup[],
 ): Promise<Touched | null> {
   const { kind } = site.engine.dialect
-  if (factsIn(told, kind)?.ownWorkSince === base.backup.id) return null
+  if (factsIn(told, kind)?.ownWorkSince === base.backup.id || isGoneBack(base.backup)) return null
   return chained(kind, told, base, inOrder(between)) ?? touchedBetween(site, now, base.facts)
 }
 

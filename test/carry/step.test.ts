@@ -4,9 +4,13 @@ import { sqliteEngine } from '../../src/adapters/sqlite/engine.ts'
 import { ask, makeShop, type Shop } from '../../src/adapters/sqlite/test/shop.ts'
 import type { Fact, Step, StepAct, Target } from '../../src/core/contract.ts'
 import { idemOf } from '../../src/core/executor/attempt.ts'
+import { carriesForward } from '../../src/data/carry/open.ts'
+import { NOTHING_SAID } from '../../src/data/carry/options.ts'
+import { carryForward } from '../../src/data/carry/step.ts'
 import { carryStep } from '../../src/data/carry/verb.ts'
 import type { DatabasePin } from '../../src/data/flow/settings.ts'
 import { memoryBackups } from '../conformance/stores.ts'
+import { job } from '../rungs/restored.ts'
 
 let shop: Shop
 let target: Target<DatabasePin>
@@ -109,6 +113,30 @@ it('only lists, or does not even that, where the settings say so', async () => {
   if (step === null) throw new Error('there is no step')
   await target.apply(step, actFor(step))
   expect(shop.sql('SELECT count(*) AS n FROM orders WHERE id = 4')).toEqual([{ n: 0 }])
+  expect(told.filter(fact => JSON.stringify(fact.data ?? {}).includes('"waits":true')).map(fact => fact.text)).toEqual([
+    '1 change since the release is not in db, only listed (report): backout data plan db; to carry them: backout data apply db --mode cell',
+    expect.stringMatching(/^2 rows of db changed between the backup and the end of migrating/),
+  ])
+  expect(told.map(fact => fact.text).join()).not.toContain('carried into')
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
   expect(await stepOf('off')).toBeNull()
+})
+
+it('C14: tells what waits where it is found done, by a person or a process that died before it told', async () => {
+  await restored()
+  const step = await stepOf('apply')
+  if (step === null || !carriesForward(target)) throw new Error('there is no step')
+  {
+    await using source = await target.carrying('run-7', pin.backup ?? '', job)
+    await carryForward(source, NOTHING_SAID, job)
+  }
+  told.length = 0
+  expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
+  expect(told.map(fact => fact.text)).toEqual([
+    '1 row written since the release was carried into db; proven by comparing again',
+    expect.stringMatching(/^1 of 2 values of orders\.note are others/),
+    expect.stringMatching(/^2 rows of db changed between the backup and the end of migrating/),
+    expect.stringMatching(/^2 rows of coupons have no place/),
+    expect.stringMatching(/^1 value of orders\.discount has no place/),
+  ])
 })

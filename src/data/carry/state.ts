@@ -30,6 +30,8 @@ const outcome = z.object({
   result: z.object({ base: z.string(), data: z.string() }).optional(),
   /** Who took what was not borne out as it is, and why. */
   accepted: z.object({ by: z.string(), reason: z.string() }).optional(),
+  /** The step (`StepAct.idem`) that told its run of it. Left out: none did. */
+  toldBy: z.string().optional(),
   /** What was left, by table. */
   left: z.array(table),
   archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),

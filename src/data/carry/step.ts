@@ -5,7 +5,7 @@ import type { Job } from '../engine.ts'
 import { notProven } from './errors.ts'
 import { type ApplyOptions, applyCarry, type CarryOutcome, planCarry } from './index.ts'
 import type { CarryOptions } from './options.ts'
-import type { CarryPlan } from './plan.ts'
+import type { CarryPlan, TablePlan } from './plan.ts'
 import type { CarrySource } from './source.ts'
 import { keepOutcome, readOutcome, readSaid } from './state.ts'
 import { whyUnplaced } from './unplaced.ts'
@@ -62,7 +62,9 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
       const before = act.attempt > 1 ? await readOutcome(source.dir) : null
       if (before?.proof.ok === false) throw notProven(source.component, before.proof.problems)
       const outcome = await carryForward(source, await saidOf(source), job)
-      for (const fact of factsOf(source, outcome)) await act.tell(fact)
+      for (const fact of factsOf(source, outcome.plan, outcome)) await act.tell(fact)
+      const kept = await readOutcome(source.dir)
+      if (kept !== null) await keepOutcome(source.dir, { ...kept, toldBy: act.idem })
     },
     async verify(act) {
       const job = jobFor(act)
@@ -75,6 +77,11 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
       const plan = await planCarry(source, said, job)
       const waiting = said.mode === 'report' ? 0 : rowsToCarry(plan)
       if (waiting > 0) return { is: 'not-done', why: `${waiting} rows wait to be carried` }
+      // Who carried may have died before it told, or was a person beside the run: what is told twice counts once.
+      if (kept.toldBy !== act.idem) {
+        const found = { ...kept, carried: kept.proof.carried }
+        for (const fact of factsOf(source, plan, found)) await act.tell(fact)
+      }
       return { is: 'done', why: `${kept.proof.carried} rows are carried, ${kept.proof.listed} are listed` }
     },
   }
@@ -82,6 +89,10 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
 
 /** Large objects are counted as rows. */
 export function rowsToCarry({ tables, objects }: CarryPlan): number {
+  return rowsIn(tables, objects)
+}
+
+function rowsIn(tables: readonly Omit<Left, 'conflicts'>[], objects: number): number {
   return tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, objects)
 }
 
@@ -93,16 +104,22 @@ function jobFor(act: StepAct): Job {
   return { signal: act.signal, guard: () => act.guard(), progress: p => act.progress(p) }
 }
 
-function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }: CarryOutcome) {
+type Left = Pick<TablePlan, 'inserts' | 'updates' | 'deletes' | 'conflicts'>
+
+/** `plan`: in whose mode it was carried, or would be. */
+function factsOf(
+  { component, dir }: CarrySource,
+  plan: CarryPlan,
+  { carried, left, proof }: Pick<CarryOutcome, 'carried' | 'proof'> & { left: readonly Left[] },
+) {
+  const reports = plan.mode === 'report'
   const ambiguous = left.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
   const conflicts = conflictsIn(left) - ambiguous
-  const facts: Parameters<StepAct['tell']>[0][] = [
-    {
-      kind: 'note',
-      text: `${amount(carried, 'rows')} written since the release ${carried === 1 ? 'was' : 'were'} carried into ${component}; proven by comparing again`,
-      data: { carried, proven: proof.ok },
-    },
-  ]
+  const facts: Parameters<StepAct['tell']>[0][] = []
+  if (!reports || carried > 0) {
+    const text = `${amount(carried, 'rows')} written since the release ${carried === 1 ? 'was' : 'were'} carried into ${component}; proven by comparing again`
+    facts.push({ kind: 'note', text, data: { carried, proven: proof.ok } })
+  }
   for (const {
     inserts,
     done,
@@ -111,7 +128,11 @@ function factsOf({ component, dir }: CarrySource, { plan, carried, left, proof }
   } of plan.tables) {
     if (inserts + done + rewritten > 0) facts.push(...doubts.map(text => ({ kind: 'side-effect' as const, text })))
   }
-  if (conflicts > 0) {
+  const listed = reports ? rowsIn(left, plan.objects) + conflicts : 0
+  if (listed > 0) {
+    const text = `${amount(listed, 'changes')} since the release ${listed === 1 ? 'is' : 'are'} not in ${component}, only listed (report): backout data plan ${component}; to carry them: backout data apply ${component} --mode cell`
+    facts.push({ kind: 'kept', text, data: { listed, waits: true } })
+  } else if (conflicts > 0) {
     const text = `${amount(conflicts, 'rows')} of ${component} could not be carried, or not whole: backout data status ${component}`
     facts.push({ kind: 'lost', text, data: { conflicts, waits: true } })
   }

@@ -38,10 +38,10 @@ async function forward(system: System, back: Back): Promise<World> {
   return world
 }
 
-async function replayed(world: World): Promise<ReplayedPart[]> {
+async function replayed(world: World, by = job): Promise<ReplayedPart[]> {
   await using target = await world.open()
   if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  return replay(await target.replaying('back', job), job)
+  return replay(await target.replaying('back', by), by)
 }
 
 /** By table, as "back of all". */
@@ -118,6 +118,21 @@ describe.for(SYSTEMS)('what is put back on $name', ({ name, why, make }) => {
     expect(await held(world, 'tree')).toEqual(['5  stranger', '6  good', '7 6 good child'])
     await world.run(['DELETE FROM tree WHERE id = 5'])
     expect(await putBack(world)).toEqual({ tree: '4 of 6' })
+  })
+
+  it('is written once, however long the chain of those that stay away', skipped, async () => {
+    const many = 40
+    const chain =
+      'CREATE TABLE chain (id int NOT NULL PRIMARY KEY, up int, name varchar(20), FOREIGN KEY (up) REFERENCES chain (id))'
+    const link = (i: number) => `INSERT INTO chain VALUES (${i}, ${i === 1 ? 'NULL' : i - 1}, 'link')`
+    const writes = [...Array.from({ length: many }, (_, i) => link(i + 1)), `INSERT INTO chain VALUES (99, 99, 'own')`]
+    await using world = await forward(await make(), { base: BASE, up: [chain], writes })
+    await world.run([`INSERT INTO chain VALUES (1, NULL, 'stranger')`])
+    const rounds: string[] = []
+    const parts = await replayed(world, { ...job, progress: ({ text }) => void rounds.push(text) })
+    expect(parts.map(p => [p.back, p.conflicts])).toEqual([[1, many]])
+    expect(rounds.filter(text => text === 'putting back chain')).toHaveLength(1)
+    expect(await held(world, 'chain')).toEqual(['1  stranger', '99 99 own'])
   })
 
   it('goes into cells that hold what the migration puts there, and over nothing of anybody', skipped, async () => {

@@ -7,6 +7,7 @@ import { makeLedger } from './ledger.ts'
 import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
+import { markCut } from './replay-circle.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { overIn } from './replay-words.ts'
@@ -172,6 +173,9 @@ async function putGroup(ground: Ground, group: Group, job: Job): Promise<void> {
   for (;;) {
     try {
       return await ground.merger.transaction(async () => {
+        for (const { lines } of group.places)
+          if (lines !== null) await markLeft(group, lines, { from: 0, to: lines.many })
+        await markCut(ground, group)
         await putAll(work => work())
         await lookForOrphans(ground, group)
       })
@@ -192,6 +196,12 @@ function innerOf({ group, strangers }: Group, { kept }: Lines) {
 async function putRange(ground: Ground, group: Group, place: Place, range: Range): Promise<void> {
   const { lines } = place
   if (lines === null) return
+  await markLeft(group, lines, range)
+  place.back += await write(ground, lines, range)
+}
+
+/** Marks what is taken, and what refers to something outside of the group that is not there. */
+async function markLeft(group: Group, lines: Lines, range: Range): Promise<void> {
   const { strangers } = group
   await markTaken(strangers, lines, range)
   const inner = innerOf(group, lines)
@@ -200,7 +210,6 @@ async function putRange(ground: Ground, group: Group, place: Place, range: Range
     const orphans = inner.includes(reference) ? null : strangers.orphans(lines, reference, among)
     if (orphans !== null) await lines.mark(LINE.left, orphans)
   }
-  place.back += await write(ground, lines, range)
 }
 
 /** Throws `Orphans`. */

@@ -48,17 +48,39 @@ export class Strangers {
   }
 
   /** Lines that refer to a row that is not there, or to one of them; null: what refers is nothing that they bring. */
-  orphans(lines: Lines, { columns, table, to }: Reference, where: string): string | null {
+  orphans(lines: Lines, reference: Reference, where: string): string | null {
     const { merger, dialect } = this.#ground
+    const { table, to } = reference
+    const found = this.#referring(lines, reference)
+    if (found === null) return null
+    const fits = named(dialect, 'p', to).map((cell, i) => `${cell} = ${found.cells[i]}`)
+    const filled = found.cells.map(cell => `${cell} IS NOT NULL`)
+    return `SELECT w.n AS n FROM ${found.rows} WHERE ${[where, ...filled].join(' AND ')} AND NOT EXISTS
+      (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits.join(' AND ')} AND ${this.none('p', table, to)})`
+  }
+
+  /** Lines `n` beside the lines `p` of rows that they refer to. `where`: a condition on each of both, as `w`. */
+  parents(lines: Lines, reference: Reference, parent: Lines, where: string): string | null {
+    const found = this.#referring(lines, reference)
+    const values = reference.to.map(name => parent.valueOf(name))
+    if (found === null || values.includes(null)) return null
+    const list = ['w.n AS n', ...values.map((value, i) => `${value} AS u${i}`)]
+    const on = found.cells.map((cell, i) => `p.u${i} = ${cell}`)
+    return `SELECT w.n AS n, p.n AS p FROM ${found.rows} JOIN (SELECT ${list.join(', ')} FROM ${parent.work} AS w WHERE ${where}) AS p
+      ON ${on.join(' AND ')} WHERE ${where}`
+  }
+
+  /** Where lines are, and the cells by which they refer; null: what refers is nothing that they bring. */
+  #referring(lines: Lines, { columns }: Reference): { rows: string; cells: readonly string[] } | null {
+    const { dialect } = this.#ground
     const own = columns.map(name => lines.valueOf(name))
     const isRow = lines.kept.what === 'rows'
     if (own.every(v => v === null) || (isRow && own.includes(null))) return null
     const cells = own.map((value, i) => value ?? named(dialect, 'o', columns.slice(i, i + 1)).join())
-    const fits = named(dialect, 'p', to).map((cell, i) => `${cell} = ${cells[i]}`)
-    const rows = isRow ? `${lines.work} AS w` : `${lines.work} AS w JOIN ${lines.ours} AS o ON ${lines.onKey}`
-    const filled = cells.map(cell => `${cell} IS NOT NULL`)
-    return `SELECT w.n AS n FROM ${rows} WHERE ${[where, ...filled].join(' AND ')} AND NOT EXISTS
-      (SELECT 1 FROM ${merger.table('ours', table)} AS p WHERE ${fits.join(' AND ')} AND ${this.none('p', table, to)})`
+    return {
+      rows: isRow ? `${lines.work} AS w` : `${lines.work} AS w JOIN ${lines.ours} AS o ON ${lines.onKey}`,
+      cells,
+    }
   }
 
   referencesOf(table: string): readonly Reference[] {

@@ -237,6 +237,8 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
 function aborted(output: RunOutput | null, told: Told): string {
   const middle = middleOf(told)
   const where = middle.length === 0 ? '' : ` in the middle of: ${middle.join('; ')}`
+  const why = /^it was aborted: (.*)$/s.exec(output?.why ?? '')?.[1]
+  if (why !== undefined && middle.length === 0) return `Aborted: ${why}.`
   const untold = untoldOf(output, told)
   const users =
     untold.length > 0

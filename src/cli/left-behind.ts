@@ -1,7 +1,7 @@
-import { supersededBy } from '../core/executor/gate.ts'
 import type { Step } from '../core/contract.ts'
 import type { Engine, Event, RunInfo } from '../core/engine.ts'
 import { messageOf } from '../core/errors.ts'
+import { supersededBy } from '../core/executor/gate.ts'
 import type { RunInput } from '../core/executor/world.ts'
 import type { Plan } from '../core/plan.ts'
 import { ENDED } from '../core/words.ts'

@@ -1,5 +1,5 @@
-import { supersededBy } from '../core/executor/gate.ts'
 import type { Event } from '../core/engine.ts'
+import { supersededBy } from '../core/executor/gate.ts'
 import { span } from '../core/impact-text.ts'
 import { list, num, type Obj, obj, str, strs } from './read.ts'
 
@@ -62,6 +62,7 @@ const WORDS: Readonly<Record<string, (d: Obj) => string>> = {
     `gate ${say(d['gate'])} asked${(num(d['forMs']) ?? 0) > 0 ? ` for ${span(num(d['forMs']) ?? 0)}` : ''}`,
   gate: gateText,
   'end-look': d => `all of it is looked at once more, whether it is on ${say(d['release'])}`,
+  'end-found': d => `not all of it is there: ${strs(d['found']).join('; ')}; it is looked at again`,
   'watch-superseded': d => `the watch ended: ${supersededBy(d)}`,
   assessment: assessmentText,
   captured: d => `release ${say(d['release'])} captured by ${say(d['by'])}`,

@@ -20,6 +20,30 @@ describe('what a run says at its end is what is there then', () => {
     expect((await toy.backout(['run', '--yes'])).stdout).toContain('toy is back on v1, verified.')
   })
 
+  it('is not forgotten where somebody aborts since the look goes on', async () => {
+    await using toy = await makeToy(`hooks: { cleanup: { after: { run: 'echo v2 > db; touch ended' } } }`)
+    // The second look waits until the abort is heard.
+    const second = 'test -e ended && echo >> looks && test $(wc -l < looks) -gt 1'
+    const slow = `${second} && for i in $(seq 200); do test -e go || sleep 0.1; done; printf "{`
+    await toy.write('backout.yaml', (await toy.read('backout.yaml')).replace('printf "{', slow))
+    expect((await toy.backout(['capture', 'v1', '--known-good'])).code).toBe(0)
+    await toy.release('v2')
+    const run = toy.backout(['run', '--yes'])
+    const running = async () =>
+      (await toy.json<{ running?: { title: string }[] }>(['status'])).running?.map(r => r.title).join()
+    const sees = 'looking at all of it once more, for it is not all there: db would still go from "v2" to "v1"'
+    await expect.poll(running, { timeout: 60_000, interval: 100 }).toContain(sees)
+    const aborted = toy.backout(['abort'])
+    const report = async () => (await toy.backout(['report'])).stdout
+    await expect.poll(report, { timeout: 60_000, interval: 100 }).toContain('abort asked')
+    await toy.write('go', '')
+    expect((await aborted).code).toBe(7)
+    const { stdout } = await run
+    for (const said of [stdout, (await toy.backout(['status'])).stdout, (await toy.backout(['report'])).stdout])
+      expect(said.replaceAll(/\s+/g, ' ')).toContain('it is not all on v1: db would still go from "v2" to "v1"')
+    expect(stdout).not.toContain('Users are served')
+  })
+
   it('names the field that differs and is no version, where the way back itself moves what is compared', async () => {
     await using toy = await makeToy(`hooks: { cleanup: { after: { run: 'echo x >> revision' } } }`)
     await toy.write('revision', '')

@@ -1,6 +1,6 @@
-import { supersededBy } from '../../core/executor/gate.ts'
 import { stripVTControlCharacters } from 'node:util'
 import type { Event } from '../../core/engine.ts'
+import { supersededBy } from '../../core/executor/gate.ts'
 import { span } from '../../core/impact-text.ts'
 
 export type Mark = 'phase' | 'good' | 'bad' | 'ask' | 'note'
@@ -49,6 +49,10 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
   fact: d => ({ mark: 'note', text: `${str(d['kind'])}: ${str(d['text'])}` }),
   gate: d => gate(d),
   'end-look': d => ({ mark: 'note', text: `is everything on ${str(d['release'])}? All of it is looked at once more` }),
+  'end-found': d => ({
+    mark: 'note',
+    text: `not all of it: ${[d['found']].flat().map(str).join('; ')}; looked at again`,
+  }),
   'watch-superseded': d => ({ mark: 'note', text: `the watch ends here: ${supersededBy(d)}` }),
   asked: d => ({ mark: 'ask', text: `${str(d['step'] ?? d['about'])}: ${str(d['why'])}` }),
   answered: d => ({

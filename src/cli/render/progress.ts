@@ -59,6 +59,11 @@ export class Progress {
       this.#running.set(`gate ${data['gate']}`, { title: `gate ${data['gate']}`, since: event.at })
     if (event.type === 'end-look')
       this.#running.set('end', { title: 'looking at all of it once more', since: event.at })
+    if (event.type === 'end-found') {
+      const found = (data['found'] as string[] | undefined)?.join('; ') ?? ''
+      const title = `looking at all of it once more, for it is not all there: ${found}`
+      this.#running.set('end', { title, since: this.#running.get('end')?.since ?? event.at })
+    }
     if (event.type === 'gate') this.#running.delete(`gate ${data['gate']}`)
     if (['step-done', 'step-failed', 'step-skipped', 'fenced'].includes(event.type)) this.#running.delete(step)
     if (event.type === 'step-done' || event.type === 'step-skipped') this.#done.add(step)

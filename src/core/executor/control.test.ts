@@ -117,10 +117,14 @@ describe('C16: abort', () => {
       { world: world => ({ ...world, unproven: async () => ({ found: ['app: its pods restart'], mute: [] }) }) },
     )
     await run.begin()
-    await until(async () => (await run.types()).includes('end-look'))
+    await until(async () => (await run.types()).includes('end-found'))
     await run.signal('$cancel')
     expect((await run.settled()).state).toBe('aborted')
     expect(app.applied).toEqual(['app/a'])
+    expect((await run.of('end-found'))[0]).toEqual({ found: ['app: its pods restart'] })
+    expect(await run.output()).toMatchObject({
+      why: 'it was aborted: all steps are done, but looked at once more it is not all on A: app: its pods restart',
+    })
   })
 
   it('is not lost when somebody asks for a pause right after it', async () => {

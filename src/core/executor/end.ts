@@ -11,17 +11,22 @@ const PAUSES_MS = [1_000, 4_000]
 
 /**
  * Looks at everything once more where a run has come to its end: each step was verified in its turn, and what it brought about
- * may have gone since, or may never have been all that the release takes. Empty: the release is there; null: it was aborted.
+ * may have gone since, or may never have been all that the release takes. Nothing found: the release is there. `aborted`:
+ * somebody did not wait for a further look.
  */
-export async function lookAtTheEnd(place: Place, request: Unproven): Promise<readonly string[] | null> {
+export async function lookAtTheEnd(
+  place: Place,
+  request: Unproven,
+): Promise<{ found: readonly string[]; aborted: boolean }> {
   const { ctx } = place
   ctx.tell('end/begun', 'end-look', { release: request.plan.to.release })
   for (let look = 0; ; look++) {
     const key = look === 0 ? 'end' : `end/${look}`
     const found = await ctx.run(key, act => lookOnce(place, request, act))
     const pause = PAUSES_MS[look]
-    if (found.length === 0 || pause === undefined) return found
-    if ((await ctx.wait(`${key}/pause`, ['$cancel'], pause)) !== null) return null
+    if (found.length === 0 || pause === undefined) return { found, aborted: false }
+    ctx.tell(`${key}/found`, 'end-found', { found: [...found] })
+    if ((await ctx.wait(`${key}/pause`, ['$cancel'], pause)) !== null) return { found, aborted: true }
   }
 }
 

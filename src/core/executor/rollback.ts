@@ -145,8 +145,7 @@ class Rollback {
     for (let index = 0; ; index++) {
       this.#plans.set(plan.hash, plan)
       const end = await this.#planOrLeave(plan, index)
-      if (end.is === 'done')
-        return (await this.#ended(plan, exclude)) ?? this.#leave(plan, index, 'aborted', 'it was aborted')
+      if (end.is === 'done') return this.#ended(plan, exclude, index)
       if (end.is === 'cancelled') return this.#leave(plan, index, 'aborted', 'it was aborted')
       const why = `${end.failure.what}: ${end.failure.why}`
       if (end.is === 'stopped') return this.#leave(plan, index, 'failed', why)
@@ -161,17 +160,16 @@ class Rollback {
     }
   }
 
-  /** What is said at the end is what is there then. null: it was aborted meanwhile. */
-  async #ended(plan: Plan, exclude: Unproven['exclude']): Promise<RunOutput | null> {
+  /** What is said at the end is what is there then. */
+  async #ended(plan: Plan, exclude: Unproven['exclude'], index: number): Promise<RunOutput> {
     // What is there now is for that to say, and there is a reason for it.
     const { superseded } = this.#last
     if (superseded !== undefined) return this.#output('succeeded', `its watch was cut short: ${superseded}`)
     const left = leftIn([...this.#plans.values()], [...this.#fenced, ...this.#skips, ...this.#without])
-    const found = await lookAtTheEnd(this.#place(plan, 'cleanup', 'end', true), { plan, exclude, left })
-    if (found === null) return null
+    const { found, aborted } = await lookAtTheEnd(this.#place(plan, 'cleanup', 'end', true), { plan, exclude, left })
     if (found.length === 0) return this.#output('succeeded', null)
     const why = `all steps are done, but looked at once more it is not all on ${plan.to.release}: ${found.join('; ')}`
-    return this.#output('failed', why)
+    return aborted ? this.#leave(plan, index, 'aborted', `it was aborted: ${why}`) : this.#output('failed', why)
   }
 
   /** An error that nobody foresaw is a failure like any other: users are left safe. */

@@ -58,11 +58,11 @@ describe('A3: the release that runs', () => {
     expect(await ok('run', '--yes')).toContain('v2 -> v1')
     const again = await ok('run', '--yes')
     expect(again).toContain(
-      'A run went back to v1, and nothing was deployed since. Another release has to be named: --to',
+      'A run went back to v1, and Backout was told of no deployment since. Another release has to be named: --to',
     )
     expect(again).toContain('known good: v2 (taken back by a run), v0')
     expect(again).toContain('Nothing to do')
-    expect(await ok('status')).toContain('stands on v1: nothing was deployed since')
+    expect(await ok('status')).toContain('stands on v1: Backout was told of no deployment since')
     // Put there again untold, by whatever deploys: the way is still back.
     await toy.release('v2')
     await ok('run', '--yes')
@@ -172,7 +172,7 @@ describe('A3: a run that ended on its way', () => {
     expect({ code, versions: await toy.versions() }).toEqual({ code: 7, versions: ['v1', 'v1'] })
     expect(stdout).toContain('To go on to v1: backout run --to v1')
     const plan = await ok('plan')
-    expect(plan).toContain('A run was on its way to v1, and nothing was deployed since.')
+    expect(plan).toContain('A run was on its way to v1, and Backout was told of no deployment since.')
     expect(plan).toContain('known good: v2 (taken back by a run)')
     const status = await ok('status')
     expect(status).toContain('To go on to v1: backout run --to v1')

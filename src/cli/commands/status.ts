@@ -79,7 +79,7 @@ async function staysOn({ environment }: Session, release: string): Promise<strin
   const standing = await standingOf(environment).catch(() => null)
   if (standing?.wentTo !== release) return []
   return [
-    `stands on ${release}: nothing was deployed since, so a further \`backout run\` goes nowhere else; ` +
+    `stands on ${release}: Backout was told of no deployment since, so a further \`backout run\` goes nowhere else; ` +
       'to go forward deploy, or name the release: backout run --to RELEASE',
   ]
 }

@@ -57,7 +57,7 @@ function stays(all: readonly Release[], { boundFor, takenBack }: Standing, name:
   const good = others.map(r => `${r.name}${takenBack.has(r.name) ? ' (taken back by a run)' : ''}`)
   const known = good.length === 0 ? '' : ` (known good: ${good.slice(0, 8).join(', ')})`
   const how = boundFor === name ? 'was on its way' : 'went back'
-  return `A run ${how} to ${name}, and nothing was deployed since. Another release has to be named: --to RELEASE${known}`
+  return `A run ${how} to ${name}, and Backout was told of no deployment since. Another release has to be named: --to RELEASE${known}`
 }
 
 function noneKnownGood(all: readonly Release[], { release: left, takenBack }: Standing): BackoutError {

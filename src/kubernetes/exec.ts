@@ -8,7 +8,7 @@ import { until } from './api/watch.ts'
 import { fingerprint } from './goals.ts'
 import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
-import { isLive, type Trouble, troubleOf } from './status.ts'
+import { ended, isLive, type Trouble, troubleOf } from './status.ts'
 import { asReleased } from './stopped.ts'
 import { LEFT, pinnedRef, RELEASE, runningIn, WROTE } from './template.ts'
 import { devicesOf, withoutClaims } from './volumes.ts'
@@ -64,11 +64,11 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const listed = await site.client.list(`${corePath(site.namespace, 'pods')}${label}`, signal)
   const [pod] = (listed?.items ?? []) as Pod[]
-  const ended = stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated
+  const over = stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated
   const what = `the Job ${name} in ${site.namespace}`
   if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
-  if (ended !== undefined) return { what, alive: false, code: ended.exitCode ?? null }
-  return { what, alive: endOf(job.status) === undefined || (pod !== undefined && isLive(pod)), code: null }
+  if (over !== undefined) return { what, alive: false, code: over.exitCode ?? null }
+  return { what, alive: endOf(job.status) === undefined || (pod !== undefined && !ended(pod)), code: null }
 }
 
 function endOf(status: Job['status']) {

@@ -51,7 +51,18 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   const name = nameOf(idem)
   if ((await inspect(site, name, signal)) === null) return null
   const over = (await tasksOf(site, name, signal)).find(task => OVER.has(task.Status.State))
+  // Its node is not heard of any more: what runs there may go on.
+  if (over?.Status.State === 'orphaned') throw orphaned(name, over)
   return { what: `the job ${name}`, alive: over === undefined, code: over === undefined ? null : exitOf(over) }
+}
+
+function orphaned(name: string, { NodeID: node }: Task): BackoutError {
+  return new BackoutError({
+    code: 'exec_untold',
+    what: `The job ${name} was on the node ${node ?? 'that it had'}, which the swarm has lost: whether it is still at work nobody can tell`,
+    next: 'see whether that node runs it (`docker ps`), then resolve the step by hand',
+    exit: 'failed',
+  })
 }
 
 async function serviceOf(site: Site, signal: AbortSignal): Promise<Service> {

@@ -12,12 +12,24 @@ const COUNTS = {
   MariaDB: 'int NOT NULL AUTO_INCREMENT PRIMARY KEY',
 }
 
+/** Columns of which a value is shown in more than it takes by itself. */
+const FILLED: Partial<Record<keyof typeof COUNTS, readonly (readonly [string, string])[]>> = {
+  MariaDB: [
+    ['bit(3)', '05'],
+    ['bit(12)', '0FFF'],
+    ['int(5) zerofill', '00003'],
+  ],
+  PostgreSQL: [['numeric(10,2)', '3.00']],
+}
+
 describe.for(systems)('a value of one’s own on $name', ({ name, why, make }) => {
   const text = (value: string) => (name === 'SQLite' ? `'${value}'` : value)
 
   it.skipIf(why !== null)('comes into a row that is there, whatever counts its key', { timeout: LIMIT }, async () => {
+    const filled = FILLED[name] ?? []
+    const more = filled.map(([type], i) => `, c${i} ${type}`).join('')
     const base = [
-      `CREATE TABLE orders (id ${COUNTS[name]}, status varchar(9), note varchar(9))`,
+      `CREATE TABLE orders (id ${COUNTS[name]}, status varchar(9), note varchar(9)${more})`,
       `INSERT INTO orders (status) VALUES ('new'), ('new')`,
     ]
     const writes = [`UPDATE orders SET status = 'paid', note = 'mine'`]
@@ -25,12 +37,15 @@ describe.for(systems)('a value of one’s own on $name', ({ name, why, make }) =
     await restored(world)
     await world.run([`UPDATE orders SET status = 'gone'`])
     expect((await said(world)).left[0]?.conflicts).toEqual({ changed: 2 })
-    const set = { status: text('sent') }
+    const values = filled.map(([, value], i) => [`c${i}`, value] as const)
+    const set = { status: text('sent'), ...Object.fromEntries(values) }
     const { left, proof } = await said(world, { table: 'orders', key: { id: '1' }, take: 'theirs', set })
     expect([left[0]?.conflicts, proof.problems]).toEqual([{ changed: 1 }, []])
-    expect((await world.dump())['orders']?.map(row => Object.values(row).join(' ').replaceAll("'", ''))).toEqual([
+    const rows = (await world.dump())['orders'] ?? []
+    expect(rows.map(row => [row['id'], row['status'], row['note']].join(' ').replaceAll("'", ''))).toEqual([
       '1 sent mine',
       '2 gone mine',
     ])
+    expect(values.map(([column]) => rows[0]?.[column])).toEqual(values.map(([, value]) => value))
   })
 })

@@ -79,11 +79,16 @@ async function checkValues(
     if (!names.includes(name)) throw unknown('a value of a decision', `${table}.${name}`, 'old', names)
     if (text === null) continue
     const { type = '' } = columns[name] ?? {}
-    const shown = dialect.text(dialect.value(literal(text), type), type)
-    const read = await merger.query(`SELECT ${shown} AS t`).catch((error: unknown) => {
-      if (merger.refusal(error) === null) throw error
-      return []
-    })
+    // As the column keeps it, which may be more than its type says of a value by itself: it fills it up, or cuts it.
+    const one = `(SELECT 0 AS n) AS one LEFT JOIN ${merger.table('ours', table)} AS o ON 1 = 0`
+    const tried = await merger.work('backout_word', `SELECT o.${dialect.quote(name)} AS c FROM ${one} WHERE 1 = 0`, [])
+    const read = await merger.run(`INSERT INTO ${tried} (c) VALUES (${dialect.value(literal(text), type)})`).then(
+      () => merger.query(`SELECT ${dialect.text('t.c', type)} AS t FROM ${tried} AS t`),
+      (error: unknown) => {
+        if (merger.refusal(error) === null) throw error
+        return []
+      },
+    )
     if (read[0]?.['t'] === text) continue
     throw wrong(
       `What a decision gives for ${table}.${name} is no exact text of a value of it`,

@@ -76,6 +76,15 @@ describe('the word that confirms a restore', () => {
 })
 
 describe('data that was written between the release and a restore', () => {
+  it('says of a file of words that is no YAML where that is', async () => {
+    await toy.write('words.yaml', '- { table: orders, take: ours\n')
+    const answer = await toy.backout(['data', 'apply', '--yes', '--settle', 'words.yaml'])
+    expect(answer).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/words_unknown.*words\.yaml is no YAML: .*line/s),
+    })
+  }, 60_000)
+
   it('C14: is planned, carried, proven, and told; a second time there is nothing to do', async () => {
     expect(rows(file(), 'SELECT count(*) AS n FROM users')).toEqual([{ n: 1 }])
     const before = rows(file(), 'SELECT * FROM orders')

@@ -86,6 +86,10 @@ describe.for(SYSTEMS)('what is put back on $name', ({ name, why, make }) => {
     const story = { base: BASE, up: UP, writes: WRITES, after: [`INSERT INTO orders VALUES (9, 'eve', 'c')`] }
     await using world = await forward(await make(), story)
     for (const back of [2, 0]) expect((await putBack(world))['gifts']).toBe(`${back} of 3`)
+    expect((await replayed(world)).map(p => [p.table, p.why])).toEqual([
+      ['orders', 'the row of 1 is not there'],
+      ['gifts', 'what 1 refers to is not there, or is another one'],
+    ])
     expect(await held(world, 'gifts')).toEqual(['2 4 book', '3 1 pen'])
     // Somebody took its number meanwhile.
     await world.run([`INSERT INTO orders (id, who, code) VALUES (3, 'zoe', 'z')`])
@@ -175,7 +179,7 @@ describe.for(SYSTEMS)('what is put back on $name', ({ name, why, make }) => {
       `INSERT INTO tips VALUES (1, 'x')`,
     ]
     await using world = await forward(await make(), { base: BASE, up, writes, again })
-    const odd = (names: string) => `1 of them does not fit the types that the table has now (${names})`
+    const odd = (names: string) => `1 does not fit the types that the table has now (${names})`
     for (const back of [true, false]) {
       const parts = (await replayed(world)).map(p => [p.table, p.back, p.conflicts, p.why] as const)
       expect(parts.toSorted(([a], [b]) => (a < b ? -1 : 1))).toEqual([

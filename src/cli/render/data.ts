@@ -80,9 +80,7 @@ export function replayLines(parts: readonly ReplayedPart[], width: number): stri
     p.columns === null ? p.table : `${p.table}: ${p.columns.join(', ')}`,
     `${p.back} back`,
     `${p.done} there already`,
-    p.conflicts === 0
-      ? ''
-      : `${p.conflicts} left: ${p.why ?? 'something else is in their place, or the database refused them'}`,
+    p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
   ])
   return table(rows, width)
 }

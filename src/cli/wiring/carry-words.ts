@@ -50,7 +50,15 @@ async function decisionsIn(word: string): Promise<Decision[]> {
       'backout data plan --help',
     )
   })
-  return checked(word, parse(text))
+  return checked(word, yamlIn(word, text))
+}
+
+function yamlIn(word: string, text: string): unknown {
+  try {
+    return parse(text)
+  } catch (error) {
+    throw unknown(`${word} is no YAML: ${messageOf(error)}`, 'mend it there')
+  }
 }
 
 function checked(word: string, value: unknown): Decision[] {

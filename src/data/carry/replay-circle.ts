@@ -52,7 +52,7 @@ async function mark(all: readonly Lines[], ids: ReadonlySet<string>): Promise<vo
     const numbers = [...ids].flatMap(id => (id.startsWith(`${i}:`) ? [id.slice(id.indexOf(':') + 1)] : []))
     for (let at = 0; at < numbers.length; at += AT_ONCE) {
       const some = numbers.slice(at, at + AT_ONCE)
-      await lines.mark(LINE.left, `SELECT w.n AS n FROM ${lines.work} AS w WHERE w.n IN (${some.join(', ')})`)
+      await lines.mark(LINE.cut, `SELECT w.n AS n FROM ${lines.work} AS w WHERE w.n IN (${some.join(', ')})`)
     }
   }
 }

@@ -5,8 +5,14 @@ import { LEDGER } from './ledger.ts'
 import { type Ground, literal } from './piece.ts'
 import { Retyped } from './replay-retyped.ts'
 
-/** How a line stands. `part`: of its cells some hold something else, which stay. */
-export const LINE = { waits: 0, noted: 1, left: 2, part: 3 } as const
+/**
+ * How a line stands. Of its cells some hold something else, which stay (`part`); or it stays away: something else is in its
+ * place (`left`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it.
+ */
+export const LINE = { waits: 0, noted: 1, left: 2, part: 3, gone: 4, cut: 5, refused: 6 } as const
+
+/** Lines that are not back, not with all that they have. */
+export const NOT_BACK = `w.state NOT IN (${LINE.waits}, ${LINE.noted})`
 
 /** Lines that are to be put back, as `w`. */
 export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`

@@ -22,7 +22,7 @@ export async function markTaken(strangers: Strangers, lines: Lines, range: Range
   }
   const gone = `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${among}
     AND NOT EXISTS (SELECT 1 FROM ${lines.ours} AS o WHERE ${lines.onKey})`
-  await lines.mark(LINE.left, gone)
+  await lines.mark(LINE.gone, gone)
   const own = strangers.none('o', lines.kept.table, lines.keys)
   await lines.mark(LINE.left, `SELECT w.n AS n FROM ${there} AND NOT (${own})`)
 }
@@ -55,7 +55,7 @@ async function oneByOne(
     const refused = await merger.savepoint(() => put(where))
     if (refused !== null && merger.refusal(refused) === null) throw thrown(refused)
     if (refused === null) back += written()
-    else await lines.mark(LINE.left, `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${where}`)
+    else await lines.mark(LINE.refused, `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${where}`)
   }
   return back
 }

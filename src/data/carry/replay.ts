@@ -8,7 +8,7 @@ import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
 import { markCut } from './replay-circle.ts'
-import { LINE, Lines, TO_PUT } from './replay-lines.ts'
+import { LINE, Lines, NOT_BACK, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { overIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
@@ -34,7 +34,7 @@ export interface ReplayedPart {
   readonly done: number
   /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
   readonly conflicts: number
-  /** Why the part could not be put back at all, or lines of it could not, where that is known. */
+  /** Why lines of it were not put back, or not all of them; null: all are back. */
   readonly why: string | null
 }
 
@@ -182,7 +182,7 @@ async function putGroup(ground: Ground, group: Group, job: Job): Promise<void> {
     } catch (error) {
       if (!(error instanceof Orphans)) throw error
       for (const [lines, numbers] of error.found) {
-        await lines.mark(LINE.left, `SELECT w.n AS n FROM ${lines.work} AS w WHERE w.n IN (${numbers.join(', ')})`)
+        await lines.mark(LINE.cut, `SELECT w.n AS n FROM ${lines.work} AS w WHERE w.n IN (${numbers.join(', ')})`)
       }
     }
   }
@@ -208,7 +208,7 @@ async function markLeft(group: Group, lines: Lines, range: Range): Promise<void>
   const among = `w.n >= ${range.from} AND w.n < ${range.to} AND w.state = ${LINE.waits}`
   for (const reference of strangers.referencesOf(lines.kept.table)) {
     const orphans = inner.includes(reference) ? null : strangers.orphans(lines, reference, among)
-    if (orphans !== null) await lines.mark(LINE.left, orphans)
+    if (orphans !== null) await lines.mark(LINE.cut, orphans)
   }
 }
 
@@ -235,12 +235,29 @@ async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart>
   const columns = part.what === 'rows' ? null : Object.keys(part.columns)
   const table = part.table ?? ''
   if (lines === null) return { table, columns, back: 0, done: 0, conflicts: part.lines, why }
-  const conflicts = await lines.count(`w.state IN (${LINE.left}, ${LINE.part})`)
-  return { table, columns, back, conflicts, done: Math.max(0, lines.many - back - conflicts), why: await oddIn(lines) }
+  const conflicts = await lines.count(NOT_BACK)
+  const done = Math.max(0, lines.many - back - conflicts)
+  return { table, columns, back, conflicts, done, why: conflicts === 0 ? null : await whyLeft(lines) }
 }
 
-async function oddIn(lines: Lines): Promise<string | null> {
-  const odd = await lines.count(`w.odd = 1 AND w.state IN (${LINE.left}, ${LINE.part})`)
-  if (odd === 0) return null
-  return `${odd} of them ${odd === 1 ? 'does' : 'do'} not fit the types that the table has now (${lines.retyped.join(', ')})`
+const WHY: readonly (readonly [number, (many: number) => string])[] = [
+  [LINE.left, many => `something else is in the place of ${many}`],
+  [LINE.part, many => `something else is in some cells of ${many}`],
+  [LINE.gone, many => `the row of ${many} is not there`],
+  [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
+  [LINE.refused, many => `the database refused ${many}`],
+]
+
+async function whyLeft(lines: Lines): Promise<string> {
+  const reasons: string[] = []
+  for (const [state, text] of WHY) {
+    const many = await lines.count(`w.odd = 0 AND w.state = ${state}`)
+    if (many > 0) reasons.push(text(many))
+  }
+  const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
+  if (odd > 0) {
+    const fit = odd === 1 ? 'does not fit' : 'do not fit'
+    reasons.push(`${odd} ${fit} the types that the table has now (${lines.retyped.join(', ')})`)
+  }
+  return reasons.join('; ')
 }

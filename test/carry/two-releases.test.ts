@@ -25,7 +25,12 @@ const BASE = [
 ]
 
 /** Upgraded one after the other, each from a backup of its own; the pin is that before the first. `readable`: its files are there. */
-async function upgraded(system: System, upgrades: readonly Upgrade[], readable = true): Promise<World> {
+async function upgraded(
+  system: System,
+  upgrades: readonly Upgrade[],
+  readable = true,
+  hidden = new Set<string>(),
+): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-two-'))
   await mkdir(join(dir, 'up'))
   const { backups, vault } = stepAct()
@@ -34,7 +39,10 @@ async function upgraded(system: System, upgrades: readonly Upgrade[], readable =
     component: `db${dir.slice(-6)}`,
     baseDir: dir,
     stateDir: join(dir, 'state'),
-    backups,
+    backups: {
+      ...backups,
+      list: async (component: string) => (await backups.list(component)).filter(b => !hidden.has(b.id)),
+    },
     vault,
   }
   const migrations = readable ? { upScripts: 'up/{name}.sql' } : {}
@@ -150,6 +158,23 @@ describe.for(SYSTEMS)('back over two releases on $name', ({ why, make }) => {
       expect((await ordersOf(world)).at(-2)).toBe('5 5000 e')
     },
   )
+
+  it('it is said ahead where what told of the first one was pruned', skipped, async () => {
+    const upgrades = [
+      { up: ADD, said: { wrote: ['none'] }, writes: FIRST },
+      { up: MORE, said: { wrote: ['none'] }, writes: SECOND },
+    ]
+    const hidden = new Set<string>()
+    await using world = await upgraded(await make(), upgrades, false, hidden)
+    const { backups } = stepAct()
+    const base = await backups.get(world.pin.backup ?? '')
+    const [last] = (await backups.list(base.component)).filter(b => b.reason === 'migrated')
+    for (const { id } of await backups.list(base.component)) if (id !== base.id && id !== last?.id) hidden.add(id)
+    const proposal = await proposed(world, 'restore')
+    expect(proposal.findings.filter(f => f.code === 'migrations_untold').map(f => f.what)).toEqual([
+      expect.stringContaining('somebody said when the last of them had ended only'),
+    ])
+  })
 
   it('what nobody told of names tables only', skipped, async () => {
     const upgrades = [{ up: 'UPDATE orders SET total = total * 100', said: 'nothing' as const, writes: SECOND }]

@@ -59,7 +59,7 @@ async function untoldFindings({ site, question, say }: Look, backup: Backup): Pr
     const told = toldOf(site, now, between)
     if (told !== null && (await isAltered(site, told, question.signal))) return { altered: told.id }
     const since = told === null ? await untoldSince(site, now, { backup, facts: then }, null) : null
-    if (told !== null && isUntoldBefore(told, between)) {
+    if (told !== null && isUntoldBefore(site, told, backup, between)) {
       const own = factsIn(told, site.engine.dialect.kind)?.ownWorkSince === backup.id
       const touched = await touchedSince(site, now, { backup, facts: then }, told, between)
       if (touched === null && !own) return { where: ALL_ROWS, who: 'the last of them had ended only' }

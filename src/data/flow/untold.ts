@@ -94,9 +94,14 @@ function chained(kind: Dialect['kind'], told: Backup, base: Base, between: reado
   return sameLevel(begun.level, base.facts.level) ? wrote : null
 }
 
-/** Users wrote for the time of several upgrades, of which only the last was told, and nobody can tell what these wrote. */
-export function isUntoldBefore(told: Backup, between: readonly Backup[]): boolean {
-  return between.some(b => b.reason === 'capture' && b.createdAt < told.createdAt)
+/**
+ * Users wrote for the time of several upgrades, of which only the last was told, and nobody can tell what these wrote: there are
+ * captures between, or were before they were pruned.
+ */
+export function isUntoldBefore({ engine }: Site, told: Backup, base: Backup, between: readonly Backup[]): boolean {
+  const facts = factsIn(told, engine.dialect.kind)
+  const since = facts?.ownWorkSince ?? facts?.touched?.since ?? base.id
+  return since !== base.id || between.some(b => b.reason === 'capture' && b.createdAt < told.createdAt)
 }
 
 /** The database was about to be taken back: what came before it is of another story. */

@@ -222,4 +222,26 @@ describe.for(SYSTEMS)('what is put back on $name', ({ name, why, make }) => {
       expect(await held(world, 'orders')).toEqual(['1 ann a 0 0 paid', '2 bob b 0 5 ', '3 eve e 0 0 '])
     },
   )
+
+  it(
+    'brings back what users wrote into rows that came since, also where the bad release puts the same into old ones',
+    skipped,
+    async () => {
+      const made = (by: number, ...more: string[]) => [
+        'ALTER TABLE orders ADD COLUMN status varchar(20)',
+        `ALTER TABLE orders ADD COLUMN fee decimal(6,2) DEFAULT ${by} NOT NULL`,
+        ...more,
+      ]
+      const back = {
+        base: BASE,
+        up: made(1, `UPDATE orders SET status = 'new'`),
+        writes: [`INSERT INTO orders VALUES (4, 'dan', 'd', 'new', 1), (5, 'eve', 'e', 'new', 2)`],
+        again: made(0),
+      }
+      await using world = await forward(await make(), back)
+      for (const many of [2, 0]) expect(await putBack(world)).toEqual({ orders: `${many} of 4` })
+      const plain = (await held(world, 'orders')).map(row => row.replace('.00', ''))
+      expect(plain).toEqual(['1 ann a  0', '2 bob b  0', '4 dan d new 0', '5 eve e new 2'])
+    },
+  )
 })

@@ -22,7 +22,7 @@ const archivedPart = lineFile.extend({
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
   key: z.record(z.string(), z.string()),
   columns: z.record(z.string(), z.string()),
-  /** Column -> its default: what the column holds that nobody wrote to. */
+  /** Column -> the text of what it holds where nobody wrote to it: its default, or what the migration had put into every row. */
   defaults: z.record(z.string(), z.string().nullable()),
 })
 export type ArchivedPart = z.infer<typeof archivedPart>
@@ -207,9 +207,31 @@ async function archive(
       }),
     ),
   )
-  const defaults = Object.fromEntries(columns.map(c => [c, shape.columns[c]?.default ?? null]))
-  const what = where === null ? 'rows' : 'cells'
-  return { ...file, what, table, key: typed(shape.key), columns: typed(columns), defaults }
+  const kept = { ...file, table, key: typed(shape.key), columns: typed(columns) }
+  if (where === null) return { ...kept, what: 'rows', defaults: {} }
+  return { ...kept, what: 'cells', defaults: await defaultsOf(source, table, shape, columns, image) }
+}
+
+/** As a row holds it: another release may have another default, and no type may be left to say this one in. */
+function defaultsOf(
+  { dialect }: CarrySource,
+  table: string,
+  shape: TableShape,
+  columns: readonly string[],
+  image: CarrySource['images']['theirs'],
+): Promise<ArchivedPart['defaults']> {
+  return image.reading(new AbortController().signal, async db => {
+    const out: Record<string, string | null> = {}
+    for (const c of columns) {
+      const [name, type] = [dialect.quote(c), shape.columns[c]?.type ?? '']
+      const fixed = dialect.fixedDefault(shape.columns[c]?.default ?? null, type)
+      if (fixed === null) continue
+      const held = `SELECT ${dialect.text(name, type)} FROM ${dialect.table(table)} WHERE NOT ${dialect.differs(name, fixed)} LIMIT 1`
+      const [row] = await db.query(`SELECT coalesce((${held}), ${dialect.text(fixed, type)}) AS held`)
+      out[c] = (row?.['held'] ?? null) as string | null
+    }
+    return out
+  })
 }
 
 async function writeManifest(laid: Laid, dir: string, parts: ArchivedPart[]): Promise<Manifest> {

@@ -20,10 +20,8 @@ export interface Kept {
   readonly shape: TableShape
   readonly key: Readonly<Record<string, string>>
   readonly columns: Readonly<Record<string, string>>
-  /** What the migration had put into every row. */
-  readonly always?: Readonly<Record<string, string | null>>
-  /** The defaults that the columns had. */
-  readonly defaults?: Readonly<Record<string, string | null>>
+  /** As in the manifest. */
+  readonly defaults: Readonly<Record<string, string | null>>
 }
 
 /**
@@ -40,8 +38,6 @@ export class Lines {
   filled: Lines | null = null
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
-  /** Column -> the exact text of the default that it had: who holds it holds nothing of its own. */
-  readonly #defaults = new Map<string, string>()
   readonly #ground: Ground
   readonly #retyped: Retyped | null
 
@@ -65,25 +61,7 @@ export class Lines {
     const select = `SELECT 0 AS n, 0 AS state, 0 AS odd, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
     const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
     const work = await merger.work(name, select, [['n'], ...keys])
-    const lines = new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
-    await lines.#readDefaults()
-    return lines
-  }
-
-  async #readDefaults(): Promise<void> {
-    const { dialect, merger } = this.#ground
-    for (const [name, type] of Object.entries(this.kept.columns)) {
-      const fixed = dialect.fixedDefault(this.kept.defaults?.[name] ?? null, type)
-      if (fixed === null) continue
-      // Its type may be gone with the release that had it.
-      const [row] = await merger.query(`SELECT ${dialect.text(fixed, type)} AS t`).catch(() => [])
-      if (typeof row?.['t'] === 'string') this.#defaults.set(name, row['t'])
-    }
-  }
-
-  /** null: it had none, or nobody can tell. */
-  defaultOf(column: string): string | null {
-    return this.#defaults.get(column) ?? null
+    return new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
   }
 
   /** Columns that have another type now. */
@@ -134,19 +112,22 @@ export class Lines {
   some(where: string): string {
     const { filled } = this
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
-    const cells = filled.columns.map((name, i) => {
-      const always = filled.retyped.includes(name) ? null : (filled.kept.always?.[name] ?? null)
-      return always === null ? `f.v${i} AS f${i}` : `coalesce(f.v${i}, ${literal(always)}) AS f${i}`
-    })
+    const cells = filled.columns.map((_, i) => `f.v${i} AS f${i}`)
     const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
     return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
       ON ${same.join(' AND ')} WHERE ${where}) AS w`
   }
 
-  /** The text that the migration had put into a cell, as `some` gives it; null: nobody can tell. */
-  filledOf(column: string): string | null {
-    const i = this.filled?.columns.indexOf(column) ?? -1
-    return i < 0 ? null : `w.f${i}`
+  /**
+   * The text that the migration had put into a cell, as `some` gives it, and what it would have put there, had the row been
+   * there already; null: nobody can tell.
+   */
+  filledOf(column: string): { readonly then: string; readonly always: string } | null {
+    const { filled } = this
+    const i = filled?.columns.indexOf(column) ?? -1
+    if (filled === null || i < 0) return null
+    const same = filled.retyped.includes(column) ? null : (filled.kept.defaults[column] ?? null)
+    return { then: `w.f${i}`, always: same === null ? `w.f${i}` : `coalesce(w.f${i}, ${literal(same)})` }
   }
 
   get ours(): string {

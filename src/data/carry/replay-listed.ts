@@ -73,6 +73,6 @@ async function begun(
   const key = typed(names.key)
   if (names.key.length === 0 || Object.keys(key).length < names.key.length) return null
   const columns = typed(Object.values(names.columns))
-  const kept = { what: 'listed', path: '', table: names.theirs, shape, key, columns } as const
+  const kept = { what: 'listed', path: '', table: names.theirs, shape, key, columns, defaults: {} } as const
   return new Listed(await Lines.make(ground, kept, `backout_listed_${i}`), names)
 }

@@ -74,22 +74,26 @@ function cellsOf({ dialect }: Ground, lines: Lines) {
     const type = lines.typeOf(c)
     const [cell, value] = [`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, type)]
     const fixed = dialect.fixedDefault(lines.kept.shape.columns[c]?.default ?? null, type)
-    const then = lines.filledOf(c)
+    const filled = lines.filledOf(c)
     const empty = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
     const as =
-      then === null ? '' : ` OR (${then} IS NOT NULL AND NOT ${dialect.differs(cell, dialect.value(then, type))})`
+      filled === null
+        ? ''
+        : ` OR (${filled.always} IS NOT NULL AND NOT ${dialect.differs(cell, dialect.value(filled.always, type))})`
     const untouched = lines.over(c) ? '(1 = 1)' : `(${empty}${as})`
     // What the migration had put there is nothing that users wrote.
-    const own = then === null ? '1 = 1' : `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
+    const unlike = (then: string) => `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
     // Only what holds something of its own was archived for its own sake; of an odd line NULL is what does not fit.
-    const [some, was] = [`w.v${i} IS NOT NULL`, lines.defaultOf(c)]
+    const [some, was] = [`w.v${i} IS NOT NULL`, lines.kept.defaults[c] ?? null]
     const archived = was === null ? some : `((w.odd = 0 OR ${some}) AND ${dialect.differs(`w.v${i}`, literal(was))})`
-    const said = `(${archived} AND ${own})`
+    const said = filled === null ? archived : `(${archived} AND ${unlike(filled.then)})`
+    // A row that came since may have gone on from what the migration puts into every row.
+    const kept = filled === null ? '1 = 1' : unlike(filled.always)
     return {
       column: dialect.quote(c),
       value: `CASE WHEN ${said} AND ${untouched} THEN ${value} ELSE ${cell} END`,
       free: `(${said} AND ${untouched})`,
-      taken: `(${said} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
+      taken: `(${said} AND ${kept} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
     }
   })
 }

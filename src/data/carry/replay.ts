@@ -126,9 +126,7 @@ async function loaded(
 ): Promise<Lines> {
   const { path, key, columns } = part
   const what = part.what === 'rows' || part.what === 'filled' ? part.what : 'cells'
-  const { defaults } = part
-  const of = what === 'filled' ? { always: defaults } : { defaults }
-  const kept = { what, path, key, columns, shape, table: part.table ?? '', ...of } as const
+  const kept = { what, path, key, columns, shape, table: part.table ?? '', defaults: part.defaults } as const
   const lines = await Lines.make(ground, kept, what === 'filled' ? `backout_filled_${i}` : `backout_replay_${i}`)
   let some: ArchivedRow[] = []
   await readLines(archiveIn(dir), part, async line => {

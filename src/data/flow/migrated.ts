@@ -66,6 +66,8 @@ export async function touchedBetween(
 
 /** The SQL of what was applied since; null: nobody can tell. */
 async function scriptsSince(site: Site, live: Live, { level }: Pick<BackupFacts, 'level'>): Promise<string[] | null> {
+  // Without a bookkeeping nothing says that nothing ran.
+  if (live.level.tool === null) return null
   const { gaps, untold } = gapsBetween(level, live.level)
   const [task, ...more] = tasksFor(site.settings.migrations, live, moved(gaps))
   if (untold.length + more.length > 0) return null

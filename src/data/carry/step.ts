@@ -81,6 +81,7 @@ export function carryForwardStep(open: (job: Job) => Promise<OpenedSource>, repo
       if (kept.toldBy !== act.idem) {
         const found = { ...kept, carried: kept.proof.carried }
         for (const fact of factsOf(source, plan, found)) await act.tell(fact)
+        await keepOutcome(source.dir, { ...kept, toldBy: act.idem })
       }
       return { is: 'done', why: `${kept.proof.carried} rows are carried, ${kept.proof.listed} are listed` }
     },

@@ -84,6 +84,6 @@ describe('how a run ended', () => {
     expect(second).toMatchObject({ code: 4, stderr: expect.stringContaining('plan_moved') })
     expect(await toy.json(['status'])).toMatchObject({ phase: 'watch', state: 'running' })
     expect((await toy.backout(['abort'])).code).toBe(7)
-    expect((await watching).stdout).not.toContain('a new run takes over')
+    expect((await watching).stdout).not.toContain('a new run took over')
   })
 })

@@ -256,8 +256,8 @@ hooks: { code: { before: { run: 'echo no room >&2; exit 4' } } }`)
     const second = toy.backout(['run', '--yes', '--to', 'v1b'])
     const first = await watching
     expect(first.code).toBe(0)
-    expect(first.stdout).toContain('the watch ends here: a new run takes over')
-    expect(first.stdout).toContain('verified; its watch was cut short, for another run took over.')
+    expect(first.stdout).toContain('the watch ends here: a new run took over')
+    expect(first.stdout).toContain('verified; its watch was cut short, for a new run took over.')
     await expect
       .poll(async () => (await toy.json<{ phase?: string }>(['status'])).phase, { timeout: 15_000, interval: 200 })
       .toBe('watch')

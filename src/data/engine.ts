@@ -381,6 +381,8 @@ export interface Dialect {
   readonly keyType: string
   /** Columns of this type hold whole numbers of 64 bits, or of fewer. */
   isWhole(type: string): boolean
+  /** Such a column may hold other numbers, and texts, all the same. Left out: it does not. */
+  readonly loose?: true
   /** Up to 40 texts put together, none of them NULL. */
   joined(texts: readonly string[]): string
   /** Changes the rows of a table, seen as `o`, that `on` matches with those of `from`: at most one matches each. All are SQL. */

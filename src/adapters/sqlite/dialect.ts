@@ -21,6 +21,7 @@ export const sqliteDialect: Dialect = {
   keyType: 'TEXT',
   // Whether they do is for the rows to say.
   isWhole: type => affinityOf(type) === 'INTEGER',
+  loose: true,
   joined: texts => `(${texts.join(' || ')})`,
   update: (table, sets, from, on) =>
     `UPDATE ${table} AS o SET ${sets.map(([c, v]) => `${c} = ${v}`).join(', ')} FROM ${from} WHERE ${on}`,

@@ -1,8 +1,9 @@
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { OpenContext } from '../../core/contract.ts'
+import { replaceFile } from '../../exec/atomic-file.ts'
 import { groupAlive } from '../../exec/local.ts'
 import type { Revision } from './cli.ts'
 
@@ -32,10 +33,9 @@ export async function noteEnded(ctx: OpenContext, revision: Revision): Promise<v
 
 /** The newest one alone: Helm lets nobody begin another operation beside a pending one but a rollback over it. */
 export async function noteBegun(ctx: OpenContext, client: Omit<z.infer<typeof clientShape>, 'host'>): Promise<void> {
-  const path = begunIn(ctx)
   await mkdir(ctx.stateDir, { recursive: true })
-  await writeFile(`${path}.new`, JSON.stringify({ ...client, host: hostname() }))
-  await rename(`${path}.new`, path)
+  const file = { content: Buffer.from(JSON.stringify({ ...client, host: hostname() })), mode: 0o600 }
+  await replaceFile(begunIn(ctx), { file, idem: 'helm', before: () => {} })
 }
 
 async function diedHere(ctx: OpenContext, { revision, description }: Revision): Promise<boolean> {

@@ -6,7 +6,7 @@ import { span } from '../core/impact-text.ts'
 import { ENDED } from '../core/words.ts'
 import { person } from '../ledger/releases.ts'
 import { finish } from './finish.ts'
-import { middleOf, readRun, type Told } from './left-behind.ts'
+import { middleIn, middleOf, readRun, type Told } from './left-behind.ts'
 import { prompt } from './prompt.ts'
 import { openView, type View } from './render/live.ts'
 import { questionLines } from './render/progress.ts'
@@ -168,8 +168,16 @@ export async function tellEnd(
 export function endOf({ out }: Session, run: RunInfo, told: Told, report: string | null): number {
   const output = run.output as unknown as RunOutput | null
   const byWord = [...told.byWord.keys()]
-  const middle = run.state === 'aborted' ? { middle: [...told.middle.keys()] } : {}
-  out.data({ type: 'result', run: run.id, state: run.state, ...output, ...middle, byWord, error: run.error, report })
+  out.data({
+    type: 'result',
+    run: run.id,
+    state: run.state,
+    ...output,
+    ...middleIn(told),
+    byWord,
+    error: run.error,
+    report,
+  })
   return exitOf(run, output)
 }
 

@@ -108,6 +108,11 @@ function noteMiddle(middle: Map<string, string | null>, { type, data }: Event): 
   else if (left?.begun !== false) middle.set(step, left?.why ?? why ?? null)
 }
 
+/** What a run that was aborted was in the middle of, for machines: nothing of it where the run was not aborted. */
+export function middleIn({ run, middle }: Told): { middle?: string[] } {
+  return run.state === 'aborted' ? { middle: [...middle.keys()] } : {}
+}
+
 /** What a run that was aborted was in the middle of, for people. */
 export function middleOf({ run, progress, middle }: Told): string[] {
   if (run.state !== 'aborted') return []

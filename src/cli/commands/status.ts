@@ -6,7 +6,7 @@ import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { endOf, wayOn, unprovenIn } from '../attend.ts'
 import { reportFile } from '../finish.ts'
-import { leftBehind, middleOf, readRun, type Told } from '../left-behind.ts'
+import { leftBehind, middleIn, middleOf, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
@@ -51,8 +51,16 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const mine = !ended && owner?.run === run.id ? owner : null
   const state = stateOf(run, mine)
   const looked = ended && newest ? await lookedAgain(session, engine, told) : { data: {}, lines: [] }
-  const middle = run.state === 'aborted' ? { middle: [...told.middle.keys()] } : {}
-  const shown = { run: run.id, state, to: plan.to.release, by, owner: mine, ...standing, ...middle, output: run.output }
+  const shown = {
+    run: run.id,
+    state,
+    to: plan.to.release,
+    by,
+    owner: mine,
+    ...standing,
+    ...middleIn(told),
+    output: run.output,
+  }
   out.data({ ...shown, ...looked.data })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)

@@ -32,6 +32,15 @@ const SERVERS = {
   sqlite3: ['sqlite3'],
 }
 
+/** Runs what it is given, while no package may start a service. What was there is left as it is. */
+const WITHOUT_SERVICES = `policy=/usr/sbin/policy-rc.d
+[ ! -e $policy ] || exec "$@"
+trap 'rm -f $policy' EXIT
+trap 'exit 1' INT TERM HUP
+printf '#!/bin/sh\\nexit 101\\n' >$policy
+chmod 755 $policy
+"$@"`
+
 packages()
 bundledNode()
 if (process.argv.includes('--servers')) {
@@ -78,15 +87,6 @@ function bundledNode() {
   if (Number(version.slice(1).split('.')[0]) < 22)
     throw new Error(`expected Node 22 or newer in ${bin}, found ${version}`)
 }
-
-/** Runs what it is given, while no package may start a service. What was there is left as it is. */
-const WITHOUT_SERVICES = `policy=/usr/sbin/policy-rc.d
-[ ! -e $policy ] || exec "$@"
-trap 'rm -f $policy' EXIT
-trap 'exit 1' INT TERM HUP
-printf '#!/bin/sh\\nexit 101\\n' >$policy
-chmod 755 $policy
-"$@"`
 
 /** Servers and tools from Debian packages, where apt is there and may be used. Tests say what they miss. */
 function servers() {

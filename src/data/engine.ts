@@ -207,7 +207,7 @@ export type ImageName = 'ours' | 'theirs' | 'base' | 'migrated'
  * One session on the live database, from which the images can be read too: attached, in other schemas, or copied in parts.
  * A backslash in a literal is a backslash, `substr` and `replace` are known, and a name in quotes is a name.
  */
-export interface Merger extends AsyncDisposable {
+export interface Merger extends AsyncDisposable, Writer {
   /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
   readonly quiet: boolean
   /**
@@ -264,16 +264,28 @@ export interface Merger extends AsyncDisposable {
   parted?(over: Over, query: (among: string) => string): Promise<readonly Row[]>
   /** Returns how many rows it touched. */
   run(sql: string, values?: readonly unknown[]): Promise<number>
-  /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
-  transaction<T>(work: () => Promise<T>): Promise<T>
-  /** Part of a transaction that may fail and be taken back alone. Resolves with the error instead of throwing it. */
-  savepoint(work: () => Promise<void>): Promise<unknown>
+  /**
+   * Several, whose transactions may go on at the same time; this one among them. They see images and ours, and no work table.
+   * Left out: the system writes by one at a time.
+   */
+  writers?(): Promise<readonly Writer[]>
   /** Kind of misfit that the database refused a row for; null: another error. */
   refusal(error: unknown): Refusal | null
   /** Lets numbers be issued beyond every one of ours and theirs only. */
   sequences(): Promise<void>
   /** Only where the system has such, and there are images. */
   readonly objects?: LargeObjects
+}
+
+/** Writes into ours. */
+export interface Writer {
+  query(sql: string): Promise<Row[]>
+  /** Returns how many rows it touched. */
+  run(sql: string): Promise<number>
+  /** One transaction; what it does is kept whole or not at all. Foreign keys and triggers as `Dialect.quiet` says. */
+  transaction<T>(work: () => Promise<T>): Promise<T>
+  /** Part of a transaction that may fail and be taken back alone. Resolves with the error instead of throwing it. */
+  savepoint(work: () => Promise<void>): Promise<unknown>
 }
 
 /** Rows that are told apart by one whole number. */

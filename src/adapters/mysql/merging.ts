@@ -1,11 +1,20 @@
 import { BackoutError } from '../../core/errors.ts'
-import type { Bonds, Image, ImageName, Images, Job, Merger, Over, Refusal, Row, Staged } from '../../data/engine.ts'
+import type {
+  Bonds,
+  Image,
+  ImageName,
+  Images,
+  Job,
+  Merger,
+  Over,
+  Refusal,
+  Row,
+  Staged,
+  Writer,
+} from '../../data/engine.ts'
 import { bondsOf } from './bonds.ts'
 import { copyTable } from './copy.ts'
-import { dialect } from './dialect.ts'
-import { codeOf } from './errors.ts'
 import { type Frozen, freeze } from './frozen.ts'
-import { CARRIES } from './guard.ts'
 import { besideName, type MysqlImage, makeMarked } from './image.ts'
 import { bareName, quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
@@ -13,6 +22,7 @@ import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
 import { guardTriggers } from './triggers.ts'
 import { middleOf, untouched } from './untouched.ts'
 import { makeWork } from './work.ts'
+import { lockLess, numberOf, SessionWriter } from './writer.ts'
 
 /** Numbers of errors by which the server refuses a row. */
 const REFUSALS: readonly (readonly [Refusal, readonly number[]])[] = [
@@ -22,7 +32,6 @@ const REFUSALS: readonly (readonly [Refusal, readonly number[]])[] = [
   ['not-null', [1048, 1263, 1364]],
   ['type', [1264, 1265, 1292, 1366, 1367, 1406, 1411, 1416, 1441, 1525, 1690, 3140, 3854]],
 ]
-const DEADLOCK = 1213
 /**
  * Classes of SQLSTATE that are of data, those among them that a trigger or a procedure chose. Not of the connection, of
  * transactions, of statements that are wrong, and not the server's own HY000.
@@ -41,6 +50,7 @@ export class MysqlMerger implements Merger {
   /** Foreign keys are quiet, triggers are not on MySQL. */
   readonly quiet = false
   readonly #db: Session
+  readonly #writer: SessionWriter
   readonly #live: Access
   readonly #database: string
   readonly #rows: string
@@ -53,11 +63,12 @@ export class MysqlMerger implements Merger {
   #made = false
   /** Triggers of ours do not fire for this session. */
   #hushed = false
-  /** Reads only, while the first one is at work. */
+  /** While the first one is at work. */
   #beside: Session | null = null
 
   private constructor(db: Session, { live, database }: Place, images: Named, frozen: Frozen | null, job: Job) {
     this.#db = db
+    this.#writer = new SessionWriter(db, job)
     this.#live = live
     this.#database = database
     this.#job = job
@@ -196,30 +207,32 @@ export class MysqlMerger implements Merger {
   }
 
   async #second(): Promise<Session> {
-    this.#beside ??= await connect(this.#live, this.#database, this.#job.signal, WRITE_MODE)
+    if (this.#beside === null) {
+      this.#beside = await connect(this.#live, this.#database, this.#job.signal, WRITE_MODE)
+      await lockLess(this.#beside)
+    }
     return this.#beside
   }
 
   async transaction<T>(work: () => Promise<T>): Promise<T> {
     this.#job.guard()
     await this.#hush()
-    for (const sql of dialect.quiet.on) await this.#db.run(sql)
-    await this.#db.run('START TRANSACTION')
-    try {
-      const answer = await work()
-      this.#job.guard()
-      await this.#db.run('COMMIT')
-      return answer
-    } catch (error) {
-      await this.#db.run('ROLLBACK').catch(() => {})
-      throw error
-    }
+    return this.#writer.transaction(work)
+  }
+
+  savepoint(work: () => Promise<void>): Promise<unknown> {
+    return this.#writer.savepoint(work)
+  }
+
+  async writers(): Promise<readonly Writer[]> {
+    this.#job.guard()
+    await this.#hush()
+    return [this.#writer, new SessionWriter(await this.#second(), this.#job)]
   }
 
   async #hush(): Promise<void> {
     if (this.#hushed) return
     this.#hushed = true
-    await this.#db.run(`SET ${CARRIES} = 1`)
     await guardTriggers(this.#live, this.#database, true, this.#job.signal)
   }
 
@@ -228,20 +241,6 @@ export class MysqlMerger implements Merger {
     this.#job.guard()
     await guardTriggers(this.#live, this.#database, false, signal)
     this.#hushed = false
-  }
-
-  /** A deadlock takes the whole transaction back, so that it is no answer. */
-  async savepoint(work: () => Promise<void>): Promise<unknown> {
-    await this.#db.run('SAVEPOINT backout_part')
-    try {
-      await work()
-      await this.#db.run('RELEASE SAVEPOINT backout_part')
-      return null
-    } catch (error) {
-      if (numberOf(error) === DEADLOCK) throw error
-      await this.#db.run('ROLLBACK TO SAVEPOINT backout_part')
-      return error
-    }
   }
 
   refusal(error: unknown): Refusal | null {
@@ -271,24 +270,6 @@ export class MysqlMerger implements Merger {
     // What is left so acts for everybody else as it did, and whoever carries next sees to it.
     if (this.#hushed) await this.#wake(new AbortController().signal).catch(() => {})
   }
-}
-
-/**
- * What one statement reads and writes elsewhere would be locked row by row, in ours too. A log of statements needs that: there
- * the server refuses this level.
- */
-async function lockLess(db: Session): Promise<void> {
-  const rows = await db.query("SHOW SESSION VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')")
-  const { log_bin: logs, binlog_format: format } = Object.fromEntries(
-    rows.map(row => [text(row['Variable_name']), text(row['Value'])]),
-  )
-  if (logs === 'ON' && format === 'STATEMENT') return
-  await db.run('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')
-}
-
-function numberOf(error: unknown): number {
-  const code = codeOf(error instanceof BackoutError ? error.cause : error)
-  return typeof code === 'number' ? code : 0
 }
 
 function stateOf(error: unknown): string {

@@ -37,18 +37,18 @@ export async function writeLedger(ground: Ground, piece: Piece, hash: string, wh
 }
 
 /** Writes down rows of theirs by the range of their keys. Belongs into the transaction that carries them. */
-export async function writeRange(
+export function rangeSql(
   { merger, dialect, run }: Ground,
   piece: Piece,
   hash: string,
   low: bigint,
   high: bigint,
-): Promise<void> {
+): string {
   const { ours } = piece.table
   const key = dialect.key([`${run} range`, ours, String(low), String(high)].map(literal))
   const values = [key, literal(run), literal(ours), INSERT, literal(hash.slice(0, HASH)), low, high]
-  await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash, low, high)
-    VALUES (${values.join(', ')})`)
+  return `INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash, low, high)
+    VALUES (${values.join(', ')})`
 }
 
 /** What earlier processes put into one table of ours. */

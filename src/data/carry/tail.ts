@@ -1,8 +1,9 @@
-import type { ImageName, Reference } from '../engine.ts'
+import { BackoutError } from '../../core/errors.ts'
+import type { ImageName, Reference, Writer } from '../engine.ts'
 import { Moved, thrown } from './batches.ts'
 import { tailClashes } from './checks.ts'
 import { alike } from './classify.ts'
-import { type Carried, inLedger, writeRange } from './ledger.ts'
+import { type Carried, inLedger, rangeSql } from './ledger.ts'
 import type { CarryOptions } from './options.ts'
 import { type Ground, nameIn, type Piece, type Tail } from './piece.ts'
 import type { Laid } from './plan.ts'
@@ -83,7 +84,10 @@ export async function blockedTails(laid: Pick<Laid, 'ground' | 'pieces' | 'bonds
   return out
 }
 
-/** Carries a tail in parts of `batch` rows, each with its line in the ledger. Throws `RowByRow` where the database refuses one. */
+/**
+ * Carries a tail in parts of `batch` rows, each with its line in the ledger; several at a time where the system has writers for
+ * it. Throws `RowByRow` where the database refuses one, or writers get into each other's way.
+ */
 export async function carryTail(
   laid: Laid,
   piece: Piece,
@@ -93,34 +97,82 @@ export async function carryTail(
   const { tail } = piece
   if (tail === null) return 0
   const { ground, plan } = laid
-  for (let from = tail.above; from < tail.to; ) {
-    const to = await endOf(ground, piece, from, tail, batch)
-    const rows = await ground.merger.transaction(async () => {
-      let put = 0
-      const refused = await ground.merger.savepoint(async () => {
-        put = await ground.merger.run(insertSql(ground, piece, from, to))
-      })
-      if (refused !== null) throw ground.merger.refusal(refused) === null ? thrown(refused) : new RowByRow()
-      await writeRange(ground, piece, plan.hash, from + 1n, to)
-      return put
-    })
-    tail.carried += rows
-    after(rows)
-    from = to
-  }
+  const next = partsOf(ground, piece, tail, batch)
+  const writers = tail.rows > batch ? ((await ground.merger.writers?.()) ?? [ground.merger]) : [ground.merger]
+  let failed = false
+  const carrying = writers.map(async writer => {
+    try {
+      for (let part = await next(writer); part !== null && !failed; part = await next(writer)) {
+        const rows = await carryPart(ground, piece, part, plan.hash, writer)
+        tail.carried += rows
+        after(rows)
+      }
+    } catch (error) {
+      failed = true
+      throw error
+    }
+  })
+  // The others end what they have begun.
+  const refused = (await Promise.allSettled(carrying)).find(lane => lane.status === 'rejected')?.reason
+  if (refused !== undefined) throw writers.length > 1 && isBusy(refused) ? new RowByRow() : thrown(refused)
   if (tail.carried !== tail.rows)
     throw new Moved(`${piece.table.theirs}: ${tail.carried} rows came of ${tail.rows} that there were`)
   return tail.carried
 }
 
+/** Of two that wait for each other the server takes one back. */
+function isBusy(error: unknown): boolean {
+  return error instanceof BackoutError && error.code === 'database_busy'
+}
+
+/** Rows of theirs with keys above `from` and up to `to`. */
+interface Part {
+  readonly from: bigint
+  readonly to: bigint
+}
+
+/** Gives the parts of a tail, one a call; null: that was all. */
+function partsOf(ground: Ground, piece: Piece, tail: Tail, batch: number): (writer: Writer) => Promise<Part | null> {
+  let from = tail.above
+  let last: Promise<unknown> = Promise.resolve()
+  const part = async (writer: Writer) => {
+    if (from >= tail.to) return null
+    const to = await endOf(ground, piece, { from, tail, batch }, writer)
+    const found = { from, to }
+    from = to
+    return found
+  }
+  // Where one ends is known once the one before it is.
+  return writer => {
+    const found = last.then(() => part(writer))
+    last = found.catch(() => {})
+    return found
+  }
+}
+
+function carryPart(ground: Ground, piece: Piece, { from, to }: Part, hash: string, writer: Writer): Promise<number> {
+  return writer.transaction(async () => {
+    let put = 0
+    const refused = await writer.savepoint(async () => {
+      put = await writer.run(insertSql(ground, piece, from, to))
+    })
+    if (refused !== null) throw ground.merger.refusal(refused) === null ? thrown(refused) : new RowByRow()
+    await writer.run(rangeSql(ground, piece, hash, from + 1n, to))
+    return put
+  })
+}
+
 /** The key of the last row of a part. */
-async function endOf(ground: Ground, piece: Piece, from: bigint, tail: Tail, batch: number): Promise<bigint> {
-  const { merger } = ground
-  const { above, to, rows } = tail
+async function endOf(
+  ground: Ground,
+  piece: Piece,
+  { from, tail: { above, to, rows }, batch }: { from: bigint; tail: Tail; batch: number },
+  writer: Writer,
+): Promise<bigint> {
   // Where no number is left out, it need not be looked for.
   if (to - above === BigInt(rows)) return from + BigInt(batch) < to ? from + BigInt(batch) : to
   const [key] = piece.keyOf('t', 'theirs')
-  const [row] = await merger.query(
+  const [row] = await writer.query(
     `SELECT ${keyText(ground, piece)} AS k FROM ${piece.image('theirs')} AS t WHERE ${key} > ${from} ORDER BY ${key} LIMIT 1 OFFSET ${batch - 1}`,
   )
   return row === undefined ? to : BigInt(row['k'] as string)

@@ -50,7 +50,8 @@ const WORDS: Readonly<Record<string, (d: Obj) => string>> = {
   'step-begun': d => `${say(d['step'])} begun: ${say(d['title'])}${about(d['estimateMs'])}`,
   'step-done': d =>
     `${say(d['step'])} ${d['found'] === true ? 'was done already' : `done${took(d['ms'])}`}${because(d['why'])}`,
-  'step-failed': d => `${say(d['step'])} failed${because(d['why'])}`,
+  'step-failed': d =>
+    `${say(d['step'])} failed${because(d['why'])}${str(d['next']) === null ? '' : ` (next: ${say(d['next'])})`}`,
   'step-retry': d => `${say(d['step'])} is tried again after attempt ${num(d['attempt']) ?? '?'}${because(d['why'])}`,
   'step-skipped': d => `${say(d['step'])} skipped${because(d['why'])}`,
   asked: d => `asked about ${str(d['step']) ?? say(d['about'])}${because(d['why'])} (${strs(d['answers']).join(', ')})`,

@@ -25,6 +25,8 @@ function harmless(text: string): string {
 const str = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? ''))
 const ms = (value: unknown): string => (typeof value === 'number' ? span(value) : '')
 
+const next = (d: Data): string => (d['next'] === undefined ? '' : ` (next: ${str(d['next'])})`)
+
 const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
   'run-resumed': () => ({ mark: 'note', text: 'going on from where the journal ends' }),
   departure: d => ({ mark: 'note', text: `where it started is kept as ${str(d['release'])}` }),
@@ -39,7 +41,7 @@ const TELL: Record<string, (d: Data) => { mark: Mark; text: string } | null> = {
     text: `${str(d['step'])} ${d['found'] === true ? 'was done already' : ms(d['ms'])}`.trimEnd(),
   }),
   'step-retry': d => ({ mark: 'note', text: `${str(d['step'])}: once more, for ${str(d['why'])}` }),
-  'step-failed': d => ({ mark: 'bad', text: `${str(d['step'])}: ${str(d['why'])}` }),
+  'step-failed': d => ({ mark: 'bad', text: `${str(d['step'])}: ${str(d['why'])}${next(d)}` }),
   'step-skipped': d => ({ mark: 'note', text: `${str(d['step'])} skipped: ${str(d['why'])}` }),
   fenced: d => ({
     mark: 'bad',

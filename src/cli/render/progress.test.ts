@@ -33,4 +33,15 @@ describe('what a run waits for', () => {
       '                                                  or told',
     ])
   })
+
+  it('says what the error that led here wants done', () => {
+    const asked: Asked = {
+      ...ASKED,
+      about: 'failure',
+      step: 'app/apply',
+      next: 'free space on web-1',
+      answers: ['retry'],
+    }
+    expect(askedLines(asked, shop(), 80)[0]).toBe('To be done first: free space on web-1')
+  })
 })

@@ -27,6 +27,8 @@ export interface Asked {
   readonly step: string | null
   readonly title: string | null
   readonly why: string
+  /** What the error that led here says is to be done. */
+  readonly next?: string
   readonly answers: readonly string[]
 }
 
@@ -172,6 +174,7 @@ export function askedLines(asked: Asked, plan: Plan, width: number, typed = fals
   return [
     ...(asked.about === 'approval' ? [...planLines(plan, width), ''] : []),
     ...(unclear ? wrap('It was begun, and nothing can tell whether it took effect.', width) : []),
+    ...(asked.next === undefined ? [] : wrap(`To be done first: ${asked.next}`, width)),
     ...table(rows, width, '  '),
   ]
 }

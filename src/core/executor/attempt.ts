@@ -7,13 +7,19 @@ import { hashOf, type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, accepts } from '../plan.ts'
 import type { World } from './world.ts'
 
-/** What one try at a step came to. */
+/** What one try at a step came to. `next`: what the error that it met says is to be done. */
 export type Tried =
   /** `found`: it was there already, and was not applied again. */
   | { readonly is: 'done'; readonly why: string; readonly found: boolean; readonly ms: number }
-  | { readonly is: 'not-done'; readonly why: string; readonly ms: number }
+  | { readonly is: 'not-done'; readonly why: string; readonly next?: string; readonly ms: number }
   /** `running`: something begun earlier is still at it, and is looked at again rather than begun once more. */
-  | { readonly is: 'unknown'; readonly why: string; readonly running: boolean; readonly ms: number }
+  | {
+      readonly is: 'unknown'
+      readonly why: string
+      readonly next?: string
+      readonly running: boolean
+      readonly ms: number
+    }
   /** Somebody aborted the run, and it was not applied this time; `begun`: an earlier time may have been. */
   | { readonly is: 'left'; readonly why: string; readonly begun: boolean; readonly ms: number }
   /** More would be lost than was accepted; nothing was touched. */
@@ -48,13 +54,13 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const began = world.clock.mono()
   const ms = () => Math.round(world.clock.mono() - began)
   const opened = await open(world, step, act.signal)
-  if (typeof opened === 'string') {
+  if ('why' in opened) {
     act.guard()
     // Nothing was done this time; what came of an earlier one, nobody can say.
-    if (options.verifyFirst) return { is: 'unknown', why: opened, running: false, ms: ms() }
-    return { is: 'not-done', why: opened, ms: ms() }
+    if (options.verifyFirst) return { is: 'unknown', ...opened, running: false, ms: ms() }
+    return { is: 'not-done', ...opened, ms: ms() }
   }
-  const target = opened
+  const { target } = opened
   const asked: { loss: readonly Loss[] } = { loss: [] }
   const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
   let earlier = 'it was not begun'
@@ -77,20 +83,29 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const after = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
   const why = error === null ? after.why : `${messageOf(error)} (asked afterwards: ${after.why})`
   if (after.is === 'done') return { is: 'done', why: after.why, found: false, ms: ms() }
-  if (after.is === 'not-done') return { is: 'not-done', why, ms: ms() }
-  return { is: 'unknown', why, running: after.is === 'running', ms: ms() }
+  const said = { why, ...nextOf(error) }
+  if (after.is === 'not-done') return { is: 'not-done', ...said, ms: ms() }
+  return { is: 'unknown', ...said, running: after.is === 'running', ms: ms() }
 }
 
 /** The component, or why it cannot be opened. */
-async function open(world: World, step: Step, signal: AbortSignal): Promise<Target | string> {
+async function open(
+  world: World,
+  step: Step,
+  signal: AbortSignal,
+): Promise<{ target: Target } | { why: string; next?: string }> {
   const { component } = step
   const limitMs = Math.max(step.limitMs, VERIFY_MS)
   try {
-    return await within(world.clock, limitMs, signal, () => world.target(component))
+    return { target: await within(world.clock, limitMs, signal, () => world.target(component)) }
   } catch (error) {
     signal.throwIfAborted()
-    return `${component} cannot be opened: ${messageOf(error)}`
+    return { why: `${component} cannot be opened: ${messageOf(error)}`, ...nextOf(error) }
   }
+}
+
+function nextOf(error: unknown): { next?: string } {
+  return error instanceof BackoutError && error.next !== undefined ? { next: error.next } : {}
 }
 
 /** What the work answers, or an error once the limit is over or the signal aborts, whatever the work goes on doing. */

@@ -110,6 +110,28 @@ describe('C16: abort', () => {
     )
   })
 
+  it.each([
+    ['goes on with the next try', '$resume', 'waiting', 2],
+    ['is left as it is', '$cancel', 'aborted', 1],
+  ])('after a pause between two tries of a step, which %s', async (_, signal, state, tries) => {
+    let tried = 0
+    const app = scripted('app', {
+      steps: { a: { retries: 1 } },
+      phases: { code: step('app/a') },
+      apply: async () => {
+        if (++tried === 1) await run.signal('$pause')
+        throw new Error('no route to host')
+      },
+    })
+    const run = await rollback({ systems: {}, targets: { app: app.target } })
+    await run.begin()
+    expect((await run.settled()).state).toBe('paused')
+    expect(tried).toBe(1)
+    await run.signal(signal)
+    await until(async () => (await run.settled()).state === state)
+    expect(tried).toBe(tries)
+  })
+
   it('is heard while all is looked at once more, at the end', async () => {
     const app = scripted('app', { steps: { a: {} }, phases: { code: step('app/a') } })
     const run = await rollback(

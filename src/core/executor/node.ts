@@ -201,12 +201,15 @@ function neverBegun(id: string): Failure {
   return { ok: false, kind: 'step', what: id, component: null, why, then: null }
 }
 
+/** Whoever says it says what failed first. */
 function several(first: Failure, all: readonly Failure[]): Failure {
   const others = all.filter(f => f !== first && f.kind !== 'cancelled')
   if (others.length === 0) return first
   const said = [first, ...others].map(f => f.then)
   const then = said.includes('stop') ? 'stop' : said.includes('ask') ? 'ask' : first.then
-  return { ...first, then, why: [first, ...others].map(f => `${f.what}: ${f.why}`).join('; ') }
+  const why = [first.why, ...others.map(f => `${f.what}: ${f.why}`)].join('; ')
+  const next = [...new Set([first, ...others].flatMap(f => f.next ?? []))].join('; ')
+  return { ...first, then, why, ...(next === '' ? {} : { next }) }
 }
 
 type ChildOutput = Omit<NodeResult & { ok: true }, 'ok'>

@@ -40,8 +40,9 @@ describe('C7: failures side by side', () => {
     const run = await over(app)
     expect((await run.settled()).state).toBe('waiting')
     expect(app.applied).not.toContain('app/web-4')
-    const { why } = await run.asked()
-    for (const host of ['web-1', 'web-2']) expect(why).toContain(`app/${host}: ${host} is full`)
+    const { step, why } = await run.asked()
+    const said = `${step}: ${why}`
+    for (const host of ['web-1', 'web-2']) expect(said).toContain(`app/${host}: ${host} is full`)
     await run.answer('stop')
     expect((await run.settled()).state).toBe('failed')
   })
@@ -58,8 +59,10 @@ describe('C7: failures side by side', () => {
     const run = await rollback({ systems: {}, targets: { a: broken('a'), b: broken('b'), c: broken('c') } })
     await run.begin()
     expect((await run.settled()).state).toBe('waiting')
-    const { why } = await run.asked()
-    for (const id of ['a', 'b', 'c']) expect(why).toContain(`${id}/go: ${id} is broken`)
+    const { step, why } = await run.asked()
+    // Each is named once.
+    const said = `${step}: ${why}`
+    for (const id of ['a', 'b', 'c']) expect(said.split(`${id}/go: ${id} is broken`)).toHaveLength(2)
   })
 
   it('are as strict as the strictest of them', async () => {

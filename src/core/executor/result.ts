@@ -21,6 +21,8 @@ export interface Failure {
   /** Where in its phase a gate stands that failed: another one of its name further on is another question. */
   readonly at?: string
   readonly why: string
+  /** What the error says is to be done. Left out: it says nothing. */
+  readonly next?: string
   /** What the plan says to do about it; null: the plan's policy. */
   readonly then: 'ask' | 'next-rung' | 'stop' | null
   /**

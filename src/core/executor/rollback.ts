@@ -313,6 +313,7 @@ class Rollback {
       step: failure.what,
       phase,
       why: failure.why,
+      ...(failure.next === undefined ? {} : { next: failure.next }),
       answers,
     })
     const said = await this.#ctx.wait(`${key}/answer`, [`answer:${key}`, '$cancel'], Infinity, 'waiting')

@@ -38,8 +38,9 @@ describe('C7: failures in batches one after the other', () => {
   it('stop the batch in which they become too many, and name those of the batches before', async () => {
     const { run, state, applied } = await over(batches(1, 1), ['web-2', 'web-4'])
     expect({ state, applied }).toEqual({ state: 'waiting', applied: ['web-1', 'web-3'] })
-    const { why } = await run.asked()
-    for (const host of ['web-2', 'web-4']) expect(why).toContain(`app/${host}: ${host} is full`)
+    const { step, why } = await run.asked()
+    const said = `${step}: ${why}`
+    for (const host of ['web-2', 'web-4']) expect(said).toContain(`app/${host}: ${host} is full`)
   })
 
   it('are counted over pars inside of pars too', async () => {

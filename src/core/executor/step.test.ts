@@ -136,6 +136,14 @@ describe('C16: a step that fails', () => {
     expect((await run.of('step-done'))[0]).toMatchObject({ found: true })
   })
 
+  it('says what its error says is to be done', async () => {
+    const full = new BackoutError({ code: 'x', what: 'web-1 is full', next: 'free space there' })
+    const run = await one({ apply: () => Promise.reject(full) })
+    expect((await run.settled()).state).toBe('waiting')
+    const said = { why: expect.stringContaining('web-1 is full'), next: 'free space there' }
+    expect([...(await run.of('step-failed')), await run.asked()]).toMatchObject([said, said])
+  })
+
   it('may fail without a promise and without a reason', async () => {
     const app = scripted('app', { steps: { go: {} }, phases: { code: { step: 'app/go' } } })
     const target = {

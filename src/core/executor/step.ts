@@ -87,11 +87,21 @@ export async function executeStep(place: Place, step: Step): Promise<NodeResult>
     // What is harmless twice is applied again without asking first.
     force = tried.is === 'unknown' && !tried.running
     ctx.tell(`${key}#${attempt}/retry`, 'step-retry', { step: step.id, attempt, why: tried.why })
-    // What may have taken effect is looked at first.
-    const heard = tried.is === 'not-done' && place.regardless !== true ? ['$cancel'] : []
-    const ms = BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500
-    if ((await ctx.wait(`${key}#${attempt}/backoff`, heard, ms)) !== null) return left(place, key, step, tried)
+    if (await leftBetween(place, `${key}#${attempt}`, tried, attempt)) return left(place, key, step, tried)
   }
+}
+
+/** Waits between two tries, paused if somebody says so. True: the run was aborted meanwhile. */
+async function leftBetween({ ctx, ...place }: Place, key: string, tried: Tried, attempt: number): Promise<boolean> {
+  // What may have taken effect is looked at first.
+  const cancel = tried.is === 'not-done' ? ['$cancel'] : []
+  const heard = place.regardless === true ? [] : [...cancel, '$pause', '$resume']
+  const ms = BACKOFF_MS[Math.min(attempt, BACKOFF_MS.length) - 1] ?? 500
+  const said = await ctx.wait(`${key}/backoff`, heard, ms)
+  if (said?.name !== '$pause') return said?.name === '$cancel'
+  const then = await ctx.wait(`${key}/paused`, ['$resume', '$cancel'], Infinity)
+  place.last.stale = true
+  return then?.name === '$cancel' && tried.is === 'not-done'
 }
 
 /** @param of What the keys of all attempts begin with. */
@@ -125,8 +135,13 @@ function done(place: Place, key: string, step: Step, tried: Tried & { is: 'done'
 }
 
 function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
-  place.ctx.tell(`${key}/failed`, 'step-failed', { step: step.id, why: tried.why, ms: tried.ms })
-  return { ok: false, kind: 'step', what: step.id, component: step.component, why: tried.why, then: null }
+  const next = nextOf(tried)
+  place.ctx.tell(`${key}/failed`, 'step-failed', { step: step.id, why: tried.why, ...next, ms: tried.ms })
+  return { ok: false, kind: 'step', what: step.id, component: step.component, why: tried.why, ...next, then: null }
+}
+
+function nextOf(tried: Tried): { next?: string } {
+  return 'next' in tried && tried.next !== undefined ? { next: tried.next } : {}
 }
 
 /** An abort came before it was applied, or applied again, or while a person was asked what became of it. */
@@ -147,6 +162,7 @@ async function ask(place: Place, step: Step, key: string, tried: Tried): Promise
     step: step.id,
     title: step.title,
     why: tried.why,
+    ...nextOf(tried),
     answers,
     loss: tried.is === 'loss' ? toJson(tried.loss) : null,
   })

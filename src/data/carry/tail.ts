@@ -97,18 +97,17 @@ export async function carryTail(
   const { tail } = piece
   if (tail === null) return 0
   const { ground, plan } = laid
-  const next = partsOf(ground, piece, tail, batch)
+  const parts = partsOf(ground, piece, tail, batch)
   const writers = tail.rows > batch ? ((await ground.merger.writers?.()) ?? [ground.merger]) : [ground.merger]
-  let failed = false
   const carrying = writers.map(async writer => {
     try {
-      for (let part = await next(writer); part !== null && !failed; part = await next(writer)) {
+      for (let part = await parts.next(writer); part !== null; part = await parts.next(writer)) {
         const rows = await carryPart(ground, piece, part, plan.hash, writer)
         tail.carried += rows
         after(rows)
       }
     } catch (error) {
-      failed = true
+      parts.end()
       throw error
     }
   })
@@ -131,22 +130,33 @@ interface Part {
   readonly to: bigint
 }
 
-/** Gives the parts of a tail, one a call; null: that was all. */
-function partsOf(ground: Ground, piece: Piece, tail: Tail, batch: number): (writer: Writer) => Promise<Part | null> {
+interface Parts {
+  /** The next one, for whoever takes it; null: there are no more. */
+  next(writer: Writer): Promise<Part | null>
+  /** No more are given. */
+  end(): void
+}
+
+function partsOf(ground: Ground, piece: Piece, tail: Tail, batch: number): Parts {
   let from = tail.above
+  let over = false
   let last: Promise<unknown> = Promise.resolve()
-  const part = async (writer: Writer) => {
-    if (from >= tail.to) return null
-    const to = await endOf(ground, piece, { from, tail, batch }, writer)
-    const found = { from, to }
-    from = to
-    return found
+  const take = async (writer: Writer): Promise<Part | null> => {
+    if (over || from >= tail.to) return null
+    const part = { from, to: await endOf(ground, piece, { from, tail, batch }, writer) }
+    from = part.to
+    return part
   }
-  // Where one ends is known once the one before it is.
-  return writer => {
-    const found = last.then(() => part(writer))
-    last = found.catch(() => {})
-    return found
+  return {
+    next(writer) {
+      // Where one ends is known once the one before it is.
+      const found = last.then(() => take(writer))
+      last = found.catch(() => {})
+      return found
+    },
+    end() {
+      over = true
+    },
   }
 }
 

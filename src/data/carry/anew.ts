@@ -19,7 +19,7 @@ export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, 
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
   if (!piece.keyed || cells.length === 0) return { columns: [], notes: [], guessed: [] }
   const [known, named] = [wroteKnown(source, piece.table), wroteNamed(source, piece.table)]
-  const changed = await othersThen(ground, piece, cells, named)
+  const changed = await othersThen(ground, source, piece, { cells, named, signal })
   const columns: string[] = []
   const notes: string[] = []
   const guessed: string[] = []
@@ -66,13 +66,15 @@ function after({ migrated, theirs, column }: Cell): string | null {
 /** Values of the release right after migrating: others, the same ones, and those that came where there was none. */
 interface Then {
   readonly others: number
+  /** Those that could tell and are others. */
+  readonly telling: number
   readonly same: number
   readonly filled: number
   /** Of three or more that could tell, nine in ten are others. */
   readonly nearly: boolean
 }
 
-const NONE: Then = { others: 0, same: 0, filled: 0, nearly: false }
+const NONE: Then = { others: 0, telling: 0, same: 0, filled: 0, nearly: false }
 
 /**
  * Of the columns that are named, or of which any value is another. A value that came where there was none tells nothing of what
@@ -80,9 +82,9 @@ const NONE: Then = { others: 0, same: 0, filled: 0, nearly: false }
  */
 async function othersThen(
   ground: Ground,
+  source: CarrySource,
   piece: Piece,
-  cells: readonly Cell[],
-  named: (column: MappedColumn) => boolean,
+  { cells, named, signal }: { cells: readonly Cell[]; named: (column: MappedColumn) => boolean; signal: AbortSignal },
 ): Promise<ReadonlyMap<MappedColumn, Then>> {
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
@@ -103,7 +105,32 @@ async function othersThen(
   const asked = cells.filter(({ column }, i) => unlike[`d${i}`] !== 0 || named(column))
   if (asked.length === 0) return new Map()
   const found = await look(asked.flatMap((cell, i) => tellingSums(ground, piece, cell, i)))
-  return new Map(asked.map(({ column }, i) => [column, thenOf(name => found[`${name}${i}`] ?? 0)]))
+  const seen = asked.map((cell, i) => ({ cell, then: thenOf(name => found[`${name}${i}`] ?? 0) }))
+  // It takes a look at all of base, and most columns are clear without.
+  const unclear = seen.filter(({ then }) => then.nearly || (then.others === 0 && then.same === 0))
+  const alike = await tellingAlike(ground, source, piece, { cells: unclear.map(u => u.cell), signal })
+  return new Map(seen.map(({ cell, then }) => [cell.column, withAlike(then, alike.get(cell) ?? 0)]))
+}
+
+/** Values that could tell, in rows that theirs has as base has them: those need not have been staged. */
+async function tellingAlike(
+  ground: Ground,
+  { images, dialect }: CarrySource,
+  piece: Piece,
+  { cells, signal }: { cells: readonly Cell[]; signal: AbortSignal },
+): Promise<ReadonlyMap<Cell, number>> {
+  if (cells.length === 0) return new Map()
+  const sums = (base: (cell: Cell) => string) =>
+    cells
+      .map(cell => `count(CASE WHEN ${isTelling(dialect, base(cell), cell.column.type)} THEN 1 END)`)
+      .map((sum, i) => `${sum} AS v${i}`)
+      .join(', ')
+  const [staged] = await ground.merger.query(`SELECT ${sums(c => c.base)} FROM ${piece.image('base')} AS b`)
+  const own = (cell: Cell) => `b.${dialect.quote(cell.column.base)}`
+  const [whole] = await images.base.reading(signal, db =>
+    db.query(`SELECT ${sums(own)} FROM ${dialect.table(piece.table.ours)} AS b`),
+  )
+  return new Map(cells.map((cell, i) => [cell, Number(whole?.[`v${i}`]) - Number(staged?.[`v${i}`])]))
 }
 
 function unlikeThen(ground: Ground, piece: Piece, cell: Cell): string {
@@ -132,9 +159,16 @@ function tellingSums(ground: Ground, piece: Piece, cell: Cell, i: number): strin
 }
 
 function thenOf(of: (name: string) => number): Then {
-  const [telling, changed] = [of('v'), of('o')]
-  const nearly = telling >= 3 && changed * 10 >= telling * 9
-  return { others: of('n'), same: telling - changed, filled: of('f'), nearly }
+  return { others: of('n'), filled: of('f'), ...amongTelling(of('o'), of('v') - of('o')) }
+}
+
+function withAlike(then: Then, alike: number): Then {
+  return { ...then, ...amongTelling(then.telling, then.same + alike) }
+}
+
+function amongTelling(telling: number, same: number): Pick<Then, 'telling' | 'same' | 'nearly'> {
+  const all = telling + same
+  return { telling, same, nearly: all >= 3 && telling * 10 >= all * 9 }
 }
 
 /** Rows of base with a value in the column; null: all. */

@@ -6,6 +6,7 @@ import { countedRows } from './counted.ts'
 import type { MappedColumn, MappedTable } from './mapping.ts'
 import type { Anew, Ground, Piece } from './piece.ts'
 import { saysWhenChanged } from './quarantine.ts'
+import type { Since } from './since.ts'
 import type { CarrySource } from './source.ts'
 import { sumsOf } from './sums.ts'
 import { codeOf, INSERT } from './words.ts'
@@ -15,11 +16,17 @@ import { codeOf, INSERT } from './words.ts'
  * another says that it may mean something else; where nobody can tell who did, users edit some, and a migration most. Where
  * nobody told when it had ended, users had all the time since the release, and only nearly all values keep new rows back.
  */
-export async function anewIn(ground: Ground, source: CarrySource, piece: Piece, signal: AbortSignal): Promise<Anew> {
+export async function anewIn(
+  ground: Ground,
+  source: CarrySource,
+  piece: Piece,
+  since: Since,
+  signal: AbortSignal,
+): Promise<Anew> {
   const cells = cellsOf(ground, piece).filter(c => after(c) !== null && !piece.key.includes(c.column.ours))
   if (!piece.keyed || cells.length === 0) return { columns: [], notes: [], guessed: [] }
   const [known, named] = [wroteKnown(source, piece.table), wroteNamed(source, piece.table)]
-  const changed = await othersThen(ground, source, piece, { cells, named, signal })
+  const changed = await othersThen(ground, source, piece, { cells, named, since, signal })
   const columns: string[] = []
   const notes: string[] = []
   const guessed: string[] = []
@@ -76,6 +83,13 @@ interface Then {
 
 const NONE: Then = { others: 0, telling: 0, same: 0, filled: 0, nearly: false }
 
+interface Asked {
+  readonly cells: readonly Cell[]
+  readonly named: (column: MappedColumn) => boolean
+  readonly since: Since
+  readonly signal: AbortSignal
+}
+
 /**
  * Of the columns that are named, or of which any value is another. A value that came where there was none tells nothing of what
  * others became, and a zero stays one in any unit.
@@ -84,7 +98,7 @@ async function othersThen(
   ground: Ground,
   source: CarrySource,
   piece: Piece,
-  { cells, named, signal }: { cells: readonly Cell[]; named: (column: MappedColumn) => boolean; signal: AbortSignal },
+  { cells, named, since, signal }: Asked,
 ): Promise<ReadonlyMap<MappedColumn, Then>> {
   const told = ground.migrated && piece.table.migrated !== null
   const [alias, image] = told ? (['m', 'migrated'] as const) : (['t', 'theirs'] as const)
@@ -98,18 +112,19 @@ async function othersThen(
       over,
       among => `SELECT ${sums.join(', ')} FROM ${table} JOIN ${piece.image(image)} AS ${alias} ON ${on} WHERE ${among}`,
     )
+  // Where all old rows are in theirs as they were, none of them tells of another meaning, whatever was there in between.
+  const alike = !since.changed && !since.gone
   // What tells takes ten times as long to see as that nothing is another, which most columns are spared by.
-  const unlike = await look(
-    cells.map((cell, i) => `count(CASE WHEN ${unlikeThen(ground, piece, cell)} THEN 1 END) AS d${i}`),
-  )
-  const asked = cells.filter(({ column }, i) => unlike[`d${i}`] !== 0 || named(column))
+  const differs = cells.map((cell, i) => `count(CASE WHEN ${unlikeThen(ground, piece, cell)} THEN 1 END) AS d${i}`)
+  const unlike = alike ? {} : await look(differs)
+  const asked = cells.filter(({ column }, i) => (unlike[`d${i}`] ?? 0) !== 0 || named(column))
   if (asked.length === 0) return new Map()
   const found = await look(asked.flatMap((cell, i) => tellingSums(ground, piece, cell, i)))
   const seen = asked.map((cell, i) => ({ cell, then: thenOf(name => found[`${name}${i}`] ?? 0) }))
   // It takes a look at all of base, and most columns are clear without.
   const unclear = seen.filter(({ then }) => then.nearly || (then.others === 0 && then.same === 0))
-  const alike = await tellingAlike(ground, source, piece, { cells: unclear.map(u => u.cell), signal })
-  return new Map(seen.map(({ cell, then }) => [cell.column, withAlike(then, alike.get(cell) ?? 0)]))
+  const unmoved = await tellingAlike(ground, source, piece, { cells: unclear.map(u => u.cell), signal })
+  return new Map(seen.map(({ cell, then }) => [cell.column, withAlike(then, unmoved.get(cell) ?? 0)]))
 }
 
 /** Values that could tell, in rows that theirs has as base has them: those need not have been staged. */

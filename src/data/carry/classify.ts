@@ -1,12 +1,11 @@
 import { type Cell, cellsOf, isTelling, STATE, unlikeBase } from './cells.ts'
 import { countedSelect } from './counted.ts'
 import { type Ground, joined, type Piece } from './piece.ts'
-import { changedSince, NOTHING_SINCE, type Since } from './since.ts'
+import type { Since } from './since.ts'
 import { codeOf, DELETE, INSERT, type Mode, UPDATE } from './words.ts'
 
 /** Makes the work table of one piece: every row that users changed in theirs, and what became of it in ours. */
-export async function classify(ground: Ground, piece: Piece, name: string, mode: Mode): Promise<void> {
-  const since = piece.empty ? NOTHING_SINCE : await changedSince(ground, piece)
+export async function classify(ground: Ground, piece: Piece, since: Since, name: string, mode: Mode): Promise<void> {
   if (piece.keyed && !since.changed && !since.gone) {
     piece.work = await ground.merger.work(name, noRow(piece), [], piece.workKey)
     piece.empty = true

@@ -3,7 +3,7 @@ import type { Job } from '../engine.ts'
 import type { Rename } from '../renames.ts'
 import { mayHaveCome, writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
-import { anewIn, holdCounted } from './anew.ts'
+import { holdCounted } from './anew.ts'
 import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
@@ -16,6 +16,7 @@ import { parentsFirst } from './order.ts'
 import { type Ground, Piece } from './piece.ts'
 import { HELD, hold, unspokenOf } from './quarantine.ts'
 import { cascade, settle } from './settle.ts'
+import { NOTHING_SINCE, sinceIn } from './since.ts'
 import type { CarrySource } from './source.ts'
 import { type Standing, standingOf } from './standing.ts'
 import { blockedTails, tailOf } from './tail.ts'
@@ -131,13 +132,13 @@ async function layOnce(
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
     piece.empty = !(await ground.merger.stage(piece.staged)) && piece.keyed
-    if (!piece.empty) {
-      piece.anew = await anewIn(ground, source, piece, job.signal)
-      const whole =
-        piece.anew.columns.length > 0 || oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
-      if (!whole) piece.tail = await tailOf(ground, piece, options, before.get(name) ?? null)
-    }
-    await classify(ground, piece, `backout_work_${pieces.length}`, options.mode)
+    const since = piece.empty
+      ? NOTHING_SINCE
+      : await sinceIn(ground, source, piece, job.signal, async () => {
+          const whole = oneByOne === null || oneByOne.has(name) || refused.has(name) || before === null
+          return whole ? null : tailOf(ground, piece, options, before.get(name) ?? null)
+        })
+    await classify(ground, piece, since, `backout_work_${pieces.length}`, options.mode)
     await holdCounted(ground, source, piece, job.signal)
     pieces.push(piece)
   }

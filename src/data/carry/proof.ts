@@ -4,6 +4,7 @@ import { alike, besideSaid, classify, recheck } from './classify.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { orphansSql } from './rounds.ts'
+import { changedSince } from './since.ts'
 import { strayCells } from './stray.ts'
 import { tailKeys, tailNow, tailOrphansSql } from './tail.ts'
 import type { Held } from './unproven.ts'
@@ -181,7 +182,7 @@ async function comparedWhole(laid: Laid, piece: Piece): Promise<Found> {
   const { ground, options } = laid
   const again = new Piece(ground, piece.table, piece.key)
   again.tail = piece.tail
-  await classify(ground, again, 'backout_proof', options.mode)
+  await classify(ground, again, await changedSince(ground, again), 'backout_proof', options.mode)
   const tail = await tailFound(laid, piece)
   const now = piece.tail === null ? 0 : await number(laid, `SELECT count(*) AS n FROM (${tailKeys(piece)}) AS t`)
   const lacking = Math.max(0, now - (piece.tail?.rows ?? 0))

@@ -1,5 +1,7 @@
+import { anewIn } from './anew.ts'
 import { cellsOf, unlikeBase } from './cells.ts'
-import type { Ground, Piece } from './piece.ts'
+import type { Ground, Piece, Tail } from './piece.ts'
+import type { CarrySource } from './source.ts'
 import { sumsOf } from './sums.ts'
 
 /** Whether theirs has rows that base has not, or not so; and whether base has rows that theirs has not. */
@@ -10,6 +12,22 @@ export interface Since {
 
 export const NOTHING_SINCE: Since = { changed: false, gone: false }
 const LIKELY: Since = { changed: true, gone: true }
+
+/** What became of old rows, and what that tells of new ones: those that may hold something else are looked at one by one. */
+export async function sinceIn(
+  ground: Ground,
+  source: CarrySource,
+  piece: Piece,
+  signal: AbortSignal,
+  tail: () => Promise<Tail | null>,
+): Promise<Since> {
+  piece.tail = await tail()
+  const since = await changedSince(ground, piece)
+  piece.anew = await anewIn(ground, source, piece, since, signal)
+  if (piece.tail === null || piece.anew.columns.length === 0) return since
+  piece.tail = null
+  return { ...since, changed: true }
+}
 
 /**
  * A look at theirs and base alone, before rows are classified by all images: of most tables nobody touched the old rows. Asked

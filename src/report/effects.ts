@@ -1,6 +1,6 @@
 import type { Plan } from '../core/plan.ts'
 import type { AssessmentRow } from './people.ts'
-import { type Moment, str } from './read.ts'
+import { type Moment, num, obj, str } from './read.ts'
 
 /** What a step told while it acted. */
 export interface FactRow {
@@ -9,20 +9,34 @@ export interface FactRow {
   readonly component: string | null
   readonly kind: string
   readonly text: string
+  /** It says that what went with a restore was brought back, proven. */
+  readonly back: boolean
 }
 
 /** What a step tells again when it is tried again counts once. */
 export function factsOf(moments: readonly Moment[]): FactRow[] {
-  const rows = new Map<string, FactRow>()
+  const rows = new Map<string, FactRow & { returns: boolean }>()
   for (const { type, at, data } of moments) {
     if (type !== 'fact') continue
     const kind = str(data['kind']) ?? 'note'
     const text = str(data['text']) ?? ''
-    const row = { at, step: str(data['step']), component: str(data['component']), kind, text }
+    const { proven, carried, returns } = obj(data['data'])
+    const back = proven === true && (num(carried) ?? 0) > 0
+    const row = { at, step: str(data['step']), component: str(data['component']), kind, text, back }
     const key = JSON.stringify([row.step, kind, text])
-    if (!rows.has(key)) rows.set(key, row)
+    if (!rows.has(key)) rows.set(key, { ...row, returns: returns === true })
   }
-  return [...rows.values()]
+  const all = [...rows.values()]
+  return all.map(({ returns, ...row }, i) => (returns && isBack(row, all.slice(i)) ? carried(row) : row))
+}
+
+function isBack({ component }: FactRow, later: readonly FactRow[]): boolean {
+  return later.some(row => row.back && row.component === component)
+}
+
+/** What could not be brought back is told by itself. */
+function carried(row: FactRow): FactRow {
+  return { ...row, kind: 'note', text: `${row.text}, and came back as far as it is not listed` }
 }
 
 /** What this rollback leaves behind, and what that means for the next release. */

@@ -43,12 +43,13 @@ function cost(report: Report): string[] {
   const points = followed?.points ?? []
   const planned = (topic: string) => points.filter(p => p.topic === topic).map(p => md(p.text))
   const lost = facts.filter(f => f.kind === 'lost').map(f => md(f.text))
+  const back = facts.some(f => f.back)
   const final = [...new Set(all.filter(s => s.destructive && s.state === 'done').map(s => md(s.title)))]
   const happened: Record<string, string> = {
     Downtime: `traffic steps: ${took(downtime.traffic.ms)}; gates: ${took(downtime.gates.ms)}`,
     'Cannot be undone': final.length > 0 ? `done: ${final.join('; ')}` : 'not done',
     'Left out': 'left out',
-    'Data lost': lost.length > 0 ? lost.join('; ') : 'no step told of a loss',
+    'Data lost': lost.length > 0 ? lost.join('; ') : back ? 'none: it was carried forward' : 'no step told of a loss',
   }
   const topics = [...new Set(points.map(p => p.topic))]
   const rows = topics.map(topic => [topic, happened[topic] ?? 'not measured', planned(topic).join('; ')])

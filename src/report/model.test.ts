@@ -82,6 +82,25 @@ describe('E3: the report of an eventful run', () => {
     expect(reported.facts.map(f => f.kind)).toEqual(['kept', 'lost'])
   })
 
+  it('does not call lost what went with a restore and was carried forward after it', () => {
+    const gone = (component: string) => ({
+      step: `${component}/restore/swap`,
+      component,
+      kind: 'lost',
+      text: `3 rows of ${component} went with the restore`,
+      data: { what: component, count: 3, unit: 'rows', returns: true },
+    })
+    const carried = { step: 'a/restore/carry', component: 'a', kind: 'note', text: '3 rows were carried into a' }
+    const story = started()
+      .tell(1, 'fact', gone('a'))
+      .tell(2, 'fact', gone('b'))
+      .tell(3, 'fact', { ...carried, data: { carried: 3, proven: true } })
+    const report = buildReport(story.input('running'))
+    expect(report.facts.map(f => f.kind)).toEqual(['note', 'lost', 'note'])
+    expect(report.sideEffects.map(s => s.text)).toEqual(['3 rows of b went with the restore'])
+    expect(markdownOf(report)).toContain('Data: lost: 3 rows of b went with the restore; 3 rows were carried into a;')
+  })
+
   it('E7: holds who decided what, when and why, in order', () => {
     expect(reported.decisions.map(d => [d.kind, d.who, d.why])).toEqual([
       ['assessment', 'ann', 'since the release'],

@@ -59,9 +59,12 @@ function stretch({ from, ms, how }: Downtime, open: string): string {
 
 function data({ facts, plans, sideEffects }: Report): string {
   const lost = facts.filter(f => f.kind === 'lost').map(f => md(f.text))
+  const back = facts.filter(f => f.back).map(f => md(f.text))
   const planned = plans.findLast(p => p.run)?.impact.loss.filter(l => l.count > 0).length ?? 0
-  const told = lost.length > 0 ? `lost: ${lost.join('; ')}` : 'no step told of a loss'
-  const foreseen = lost.length === 0 && planned > 0 ? `, though the plan foresaw ${planned}` : ''
+  const gone =
+    lost.length > 0 ? `lost: ${lost.join('; ')}` : back.length > 0 ? 'nothing lost' : 'no step told of a loss'
+  const told = [gone, ...back].join('; ')
+  const foreseen = lost.length + back.length === 0 && planned > 0 ? `, though the plan foresaw ${planned}` : ''
   return `Data: ${told}${foreseen}; ${count(sideEffects.length, 'side effect')} to mind before the next roll-forward.`
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Backup, BackupStore, Fact, Step, Target } from '../../core/contract.ts'
+import type { Json } from '../../core/json.ts'
 import { factsIn } from '../../data/flow/facts.ts'
 import type { DatabasePin } from '../../data/flow/settings.ts'
 import { ask, makeShop, type Shop } from './test/shop.ts'
@@ -198,6 +199,39 @@ describe('backups of an SQLite database', () => {
     expect(await target.verify(step, act)).toMatchObject({
       is: 'done',
       why: expect.stringContaining('written to since'),
+    })
+  })
+
+  it('tells what went with it once, also where whoever restored died before it told', async () => {
+    const pin = await capture()
+    shop.upgrade()
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
+    const told: Fact[] = []
+    let handle: Json = null
+    const note = async (value: Json) => void (handle = value)
+    const dies = shop.act({ idem: 'dies', note, tell: () => Promise.reject(new Error('killed')) })
+    await target.apply(load, dies)
+    await expect(target.apply(step, dies)).rejects.toThrow('killed')
+    for (let look = 0; look < 2; look++) {
+      const act = shop.act({ idem: 'dies', handle, note, tell: async fact => void told.push(fact) })
+      expect(await target.verify(step, act)).toMatchObject({ is: 'done' })
+    }
+    expect(told.map(f => f.kind)).toEqual(['kept', 'lost', 'lost', 'lost', 'lost'])
+  })
+
+  it('says that it was restored, and where what was there is, once somebody changed the schema', async () => {
+    const pin = await capture()
+    shop.upgrade()
+    const [, load, step] = (await steps(pin, 'restore')) as [Step, Step, Step]
+    const act = shop.act({ idem: 'moved' })
+    await target.apply(load, act)
+    await target.apply(step, act)
+    shop.sql('ALTER TABLE orders ADD COLUMN again TEXT')
+    expect(await target.verify(step, act)).toMatchObject({ is: 'not-done' })
+    const error = await target.apply(step, act).catch((e: unknown) => e)
+    expect(error).toMatchObject({
+      code: 'restored_and_changed',
+      message: expect.stringContaining(`${shop.file}.before-moved`),
     })
   })
 

@@ -109,7 +109,7 @@ type Left = Pick<TablePlan, 'inserts' | 'updates' | 'deletes' | 'conflicts'>
 
 /** `plan`: in whose mode it was carried, or would be. */
 function factsOf(
-  { component, dir }: CarrySource,
+  { component, run, dir }: CarrySource,
   plan: CarryPlan,
   { carried, left, proof }: Pick<CarryOutcome, 'carried' | 'proof'> & { left: readonly Left[] },
 ) {
@@ -149,7 +149,7 @@ function factsOf(
     const { table, column, count } = archived
     const what =
       column === null ? `${amount(count, 'rows')} of ${table}` : `${amount(count, 'values')} of ${table}.${column}`
-    const text = `${what} ${count === 1 ? 'has' : 'have'} ${whyUnplaced(archived)}: archived in ${dir}`
+    const text = `${what} ${count === 1 ? 'has' : 'have'} ${whyUnplaced(archived)}: archived in ${dir}; after a later roll-forward: backout data replay ${component} --run ${run}`
     facts.push({ kind: 'kept', text, data: { table, column, count } })
   }
   return facts

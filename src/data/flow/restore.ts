@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { systemClock } from '../../core/clock.ts'
-import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
+import type { Backup, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
 import type { Beside } from '../engine.ts'
@@ -71,16 +71,29 @@ export async function applySwap(site: Site, step: Step, act: StepAct): Promise<v
   const args = restoreArgs.parse(step.args)
   const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
   const image = await site.engine.found('swap', markOf(act), act.signal)
-  if (image === null || facts === null) throw notLoaded(site, args.backup)
+  if (image === null || facts === null) throw await whyNotLoaded(site, act, args.backup)
   const loss = await lossNow(site, image, facts, act)
   if (!act.accepts(loss)) throw notAccepted(`Restoring ${args.backup}`, loss)
   act.guard()
+  // Afterwards nobody can count it any more.
+  await act.note({ loss: loss.map(({ what, count, unit }) => ({ what, count, unit })) })
   await site.engine.swap(markOf(act), jobOf(act))
+  await tellSwapped(site, act, args.backup, loss)
+}
+
+const noted = z.object({ loss: z.array(z.object({ what: z.string(), count: z.number(), unit: z.string() })) })
+
+type Gone = readonly Pick<Loss, 'what' | 'count' | 'unit'>[]
+
+async function tellSwapped(site: Site, act: StepAct, backup: string, loss: Gone): Promise<void> {
   await tellKept(site, act)
+  // Whether it came back is told by what carries it.
+  const returns = site.settings.carryForward === 'apply'
   for (const { what, count, unit } of loss) {
-    const text = `${amount(count, unit)} of ${what} went with the restore of ${args.backup}`
-    await act.tell({ kind: 'lost', text, data: { what, count, unit } })
+    const text = `${amount(count, unit)} of ${what} went with the restore of ${backup}`
+    await act.tell({ kind: 'lost', text, data: { what, count, unit, returns } })
   }
+  await act.note({ told: true })
 }
 
 async function lossNow(site: Site, image: Beside, facts: BackupFacts, act: StepAct) {
@@ -95,11 +108,20 @@ async function tellKept(site: Site, act: StepAct): Promise<void> {
   await act.tell({ kind: 'kept', text, data: { name: kept.name, mark: markOf(act) } })
 }
 
-function notLoaded({ engine }: Site, backup: string): BackoutError {
+async function whyNotLoaded({ engine }: Site, act: StepAct, backup: string): Promise<BackoutError> {
+  const kept = await engine.kept(markOf(act), act.signal)
+  if (kept === null) {
+    return new BackoutError({
+      code: 'restore_not_loaded',
+      what: `The backup ${backup} is not loaded beside ${engine.name} any more; nothing was touched`,
+      next: 'see who removed it, then plan again: `backout plan`',
+      exit: 'failed',
+    })
+  }
   return new BackoutError({
-    code: 'restore_not_loaded',
-    what: `The backup ${backup} is not loaded beside ${engine.name} any more; nothing was touched`,
-    next: 'see who removed it, then plan again: `backout plan`',
+    code: 'restored_and_changed',
+    what: `${engine.name} was restored from ${backup} by this step, and its schema was changed since; what was there is kept as ${kept.name}`,
+    next: 'see who changed it; where the restore is to stand as it is now, say so: `backout resolve STEP --done`',
     exit: 'failed',
   })
 }
@@ -120,6 +142,9 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
   const schemaBack = live.schema === args.schema
   const dataBack = live.data === args.data
   if (schemaBack && kept !== null) {
+    // Who restored died before it told.
+    const { loss } = noted.safeParse(act.handle).data ?? {}
+    if (loss !== undefined) await tellSwapped(site, act, args.backup, loss)
     const since = dataBack ? 'schema and data are those of it' : 'it was written to since'
     return {
       is: 'done',

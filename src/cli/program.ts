@@ -1,5 +1,5 @@
 import { Command, CommanderError, Option } from 'commander'
-import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
+import { BackoutError, EXIT, first, messageOf } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { EXAMPLES } from './examples.ts'
 import { refuseLost, shown } from './out.ts'
@@ -72,7 +72,8 @@ function named(program: Command, argv: readonly string[]): string[] {
 
 /** Prints an error and answers its exit code. */
 function failed(argv: readonly string[]): (error: unknown) => number {
-  return error => {
+  return thrown => {
+    const error = first(thrown)
     const known =
       error instanceof BackoutError
         ? error

@@ -62,8 +62,18 @@ function indent(text: string): string {
   return text.trimEnd().replaceAll('\n', '\n       ')
 }
 
+/**
+ * What was thrown first, where closing what it left open threw again: of a connection that broke that is the one that says
+ * why.
+ */
+export function first(error: unknown): unknown {
+  const suppressed = error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error
+  return suppressed ? first(error.suppressed) : error
+}
+
 /** The message of anything that was thrown, with the messages of its causes behind it. */
-export function messageOf(error: unknown): string {
+export function messageOf(thrown: unknown): string {
+  const error = first(thrown)
   if (error instanceof BackoutError) return error.why ? `${error.message}: ${error.why}` : error.message
   if (!(error instanceof Error)) return String(error)
   const own = error.message || error.name

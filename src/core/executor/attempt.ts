@@ -2,7 +2,7 @@ import { onAbort } from '../abort.ts'
 import type { Clock } from '../clock.ts'
 import type { Fact, Loss, StandsOn, Step, StepAct, Target, Verdict } from '../contract.ts'
 import type { Act } from '../engine.ts'
-import { BackoutError, messageOf } from '../errors.ts'
+import { BackoutError, first, messageOf } from '../errors.ts'
 import { hashOf, type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, accepts } from '../plan.ts'
 import type { World } from './world.ts'
@@ -150,7 +150,7 @@ async function applyWithin(
   const apply = async () => target.apply(step, stepAct(limit.signal))
   const applied = apply().then(
     () => null,
-    (error: unknown) => error ?? new Error('it failed without saying why'),
+    (error: unknown) => first(error) ?? new Error('it failed without saying why'),
   )
   try {
     const first = await Promise.race([applied, given.promise])

@@ -229,6 +229,7 @@ function backups(program: Command, action: Action): void {
     .command('prune')
     .description('remove what neither backups.keep nor a release keeps; says first what')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--also <backup...>', 'these too, though they are kept for something; backout backups says for what')
     .action(action(async () => (await import('./commands/backups.ts')).prune))
 }
 

@@ -134,7 +134,7 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
     return alone(session, run.id, async job => {
       const source = await target.replaying(run.id, job)
       const { settle = [] } = options
-      const parts = await putBack(source, job, settle)
+      const { parts } = await putBack(source, job, settle)
       const said = settle.length === 0 ? {} : { settle: [...settle] }
       const back = parts.map(p => ({ table: p.table, back: p.back }))
       await record(session, 'data-replayed', source, { parts: back, ...said })

@@ -1,6 +1,6 @@
 import type { CarryOutcome } from '../../data/carry/index.ts'
 import type { CarryPlan, TablePlan } from '../../data/carry/plan.ts'
-import type { ReplayedPart } from '../../data/carry/replay.ts'
+import type { ReplayedPart } from '../../data/carry/replay-outcome.ts'
 import type { ListedRow, Sides } from '../../data/carry/rows.ts'
 import { whyUnplaced } from '../../data/carry/unplaced.ts'
 import type { Kind } from '../../data/carry/words.ts'
@@ -81,6 +81,7 @@ export function replayLines(parts: readonly ReplayedPart[], width: number): stri
     `${p.back} back`,
     `${p.done} there already`,
     p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
+    p.seeded === 0 ? '' : `${p.seeded} of the migration itself, left to the one that ran since`,
   ])
   return table(rows, width)
 }

@@ -16,7 +16,7 @@ import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'seeded', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -71,8 +71,9 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
   for (const [i, table] of mapping.unplaced.entries()) {
     job.progress({ text: `archiving ${table}` })
     const shape = source.schemas.theirs.tables[table]
-    if (shape !== undefined)
-      parts.push(await archive(source, `table-${i}.ndjson.zst`, table, shape, plainColumns(shape), null))
+    if (shape === undefined) continue
+    parts.push(await archive(source, `table-${i}.ndjson.zst`, table, shape, plainColumns(shape), null))
+    parts.push(...(await archiveSeeded(source, `seeded-${i}.ndjson.zst`, table)))
   }
   for (const [i, mapped] of mapping.tables.entries()) {
     const shape = source.schemas.theirs.tables[mapped.theirs]
@@ -148,6 +149,15 @@ function archiveCells(
   // Without a key the whole row says where it belongs.
   const columns = shape.key.length > 0 ? mapped.unplaced : plainColumns(shape)
   return archive(source, path, mapped.theirs, shape, columns, where)
+}
+
+/** Rows that the migration itself had put into a table that it made, so that they are known for no user's. */
+async function archiveSeeded(source: CarrySource, path: string, table: string): Promise<ArchivedPart[]> {
+  const { images, schemas } = source
+  const shape = schemas.migrated?.tables[table]
+  if (images.migrated === null || shape === undefined) return []
+  const part = await archive(source, path, table, shape, plainColumns(shape), null, images.migrated)
+  return part.lines === 0 ? [] : [{ ...part, what: 'seeded' }]
 }
 
 /** What the migration itself had put there, so that a cell that holds just that again is known for one that nobody wrote to. */

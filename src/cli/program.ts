@@ -371,7 +371,10 @@ function carry(program: Command, action: Action): void {
     .command('replay [component]')
     .description('after a later roll-forward: put back what the old schema had no place for')
     .option('--run <run>', 'the run that restored; the newest one that did by default')
-    .option('--settle <word...>', 'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs')
+    .option(
+      '--settle <word...>',
+      'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs; conflicts: TABLE:KIND=theirs',
+    )
     .action(action(async () => (await import('./commands/data.ts')).replay))
   data
     .command('release [component]')

@@ -53,6 +53,8 @@ export type Manifest = z.infer<typeof manifestShape>
 
 const FOLDER = 'archive'
 const MANIFEST = 'manifest.json'
+/** Where what was listed as a conflict lies, in the folder of the archive. */
+export const CONFLICTS = 'conflicts.ndjson.zst'
 
 /** One line of an archive: a row of theirs. Values are exact texts. */
 export const archivedRow = z.object({
@@ -117,7 +119,8 @@ async function rowsPart(
   what: 'conflicts' | 'quarantine',
   where: string,
 ): Promise<ArchivedPart> {
-  const file = await writeLines(join(laid.source.dir, FOLDER), `${what}.ndjson.zst`, async line => {
+  const path = what === 'conflicts' ? CONFLICTS : `${what}.ndjson.zst`
+  const file = await writeLines(join(laid.source.dir, FOLDER), path, async line => {
     for (const piece of pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
   })
   return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }

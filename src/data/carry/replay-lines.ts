@@ -41,8 +41,9 @@ export class Lines {
   readonly columns: readonly string[]
   readonly work: string
   many = 0
-  /** What the migration had put into cells of the same rows; null: that is not known. */
+  /** What the migration had put into cells of the same rows; null: that is not known. `told`: what the cells are to hold still. */
   filled: Lines | null = null
+  told = false
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
   readonly #ground: Ground
@@ -165,6 +166,15 @@ export class Lines {
       return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, this.typeOf(c)))
     })
     return `(${['w.odd = 1', ...differs].join(' OR ')})`
+  }
+
+  /** Marks lines of which nobody can say any more what the cells were to hold. */
+  async leaveUntold(): Promise<void> {
+    const { filled } = this
+    if (filled === null || !this.told) return
+    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
+    const odd = `SELECT w.n AS n FROM ${this.work} AS w JOIN ${filled.work} AS f ON ${same.join(' AND ')}`
+    await this.mark(LINE.left, `${odd} WHERE f.odd = 1 AND w.state = ${LINE.waits}`)
   }
 
   /** Marks lines that are rows of these to the last cell, of equal ones as many as there are of these. */

@@ -4,6 +4,8 @@ import type { Place } from './replay-places.ts'
 /** What came of one part of the archive. */
 export interface ReplayedPart {
   readonly table: string
+  /** Of what was listed as a conflict, and comes by a person's word. */
+  readonly kind?: string
   /** null: whole rows. */
   readonly columns: readonly string[] | null
   /** Lines whose content was put back now, and those that needed nothing. */
@@ -20,11 +22,12 @@ export interface ReplayedPart {
 export async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart> {
   const columns = part.what === 'rows' ? null : Object.keys(part.columns)
   const table = part.table ?? ''
-  if (lines === null) return { table, columns, back: 0, done: 0, seeded: 0, conflicts: part.lines, why }
+  const about = { table, columns, ...(part.kind === undefined ? {} : { kind: part.kind }) }
+  if (lines === null) return { ...about, back: 0, done: 0, seeded: 0, conflicts: part.lines, why }
   const conflicts = await lines.count(NOT_BACK)
   const seeded = await lines.count(`w.state = ${LINE.seeded}`)
   const done = Math.max(0, lines.many - back - conflicts - seeded)
-  return { table, columns, back, conflicts, done, seeded, why: conflicts === 0 ? null : await whyLeft(lines) }
+  return { ...about, back, conflicts, done, seeded, why: conflicts === 0 ? null : await whyLeft(lines) }
 }
 
 const WHY: readonly (readonly [number, (many: number) => string])[] = [
@@ -44,7 +47,11 @@ async function whyLeft(lines: Lines): Promise<string> {
   const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
   if (odd > 0) {
     const fit = odd === 1 ? 'does not fit' : 'do not fit'
-    reasons.push(`${odd} ${fit} the types that the table has now (${lines.retyped.join(', ')})`)
+    reasons.push(`${odd} ${fit} the types that the table has now (${some(lines.retyped)})`)
   }
   return reasons.join('; ')
+}
+
+function some(names: readonly string[]): string {
+  return names.length > 5 ? `${names.slice(0, 5).join(', ')}, …` : names.join(', ')
 }

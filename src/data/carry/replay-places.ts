@@ -11,7 +11,10 @@ export const AT_ONCE = 200
 
 /** A part of the archive and where it is to go. */
 export interface Place {
-  readonly part: ArchivedPart
+  readonly part: Pick<ArchivedPart, 'what' | 'table' | 'columns' | 'lines'> & {
+    /** Of what was listed as a conflict. */
+    readonly kind?: string
+  }
   /** null: it has no place. */
   readonly lines: Lines | null
   /** What the migration had put into the same table; null: that is not known. */

@@ -6,11 +6,12 @@ import { makeLedger } from './ledger.ts'
 import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
 import { markCut } from './replay-circle.ts'
+import { type ListedLeft, type ListedPlace, listedPlaces, listedWords, wordOf } from './replay-conflicts.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { outcome, type ReplayedPart } from './replay-outcome.ts'
 import { AT_ONCE, type Place, placesOf } from './replay-places.ts'
-import { overIn } from './replay-words.ts'
+import { saidIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
 import { Strangers } from './strangers.ts'
 
@@ -27,6 +28,10 @@ export interface ReplaySource {
 /** What came of all of it. */
 export interface Replayed {
   readonly parts: readonly ReplayedPart[]
+  /** What was listed as a conflict when data was carried, and of which nobody says by `words` that it comes. */
+  readonly listed: readonly ListedLeft[]
+  /** Rows that are in quarantine. */
+  readonly quarantined: number
 }
 
 /**
@@ -38,17 +43,18 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   const manifest = await readArchive(source.dir)
   if (manifest === null) throw noArchive(source.component, source.run)
   if (manifest.parts.every(p => p.what !== 'conflicts')) throw notCarried(source.component, source.run)
-  const over = overIn(words, manifest.parts)
+  const said = saidIn(words, manifest.parts, await listedWords(source, manifest))
   await using merger = await source.merging(job)
   const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false, ownWork: false }
   await makeLedger(ground)
   const bonds = await merger.bonds()
   const groups = parentsFirst(Object.keys(source.schema.tables), bonds)
-  const at = ({ part }: Place) => groups.flat().indexOf(part.table ?? '')
-  const places = (await placesOf(source, ground, manifest)).toSorted((a, b) => at(a) - at(b))
+  const conflicts = await listedPlaces(source, ground, manifest)
+  const chosen = conflicts.filter(c => c.group.why === null && said.listed(wordOf(c.group)))
+  const places = inOrder(chosen, await placesOf(source, ground, manifest), groups.flat())
   const strangers = new Strangers(ground, bonds)
   const opened = places.flatMap(({ lines }) => lines ?? [])
-  for (const lines of opened) lines.over = column => over(lines.kept.table, column)
+  for (const lines of opened) lines.over = column => said.over(lines.kept.table, column)
   const keysOf = (table: string) => opened.flatMap(l => (l.kept.table === table ? [l.keys] : []))
   const kept = [...opened.filter(l => l.kept.what === 'rows'), ...(await listedLines(source, ground, manifest))]
   for (const lines of kept) await strangers.find(lines, lines.kept.what === 'rows' ? [] : keysOf(lines.kept.table))
@@ -61,7 +67,18 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   await merger.sequences()
   const out: ReplayedPart[] = []
   for (const place of places) out.push(await outcome(place))
-  return { parts: out }
+  const listed: ListedLeft[] = []
+  for (const place of conflicts.filter(c => !chosen.includes(c))) listed.push(await place.left(ground))
+  const quarantined = manifest.parts.reduce((sum, p) => sum + (p.what === 'quarantine' ? p.lines : 0), 0)
+  return { parts: out, listed: listed.filter(l => l.rows > 0), quarantined }
+}
+
+/** Parents first; of one table whole rows before the cells that belong to them. */
+function inOrder(chosen: readonly ListedPlace[], parts: readonly Place[], tables: readonly string[]): Place[] {
+  const [rows, cells] = [chosen.filter(c => c.group.column === null), chosen.filter(c => c.group.column !== null)]
+  const all = [...rows.map(c => c.place), ...parts, ...cells.map(c => c.place)]
+  const at = ({ part }: Place) => tables.indexOf(part.table ?? '')
+  return all.toSorted((a, b) => at(a) - at(b))
 }
 
 interface Group {

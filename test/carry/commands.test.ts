@@ -157,7 +157,7 @@ describe('data that was written between the release and a restore', () => {
     expect(events).toContain('checked with finance')
   }, 60_000)
 
-  it('goes back to its place after a roll-forward, as far as the old schema had none', async () => {
+  it('goes back to its place after a roll-forward, as far as the schema of the release had none', async () => {
     write(file(), 'UPDATE orders SET total = 99 WHERE id = 2')
     await said(['data', 'apply', '--yes'], 5)
     write(

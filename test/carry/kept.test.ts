@@ -27,7 +27,7 @@ const BASE = `CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER, update
 const RELEASE = `ALTER TABLE orders ADD COLUMN discount INTEGER DEFAULT 0; ALTER TABLE orders ADD COLUMN coupon TEXT;
   CREATE TABLE reviews (id INTEGER PRIMARY KEY, order_id INTEGER REFERENCES orders(id), stars REAL, photo BLOB)`
 
-describe('what has no place in the old schema', () => {
+describe('what has no place in the schema of the release', () => {
   const story = {
     base: BASE,
     migration: RELEASE,

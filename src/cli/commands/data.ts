@@ -128,7 +128,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
   })
 }
 
-/** After a later roll-forward: what the old schema had no place for goes back to its place. */
+/** After a later roll-forward: what the schema of the release had no place for goes back to its place. */
 export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>, component?: string): Promise<number> {
   return withSession(globals, async session => {
     const { run, target } = await restoredBy(session, component, options.run)

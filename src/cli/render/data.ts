@@ -12,8 +12,9 @@ const SETTLE: Readonly<Record<Kind, string>> = {
   exists: 'ours, theirs',
   'row-missing': 'ours, theirs (the whole row comes)',
   changed: 'ours, theirs',
-  rewritten: 'ours, theirs (if the value means the same in the old schema)',
-  ambiguous: 'ours (it was the migration), theirs (a user wrote it, and it means the same in the old schema)',
+  rewritten: 'ours, theirs (if the value means the same in the schema of the release)',
+  ambiguous:
+    'ours (it was the migration), theirs (a user wrote it, and it means the same in the schema of the release)',
   unique: 'ours, or another value in a file of decisions',
   'foreign-key': 'ours, or another value in a file of decisions, or settle what it refers to',
   check: 'ours, or another value in a file of decisions',
@@ -33,9 +34,13 @@ export function planLines(plan: CarryPlan, width: number): string[] {
       a =>
         `archive: ${a.count} ${a.column === null ? `rows of ${a.table}` : `values of ${a.table}.${a.column}`}: ${whyUnplaced(a)}`,
     )
-  const gone = plan.gone.map(name => `${name} is not in the new schema: it stays as it was at the release`)
+  const gone = plan.gone.map(
+    name => `${name} was not there any more right before the restore: it stays as it was at the release`,
+  )
   const list =
-    shown.length === 0 ? ['Nothing was written that has a place in the old schema.'] : table(rows, width, '  ')
+    shown.length === 0
+      ? ['Nothing was written that has a place in the schema of the release.']
+      : table(rows, width, '  ')
   return [...head, ...list, '', ...[...archived, ...gone, ...plan.notes].flatMap(text => wrap(text, width, '  '))]
 }
 

@@ -27,7 +27,7 @@ const archivedPart = lineFile.extend({
 })
 export type ArchivedPart = z.infer<typeof archivedPart>
 
-/** The names of a merged table, so that what is listed of it is found again in the new schema. */
+/** The names of a merged table, so that what is listed of it is found again after a roll-forward. */
 const mappedNames = z.object({
   ours: z.string(),
   theirs: z.string(),
@@ -63,7 +63,7 @@ export const archivedRow = z.object({
 })
 export type ArchivedRow = z.infer<typeof archivedRow>
 
-/** Writes down what has no place in the old schema, and what waits for a person's word. Not there until its manifest is. */
+/** Writes down what has no place in the schema of the release, and what waits for a person's word. Not there until its manifest is. */
 export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
   const { source, mapping } = laid
   const dir = join(source.dir, FOLDER)

@@ -23,7 +23,7 @@ export interface Place {
   back: number
 }
 
-/** What had no place in the old schema. */
+/** What had no place in the schema of the release. */
 export async function placesOf(source: ReplaySource, ground: Ground, { parts }: Manifest): Promise<Place[]> {
   const out: Place[] = []
   for (const part of parts.filter(p => p.what === 'rows' || p.what === 'cells')) {

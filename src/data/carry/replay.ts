@@ -15,7 +15,7 @@ import { saidIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
 import { Strangers } from './strangers.ts'
 
-/** The database after a later roll-forward: it has the new schema again. */
+/** The database after a later roll-forward: it has the schema of right before the restore again, or one like it. */
 export interface ReplaySource {
   readonly component: string
   readonly run: string
@@ -35,7 +35,7 @@ export interface Replayed {
 }
 
 /**
- * Puts back what the old schema had no place for. Never overwrites: a row that is there, or a cell that holds something of
+ * Puts back what the schema of the release had no place for. Never overwrites: a row that is there, or a cell that holds something of
  * its own, stays, but where a person says otherwise in `words`; what belongs to a row that never came, or refers to one,
  * stays away. Idempotent. Throws `archive_missing`, `archive_altered`, `not_carried`, `words_unknown`.
  */

@@ -230,6 +230,7 @@ function backups(program: Command, action: Action): void {
     .command('prune')
     .description('remove what neither backups.keep nor a release keeps; says first what')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--also <backup...>', 'these too, though they are kept for something; backout backups says for what')
     .action(action(async () => (await import('./commands/backups.ts')).prune))
 }
 
@@ -342,9 +343,15 @@ function carry(program: Command, action: Action): void {
       .option('--run <run>', 'the run that restored; the newest one that did by default')
       .option('--mode <mode>', 'cell (default), row, or report')
       .option('--settle <word...>', 'ours, theirs, KIND=theirs, TABLE:KIND=ours, or a file of decisions')
-      .option('--renamed <old=new...>', 'what was renamed: orders.total=orders.cents, or a table')
+      .option(
+        '--renamed <then=now...>',
+        'what the release that was left had renamed: orders.total=orders.cents, or a table',
+      )
       .option('--corruption', 'the data may be corrupt: nothing is carried that nobody releases')
-      .option('--suspect <table=sql...>', 'rows of the new schema that are suspect')
+      .option(
+        '--suspect <table=sql...>',
+        'rows that are suspect: a condition on the table as it was right before the restore',
+      )
       .option('--since <time>', 'rows made or changed since are suspect')
       .option('--until <time>', 'rows made or changed until then are suspect')
   const shown = (command: Command) =>
@@ -369,9 +376,12 @@ function carry(program: Command, action: Action): void {
     .action(action(async () => (await import('./commands/data.ts')).status))
   data
     .command('replay [component]')
-    .description('after a later roll-forward: put back what the old schema had no place for')
+    .description('after a later roll-forward: put back what the schema of the release had no place for')
     .option('--run <run>', 'the run that restored; the newest one that did by default')
-    .option('--settle <word...>', 'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs')
+    .option(
+      '--settle <word...>',
+      'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs; conflicts: TABLE:KIND=theirs',
+    )
     .action(action(async () => (await import('./commands/data.ts')).replay))
   data
     .command('release [component]')
@@ -379,7 +389,7 @@ function carry(program: Command, action: Action): void {
     .option('--run <run>', 'the run that restored; the newest one that did by default')
     .requiredOption('--by <name>', 'who answers for it')
     .requiredOption('--reason <text>', 'why, for the journal')
-    .option('--table <table>', 'rows of this table of the new schema only')
+    .option('--table <table>', 'rows of this table only, as it was called right before the restore')
     .option('--where <sql>', 'rows of which this is true only')
     .option('--all', 'the suspect ones too', false)
     .action(action(async () => (await import('./commands/data.ts')).release))

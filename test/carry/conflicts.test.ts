@@ -254,7 +254,7 @@ describe('a conflict', () => {
     expect([kinds(listed), carried]).toEqual([['users 117 check', 'orders 5 foreign-key'], 40])
   })
 
-  it('not-null, type and column-gone: the old schema cannot hold the value', async () => {
+  it('not-null, type and column-gone: the schema of the release cannot hold the value', async () => {
     const base = `CREATE TABLE a (id INTEGER PRIMARY KEY, n INTEGER NOT NULL, t TEXT); CREATE TABLE b (id INTEGER PRIMARY KEY, must TEXT NOT NULL); INSERT INTO a VALUES (1, 1, 'x'); INSERT INTO b VALUES (1, 'y')`
     const migration = `CREATE TABLE a2 (id INTEGER PRIMARY KEY, n TEXT, t TEXT); INSERT INTO a2 SELECT * FROM a; DROP TABLE a; ALTER TABLE a2 RENAME TO a; ALTER TABLE b DROP COLUMN must`
     const merge = play({

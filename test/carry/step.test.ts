@@ -69,10 +69,10 @@ it('C14: brings back in a step of its own what the restore took, tells what it c
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
   expect(told.slice(-5).map(fact => fact.text.replace(/ in \/.*/, ''))).toEqual([
     '1 row written since the release was carried into db; proven by comparing again',
-    '1 of 2 values of orders.note are others than at the release: if the migration gave them another meaning (cents, where there were euros), new rows are carried with that meaning',
+    '1 of 2 values of orders.note are others than at the release: if the migration gave them another meaning (cents, where there were euros), rows that came since are carried with that meaning',
     '2 rows of db changed between the backup and the end of migrating, by the migration or by users: backout data status db',
-    '2 rows of coupons have no place in the old schema: archived',
-    '1 value of orders.discount has no place in the old schema: archived',
+    '2 rows of coupons have no place in the schema of the release: archived',
+    '1 value of orders.discount has no place in the schema of the release: archived',
   ])
   shop.sql('DELETE FROM orders WHERE id = 4')
   expect(await target.verify(step, actFor(step))).toMatchObject({ is: 'done' })
@@ -86,7 +86,7 @@ it('C14: says in the run that new rows may hold something else, where nobody tol
   await target.apply(step, actFor(step))
   expect(told.filter(fact => fact.kind === 'side-effect').map(fact => fact.text)).toEqual([
     expect.stringMatching(
-      /^2 of 2 values of orders\.note are others than at the release: .* new rows are carried with that/,
+      /^2 of 2 values of orders\.note are others than at the release: .* rows that came since are carried with that/,
     ),
   ])
 })
@@ -100,7 +100,9 @@ it('C14: says in the run that new rows wait, where nobody told and nearly all ol
   expect(shop.sql('SELECT id FROM orders WHERE id > 3')).toEqual([])
   expect(told.map(fact => fact.text)).toEqual(
     expect.arrayContaining([
-      expect.stringMatching(/^3 of 3 values of orders\.total .* new rows wait, .*--settle orders:rewritten=theirs$/),
+      expect.stringMatching(
+        /^3 of 3 values of orders\.total .* rows that came since wait, .*--settle orders:rewritten=theirs$/,
+      ),
       '1 row of db could not be carried, or not whole: backout data status db',
     ]),
   )

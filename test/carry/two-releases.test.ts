@@ -149,11 +149,13 @@ describe.for(SYSTEMS)('back over two releases on $name', ({ why, make }) => {
       const upgrades = [{ up: 'UPDATE orders SET total = total * 100', said: 'nothing' as const, writes: added }]
       await using world = await upgraded(await make(), upgrades, false)
       const { findings, orders } = await wayBack(world)
-      expect(findings).toEqual([expect.stringContaining('so are new rows with a value in a column')])
+      expect(findings).toEqual([expect.stringContaining('so are rows that came since with a value in a column')])
       expect(orders).toEqual(['1 10 a', '2 20 b', '3 30 c', '4 40 d', '6  f'])
       const { left, plan } = await said(world)
       expect(left.map(t => t.conflicts)).toEqual([{ ambiguous: 4, rewritten: 1 }])
-      expect(plan.notes).toContainEqual(expect.stringMatching(/^4 of 4 values of orders\.total .* new rows wait/))
+      expect(plan.notes).toContainEqual(
+        expect.stringMatching(/^4 of 4 values of orders\.total .* rows that came since wait/),
+      )
       await said(world, { table: 'orders', kind: 'rewritten', take: 'theirs' })
       expect((await ordersOf(world)).at(-2)).toBe('5 5000 e')
     },

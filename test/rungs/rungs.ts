@@ -41,7 +41,7 @@ async function leave(world: World): Promise<boolean> {
   return blockers(proposal).length === 0
 }
 
-/** What has a place in the old schema is there, under its old name; what goes is counted before anything happens. */
+/** What has a place in the schema of the release is there, under its old name; what goes is counted before anything happens. */
 async function migrateDown(world: World): Promise<boolean> {
   const proposal = await proposed(world, 'migrate-down')
   expect(await world.dump()).toEqual(world.theirs)

@@ -52,7 +52,7 @@ function seeds({ name }: Table): fc.Arbitrary<string[]> {
     )
 }
 
-/** What does not exist fails, and was never committed: columns are named as in the old schema or in the new one. */
+/** What does not exist fails, and was never committed: columns are named as in the schema of the release or in the new one. */
 function write({ name, key }: Table): fc.Arbitrary<string> {
   const column = fc.constantFrom('c0', 'c0_new', 'c2', 'extra')
   const insert = fc

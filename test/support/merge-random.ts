@@ -94,7 +94,7 @@ function create({ name, key, columns, parent, ordered }: Table, tables: readonly
   return `CREATE TABLE ${name} (${parts.join(', ')})`
 }
 
-/** Names of columns are those of the old schema or, after a rename, of the new one: what does not exist fails. */
+/** Names of columns are those of the schema of the release or, after a rename, of the new one: what does not exist fails. */
 function statement(table: Table): fc.Arbitrary<string> {
   const name = fc.constantFrom(table.name, table.name, table.name, `${table.name}_new`)
   const one = fc.constantFrom('c0', 'c1', 'c2', 'p', 'c0_new', 'extra', 'id')

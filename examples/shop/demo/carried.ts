@@ -115,7 +115,7 @@ interface Line {
   readonly values: { readonly discount?: string | null }
 }
 
-/** Every value of a column that had no place in the old schema: `orders.discount` is the only one of v1.3.0. */
+/** Every value of a column that had no place in the schema of the release: `orders.discount` is the only one of v1.3.0. */
 async function archivedIn(folder: string): Promise<Discount[]> {
   const files = (await readdir(folder)).filter(name => name.startsWith('columns-'))
   const texts = await Promise.all(files.map(async name => zstdDecompressSync(await readFile(join(folder, name)))))

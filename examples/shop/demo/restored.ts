@@ -8,7 +8,7 @@ export function restoreLines(restored: Restored): string[] {
   return [
     `after the restore        ${acknowledged.length - missingAfter(restored)} of ${acknowledged.length} orders acknowledged before it are there`,
     `  rows written since the backup: ${total(written)} (${tables.map(([t, n]) => `${n} of ${t}`).join(', ')}); ${carried} carried forward, ${conflicts} left in conflict`,
-    `  archived: ${archived.length} values of orders.discount, which the old schema has no place for`,
+    `  archived: ${archived.length} values of orders.discount, which the schema of the release has no place for`,
   ]
 }
 

@@ -76,6 +76,7 @@ export function leavesOf(of: Survey, rolesKept: boolean): string[] {
   if (of.materialised > 0) out.push(`${of.materialised} materialised views are filled anew`)
   if (of.foreign.length > 0) out.push(`rows of foreign tables: ${of.foreign.join(', ')}`)
   if (of.subscriptions.length > 0) out.push(`subscriptions: ${of.subscriptions.join(', ')}`)
-  if (of.slots.length > 0) out.push(`logical replication slots stay with the old database: ${of.slots.join(', ')}`)
+  if (of.slots.length > 0)
+    out.push(`logical replication slots stay with the database that a restore sets aside: ${of.slots.join(', ')}`)
   return out
 }

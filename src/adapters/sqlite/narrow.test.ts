@@ -26,7 +26,9 @@ describe('C11 B4: what does not fit the narrower schema is counted before it com
       `INSERT INTO t VALUES (2, NULL, 'b@x'), (3, NULL, 'c@x')`,
     )
     expect(lost(down)).toEqual({ 't.n (no value)': 2 })
-    expect(said(down, 'rows_do_not_fit')).toEqual(['2 values do not fit the old schema: t.n is NOT NULL again'])
+    expect(said(down, 'rows_do_not_fit')).toEqual([
+      '2 values do not fit the schema of the release: t.n is NOT NULL again',
+    ])
   })
 
   it('values of another kind where the type comes back', async () => {
@@ -69,8 +71,8 @@ describe('C11 B4: what does not fit the narrower schema is counted before it com
     const down = await world.propose()
     expect(lost(down)).toEqual({ 't (breaks check (n>0))': 1, 't (a of no author)': 1 })
     expect(said(down, 'rows_do_not_fit')).toEqual([
-      '1 rows do not fit the old schema: check (n>0) binds t again',
-      '1 rows do not fit the old schema: a of t refers to author again',
+      '1 rows do not fit the schema of the release: check (n>0) binds t again',
+      '1 rows do not fit the schema of the release: a of t refers to author again',
     ])
   })
 

@@ -55,7 +55,7 @@ describe('C13: a restore loads the backup beside, and swaps only then', () => {
     expect([coupons(), existsSync(beside())]).toEqual([0, false])
     expect(facts[0]).toEqual({
       kind: 'kept',
-      text: `The database as it was is kept as ${shop.file}.before-${run}.db.restore`,
+      text: `The database as it was right before the restore is kept as ${shop.file}.before-${run}.db.restore`,
       data: { name: `${shop.file}.before-${run}.db.restore`, mark: `${run}.db.restore` },
     })
     expect((await target.verify(load, act(load))).is).toBe('done')

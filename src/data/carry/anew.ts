@@ -196,19 +196,19 @@ function valuesOf({ images, dialect }: CarrySource, table: string, column: strin
 }
 
 function filledOf(table: string, column: string): string {
-  return `the migration wrote ${table}.${column}, where there was no value at the release: nothing tells whether new rows hold there what the old schema means`
+  return `the migration wrote ${table}.${column}, where there was no value at the release: nothing tells whether rows that came since hold there what the schema of the release means`
 }
 
 function noteOf(table: string, column: string, others: number, all: number): string {
-  return `${others} of ${all} values of ${table}.${column} changed between the backup and the end of migrating: if it was the migration, new rows may hold something else there than the old schema means`
+  return `${others} of ${all} values of ${table}.${column} changed between the backup and the end of migrating: if it was the migration, rows that came since may hold something else there than the schema of the release means`
 }
 
 function mostOf(table: string, column: string, others: number, all: number): string {
-  return `${others} of ${all} values of ${table}.${column} are others than at the release: if the migration gave them another meaning (cents, where there were euros), new rows are carried with that meaning`
+  return `${others} of ${all} values of ${table}.${column} are others than at the release: if the migration gave them another meaning (cents, where there were euros), rows that came since are carried with that meaning`
 }
 
 function heldOf(table: string, column: string, others: number, all: number): string {
-  return `${others} of ${all} values of ${table}.${column} are others than at the release, by the migration or by users: new rows wait, for what they have there may mean something else in the old schema (cents, where there were euros); if it does not: --settle ${table}:rewritten=theirs`
+  return `${others} of ${all} values of ${table}.${column} are others than at the release, by the migration or by users: rows that came since wait, for what they have there may mean something else in the schema of the release (cents, where there were euros); if it does not: --settle ${table}:rewritten=theirs`
 }
 
 /** The same in a table without a key, once its rows are compared: new ones wait where old ones became others. */

@@ -42,7 +42,7 @@ export function isTelling(dialect: Dialect, value: string, type: string): string
   return `coalesce(replace(replace(${dialect.text(value, type)}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
 }
 
-/** A value of the new schema is not what base has. */
+/** A value right before the restore is not what base has. */
 export function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
   const { value, fits } = piece.converted(cell.column, raw, type)
   const differs = ground.dialect.differs(value, cell.base, cell.column.type === type ? type : undefined)

@@ -1,6 +1,10 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { CarrySource } from './source.ts'
 
+/** Behind what says that a restored database is another one by now. */
+export const ROLLED =
+  'it was rolled forward or changed since; after a roll-forward what was archived goes back by `backout data replay`'
+
 export function planMoved(then: string, now: string): BackoutError {
   return new BackoutError({
     code: 'plan_moved',

@@ -1,7 +1,14 @@
 import { BackoutError } from '../../core/errors.ts'
+import { ROLLED } from './errors.ts'
 import type { CarryOptions, Decision } from './options.ts'
 import { type Ground, literal, type Piece } from './piece.ts'
 import type { CarrySource } from './source.ts'
+
+/** The databases that words speak of. */
+const BASE = 'the database at the release'
+const THEIRS = 'the database right before the restore'
+const OURS = 'the restored database'
+const NEXT = 'backout data replay; or bring the table back'
 
 /**
  * Looks at all that persons said before anything is done by it: a word on what is not there would count for nothing, and
@@ -15,11 +22,12 @@ export async function checkWords(
 ): Promise<void> {
   const { base, theirs } = source.schemas
   for (const { was, now } of options.renames) {
-    if (base.tables[was.table] === undefined) throw unknown('--renamed', was.table, 'old', Object.keys(base.tables))
-    if (theirs.tables[now.table] === undefined) throw unknown('--renamed', now.table, 'new', Object.keys(theirs.tables))
+    if (base.tables[was.table] === undefined) throw unknown('--renamed', was.table, BASE, Object.keys(base.tables))
+    if (theirs.tables[now.table] === undefined)
+      throw unknown('--renamed', now.table, THEIRS, Object.keys(theirs.tables))
     const sides = [
-      [was, base, 'old'],
-      [now, theirs, 'new'],
+      [was, base, BASE],
+      [now, theirs, THEIRS],
     ] as const
     for (const [{ table, column }, schema, which] of sides) {
       const columns = schema.tables[table]?.columns ?? {}
@@ -34,7 +42,7 @@ export async function checkWords(
   function inNew(who: string, table: string): void {
     if (theirs.tables[table] !== undefined) return
     const now = pieces.find(p => p.table.ours === table)?.table.theirs
-    throw unknown(who, table, 'new', Object.keys(theirs.tables), now)
+    throw unknown(who, table, THEIRS, Object.keys(theirs.tables), now)
   }
 }
 
@@ -46,9 +54,14 @@ async function checkDecision(
 ): Promise<void> {
   const among = pieces.filter(p => table === undefined || p.table.ours === table)
   if (table !== undefined && among.length === 0) {
+    if (source.schemas.base.tables[table] !== undefined && source.schemas.ours.tables[table] === undefined)
+      throw wrong(
+        `A decision, which may be one that was kept, names ${table}, which ${OURS} has no more: ${ROLLED}`,
+        NEXT,
+      )
     const then = pieces.find(p => p.table.theirs === table)?.table.ours
     const names = pieces.map(p => p.table.ours)
-    throw unknown('a decision', table, 'old', names, then)
+    throw unknown('a decision', table, OURS, names, then)
   }
   const names = Object.keys(key ?? {})
     .toSorted()
@@ -76,7 +89,7 @@ async function checkValues(
   const columns = schemas.ours.tables[table]?.columns ?? {}
   const names = Object.keys(columns).filter(name => columns[name]?.generated === false)
   for (const [name, text] of Object.entries(set)) {
-    if (!names.includes(name)) throw unknown('a value of a decision', `${table}.${name}`, 'old', names)
+    if (!names.includes(name)) throw unknown('a value of a decision', `${table}.${name}`, OURS, names)
     if (text === null) continue
     const { type = '' } = columns[name] ?? {}
     // As the column keeps it, which may be more than its type says of a value by itself: it fills it up, or cuts it.
@@ -97,17 +110,11 @@ async function checkValues(
   }
 }
 
-/** `called`: its name in that schema, where it has another one. */
-function unknown(
-  who: string,
-  name: string,
-  which: 'old' | 'new',
-  among: readonly string[],
-  called?: string,
-): BackoutError {
+/** `called`: its name there, where it has another one. */
+function unknown(who: string, name: string, where: string, among: readonly string[], called?: string): BackoutError {
   const list = among.toSorted().slice(0, 20).join(', ')
   return wrong(
-    `${who} names ${name}, which is not in the ${which} schema`,
+    `${who} names ${name}, which is not in ${where}`,
     called === undefined ? `use one of: ${list}` : `it is ${called} there: say that`,
   )
 }

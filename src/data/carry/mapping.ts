@@ -58,7 +58,7 @@ export interface Mapping {
   readonly gone: readonly string[]
 }
 
-/** Finds for everything in the new schema its place in the old one, by name and by what was renamed (base to theirs). */
+/** Finds for everything in the schema right before the restore its place in that of the release, by name and by what was renamed (base to theirs). */
 export function mapSchemas(
   schemas: Schemas,
   renames: readonly Rename[],

@@ -13,7 +13,8 @@ import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
 import { toldOf, touchedSince, untoldSince } from '../flow/untold.ts'
 import { nameOf } from '../renames.ts'
-import type { SchemaShape } from '../schema.ts'
+import { compareSchemas, type SchemaShape } from '../schema.ts'
+import { ROLLED } from './errors.ts'
 import type { Schemas } from './mapping.ts'
 import type { ReplaySource } from './replay.ts'
 import type { CarrySource } from './source.ts'
@@ -82,7 +83,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       untold: migrated !== null ? null : wrote !== null ? { touched: wrote } : await untoldSince(site, now, base, lost),
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
-      doubts: lost === null ? renamed.doubts : [alteredText(lost), ...renamed.doubts],
+      doubts: [...otherNow(site, schemas), ...(lost === null ? [] : [alteredText(lost)]), ...renamed.doubts],
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
@@ -160,6 +161,12 @@ async function backupsBetween(site: Site, run: string, base: Backup): Promise<Ba
   return backups.filter(b => b.createdAt > base.createdAt && b.createdAt < last)
 }
 
+/** Said first: all else that is said of ours means the release. */
+function otherNow({ engine }: Site, { base, ours }: Schemas): string[] {
+  const differ = compareSchemas(base, ours).some(d => d.object === 'table' || d.object === 'column')
+  return differ ? [`the restored database ${engine.name} has not the schema of the release any more: ${ROLLED}`] : []
+}
+
 function alteredText({ id }: Backup): string {
   return `the backup ${id} of right after migrating is not as it was made: what the migrations may have written is listed in place of being brought back, as where nobody had told; or bring a good copy of it back first`
 }
@@ -228,10 +235,10 @@ async function renamesOf(
   return {
     renames: renames.map(({ was, now }) => ({ was, now })),
     doubts: doubts.map(({ was, now, why, rows, equal }) => {
-      const [old, name] = [nameOf(was), nameOf(now)]
+      const [then, name] = [nameOf(was), nameOf(now)]
       if (why !== 'rewritten')
-        return `${name} may be what ${old} was, and nothing proves it; if so: --renamed ${old}=${name}`
-      return `${name} was ${old}, and the migration wrote ${rows - equal} of its ${rows} values anew, so that it has no place there; if they mean the same: --renamed ${old}=${name}`
+        return `${name} may be what ${then} was at the release, and nothing proves it; if so: --renamed ${then}=${name}`
+      return `${name} was ${then} at the release, and the migration wrote ${rows - equal} of its ${rows} values anew, so that it has no place there; if they mean the same: --renamed ${then}=${name}`
     }),
   }
 }

@@ -4,7 +4,7 @@ import { KINDS, MODES } from './words.ts'
 
 /** A person's word on conflicts. What is left out holds for all; of several that fit the last one counts. */
 export const decision = z.strictObject({
-  table: z.string().optional().describe('a table of the old schema'),
+  table: z.string().optional().describe('a table of the schema of the release'),
   kind: z.enum(KINDS).optional(),
   key: z.record(z.string(), z.string()).optional().describe('column of the key -> its exact text, as listed'),
   take: z.enum(['ours', 'theirs']),
@@ -12,7 +12,7 @@ export const decision = z.strictObject({
     .record(z.string(), z.string().nullable())
     .optional()
     .describe(
-      'with a key and `take: theirs`: column of the old schema -> exact text to write in place of what theirs has',
+      'with a key and `take: theirs`: column of the schema of the release -> exact text to write in place of what theirs has',
     ),
 })
 export type Decision = z.infer<typeof decision>

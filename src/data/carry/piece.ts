@@ -4,7 +4,7 @@ import { INSERT } from './words.ts'
 
 /** Columns that the migration gave other values than they had, as far as can be told. */
 export interface Anew {
-  /** Names in ours of those that may mean something else in the old schema (cents, where there were euros). */
+  /** Names in ours of those that may mean something else in the schema of the release (cents, where there were euros). */
   readonly columns: readonly string[]
   /** For people: of columns of which only few values are others, so that it may have been users. */
   readonly notes: readonly string[]
@@ -60,7 +60,7 @@ export class Piece {
   empty = false
   /** Rows that theirs added and that are not in the work table; null: there they all are. */
   tail: Tail | null = null
-  /** Where values of new rows may mean something else than in the old schema. */
+  /** Where values of new rows may mean something else than in the schema of the release. */
   anew: Anew = { columns: [], notes: [], guessed: [] }
 
   constructor(ground: Ground, table: MappedTable, key: readonly string[]) {
@@ -149,7 +149,7 @@ export class Piece {
     return this.converted(column, this.column(t, column.theirs), column.theirType).value
   }
 
-  /** A value of the new schema in the old type, and when it fits; `fits: null` = always. */
+  /** A value right before the restore in the type of the release, and when it fits; `fits: null` = always. */
   converted(column: MappedColumn, raw: string, from: string): { value: string; fits: string | null } {
     if (from === column.type) return { value: raw, fits: null }
     return this.#ground.dialect.convert(raw, from, column.type) ?? { value: 'NULL', fits: '1 = 0' }

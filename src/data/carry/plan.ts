@@ -25,7 +25,7 @@ import { withUntold } from './untold.ts'
 import { DELETE, INSERT, type Kind, kindOf, REFUSED, TAKE, UPDATE } from './words.ts'
 
 export interface TablePlan {
-  /** The table in the old schema, and what the new one calls it. */
+  /** The table in the schema of the release, and what it was called right before the restore. */
   readonly table: string
   readonly theirs: string
   /** Empty: rows are counted, for nothing tells them apart. */
@@ -43,7 +43,7 @@ export interface TablePlan {
   /** Rows in quarantine, and those of them that something speaks against. */
   readonly held: number
   readonly suspect: number
-  /** Columns of the old schema that theirs has no more. */
+  /** Columns of the schema of the release that theirs has no more. */
   readonly gone: readonly string[]
   /** What its new rows may hold in another meaning, and whether they are carried with it. Left out: nothing. */
   readonly doubts?: readonly string[]
@@ -55,11 +55,11 @@ export interface CarryPlan {
   readonly run: string
   readonly mode: CarryOptions['mode']
   readonly tables: readonly TablePlan[]
-  /** What has no place in the old schema and goes to the archive. */
+  /** What has no place in the schema of the release and goes to the archive. */
   readonly archived: readonly Unplaced[]
   /** Large objects that will be written. */
   readonly objects: number
-  /** Tables of the old schema that theirs has no more: they stay as they were at the release. */
+  /** Tables of the schema of the release that theirs has no more: they stay as they were at the release. */
   readonly gone: readonly string[]
   readonly notes: readonly string[]
   /** Of what users changed, how it is mapped and what persons said; not of how far it is done. */
@@ -283,13 +283,15 @@ function notesOf({ untold, schemas, doubts }: CarrySource, { pieces }: Whole): s
     notes.push(...anew.notes, ...anew.guessed)
     if (key.length === 0)
       notes.push(`${table.ours} has no key that tells its rows apart: rows are counted, not followed`)
-    if (table.theirs !== table.ours) notes.push(`${table.ours} is called ${table.theirs} in the new schema`)
+    if (table.theirs !== table.ours) notes.push(`${table.ours} was called ${table.theirs} right before the restore`)
     for (const c of table.columns) {
-      if (c.ours !== c.theirs) notes.push(`${table.ours}.${c.ours} is called ${c.theirs} in the new schema`)
+      if (c.ours !== c.theirs) notes.push(`${table.ours}.${c.ours} was called ${c.theirs} right before the restore`)
     }
     for (const name of table.gone) {
-      const stays = table.needed.includes(name) ? 'new rows cannot be carried' : 'new rows get its default'
-      notes.push(`the new schema has no ${table.ours}.${name}: ${stays}`)
+      const stays = table.needed.includes(name)
+        ? 'rows that came since the release cannot be carried'
+        : 'rows that came since the release get its default'
+      notes.push(`${table.ours}.${name} was not there any more right before the restore: ${stays}`)
     }
   }
   if (Object.keys(schemas.base.tables).length === 0) notes.push('there was no table at the release')

@@ -3,15 +3,15 @@ import { ACTIONS, type Kind, kindOf } from './words.ts'
 
 /** A changed row as both sides have it. Values are exact texts; null is NULL. */
 export interface ListedRow {
-  /** In the old schema. */
+  /** In the schema of the release. */
   readonly table: string
   readonly action: 'insert' | 'update' | 'delete'
   readonly kind: Kind | null
-  /** What tells the row, in the old schema's names. */
+  /** What tells the row, in the names of the release. */
   readonly key: Readonly<Record<string, string | null>>
   /** Which sides have the row at all. */
   readonly there: { readonly base: boolean; readonly ours: boolean; readonly theirs: boolean }
-  /** Column of the old schema -> its value on each side; of a row that is on several sides only cells that are not the same. */
+  /** Column of the schema of the release -> its value on each side; of a row that is on several sides only cells that are not the same. */
   readonly cells: Readonly<Record<string, Sides>>
 }
 

@@ -93,11 +93,11 @@ async function cells(ground: Ground, piece: Piece, fits: string, letters: string
   await set(ground, piece, sets, `${fits} AND ${CHANGED} AND (w.kind > 0 OR w.cell > 0)`)
 }
 
-/** Theirs counts, as far as ours can take it at all: what does not fit the old schema stays a conflict. */
+/** Theirs counts, as far as ours can take it at all: what does not fit the schema of the release stays a conflict. */
 async function theirs(ground: Ground, piece: Piece, fits: string, { kind: only, key }: Decision): Promise<void> {
   const whole = `NOT (${has('m')} OR ${has('n')})`
   const takes = { take: String(TAKE.theirs), kind: '0' }
-  // Not by a word on everything: what is ambiguous may be the migration's own work, and mean nothing in the old schema.
+  // Not by a word on everything: what is ambiguous may be the migration's own work, and mean nothing in the schema of the release.
   const may = (kind: Kind) => only === kind || (only === undefined && (kind !== 'ambiguous' || key !== undefined))
   if (piece.keyed && may('exists')) {
     const sets = { ...takes, act: String(UPDATE), mask: relabelled('c', 't') }

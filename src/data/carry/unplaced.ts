@@ -18,10 +18,10 @@ export interface Unplaced {
 export function whyUnplaced({ table }: Unplaced): string {
   return table === OBJECTS
     ? 'more than one writer: the migration too, or somebody since the restore'
-    : 'no place in the old schema'
+    : 'no place in the schema of the release'
 }
 
-/** Counts what the old schema has no place for. */
+/** Counts what the schema of the release has no place for. */
 export async function unplacedOf(source: CarrySource, mapping: Mapping, signal: AbortSignal): Promise<Unplaced[]> {
   const { images, schemas, dialect } = source
   return images.theirs.reading(signal, async db => {

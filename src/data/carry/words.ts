@@ -6,7 +6,7 @@ export const KINDS = [
   'row-missing',
   /** The cell, or the row that was deleted, was changed in ours too. */
   'changed',
-  /** The migration wrote the cell anew, and a user changed it after that: it may mean something else in the old schema. */
+  /** The migration wrote the cell anew, and a user changed it after that: it may mean something else in the schema of the release. */
   'rewritten',
   /** It changed between the backup and the end of migrating: the migration may have written it, or a user. */
   'ambiguous',
@@ -16,7 +16,7 @@ export const KINDS = [
   'not-null',
   /** The value does not fit the type of the old column. */
   'type',
-  /** The old schema needs a value that the new one has no column for. */
+  /** The schema of the release needs a value that there was no column for right before the restore. */
   'column-gone',
   /** Deleting the row takes or changes rows of ours that theirs never deleted. */
   'cascade',

@@ -32,7 +32,8 @@ export interface Narrowed {
   readonly live: SchemaShape
 }
 
-const NOTE = 'does not fit the old schema: the down-script fails on it, or changes it; kept in the pre-rollback backup'
+const NOTE =
+  'does not fit the schema of the release: the down-script fails on it, or changes it; kept in the pre-rollback backup'
 
 /**
  * Counted in the live database: values missing, too long, out of range or of another kind, and rows that are no longer unique,
@@ -71,7 +72,7 @@ export function misfitFindings(misfits: readonly Misfit[], say: Say): Finding[] 
       const what = `${m.why}, and what does not fit it cannot be counted`
       return say('warning', 'rows_uncounted', what, 'count it by hand, and name in `loses` what undoing destroys')
     }
-    const what = `${m.count} ${m.unit} do not fit the old schema: ${m.why}`
+    const what = `${m.count} ${m.unit} do not fit the schema of the release: ${m.why}`
     return say(
       'warning',
       'rows_do_not_fit',

@@ -90,7 +90,7 @@ async function isAltered(site: Site, backup: Backup, signal: AbortSignal): Promi
 
 const ALL_ROWS = 'rows of the release that differ'
 
-const NEW_ROWS = '; so are new rows with a value in a column where those of the release became others'
+const NEW_ROWS = '; so are rows that came since with a value in a column where those of the release became others'
 
 const UNTOLD =
   'say afterwards that it was users (`backout data apply --settle ambiguous=theirs`), or name `migrations.upScripts`; next time let the deployment call `backout upgrade migrated`'

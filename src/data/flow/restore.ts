@@ -26,7 +26,7 @@ export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
   return idem.replace(/\.restore\.(load|swap)(-[0-9a-f]{8})?$/, '.restore')
 }
 
-/** Loads the backup beside the database and compares it with what was backed up: nobody who uses the old one notices. */
+/** Loads the backup beside the database and compares it with what was backed up: nobody who uses that one notices. */
 export async function applyLoad(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = restoreArgs.parse(step.args)
   const { backup } = await wholeBackup(site, args.backup, act)
@@ -104,7 +104,7 @@ async function lossNow(site: Site, image: Beside, facts: BackupFacts, act: StepA
 async function tellKept(site: Site, act: StepAct): Promise<void> {
   const kept = await site.engine.kept(markOf(act), act.signal)
   if (kept === null) return
-  const text = `The database as it was is kept as ${kept.name}`
+  const text = `The database as it was right before the restore is kept as ${kept.name}`
   await act.tell({ kind: 'kept', text, data: { name: kept.name, mark: markOf(act) } })
 }
 
@@ -148,7 +148,7 @@ export async function swapVerdict(site: Site, step: Step, act: StepAct): Promise
     const since = dataBack ? 'schema and data are those of it' : 'it was written to since'
     return {
       is: 'done',
-      why: `${args.backup} was restored by this step (what was there is kept as ${kept.name}); ${since}`,
+      why: `${args.backup} was restored by this step (the database right before the restore is kept as ${kept.name}); ${since}`,
     }
   }
   const levelBack = live.unfinished.length === 0 && facts !== null && holdsLevel(live.level, facts.level)

@@ -24,7 +24,7 @@ import type { Source } from './reader.ts'
 import { asBefore, checking, type Recheck, rechecksOf } from './rechecks.ts'
 import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
-import { Silence } from './triggers.ts'
+import { FIRES_QUIET, Silence } from './triggers.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row, as kinds of their own. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
@@ -87,7 +87,8 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
     const sessions = { base, theirs, migrated }
     const rechecks = await rechecksOf(session)
     const quiet = await mayBeQuiet(session, rechecks)
-    const silence = quiet ? null : new Silence(session)
+    const silent = quiet && (await one(session, FIRES_QUIET)) !== 'true'
+    const silence = silent ? null : new Silence(session, quiet)
     return new PostgresMerger(session, sessions, { home, quiet, rechecks, silence }, job, close)
   } catch (error) {
     await close()

@@ -89,6 +89,37 @@ describe.skipIf(missing !== null)(`C14: triggers of PostgreSQL${missing === null
     }
   })
 
+  it.each(['a superuser', 'the owner'])(
+    'do not fire for %s where they are told to fire always or for replicas, and neither do rules',
+    async who => {
+      const merge = await played(server, {
+        ...SHOP,
+        base: [
+          ...SHOP.base,
+          'ALTER TABLE orders ENABLE ALWAYS TRIGGER "Mail"',
+          'CREATE RULE also AS ON INSERT TO customers DO ALSO INSERT INTO mails (what) VALUES (0)',
+          'CREATE RULE always AS ON UPDATE TO customers DO ALSO INSERT INTO mails (what) VALUES (-1)',
+          'ALTER TABLE customers ENABLE ALWAYS RULE always',
+        ],
+      })
+      const rulesOf = () =>
+        server.sql(
+          `SELECT rulename || ' ' || ev_enabled::text AS is FROM pg_rewrite WHERE ev_class = 'customers'::regclass ORDER BY 1`,
+          merge.ours,
+        )
+      try {
+        const source = who === 'the owner' ? await asKeeper(merge, ALL) : merge.source
+        const before = [await triggersOf(merge.ours), await rulesOf()]
+        const { proof } = await carryForward(source, NOTHING_SAID, job)
+        expect(proof).toMatchObject({ ok: true, listed: 0 })
+        expect(await rowsOf(merge.ours)).toEqual(await rowsOf(merge.names[2]))
+        expect([await triggersOf(merge.ours), await rulesOf()]).toEqual(before)
+      } finally {
+        await merge.dispose()
+      }
+    },
+  )
+
   it('are left alone, and so are their writers, in tables that nothing is written to', async () => {
     const merge = await played(server, {
       ...SHOP,

@@ -1,22 +1,30 @@
-import { type Verb, writtenBy } from './written.ts'
 import { OWN, quote } from './names.ts'
 import type { Session } from './session.ts'
+import { type Verb, writtenBy } from './written.ts'
 
-/** A trigger that fires, and that this role may switch off: SQL names. */
+/** A trigger or a rule that fires, and that this role may switch off: SQL names. */
 interface Firing {
   readonly table: string
-  readonly trigger: string
+  readonly kind: 'TRIGGER' | 'RULE'
+  readonly name: string
+  /** How it is switched on again as it was: `ENABLE`, `ENABLE ALWAYS`, `ENABLE REPLICA`. */
+  readonly on: string
 }
 
-/** Those of the application that fire as they do at first: not those that were switched off, or told to fire always. */
-const FIRES = `NOT t.tgisinternal AND t.tgenabled = 'O' AND c.relkind IN ('r', 'p')`
+/**
+ * Which of the application's fire: in a session whose triggers are quiet those that were told to fire always or for replicas,
+ * in others those that fire as they do at first or always.
+ */
+const states = (quiet: boolean) => (quiet ? `('A', 'R')` : `('O', 'A')`)
+
+const fires = (quiet: boolean) => `NOT t.tgisinternal AND t.tgenabled IN ${states(quiet)} AND c.relkind IN ('r', 'p')`
 
 const ON_TABLES = `pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace`
 
 /** Tables of which this role cannot switch triggers off, as a query; `ours`: which schemas count. */
 export const unowned = (ours: string) =>
   `SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM ${ON_TABLES}
-   WHERE ${FIRES} AND ${ours} AND NOT pg_has_role(c.relowner, 'USAGE')`
+   WHERE ${fires(false)} AND ${ours} AND NOT pg_has_role(c.relowner, 'USAGE')`
 
 /** What the rows of a statement may lead to in other tables: parts of a table, and what foreign keys do by themselves. */
 const REACHED = `WITH RECURSIVE reached(rel, verb) AS (
@@ -33,30 +41,47 @@ const REACHED = `WITH RECURSIVE reached(rel, verb) AS (
         AND CASE r.verb WHEN 'delete' THEN k.confdeltype WHEN 'update' THEN k.confupdtype END IN ('c', 'n', 'd')
     ) AS x)`
 
-/** That the application's own code runs all the same, which may write anywhere: it cannot be switched off. */
-const LOUD = `EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE t.tgrelid IN (SELECT rel FROM reached)
-    AND NOT t.tgisinternal AND (t.tgenabled = 'A' OR (t.tgenabled = 'O' AND NOT pg_has_role(c.relowner, 'USAGE'))))
-  OR EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class IN (SELECT rel FROM reached))
+/** That the application's own code runs all the same, which may write anywhere: this role cannot switch it off. */
+const loud = (quiet: boolean) => `EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE t.tgrelid IN (SELECT rel FROM reached) AND NOT t.tgisinternal AND t.tgenabled IN ${states(quiet)} AND NOT pg_has_role(c.relowner, 'USAGE'))
+  OR EXISTS (SELECT FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class
+    WHERE w.ev_class IN (SELECT rel FROM reached) AND w.ev_enabled IN ${states(quiet)} AND NOT pg_has_role(c.relowner, 'USAGE'))
   OR EXISTS (SELECT FROM reached WHERE rel IS NULL)`
 
-const OWNED = `SELECT format('%I.%I', n.nspname, c.relname) AS table, t.tgname AS trigger
-  FROM ${ON_TABLES} WHERE ${FIRES} AND n.nspname !~ '^pg_' AND n.nspname !~ '^${OWN}' AND pg_has_role(c.relowner, 'USAGE')`
+const SWITCHED = (state: string) =>
+  `'ENABLE' || CASE ${state} WHEN 'A' THEN ' ALWAYS' WHEN 'R' THEN ' REPLICA' ELSE '' END AS on`
 
-const SORTED = 'ORDER BY 1, 2'
+/** `among`: which tables, as a condition on `c`. */
+const owned = (quiet: boolean, among = 'true') => {
+  const own = `n.nspname !~ '^pg_' AND n.nspname !~ '^${OWN}' AND n.nspname <> 'information_schema' AND pg_has_role(c.relowner, 'USAGE') AND ${among}`
+  return `SELECT format('%I.%I', n.nspname, c.relname) AS table, 'TRIGGER' AS kind, t.tgname AS name, ${SWITCHED('t.tgenabled')}
+    FROM ${ON_TABLES} WHERE ${fires(quiet)} AND ${own}
+  UNION ALL SELECT format('%I.%I', n.nspname, c.relname), 'RULE', w.rulename, ${SWITCHED('w.ev_enabled')}
+    FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE w.ev_enabled IN ${states(quiet)} AND c.relkind IN ('r', 'p') AND ${own}`
+}
+
+const SORTED = 'ORDER BY 1, 2, 3'
+
+/** Whether any fires although triggers are quiet, as a query. */
+export const FIRES_QUIET = `SELECT EXISTS (${owned(true)})`
 
 /**
- * Keeps the application's triggers quiet within a transaction, of those tables only that it writes to: nobody else ever sees
+ * Keeps the application's triggers and rules quiet within a transaction, of those tables only that it writes to: nobody else ever sees
  * them switched off, but waits to write there.
  */
 export class Silence {
   readonly #session: Session
+  readonly #quiet: boolean
   /** What a statement may fire, by table and verb. */
   readonly #known = new Map<string, readonly Firing[]>()
   #all: readonly Firing[] | null = null
   #off: readonly Firing[] = []
 
-  constructor(session: Session) {
+  /** `quiet`: the session keeps those that fire as they do at first quiet by itself. */
+  constructor(session: Session, quiet: boolean) {
     this.#session = session
+    this.#quiet = quiet
   }
 
   /** Nothing is switched off in a transaction that begins. */
@@ -78,7 +103,7 @@ export class Silence {
     const written = writtenBy(sql)
     if (written === null) return
     const firing = written === 'anything' ? await this.#everything() : await this.#firedBy(written.table, written.verb)
-    const more = firing.filter(f => !this.#off.some(o => o.table === f.table && o.trigger === f.trigger))
+    const more = firing.filter(f => !this.#off.some(o => isSame(o, f)))
     if (more.length === 0) return
     await this.#session.query(more.map(each => altering(each, 'DISABLE')).join('; '))
     this.#off = [...this.#off, ...more]
@@ -87,37 +112,46 @@ export class Silence {
   /** Statements that end it. What waits for the end of the transaction is looked at before: until then the table is in use. */
   get end(): string[] {
     if (this.#off.length === 0) return []
-    return ['SET CONSTRAINTS ALL IMMEDIATE', ...this.#off.map(each => altering(each, 'ENABLE'))]
+    return ['SET CONSTRAINTS ALL IMMEDIATE', ...this.#off.map(each => altering(each, each.on))]
   }
 
   async #firedBy(table: string, verb: Verb): Promise<readonly Firing[]> {
     const key = `${verb} ${table}`
     const known = this.#known.get(key)
     if (known !== undefined) return known
-    const [row] = await this.#session.query(`${REACHED} SELECT ${LOUD} AS loud`, [table, verb])
+    const [row] = await this.#session.query(`${REACHED} SELECT ${loud(this.#quiet)} AS loud`, [table, verb])
     const firing =
       row?.['loud'] === true
         ? await this.#everything()
         : firingIn(
-            await this.#session.query(`${REACHED} ${OWNED} AND c.oid IN (SELECT rel FROM reached) ${SORTED}`, [
-              table,
-              verb,
-            ]),
+            await this.#session.query(
+              `${REACHED} ${owned(this.#quiet, 'c.oid IN (SELECT rel FROM reached)')} ${SORTED}`,
+              [table, verb],
+            ),
           )
     this.#known.set(key, firing)
     return firing
   }
 
   async #everything(): Promise<readonly Firing[]> {
-    this.#all ??= firingIn(await this.#session.query(`${OWNED} ${SORTED}`))
+    this.#all ??= firingIn(await this.#session.query(`${owned(this.#quiet)} ${SORTED}`))
     return this.#all
   }
 }
 
-function firingIn(rows: readonly Readonly<Record<string, unknown>>[]): Firing[] {
-  return rows.map(row => ({ table: String(row['table']), trigger: quote(String(row['trigger'])) }))
+function isSame(a: Firing, b: Firing): boolean {
+  return a.table === b.table && a.kind === b.kind && a.name === b.name
 }
 
-function altering({ table, trigger }: Firing, how: 'ENABLE' | 'DISABLE'): string {
-  return `ALTER TABLE ONLY ${table} ${how} TRIGGER ${trigger}`
+function firingIn(rows: readonly Readonly<Record<string, unknown>>[]): Firing[] {
+  return rows.map(row => ({
+    table: String(row['table']),
+    kind: row['kind'] === 'RULE' ? 'RULE' : 'TRIGGER',
+    name: quote(String(row['name'])),
+    on: String(row['on']),
+  }))
+}
+
+function altering({ table, kind, name }: Firing, how: string): string {
+  return `ALTER TABLE ONLY ${table} ${how} ${kind} ${name}`
 }

@@ -124,7 +124,8 @@ export function status(globals: Globals, options: Which & Shown, component?: str
         `released by ${r.by} ${r.at}: ${r.rows} rows of ${r.table ?? 'every table'}${r.where === null ? '' : ` where ${r.where}`} (${r.reason})`,
       )
     for (const line of conflictLines(rows, options.values)) session.out.line(line)
-    return conflictsIn(made.tables) > 0 || rowsToCarry(made) > 0 ? EXIT.waiting : EXIT.ok
+    const unproven = kept !== null && !kept.proof.ok && kept.accepted === undefined
+    return unproven || conflictsIn(made.tables) > 0 || rowsToCarry(made) > 0 ? EXIT.waiting : EXIT.ok
   })
 }
 

@@ -90,7 +90,7 @@ describe.skipIf(why !== null)(
       expect(await ids(merge)).toEqual(NEW_IDS.filter(id => id !== 24))
     })
 
-    it('one by one where a session is what the server ends a deadlock with', async () => {
+    it('once more where a session is what the server ends a deadlock with', async () => {
       const merge = await play()
       const stranger = await createConnection({ socketPath: server.socket, user: 'root', database: merge.names.ours })
       try {

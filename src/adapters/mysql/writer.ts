@@ -1,4 +1,5 @@
 import { BackoutError } from '../../core/errors.ts'
+import { afterDeadlocks } from '../../data/deadlock.ts'
 import type { Job, Row, Writer } from '../../data/engine.ts'
 import { dialect } from './dialect.ts'
 import { codeOf } from './errors.ts'
@@ -26,7 +27,14 @@ export class SessionWriter implements Writer {
     return this.#db.run(sql)
   }
 
-  async transaction<T>(work: () => Promise<T>): Promise<T> {
+  transaction<T>(work: () => Promise<T>): Promise<T> {
+    return afterDeadlocks(
+      error => numberOf(error) === DEADLOCK,
+      () => this.#once(work),
+    )
+  }
+
+  async #once<T>(work: () => Promise<T>): Promise<T> {
     this.#job.guard()
     await this.#db.run(`SET ${CARRIES} = 1`)
     for (const sql of dialect.quiet.on) await this.#db.run(sql)

@@ -74,6 +74,8 @@ const BY_STATE: Readonly<Record<string, Meaning>> = {
   '53300': BUSY,
   '55006': OPEN,
   '55P03': BUSY,
+  '40P01': BUSY,
+  '40001': BUSY,
   '55000': FAILED,
   '57014': SLOW,
   '57P01': UNREACHABLE,

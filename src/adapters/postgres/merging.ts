@@ -1,4 +1,5 @@
 import { BackoutError } from '../../core/errors.ts'
+import { afterDeadlocks } from '../../data/deadlock.ts'
 import type {
   Bonds,
   Dialect,
@@ -221,7 +222,14 @@ class PostgresMerger implements Merger {
     return this.#stage.addsUp(table, taken, rest)
   }
 
-  async transaction<T>(work: () => Promise<T>): Promise<T> {
+  transaction<T>(work: () => Promise<T>): Promise<T> {
+    return afterDeadlocks(
+      error => DEADLOCKS.includes(stateOf(error)),
+      () => this.#once(work),
+    )
+  }
+
+  async #once<T>(work: () => Promise<T>): Promise<T> {
     this.#job.guard()
     // Where triggers fire, what they ask is the application's own.
     const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
@@ -259,7 +267,7 @@ class PostgresMerger implements Merger {
   }
 
   refusal(error: unknown): Refusal | null {
-    const state = sqlState(error instanceof BackoutError ? error.cause : error)
+    const state = stateOf(error)
     const known = REFUSALS[state] ?? (state.startsWith('22') ? 'type' : null)
     return known ?? (state === '' || NOT_OF_ROWS.test(state) ? null : 'check')
   }
@@ -272,6 +280,13 @@ class PostgresMerger implements Merger {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close()
   }
+}
+
+/** Deadlocks, and what the application's own isolation levels make of them. */
+const DEADLOCKS = ['40P01', '40001']
+
+function stateOf(error: unknown): string {
+  return sqlState(error instanceof BackoutError ? error.cause : error)
 }
 
 function alreadyMerging(name: string): BackoutError {

@@ -1,4 +1,3 @@
-import { BackoutError } from '../../core/errors.ts'
 import type { ImageName, Reference, Writer } from '../engine.ts'
 import { Moved, thrown } from './batches.ts'
 import { tailClashes } from './checks.ts'
@@ -86,7 +85,7 @@ export async function blockedTails(laid: Pick<Laid, 'ground' | 'pieces' | 'bonds
 
 /**
  * Carries a tail in parts of `batch` rows, each with its line in the ledger; several at a time where the system has writers for
- * it. Throws `RowByRow` where the database refuses one, or writers get into each other's way.
+ * it. Throws `RowByRow` where the database refuses one.
  */
 export async function carryTail(
   laid: Laid,
@@ -113,15 +112,10 @@ export async function carryTail(
   })
   // The others end what they have begun.
   const refused = (await Promise.allSettled(carrying)).find(lane => lane.status === 'rejected')?.reason
-  if (refused !== undefined) throw writers.length > 1 && isBusy(refused) ? new RowByRow() : thrown(refused)
+  if (refused !== undefined) throw thrown(refused)
   if (tail.carried !== tail.rows)
     throw new Moved(`${piece.table.theirs}: ${tail.carried} rows came of ${tail.rows} that there were`)
   return tail.carried
-}
-
-/** Of two that wait for each other the server takes one back. */
-function isBusy(error: unknown): boolean {
-  return error instanceof BackoutError && error.code === 'database_busy'
 }
 
 /** Rows of theirs with keys above `from` and up to `to`. */

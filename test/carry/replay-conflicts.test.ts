@@ -93,3 +93,43 @@ describe.for(SYSTEMS)('what was listed as a conflict, after a roll-forward on $n
     expect((await listed(world)).map(l => l[2])).toEqual(['changed', 'changed'])
   })
 })
+
+const POSTGRES = SYSTEMS.filter(({ name }) => name === 'PostgreSQL')
+
+describe.for(POSTGRES)('what was listed as a conflict on $name, with words of an enum', ({ why, make }) => {
+  it('waits for the release that knows the word, and holds nothing else up', {
+    timeout: LIMIT,
+    skip: why !== null,
+  }, async () => {
+    const knows = `ALTER TYPE mood ADD VALUE 'odd'`
+    const coupon = 'ALTER TABLE orders ADD COLUMN coupon varchar(20)'
+    await using world = await forward(await make(), {
+      base: [
+        `CREATE TYPE mood AS ENUM ('good', 'bad')`,
+        'CREATE TABLE orders (id int NOT NULL PRIMARY KEY, mood mood)',
+        `INSERT INTO orders VALUES (1, 'good'), (2, NULL)`,
+      ],
+      up: [knows, coupon],
+      writes: [
+        `UPDATE orders SET mood = 'odd', coupon = 'TEN' WHERE id IN (1, 2)`,
+        `INSERT INTO orders VALUES (5, 'odd', 'HALF')`,
+      ],
+      again: [coupon],
+    })
+    const put = async () =>
+      (await replayed(world, ['type=theirs'])).parts.map(p => [p.kind ?? null, p.back, p.conflicts])
+    expect(await put()).toEqual([
+      ['type', 0, 1],
+      [null, 2, 1],
+      ['type', 0, 2],
+    ])
+    expect(await held(world, 'orders')).toEqual(['1 good TEN', '2  TEN'])
+    await world.run([knows])
+    expect(await put()).toEqual([
+      ['type', 1, 0],
+      [null, 1, 0],
+      ['type', 2, 0],
+    ])
+    expect(await held(world, 'orders')).toEqual(['1 odd TEN', '2 odd TEN', '5 odd HALF'])
+  })
+})

@@ -367,7 +367,7 @@ function carry(program: Command, action: Action): void {
     .option('-y, --yes', 'do not ask for the name of the component', false)
     .option(
       '--as-it-is <reason>',
-      'what an earlier try left and was not borne out is as it is to be; why, for the journal',
+      'the database is as it is to be, whatever an earlier try left or a later migration made of it; why, for the journal',
     )
     .action(action(async () => (await import('./commands/data.ts')).apply))
   shown(data.command('status [component]'))

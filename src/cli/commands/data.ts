@@ -3,6 +3,7 @@ import { iso } from '../../core/clock.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import { archiveIn, CONFLICTS, OPEN } from '../../data/carry/archive.ts'
+import { movedOn } from '../../data/carry/errors.ts'
 import { planCarry } from '../../data/carry/index.ts'
 import type { CarryOptions, Release } from '../../data/carry/options.ts'
 import type { CarryPlan } from '../../data/carry/plan.ts'
@@ -75,6 +76,7 @@ export function apply(
     const restored = await restoredBy(session, component, options.run)
     return alone(session, restored.run.id, async job => {
       await using source = await opened(session, restored, job)
+      if (source.moved != null && options.asItIs === undefined) throw movedOn(source, source.moved)
       const said = await saidWith(await readSaid(source.dir), options)
       const confirm = async (made: CarryPlan) => {
         // Words that mean nothing were refused by now.

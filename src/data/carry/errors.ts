@@ -53,3 +53,13 @@ export function notProven(component: string, problems: readonly string[]): Backo
     exit: 'failed',
   })
 }
+
+export function movedOn({ component }: CarrySource, moved: string): BackoutError {
+  return new BackoutError({
+    code: 'database_moved_on',
+    what: `Nothing was carried into ${component}, which is not what was restored any more`,
+    cause: moved,
+    next: 'go back first; or, where all values that wait mean the same there, which a person has looked at: backout data apply --as-it-is REASON',
+    exit: 'blocked',
+  })
+}

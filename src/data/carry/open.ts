@@ -7,6 +7,7 @@ import type { Beside, Image, Images, Job, Merger } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { type BackupFacts, factsIn } from '../flow/facts.ts'
 import { readLive } from '../flow/level.ts'
+import { holdsLevel } from '../flow/levels.ts'
 import { renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Level } from '../flow/settings.ts'
@@ -71,6 +72,8 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const wrote = told === null ? null : await touchedSince(site, now, base, told, between)
     const touched = migrated === null ? null : wrote
     const renamed = await renamesOf(site, images, schemas, { ...base.facts, touched }, job)
+    const live = await engine.reading(job.signal, db => readLive(site, db, base.facts.level))
+    const moved = holdsLevel(live.level, base.facts.level) ? otherNow(site, schemas) : migratedNow(site)
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -83,7 +86,8 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       untold: migrated !== null ? null : wrote !== null ? { touched: wrote } : await untoldSince(site, now, base, lost),
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
-      doubts: [...otherNow(site, schemas), ...(lost === null ? [] : [alteredText(lost)]), ...renamed.doubts],
+      moved,
+      doubts: [...(moved === null ? [] : [moved]), ...(lost === null ? [] : [alteredText(lost)]), ...renamed.doubts],
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
@@ -162,9 +166,13 @@ async function backupsBetween(site: Site, run: string, base: Backup): Promise<Ba
 }
 
 /** Said first: all else that is said of ours means the release. */
-function otherNow({ engine }: Site, { base, ours }: Schemas): string[] {
+function otherNow({ engine }: Site, { base, ours }: Schemas): string | null {
   const differ = compareSchemas(base, ours).some(d => d.object === 'table' || d.object === 'column')
-  return differ ? [`the restored database ${engine.name} has not the schema of the release any more: ${ROLLED}`] : []
+  return differ ? `the restored database ${engine.name} has not the schema of the release any more: ${ROLLED}` : null
+}
+
+function migratedNow({ engine }: Site): string {
+  return `migrations ran in the restored database ${engine.name}: ${ROLLED}`
 }
 
 function alteredText({ id }: Backup): string {

@@ -28,6 +28,8 @@ export interface CarrySource {
   readonly untold: Untold | null
   /** From base to theirs. */
   readonly renames: readonly Rename[]
+  /** For people: ours is not what was restored any more, for what a value means there may be another; null, or left out: it is. */
+  readonly moved?: string | null
   /** For people: what looks like a rename and is not taken for one. */
   readonly doubts: readonly string[]
   /** What the live database is now: the backup that it came from, and a hash of its data. */

@@ -24,8 +24,8 @@ it('C14: nothing is carried into a database that was rolled forward since, but b
       return rows.map(row => Object.values(row).join(' '))
     }
     const backout = async (...argv: string[]) => {
-      const { code, stderr } = await line.backout(argv)
-      return { code, said: stderr.replaceAll(/\s+/g, ' ') }
+      const { code, stdout, stderr } = await line.backout(argv)
+      return { code, said: `${stdout}${stderr}`.replaceAll(/\s+/g, ' ') }
     }
     sql(`CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY); INSERT INTO schema_migrations VALUES ('001');
       CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER); INSERT INTO orders VALUES (1, 10), (2, 20)`)
@@ -37,13 +37,23 @@ it('C14: nothing is carried into a database that was rolled forward since, but b
     await backout('upgrade', 'end', 'v2')
     expect(await backout('run', '--to', 'v1', '--yes', '--loss-window', '1h')).toMatchObject({ code: 0 })
     expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
-    const words = ['data', 'apply', '--settle', 'rewritten=theirs', '--yes']
+    const words = ['data', 'apply', '--settle', 'rewritten=theirs', '--settle', 'ambiguous=ours', '--yes']
     const refused = await backout(...words)
     expect(refused).toMatchObject({ code: 3, said: expect.stringContaining('error [database_moved_on]') })
     expect(refused.said).toContain('migrations ran in the restored database')
     expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000'])
-    expect(await backout(...words, '--as-it-is', 'cents in both')).toMatchObject({ code: 0 })
+    const waits = /3 rows of db wait for a word since (\S+): backout data status db --run \1/
+    const [, run = ''] = waits.exec((await backout('status')).said) ?? []
+    expect(run).not.toBe('')
+    // A second rollback does not make what the first one left forgotten.
+    expect(await backout('run', '--to', 'v1', '--yes', '--loss-window', '2h')).toMatchObject({ code: 0 })
+    expect((await backout('status')).said).toContain(`since ${run}`)
+    expect((await backout('data', 'status')).said).toContain(`since ${run}`)
+    expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
+    const first = [...words, '--run', run, '--as-it-is', 'cents in both']
+    expect(await backout(...first)).toMatchObject({ code: 0 })
     expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000', '3 3000'])
+    expect((await backout('status')).said).not.toContain(run)
   } finally {
     await rm(dir, { recursive: true, force: true })
   }

@@ -9,7 +9,7 @@ import type { CarryOptions, Release } from '../../data/carry/options.ts'
 import type { CarryPlan } from '../../data/carry/plan.ts'
 import { replay as putBack } from '../../data/carry/replay.ts'
 import { eachRow, type ListedRow } from '../../data/carry/rows.ts'
-import { keepSaid, readOutcome, readSaid } from '../../data/carry/state.ts'
+import { keepOutcome, keepSaid, readOutcome, readSaid } from '../../data/carry/state.ts'
 import { carryForward, conflictsIn, type OpenedSource, rowsToCarry } from '../../data/carry/step.ts'
 import type { Job } from '../../data/engine.ts'
 import { takeLock } from '../../engine/sqlite/lock.ts'
@@ -21,6 +21,7 @@ import { conflictLines, outcomeLines, planLines, replayLines } from '../render/d
 import { type Session, withSession } from '../session.ts'
 import { alone, looking, type Restored, restoredBy } from '../wiring/carry.ts'
 import { saidWith, type Words } from '../wiring/carry-words.ts'
+import { earlierLines, waitingData } from '../wiring/waiting.ts'
 
 interface Which {
   readonly run?: string
@@ -47,6 +48,7 @@ export function plan(globals: Globals, options: Which & Words & Shown, component
     })
     for (const line of planLines(made, session.out.width)) session.out.line(line)
     for (const line of conflictLines(rows, options.values)) session.out.line(line)
+    await tellEarlier(session, options, source.run, source.component)
     if (rowsToCarry(made) > 0) {
       session.out.line(
         `\nCarry it forward: backout data apply ${source.component} --run ${source.run} --plan ${made.hash.slice(0, 12)}`,
@@ -126,6 +128,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
         `released by ${r.by} ${r.at}: ${r.rows} rows of ${r.table ?? 'every table'}${r.where === null ? '' : ` where ${r.where}`} (${r.reason})`,
       )
     for (const line of conflictLines(rows, options.values)) session.out.line(line)
+    await tellEarlier(session, options, source.run, source.component)
     const unproven = kept !== null && !kept.proof.ok && kept.accepted === undefined
     return unproven || conflictsIn(made.tables) > 0 || rowsToCarry(made) > 0 ? EXIT.waiting : EXIT.ok
   })
@@ -143,13 +146,23 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
       const said = settle.length === 0 ? {} : { settle: [...settle] }
       const back = parts.map(({ table, kind = null, back }) => ({ table, kind, back }))
       await record(session, 'data-replayed', source, { parts: back, ...said })
+      const kept = await readOutcome(source.dir)
+      if (kept !== null && parts.every(p => p.kind !== undefined || p.conflicts === 0))
+        await keepOutcome(source.dir, { ...kept, replayed: iso(session.environment.clock.now()) })
       session.out.data(replayed)
       const archive = join(archiveIn(source.dir), CONFLICTS)
       const command = `backout data replay ${source.component} --run ${run.id}`
       for (const line of replayLines(replayed, { archive, command, width: session.out.width })) session.out.line(line)
+      await tellEarlier(session, options, run.id, source.component)
       return parts.some(p => p.conflicts > 0) ? EXIT.waiting : EXIT.ok
     })
   })
+}
+
+/** Where nobody named a run, what others left must not be forgotten over the newest. */
+async function tellEarlier(session: Session, { run: named }: Which, run: string, component: string): Promise<void> {
+  if (named !== undefined) return
+  for (const line of earlierLines(await waitingData(session), run, component)) session.out.line(line)
 }
 
 /** A named person lets rows out of quarantine; the next `apply` carries them. */

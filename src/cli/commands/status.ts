@@ -4,7 +4,7 @@ import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
-import { endOf, wayOn, unprovenIn } from '../attend.ts'
+import { endOf, unprovenIn, wayOn } from '../attend.ts'
 import { reportFile } from '../finish.ts'
 import { leftBehind, middleIn, middleOf, readRun, type Told } from '../left-behind.ts'
 import { warnOfLoss } from '../lost-journal.ts'
@@ -14,6 +14,7 @@ import { questionLines, standingLine, subjectOf } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { standingOf } from '../wiring/standing.ts'
+import { waitingData, waitingLine } from '../wiring/waiting.ts'
 
 export function status(globals: Globals, options: { follow?: boolean }, id?: string): Promise<number> {
   return withSession(globals, async session => {
@@ -61,7 +62,8 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     ...middleIn(told),
     output: run.output,
   }
-  out.data({ ...shown, ...looked.data })
+  const waiting = newest ? (await waitingData(session)).filter(w => w.rows > 0) : []
+  out.data({ ...shown, ...looked.data, ...(waiting.length === 0 ? {} : { waiting: toJson(waiting) }) })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
   if (mine !== null) out.line(`  process ${mine.pid} on ${mine.host} is at work on it since ${mine.since}`)
@@ -70,7 +72,11 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
       `  and is stopped (Ctrl-Z, SIGSTOP): fg, or kill -CONT ${mine.pid}; or kill -9 ${mine.pid}, then: backout resume`,
     )
   const stays = ended && newest ? await staysOn(session, plan.to.release) : []
-  const lines = [...details(told, state, { ended, attended: mine !== null }), ...stays].map(text => ({
+  const lines = [
+    ...details(told, state, { ended, attended: mine !== null }),
+    ...stays,
+    ...waiting.map(waitingLine),
+  ].map(text => ({
     text,
     command: null,
   }))

@@ -32,6 +32,8 @@ const outcome = z.object({
   accepted: z.object({ by: z.string(), reason: z.string() }).optional(),
   /** The step (`StepAct.idem`) that told its run of it. Left out: none did. */
   toldBy: z.string().optional(),
+  /** When all of the archive had been put back after a roll-forward. Left out: it was not. */
+  replayed: z.string().optional(),
   /** What was left, by table. */
   left: z.array(table),
   archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { amount } from '../../core/impact-text.ts'
+import { byText } from '../../core/order.ts'
 import { readOutcome } from '../../data/carry/state.ts'
 import type { Session } from '../session.ts'
 
@@ -19,7 +20,7 @@ export async function waitingData({ environment }: Session): Promise<WaitingData
   const found: WaitingData[] = []
   for (const component of Object.keys(environment.config.components)) {
     const folder = join(environment.ledger.folder, 'state', component, 'carry')
-    for (const run of (await readdir(folder).catch(() => [])).toSorted()) {
+    for (const run of (await readdir(folder).catch((): string[] => [])).toSorted(byText)) {
       // What cannot be read is told by whoever asks for that run.
       const kept = await readOutcome(join(folder, run)).catch(() => null)
       if (kept === null) continue

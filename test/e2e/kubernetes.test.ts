@@ -130,7 +130,7 @@ describe.skipIf(noKubectl() !== null)(
       const path = join(folder, 'backout.yaml')
       const config = JSON.parse(await readFile(path, 'utf8')) as object
       const bad = space.kubectl.line('apply', '-f', join(folder, 'bad.json'))
-      const run = `${bad} && ${space.kubectl.line('delete', 'pods', '-l', 'app=shop')}`
+      const run = `${bad} && ${space.kubectl.line('delete', 'pods', '-l', 'app=shop', '--wait=false')}`
       await writeFile(path, JSON.stringify({ ...config, hooks: { cleanup: { after: { run } } } }))
       const { code, stdout } = await line.backout(['run', '--yes'])
       expect(code).toBe(9)

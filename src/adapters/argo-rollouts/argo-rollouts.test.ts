@@ -69,7 +69,7 @@ describe.skipIf(without !== null)(`C5: Rollouts of Argo ${without ?? ''}`, () =>
     const pin = await captured(target)
     expect(await proposed(target, pin)).toMatchObject({ change: null, unwell: [] })
     await mode('bad')
-    await space.kubectl('delete', 'pods', '-l', 'app=shop')
+    await space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
     const found = async () => {
       const { change, unwell = [] } = await proposed(target, pin)
       return change === null ? unwell[0]?.why : change.from

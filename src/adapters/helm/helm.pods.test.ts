@@ -59,7 +59,7 @@ describe.skipIf(without !== null)(`C5: the pods of a release of Helm ${without ?
     const pin = await captured(target)
     expect(await proposed(target, pin)).toMatchObject({ change: null, unwell: [] })
     await shop.space.kubectl.apply(configMap('mode', { MODE: 'bad' }))
-    await shop.space.kubectl('delete', 'pods', '-l', 'app=shop')
+    await shop.space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
     // They run for a moment after each start, and Kubernetes calls them available.
     const found = async () => {
       const { change, unwell = [], findings } = await proposed(target, pin)

@@ -27,7 +27,7 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
 
   /** What its pods need is there, or is gone: they see it when they start. */
   const mode = (MODE: string) => space.kubectl.apply(configMap('mode', { MODE }))
-  const anew = () => space.kubectl('delete', 'pods', '-l', 'app=shop')
+  const anew = () => space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
   async function started(kind: string, bad = 'exit 3') {
     const object = `${kind.toLowerCase()}/shop`
     const command = ['sh', '-c', `[ "$MODE" = good ] || { ${bad}; }; exec sleep 100000`]

@@ -1,6 +1,6 @@
 import type { Finding, Unwell } from '../core/contract.ts'
 import type { Pod } from './api/objects.ts'
-import { haveSettled } from './apply/settle.ts'
+import { anySettled, haveSettled } from './apply/settle.ts'
 import { type Case, restarts } from './case.ts'
 import { differs } from './goals.ts'
 import type { Seen } from './look.ts'
@@ -43,10 +43,15 @@ function isStarting(pod: Pod): boolean {
   return !ready(pod) && troubleOf(pod) === null && statuses.every(({ state }) => state?.running === undefined)
 }
 
-/** Started anew a short while ago, and not one that its step has seen to stay up since. */
+/**
+ * Started anew a short while ago, and not one that its step has seen to stay up since. What no step was done to may have died
+ * for want of what this run put back: there it counts once it stays up again.
+ */
 function isDying(site: Site, object: string, pod: Pod): boolean {
-  if (diedWithin(pod, site.config.limits.stuck) === undefined) return false
-  return !ready(pod) || !haveSettled(site, object, [pod])
+  const { stuck, settle } = site.config.limits
+  if (!ready(pod)) return diedWithin(pod, stuck) !== undefined
+  const within = anySettled(site, object) ? stuck : settle
+  return diedWithin(pod, within) !== undefined && !haveSettled(site, object, [pod])
 }
 
 function aboutOf(pods: readonly Pod[], [dying]: readonly Pod[]): string {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
+  applied,
   captured,
   codes,
   configMap,
@@ -28,12 +29,15 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
   /** What its pods need is there, or is gone: they see it when they start. */
   const mode = (MODE: string) => space.kubectl.apply(configMap('mode', { MODE }))
   const anew = () => space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
+  const shop = (kind: string, bad: string) => {
+    const command = ['sh', '-c', `[ "$MODE" = good ] || { ${bad}; }; exec sleep 100000`]
+    const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
+    return workload(kind, 'shop', { image: IMAGES.shell, container })
+  }
   async function started(kind: string, bad = 'exit 3') {
     const object = `${kind.toLowerCase()}/shop`
-    const command = ['sh', '-c', `[ "$MODE" = good ] || { ${bad}; }; exec sleep 100000`]
     await mode('good')
-    const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
-    await put(space, workload(kind, 'shop', { image: IMAGES.shell, container }))
+    await put(space, shop(kind, bad))
     await rolledOut(space, object)
     const target = await space.open({ objects: [object], current: ['configmap/mode'], limits: { settle: '500ms' } })
     return { object, target, pin: await captured(target) }
@@ -78,10 +82,30 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
   })
 
   it('run for a moment in between: one that was started anew just now is not up', async () => {
-    const { target, pin } = await started('Deployment', 'sleep 4; exit 3')
+    const { object, target, pin } = await started('Deployment', 'sleep 4; exit 3')
+    await space.kubectl('set', 'env', object, 'RELEASE=v2')
+    await rolledOut(space, object)
+    expect(await applied(target, await proposed(target, pin))).toEqual(['shop/roll/deployment.shop: done'])
+    expect((await unwell(target, pin)).why).toBe('')
     await mode('bad')
     await anew()
     const why = async () => (await unwell(target, pin)).why
     await expect.poll(why, PATIENT).toContain('was started anew just now')
+  })
+
+  it('are well once they stay up again where no step was done to them: what they lacked may be back by this run', async () => {
+    await mode('bad')
+    await put(space, shop('Deployment', 'exit 3'))
+    const restarts = () =>
+      space.kubectl('get', 'pods', '-o', 'jsonpath={.items[*].status.containerStatuses[*].restartCount}')
+    await expect.poll(restarts, PATIENT).toMatch(/[1-9] [1-9]/)
+    await mode('good')
+    await rolledOut(space, 'deployment/shop')
+    const target = await space.open({ objects: ['deployment/shop'], limits: { settle: '500ms', stuck: '1s' } })
+    await expect.poll(() => captured(target).catch(() => null), PATIENT).not.toBeNull()
+    const pin = await captured(target)
+    const limits = { settle: '500ms', stuck: '10m' }
+    const patient = await space.open({ objects: ['deployment/shop'], current: ['configmap/mode'], limits })
+    expect((await unwell(patient, pin)).why).toBe('')
   })
 })

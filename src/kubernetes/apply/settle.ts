@@ -32,6 +32,11 @@ export function haveSettled(site: Site, object: string, fresh: readonly Pod[]): 
   return fresh.every(pod => seen.includes(startOf(pod)))
 }
 
+/** Whether a step of this process was done to it. */
+export function anySettled(site: Site, object: string): boolean {
+  return settled.get(site)?.has(object) === true
+}
+
 /** Tells apart which pods run, started how often. */
 export function textOf(pods: readonly Pod[]): string {
   return pods.map(startOf).sort().join()

@@ -154,6 +154,14 @@ export interface Proposal {
   /** Steps that take users to safety (served or told): applied when the run is aborted or a gate fails. */
   readonly safe: readonly StepId[]
   readonly omits: readonly string[]
+  /** What is on the release and does not run as it should, where no step would change that. A run's end is no success with it. */
+  readonly unwell?: readonly Unwell[]
+}
+
+export interface Unwell {
+  /** The step that would bring it to the release, were it not there. */
+  readonly step: StepId
+  readonly why: string
 }
 
 export interface Change {

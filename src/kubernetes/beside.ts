@@ -1,5 +1,5 @@
-import type { Case, Say } from './case.ts'
 import { corePath, type Pod, selectorText } from './api/objects.ts'
+import type { Case, Say } from './case.ts'
 import type { World } from './look.ts'
 import { servicesOf } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'

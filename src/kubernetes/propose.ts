@@ -25,17 +25,20 @@ import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, typicalMs } from './steps.ts'
 import { asReleased } from './stopped.ts'
 import { RESTARTED, refsOf } from './template.ts'
+import { unwellFinding, unwellIn } from './unwell.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
   if (foreign !== null) return { ...NOTHING, findings: [foreign] }
   const it = await caseOf(site, question)
   const serves = question.needs.filter(need => need.of === site.component && SERVED.includes(need.what))
-  const findings = await check(it)
+  const unwell = unwellIn(it)
+  const findings = [...(await check(it)), ...unwell.map(one => unwellFinding(site, question, one))]
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const steps = stepsOf(it)
   const all = Object.values(steps).flat()
-  if (all.length === 0) return { ...NOTHING, findings, serves, settles: question.from.inFlight.map(op => op.what) }
+  const settles = question.from.inFlight.map(op => op.what)
+  if (all.length === 0) return { ...NOTHING, findings, serves, settles, unwell }
   const changed = it.changing.length > 0 || [steps.config, steps.bounds, steps.after].some(s => s.length > 0)
   return {
     ...NOTHING,
@@ -47,10 +50,11 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
     needs: needsOf(it),
     serves,
     // What came with the release that is left and is stuck itself must not keep the others from going back.
-    settles: question.from.inFlight.map(op => op.what),
+    settles,
     steps: all,
     phases: phasesOf(site, steps),
     omits: question.mode === 'emergency' ? ['rights, quotas and whether a node holds the images, asked ahead'] : [],
+    unwell,
   }
 }
 

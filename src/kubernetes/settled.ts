@@ -56,10 +56,15 @@ function refuseRestarted(site: Site, seen: Seen): void {
   const { stuck } = site.config.limits
   for (const pod of currentPods(seen)) {
     if (restartsOf(pod) === 0) continue
-    const again = (pod.status?.containerStatuses ?? []).filter(one => (one.restartCount ?? 0) > 0)
-    const dying = again.find(one => !(upMs(one) >= stuck))
+    const dying = diedWithin(pod, stuck)
     if (dying !== undefined) throw restarted(site, seen.id, pod, dying)
   }
+}
+
+/** A container that was started anew and has not stayed up for that long since. */
+export function diedWithin(pod: Pod, ms: number): ContainerStatus | undefined {
+  const again = (pod.status?.containerStatuses ?? []).filter(one => (one.restartCount ?? 0) > 0)
+  return again.find(one => !(upMs(one) >= ms))
 }
 
 function restarted(site: Site, id: string, pod: Pod, { name, restartCount, state, lastState }: ContainerStatus) {

@@ -1,3 +1,4 @@
+import { redact } from '../core/secret.ts'
 import type { Pod, Workload } from './api/objects.ts'
 import { isObserved, rollout } from './rollout.ts'
 
@@ -133,4 +134,9 @@ export function troubleOf(pod: Pod): Trouble | null {
     return { pod: name, reason: 'Error', message: `${ended.name} ended with code ${code}`, crashed: ended.name }
   }
   return null
+}
+
+/** With what the scheduler or the kubelet says of it. */
+export function toldOf({ pod, reason, message }: Trouble): string {
+  return redact(`${pod}: ${reason} ${message}`.trim())
 }

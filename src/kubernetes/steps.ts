@@ -104,11 +104,15 @@ function lasts(args: StepArgs): boolean {
 }
 
 /** `target` tells steps of one kind apart: "deployment/shop". */
+export function stepId({ component }: Site, does: StepArgs['do'], target: string): string {
+  return `${component}/${does}/${target.replaceAll(/[^A-Za-z0-9._-]/g, '.')}`
+}
+
 export function makeStep(site: Site, target: string, title: string, args: StepArgs): Step {
   const { limits } = site.config
   const own = { roll: limits.rollout, stop: limits.stop } as Readonly<Record<string, number>>
   return {
-    id: `${site.component}/${args.do}/${target.replaceAll(/[^A-Za-z0-9._-]/g, '.')}`,
+    id: stepId(site, args.do, target),
     component: site.component,
     title,
     args: toJson(args),

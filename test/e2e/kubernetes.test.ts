@@ -9,6 +9,7 @@ import type { Plan } from '../../src/core/plan.ts'
 import type { Report } from '../../src/report/model.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import {
+  configMap,
   IMAGES,
   type Kube,
   noPush,
@@ -50,12 +51,18 @@ describe.skipIf(noKubectl() !== null)(
     })
     afterEach(() => rm(folder, { recursive: true, force: true }))
 
-    async function configure(policy: object = {}, kubeconfig = kube.kubeconfig, limits: object = {}): Promise<void> {
+    async function configure(
+      policy: object = {},
+      kubeconfig = kube.kubeconfig,
+      limits: object = {},
+      more: object = {},
+    ): Promise<void> {
       const settings = {
         kubeconfig,
         namespace: space.name,
         objects: ['deployment/shop'],
         limits: { settle: '100ms', ...limits },
+        ...more,
       }
       const config = { environment: 'production', components: { shop: { adapter: 'kubernetes', settings } }, policy }
       await writeFile(join(folder, 'backout.yaml'), JSON.stringify(config))
@@ -105,6 +112,33 @@ describe.skipIf(noKubectl() !== null)(
       expect(await running(space)).toEqual([...BACK, IMAGES.good])
       expect((await line.backout(['report'])).stdout).toContain('shop is on v1')
       expect((await line.backout(['plan'])).stdout).toContain('replicas')
+    })
+
+    it('is no success where pods of the release die after each start at its end, though all of them are of it', async () => {
+      const mode = (MODE: string) => configMap('mode', { MODE })
+      await space.kubectl.apply(mode('good'))
+      await writeFile(join(folder, 'bad.json'), JSON.stringify(mode('bad')))
+      const command = ['sh', '-c', '[ "$MODE" = good ] || exit 3; exec sleep 100000']
+      const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
+      const v = (value: string) => ({ ...container, env: [{ name: 'RELEASE', value }] })
+      await put(space, workload('Deployment', 'shop', { image: IMAGES.shell, container: v('v1') }))
+      await rolledOut(space, 'deployment/shop')
+      await configure({}, kube.kubeconfig, {}, { current: ['configmap/mode'] })
+      expect(await line.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0 })
+      await put(space, workload('Deployment', 'shop', { image: IMAGES.shell, container: v('v2') }))
+      await rolledOut(space, 'deployment/shop')
+      const path = join(folder, 'backout.yaml')
+      const config = JSON.parse(await readFile(path, 'utf8')) as object
+      const bad = space.kubectl.line('apply', '-f', join(folder, 'bad.json'))
+      const run = `${bad} && ${space.kubectl.line('delete', 'pods', '-l', 'app=shop', '--wait=false')}`
+      await writeFile(path, JSON.stringify({ ...config, hooks: { cleanup: { after: { run } } } }))
+      const { code, stdout } = await line.backout(['run', '--yes'])
+      expect(code).toBe(9)
+      expect(stdout).toContain('shop is on v1 and does not run as it should: 0 of 2 pods of deployment/shop stay up')
+      expect(stdout).not.toContain('verified.')
+      // The plan has nothing to do there, and says what is the matter.
+      await writeFile(path, JSON.stringify(config))
+      expect((await line.backout(['plan', '--to', 'v1'])).stdout).toContain('does not run as it should')
     })
 
     it('`init` finds what the manifests name, and `doctor` says when it is not there', async () => {

@@ -5,6 +5,7 @@ import {
   applied,
   captured,
   codes,
+  configMap,
   IMAGES,
   type Kube,
   noArgo,
@@ -54,6 +55,28 @@ describe.skipIf(without !== null)(`C5: Rollouts of Argo ${without ?? ''}`, () =>
     expect([status?.abort, status?.stableRS]).toEqual([undefined, status?.currentPodHash])
     expect(spec.template.spec.containers[0]?.image).toBe(IMAGES.good)
     expect(await running(argo.space)).toEqual([IMAGES.good, IMAGES.good])
+  })
+
+  it('tells of pods that die after each start, though nothing of the Rollout is another release', async () => {
+    const { space } = argo
+    const mode = (MODE: string) => space.kubectl.apply(configMap('mode', { MODE }))
+    await mode('good')
+    const command = ['sh', '-c', '[ "$MODE" = good ] || exit 3; exec sleep 100000']
+    const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
+    await argo.make('shop', IMAGES.shell, { strategy: STEPPED, container })
+    await argo.reached('shop', 'Healthy')
+    const target = await argo.open({ current: ['configmap/mode'] })
+    const pin = await captured(target)
+    expect(await proposed(target, pin)).toMatchObject({ change: null, unwell: [] })
+    await mode('bad')
+    await space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
+    const found = async () => {
+      const { change, unwell = [] } = await proposed(target, pin)
+      return change === null ? unwell[0]?.why : change.from
+    }
+    await expect
+      .poll(found, { timeout: 60_000, interval: 300 })
+      .toMatch(/0 of 2 pods of rollout\/shop stay up .*BackOff/)
   })
 
   it('leaves the stable pods serving after the abort alone, though the template is the bad one', async () => {

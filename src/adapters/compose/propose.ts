@@ -13,8 +13,9 @@ import { definedBy, jobsOf } from './jobs.ts'
 import { imageOf, look, type View } from './look.ts'
 import { runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
+import { standingOf } from './standing.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
-import { ended, staleBy, upVerdict } from './verify.ts'
+import { ended } from './verify.ts'
 
 const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
 
@@ -56,7 +57,8 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const writes = files.filter(differs).map(way => writeOf(host, way))
-  const change = writes.length > 0 || (await wrong(host, args, view, signal))
+  const standing = await standingOf(host, args, view, signal)
+  const change = writes.length > 0 || standing !== 'right'
   const stops = asked('stopped') ? [...new Set(view.containers.filter(c => !ended(c)).map(c => c.service))].sort() : []
   const stop = stops.length === 0 ? [] : [stopStep(host, { do: 'stop', services: stops })]
   const halting = haltStep(host, view)
@@ -66,10 +68,13 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const acts = change || asked('stopped') || asked('redeployed') || halting !== null
   const up = acts ? [upStep(host, release, args)] : []
   if (up.length + stop.length === 0) return { ...NOTHING, findings, serves }
+  const fewer = writes.length + stop.length + halt.length === 0 && !asked('redeployed') && standing === 'more'
   const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000
   return {
     ...NOTHING,
-    change: change ? { from: from.summary, to: to.services.map(s => `${s.name} ${s.ref}`).join(', ') } : null,
+    change: change
+      ? { from: from.summary, to: to.services.map(s => `${s.name} ${s.ref}`).join(', '), ...(fewer ? { fewer } : {}) }
+      : null,
     findings,
     impact: { ...NO_IMPACT, downtimeMs: down, disappears: disappears(args, files) },
     needs: asked('stopped') || rung === 'recreate' ? drained(question) : [],
@@ -205,14 +210,6 @@ function upArgs(
     force: rung === 'recreate' || redeploy || !to.hashes,
     orphans: host.config.orphans === 'remove' ? [...orphans] : [],
   }
-}
-
-/** Whether the containers are not as they should be, though the files are. */
-async function wrong(host: Host, args: UpArgs, view: View, signal: AbortSignal): Promise<boolean> {
-  const asIs = { ...args, force: false, hashes: false }
-  const verdict = await upVerdict(host, asIs, view, { before: null, signal })
-  if (verdict.is === 'not-done') return true
-  return args.hashes && (await staleBy(host, args, view, signal)).length > 0
 }
 
 async function sayImages(host: Host, { to, release, signal }: Question<ComposePin>, say: Say): Promise<void> {

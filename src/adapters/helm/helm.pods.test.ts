@@ -51,6 +51,26 @@ describe.skipIf(without !== null)(`C5: the pods of a release of Helm ${without ?
     expect((await shop.history()).map(one => one.revision)).toEqual([1, 2])
   })
 
+  it('are told of where they die after each start, though nothing of them is another release', async () => {
+    await shop.space.kubectl.apply(configMap('mode', { MODE: 'good' }))
+    const command = '[ "$MODE" = good ] || { sleep 5; exit 3; }; exec sleep 100000'
+    await shop.install(IMAGES.shell, '--set', `command=${command}`)
+    const target = await shop.open({ limits: { settle: '1s' } })
+    const pin = await captured(target)
+    await shop.upgrade(IMAGES.good)
+    const step = only(await proposed(target, pin))
+    await target.apply(step, stepAct(step))
+    expect(await proposed(target, pin)).toMatchObject({ change: null, unwell: [] })
+    await shop.space.kubectl.apply(configMap('mode', { MODE: 'bad' }))
+    await shop.space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
+    // They run for a moment after each start, and Kubernetes calls them available.
+    const found = async () => {
+      const { change, unwell = [], findings } = await proposed(target, pin)
+      return change === null && findings.some(f => f.code === 'pods_unwell') ? unwell[0]?.why : change?.from
+    }
+    await expect.poll(found, { timeout: 60_000, interval: 300 }).toContain('was started anew just now')
+  })
+
   it('are not back where they die after their start, nor when another process asks', async () => {
     await shop.space.kubectl.apply(configMap('mode', { MODE: 'good' }))
     const command = '[ "$MODE" = good ] || { sleep 3; exit 3; }; exec sleep 100000'

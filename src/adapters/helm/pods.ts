@@ -1,15 +1,18 @@
-import type { StepAct, Verdict } from '../../core/contract.ts'
+import type { StepAct, Unwell, Verdict } from '../../core/contract.ts'
 import { sameJson } from '../../core/json.ts'
 import { type Workload, workloadPath } from '../../kubernetes/api/objects.ts'
 import { rolled } from '../../kubernetes/apply/roll.ts'
 import { untilRolledOut } from '../../kubernetes/apply/wait.ts'
 import { change } from '../../kubernetes/apply/write.ts'
+import { lookAt } from '../../kubernetes/look.ts'
 import { eachOf, type Site } from '../../kubernetes/site.ts'
 import { rolloutOf } from '../../kubernetes/status.ts'
 import type { RollArgs } from '../../kubernetes/steps.ts'
-import { refsOf, RESTARTED, restartMark } from '../../kubernetes/template.ts'
+import { RESTARTED, refsOf, restartMark } from '../../kubernetes/template.ts'
+import { unwellOf } from '../../kubernetes/unwell.ts'
 import { type Live, liveOf, type Place } from './look.ts'
 import type { Member } from './manifest.ts'
+import { stepId } from './steps.ts'
 
 /** What stood as the mark of a restart on each object when that was planned. */
 export type Restarts = Readonly<Record<string, string | null>>
@@ -26,6 +29,15 @@ function siteOf({ site }: Place, { namespace }: Member): Site {
   const found = known.get(namespace) ?? { ...site, namespace }
   known.set(namespace, found)
   return found
+}
+
+/** Objects that are on the release, and whose pods do not stay up: Helm looks at them once. */
+export async function unwellIn(place: Place, live: readonly Live[], signal: AbortSignal): Promise<Unwell[]> {
+  const whys = await eachOf(live, AT_ONCE, async one => {
+    const site = siteOf(place, one)
+    return unwellOf(site, await lookAt(site, one, signal), null)
+  })
+  return whys.flatMap(why => (why === null ? [] : [{ step: stepId(place.ctx, 'rollback'), why }]))
 }
 
 /** An object that Helm has put back, as the steps of `kubernetes` follow one: by its pods. */

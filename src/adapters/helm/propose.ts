@@ -8,12 +8,14 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
+import { unwellFinding } from '../../kubernetes/unwell.ts'
 import { checkBehind, checkDrift, checkHooks, checkLast, checkRollouts, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { driftSince } from './drift.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
 import { behindOf, worldOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
+import { unwellIn } from './pods.ts'
 import { restartStep, rollbackStep, settleStep, suspendStep } from './steps.ts'
 
 export async function propose(place: Place, question: Question<HelmPin>): Promise<Proposal> {
@@ -32,7 +34,9 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const drift = driftSince(world.drift, to)
   const there = same && drift.length === 0 && behindOf(world).length === 0
   const more = same && drift.length > 0 && drift.every(one => one.more) && behindOf(world).length === 0
-  if (there && redeploy.length === 0) return { ...NOTHING, findings }
+  const unwell = (there || more) && redeploy.length === 0 ? await unwellIn(place, world.live, signal) : []
+  for (const one of unwell) findings.push(unwellFinding(place.site, question, one))
+  if (there && redeploy.length === 0) return { ...NOTHING, findings, unwell }
   const target = last === undefined || there ? null : await targetOf(place, world, to, signal)
   if (last === undefined || (target === null && !there)) {
     gone(place, question, say)
@@ -61,6 +65,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     steps: [...before, ...code],
     phases: { ...(before.length === 0 ? {} : { preflight: inTurn(before) }), code: inTurn(code) },
     omits: waits && !stops ? [`waiting for the ${last.status} of another client`] : [],
+    unwell,
   }
 }
 

@@ -49,6 +49,10 @@ export function argsOf(step: Step): z.infer<typeof args> {
   return args.parse(step.args)
 }
 
+export function stepId({ component }: Place['ctx'], target: string): string {
+  return `${component}/${target}`
+}
+
 function step(
   { ctx }: Place,
   target: string,
@@ -57,7 +61,7 @@ function step(
   times: { limitMs: number; estimateMs: number },
 ): Step {
   const { component } = ctx
-  return { id: `${component}/${target}`, component, title, args: toJson(args), ...times, retries: 1, onUnknown: 'ask' }
+  return { id: stepId(ctx, target), component, title, args: toJson(args), ...times, retries: 1, onUnknown: 'ask' }
 }
 
 export function settleStep(place: Place, { revision, status }: Revision): Step {

@@ -123,6 +123,26 @@ describe('undoing migrations of an SQLite database', () => {
     expect(applied()).toEqual(['001_start', '002_discount'])
   })
 
+  it('cannot say what became of a command that was handed to another place, where only its client has ended', async () => {
+    const target = await shop.open({ migrations: { down: './away.sh', cwd: shop.dir, downLimit: '700ms' } })
+    // As `docker exec` does: what goes on is no child of its own.
+    await writeFile(join(shop.dir, 'docker'), '#!/bin/sh\nsleep 100\n', { mode: 0o755 })
+    await writeFile(join(shop.dir, 'away.sh'), '#!/bin/sh\n./docker exec app down\n', { mode: 0o755 })
+    const handles: Json[] = []
+    const act = shop.act({ note: async handle => void handles.push(handle) })
+    await expect(target.apply(coupons, act)).rejects.toMatchObject({ code: 'command_timed_out' })
+    for (const handle of [handles[0], handles.at(-1)]) {
+      expect(await target.verify(coupons, shop.act({ handle: handle ?? null }))).toMatchObject({
+        is: 'unknown',
+        why: expect.stringContaining('docker exec') as string,
+      })
+    }
+    // One whose end was seen has ended there, too.
+    await writeFile(join(shop.dir, 'docker'), '#!/bin/sh\nexit 1\n', { mode: 0o755 })
+    await expect(target.apply(coupons, act)).rejects.toMatchObject({ code: 'down_failed' })
+    expect(await target.verify(coupons, shop.act({ handle: handles.at(-1) ?? null }))).toMatchObject({ is: 'not-done' })
+  })
+
   it('runs the command in the bad release where only that has the down-scripts', async () => {
     const target = await shop.open({ migrations: { runIn: 'shop' } })
     const calls: unknown[] = []

@@ -6,7 +6,7 @@ import { localImage, lookAt, type Swarm, type View } from './look.ts'
 import { careful } from './pace.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
-import { MOVING, PAUSED, settledOf } from './settled.ts'
+import { countWell, MOVING, PAUSED, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { goalOf, identityOf, keptVariables, pinsItself, replicasOf, shortName, variable } from './spec.ts'
 import type { Goal } from './steps.ts'
@@ -23,7 +23,7 @@ export interface Way {
   readonly spec: Spec
   /** Its specification or its image is another one. */
   readonly differs: boolean
-  /** It runs more tasks than the release did, and differs by that alone. */
+  /** It is to run more tasks than the release did, and differs by that alone; as many as that run. */
   readonly more: boolean
   /** Its specification is right, and its tasks are not yet: on their way, or not getting there by themselves. */
   readonly ill: 'moving' | 'stuck' | null
@@ -50,7 +50,8 @@ export async function wayOf(
   if (view === null) return { pinned, view, goal, spec, differs: true, more: false, ill: null }
   sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
-  const more = differs && isMore(site, view, { spec, shape: goal.shape, image })
+  const asMany = countWell(view, swarm, image, site.config.limits.settle) >= (replicasOf(spec) ?? 0)
+  const more = differs && asMany && isMore(site, view, { spec, shape: goal.shape, image })
   // However long Swarm has been at it: begun anew it would only take longer.
   const settled = settledOf(view, swarm, image, { update: Number.POSITIVE_INFINITY, settle: 0 })
   if (!differs && settled.is === 'unproven') {

@@ -57,9 +57,7 @@ export function settledOf(view: View, swarm: Swarm, image: Image, { update, sett
 function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string | null {
   const living = tasks.filter(({ task }) => alive(task))
   const wanted = living.filter(({ task }) => task.DesiredState === 'running')
-  const well = wanted.filter(
-    ({ task, runs }) => task.Status.State === 'running' && isOf(service.Spec, task) && fits(task, runs, image) !== 'no',
-  )
+  const well = wanted.filter(one => isWell(one, service.Spec, image))
   const replicas = replicasOf(service.Spec) ?? Math.max(wanted.length, eligible(service.Spec, swarm))
   if (well.length < replicas) return `${well.length} of ${replicas} tasks run ${shortName(image)}`
   // What is on a node that does not answer nobody can wait for.
@@ -68,11 +66,26 @@ function wrongOf({ service, tasks }: View, swarm: Swarm, image: Image): string |
   return `${old.length} old task${old.length > 1 ? 's are' : ' is'} still there (${old.map(({ task }) => task.Status.State).join(', ')})`
 }
 
+function isWell({ task, runs }: TaskView, spec: Spec, image: Image): boolean {
+  return task.Status.State === 'running' && isOf(spec, task) && fits(task, runs, image) !== 'no'
+}
+
+/** How many tasks run what they are to run, and have for a while: one that dies after each start runs in between. */
+export function countWell({ service, tasks }: View, { info }: Swarm, image: Image, settle: number): number {
+  const wanted = tasks.filter(({ task }) => alive(task) && task.DesiredState === 'running')
+  const well = wanted.filter(one => isWell(one, service.Spec, image))
+  return well.filter(one => one.silent || ageOf(one, info) >= settle).length
+}
+
+function ageOf({ task }: TaskView, info: Swarm['info']): number {
+  return Date.parse(info.SystemTime) - Date.parse(task.UpdatedAt)
+}
+
 /** A task counts once it has run for a while: one that dies two seconds after its start was running too. By the manager's clock alone. */
 function youngOf({ tasks }: View, { info }: Swarm, settle: number): string | null {
   const ages = tasks
     .filter(({ task, silent }) => task.Status.State === 'running' && !silent)
-    .map(({ task }) => Date.parse(info.SystemTime) - Date.parse(task.UpdatedAt))
+    .map(one => ageOf(one, info))
   const least = Math.min(...ages)
   return least < settle ? `its newest task has run for ${Math.max(0, Math.round(least / 1000))} s` : null
 }

@@ -66,6 +66,29 @@ describe.skipIf(why !== null)(
       await target[Symbol.asyncDispose]()
     })
 
+    it.concurrent('does not take tasks that do not run for more of the release, only those that come on top may be missing', async ({
+      expect,
+    }) => {
+      const { name, target, pin } = await shop('more', ['--replicas', '2'])
+      const change = async () => (await proposed(target, pin)).change
+      // The engine has one node only, and tasks that no node is right for wait.
+      const most = ['--replicas-max-per-node', '2']
+      const own = await shop('most', ['--replicas', '2', ...most])
+      await engine.docker('service', 'scale', '--detach', 'most=3')
+      expect((await proposed(own.target, own.pin)).change).toMatchObject({ fewer: true })
+      await engine.docker('service', 'scale', '--detach', `${name}=3`)
+      await expect.poll(change, { timeout: 60_000, interval: 500 }).toMatchObject({ fewer: true })
+      const gone = async () => {
+        const ids = await engine.docker('ps', '--quiet', '--filter', `label=com.docker.swarm.service.name=${name}`)
+        await engine.docker('rm', '--force', ...ids.trim().split('\n'))
+      }
+      await gone()
+      const now = await change()
+      expect([now?.from, now?.fewer]).toEqual([expect.stringContaining('(0 of 3 running)'), undefined])
+      await own.target[Symbol.asyncDispose]()
+      await target[Symbol.asyncDispose]()
+    })
+
     it.concurrent('stops for a database, and comes back with as many tasks as the release had; is made anew where asked', async ({
       expect,
     }) => {

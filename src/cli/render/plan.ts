@@ -13,7 +13,9 @@ export function planLines(plan: Plan, width: number): string[] {
   const blockers = blockersOf(plan)
   if (isEmpty(plan) && blockers.length === 0) {
     const nothing = `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured.`
-    return [...lines, '', ...wrap(nothing, width)]
+    // What is as it was captured may be unwell all the same.
+    const own = plan.findings.filter(f => f.level === 'warning' && f.component !== null)
+    return [...lines, ...findings(own, width), '', ...wrap(nothing, width)]
   }
   if (!isEmpty(plan)) lines.push('', ...steps(plan, width), '', ...impact(plan, width))
   lines.push(...findings(plan.findings, width), '', ...foot(plan, width))

@@ -1,10 +1,8 @@
 import { statfs } from 'node:fs/promises'
 import { assemble } from '../../core/assemble.ts'
 import { iso } from '../../core/clock.ts'
-import type { Change, Finding, Observation, Question } from '../../core/contract.ts'
+import type { Finding, Observation } from '../../core/contract.ts'
 import { messageOf } from '../../core/errors.ts'
-import { besides, type Left } from '../../core/executor/left.ts'
-import type { Looked } from '../../core/executor/world.ts'
 import type { Json } from '../../core/json.ts'
 import { type Candidate, negotiate } from '../../core/negotiate.ts'
 import { type AcceptedLoss, type Plan, wordsHidden } from '../../core/plan.ts'
@@ -76,7 +74,11 @@ interface Gathering {
   readonly problems: Finding[]
 }
 
-async function candidatesOf(environment: Environment, targets: Targets, gathering: Gathering): Promise<Candidate[]> {
+export async function candidatesOf(
+  environment: Environment,
+  targets: Targets,
+  gathering: Gathering,
+): Promise<Candidate[]> {
   const { observed, capture, problems } = gathering
   const candidates: Candidate[] = []
   const left = await leftServed(environment, targets)
@@ -91,109 +93,6 @@ async function candidatesOf(environment: Environment, targets: Targets, gatherin
     candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...(owed && { left: owed }) })
   }
   return candidates
-}
-
-export interface EndRequest extends Pick<PlanRequest, 'release' | 'capture' | 'exclude' | 'signal'> {
-  readonly plan: Plan
-  readonly left: readonly Left[]
-}
-
-/**
- * What going to the release would still change, observed now; empty where it is there. Data that a backup was put in the place
- * of is observed alone: what users wrote since they are back is no reason to do it again.
- */
-export async function unprovenOf(environment: Environment, targets: Targets, request: EndRequest): Promise<Looked> {
-  const { plan, release, capture, exclude, left, signal } = request
-  const observed = await observeAll(environment, targets, signal)
-  const problems: Finding[] = [...observed.findings]
-  const restored = new Set(plan.components.filter(c => c.tier === 'restore').map(c => c.id))
-  const all = await candidatesOf(environment, targets, { observed, capture, problems })
-  const replaced = replacedSince(plan, observed)
-  const inPart = (id: string) => left.some(l => l.component === id)
-  const out = (id: string) => restored.has(id) || replaced.has(id)
-  const candidates = all.map(c => (out(c.id) || inPart(c.id) ? { ...c, pin: null } : c))
-  const upgradedAt = (await environment.ledger.releases.leftBy(release.name))?.begunAt ?? null
-  // What an emergency leaves out, such as reading whole releases, tells nothing of what would change.
-  const asked = { release: release.name, upgradedAt, mode: 'emergency' as const, signal }
-  const chosen = (await negotiate({ ...asked, candidates, exclude })).filter(({ candidate }) => candidate.pin !== null)
-  const blockers = [...problems, ...chosen.flatMap(({ proposal }) => proposal.findings)].filter(
-    f => f.level === 'blocker' && !inPart(f.component ?? ''),
-  )
-  const parts = await Promise.all(
-    left
-      .filter(l => !out(l.component))
-      .map(async l => ({ id: l.component, would: await wouldBesides(l, plan, all, asked) })),
-  )
-  const found = [
-    ...blockers.map(f => f.what),
-    ...chosen.flatMap(({ candidate: { id, from }, proposal: { change } }) => [
-      ...(change === null || change.fewer === true ? [] : [stillGoes(id, change)]),
-      ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
-    ]),
-    ...parts.flatMap(({ id, would }) => (would === null || would.length === 0 ? [] : [stillOf(id, would)])),
-  ]
-  const more = chosen.flatMap(({ candidate: { id }, proposal: { change } }) =>
-    change?.fewer === true ? [{ component: id, text: moreOf(id, release.name, change) }] : [],
-  )
-  return { found, mute: parts.filter(({ would }) => would === null).map(({ id }) => id), more }
-}
-
-function moreOf(id: string, release: string, { from, to }: Change): string {
-  return `${id} is on ${release} ("${to}") and has more of it than that had: "${from}"; it is left so`
-}
-
-function stillGoes(id: string, { from, to }: { from: string; to: string }): string {
-  if (from !== to) return `${id} would still go from "${from}" to "${to}"`
-  return `${id} reads "${to}" as it did then, and something else of its state differs: it would still be taken back`
-}
-
-/** By their titles, the steps that a component left in part would still take besides that. Null: it does not say. */
-async function wouldBesides(
-  left: Left,
-  { components }: Plan,
-  candidates: readonly Candidate[],
-  asked: Pick<Question<Json>, 'release' | 'upgradedAt' | 'mode' | 'signal'>,
-): Promise<string[] | null> {
-  const candidate = candidates.find(c => c.id === left.component)
-  const rung = components.find(c => c.id === left.component)?.rung
-  if (candidate === undefined || candidate.pin === null || rung === undefined) return null
-  try {
-    const { from, pin: to, target } = candidate
-    const { change, steps, phases, findings } = await target.propose({
-      ...asked,
-      from,
-      to,
-      rung,
-      needs: [],
-      dependents: [],
-      dependencies: [],
-    })
-    if (findings.some(f => f.level === 'blocker')) return null
-    const ids = change === null ? [] : besides(left, phases)
-    return steps.filter(({ id }) => ids.includes(id)).map(({ title }) => title)
-  } catch {
-    asked.signal.throwIfAborted()
-    return null
-  }
-}
-
-const NAMED = 5
-
-function stillOf(id: string, titles: readonly string[]): string {
-  const more = titles.length > NAMED ? ` and ${titles.length - NAMED} steps more` : ''
-  return `${id} would still ${titles.slice(0, NAMED).join(', ')}${more}`
-}
-
-/**
- * Components that are another system than the run began on: nobody takes a run over there who does not say that it is the right
- * one, and the release's pin, which is of the one before, tells nothing of it.
- */
-function replacedSince({ components }: Plan, { observations }: Observed): ReadonlySet<string> {
-  const others = components.filter(({ id, observed: { identity: then } }) => {
-    const now = observations.get(id)?.identity
-    return now !== undefined && now !== 'unknown' && then !== 'unknown' && now !== then
-  })
-  return new Set(others.map(c => c.id))
 }
 
 /** The component's pin, checked; null with a finding where there is none that can be used. */

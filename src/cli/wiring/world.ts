@@ -6,8 +6,9 @@ import { captureAll } from './capture.ts'
 import type { Environment } from './environment.ts'
 import { gateOf } from './gates.ts'
 import { type Observed, observeAll } from './observe.ts'
-import { makePlan, unprovenOf } from './planning.ts'
+import { makePlan } from './planning.ts'
 import type { Targets } from './targets.ts'
+import { unprovenOf } from './unproven.ts'
 
 /** Milliseconds for which what the plan was confirmed by is also what the run departs from. */
 const FRESH_MS = 30_000

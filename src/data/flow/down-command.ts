@@ -5,6 +5,7 @@ import { BackoutError } from '../../core/errors.ts'
 import { reveal } from '../../core/secret.ts'
 import { groupAlive, markAlive, runLocal } from '../../exec/local.ts'
 import type { DownArgs } from './down.ts'
+import { handsOverBy } from './handing-over.ts'
 import type { Site } from './site.ts'
 import { commandOf, wayAt } from './undoing.ts'
 
@@ -12,6 +13,8 @@ import { commandOf, wayAt } from './undoing.ts'
 const handleShape = z.object({
   pgid: z.number().optional(),
   elsewhere: z.string().optional(),
+  /** The program by which it was handed to a place where nobody can ask for it: "docker exec". */
+  client: z.string().optional(),
   /** The backup that knows what must be there again under its old name. */
   check: z.string().optional(),
   /** It was, and may be written to again. */
@@ -28,6 +31,11 @@ export function handleOf(act: StepAct): z.infer<typeof handleShape> {
 export function begun(act: StepAct): boolean {
   const handle = handleOf(act)
   return handle.pgid !== undefined || handle.elsewhere !== undefined
+}
+
+/** By what a command that was begun went to another place, where it may go on though its client has ended. */
+export function handedOver(act: StepAct): string | null {
+  return handleOf(act).client ?? null
 }
 
 export function checked(act: StepAct): boolean {
@@ -76,13 +84,19 @@ export async function runDown(
     await act.note({ ended: true, code: result.code, ...kept })
     return result
   }
+  const folder = resolve(site.ctx.baseDir, cwd)
+  const client = await handsOverBy(argv, folder)
+  let spawned = false
   const command = {
     argv,
     env,
-    cwd: resolve(site.ctx.baseDir, cwd),
+    cwd: folder,
     limitMs: site.settings.migrations.downLimit,
     idem: act.idem,
-    onSpawn: (pgid: number) => act.note({ pgid, ...kept }),
+    onSpawn: async (pgid: number) => {
+      spawned = true
+      await act.note({ pgid, ...(client === null ? {} : { client }), ...kept })
+    },
   }
   let code: number | undefined
   try {
@@ -90,6 +104,8 @@ export async function runDown(
     ;({ code } = result)
     return result
   } finally {
-    await act.note({ ended: true, ...(code === undefined ? {} : { code }), ...kept })
+    // A client that was stopped says nothing of what it began.
+    const over = code !== undefined || client === null || !spawned
+    if (over) await act.note({ ended: true, ...(code === undefined ? {} : { code }), ...kept })
   }
 }

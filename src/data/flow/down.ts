@@ -9,7 +9,7 @@ import { compareFingerprints } from '../diff.ts'
 import { nameOf } from '../renames.ts'
 import { compareSchemas, type SchemaDifference, schemaShape } from '../schema.ts'
 import { type Kept, keptBackup, type NotBack, notBack, refuseWritten, shortfall } from './came-back.ts'
-import { begun, checked, handleOf, leftElsewhere, runDown, stillAtIt } from './down-command.ts'
+import { begun, checked, handedOver, handleOf, leftElsewhere, runDown, stillAtIt } from './down-command.ts'
 import { appliedIn, besideHash } from './down-steps.ts'
 import { factsIn } from './facts.ts'
 import { type Live, readLive } from './level.ts'
@@ -275,6 +275,11 @@ export async function downVerdict(site: Site, step: Step, act: StepAct): Promise
   if (wrong.code === 'down_without_effect' && begun(act)) {
     const holder = (await site.engine.holders(act.signal)).find(h => h.busy)
     if (holder !== undefined) return { is: 'running', why: `${holder.text} has the database open` }
+  }
+  const client = handedOver(act)
+  if (client !== null) {
+    const why = `${args.migration} is still applied, and what ${client} began may still be at work there: its end was not seen`
+    return { is: 'unknown', why }
   }
   return { is: 'not-done', why: [...new Set([wrong.why, ...live.unfinished])].join('; ') }
 }

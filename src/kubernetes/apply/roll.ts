@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/clock.ts'
 import type { StepAct, Verdict } from '../../core/contract.ts'
 import { Conflict } from '../api/errors.ts'
-import { parseId, type Workload, workloadPath } from '../api/objects.ts'
+import { type Pod, parseId, type Workload, workloadPath } from '../api/objects.ts'
 import { fingerprint } from '../goals.ts'
 import { currentOf, lookAt, revisionsOf, type Seen } from '../look.ts'
 import { openManifests } from '../manifests.ts'
@@ -23,7 +23,7 @@ import {
 } from './desired.ts'
 import { partitionOf, putPartitionBack, rolling } from './partition.ts'
 import { provenBy, sameTemplate } from './proof.ts'
-import { haveSettled, mustSettle, restartsOf, textOf } from './settle.ts'
+import { haveSettled, mustSettle, noteSettled, restartsOf, textOf } from './settle.ts'
 import { untilRolledOut } from './wait.ts'
 import { change, lastWriter, moved } from './write.ts'
 
@@ -135,22 +135,26 @@ function replicasIn(live: Workload | null, args: RollArgs, then: number | undefi
 /** Asks the object and its pods, and where their being ready says nothing, whether they stay up. */
 export async function rolled(site: Site, args: RollArgs, act: StepAct): Promise<Verdict> {
   const first = await asked(site, args, act)
-  if (first.is !== 'done' || first.unsure === null) return { is: first.is, why: first.why }
+  if (first.is !== 'done' || first.unsure === null) return told(site, args, first)
   await systemClock.sleep(site.config.limits.settle, act.signal)
   const second = await asked(site, args, act)
-  if (second.is !== 'done' || second.unsure === null || second.unsure === first.unsure) {
-    return { is: second.is, why: second.why }
-  }
+  if (second.is !== 'done' || second.unsure === null || second.unsure === first.unsure) return told(site, args, second)
   return { is: 'running', why: 'its pods run, and were started anew just now' }
+}
+
+function told(site: Site, { object }: RollArgs, { is, why, fresh }: Asked): Verdict {
+  if (is === 'done') noteSettled(site, object, fresh)
+  return { is, why }
 }
 
 type Asked = Pick<Verdict, 'is' | 'why'> & {
   /** Pods of which it is not known yet whether they stay up, as a text; null: there are none. */
   readonly unsure: string | null
+  readonly fresh: readonly Pod[]
 }
 
 async function asked(site: Site, args: RollArgs, act: StepAct): Promise<Asked> {
-  const not = (why: string): Asked => ({ is: 'not-done', why, unsure: null })
+  const not = (why: string): Asked => ({ is: 'not-done', why, unsure: null, fresh: [] })
   const { kind, name } = parseId(args.object)
   const live = await site.client.get<Workload>(workloadPath(site.namespace, kind, name), act.signal)
   if (live === null) return not(`${args.object} is not there`)
@@ -168,7 +172,7 @@ async function asked(site: Site, args: RollArgs, act: StepAct): Promise<Asked> {
     if ((args.partition ?? 0) > 0 && partitionOf(object) !== args.partition)
       return not(`its partition ${args.partition} is still to be put back`)
     const sure = !mustSettle(object, fresh, site.config.limits.settle) || haveSettled(site, args.object, fresh)
-    return { is: 'done', why: proof, unsure: sure ? null : textOf(fresh) }
+    return { is: 'done', why: proof, unsure: sure ? null : textOf(fresh), fresh }
   }
   if (rollout.failed !== null) return not(rollout.failed)
   if (stuck !== undefined) return not(`it got stuck: ${stuck}`)
@@ -176,5 +180,5 @@ async function asked(site: Site, args: RollArgs, act: StepAct): Promise<Asked> {
   const { updated, wanted, available } = rollout
   const far = `${updated} of ${wanted} pods replaced, ${available} available`
   const alone = args.replace === 'none' && !(args.promote && promotable(object))
-  return alone ? { is: 'running', why: far, unsure: null } : not(far)
+  return alone ? { is: 'running', why: far, unsure: null, fresh } : not(far)
 }

@@ -19,22 +19,29 @@ export function startsOf(pods: readonly Pod[]): Record<string, number> {
 }
 
 /** What was seen to stay up by this process, by object. Another process waits for it once more. */
-const settled = new WeakMap<Site, Map<string, string>>()
+const settled = new WeakMap<Site, Map<string, readonly string[]>>()
 
 export function noteSettled(site: Site, object: string, fresh: readonly Pod[]): void {
-  const known = settled.get(site) ?? new Map<string, string>()
-  settled.set(site, known.set(object, textOf(fresh)))
+  const known = settled.get(site) ?? new Map<string, readonly string[]>()
+  settled.set(site, known.set(object, fresh.map(startOf)))
 }
 
 /** The very pods that were seen to stay up, none of them started anew since. */
 export function haveSettled(site: Site, object: string, fresh: readonly Pod[]): boolean {
-  return settled.get(site)?.get(object) === textOf(fresh)
+  const seen = settled.get(site)?.get(object) ?? []
+  return fresh.every(pod => seen.includes(startOf(pod)))
+}
+
+/** Whether a step of this process was done to it. */
+export function anySettled(site: Site, object: string): boolean {
+  return settled.get(site)?.has(object) === true
 }
 
 /** Tells apart which pods run, started how often. */
 export function textOf(pods: readonly Pod[]): string {
-  return pods
-    .map(pod => `${pod.metadata.uid} ${restartsOf(pod)}`)
-    .sort()
-    .join()
+  return pods.map(startOf).sort().join()
+}
+
+function startOf(pod: Pod): string {
+  return `${pod.metadata.uid} ${restartsOf(pod)}`
 }

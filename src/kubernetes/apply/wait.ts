@@ -7,7 +7,7 @@ import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
-import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
+import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, toldOf, troubleOf } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { amiss, otherCount } from './desired.ts'
 import { holdsBack, isThrough, partitionOf } from './partition.ts'
@@ -104,11 +104,15 @@ class Patience {
   /** True once pods whose readiness says nothing have stayed up for a while. */
   settled(object: Workload, fresh: readonly Pod[]): boolean {
     const { settle } = this.#site.config.limits
-    if (!mustSettle(object, fresh, settle)) return true
+    if (!mustSettle(object, fresh, settle)) return this.#up(fresh)
     const starts = textOf(fresh)
     if (this.#settling?.starts !== starts) this.#settling = { starts, since: systemClock.mono() }
     this.#act.progress({ text: `${fresh.length} pods run; seeing whether they stay up` })
     if (systemClock.mono() - this.#settling.since < settle) return false
+    return this.#up(fresh)
+  }
+
+  #up(fresh: readonly Pod[]): true {
     noteSettled(this.#site, this.#args.object, fresh)
     return true
   }
@@ -180,11 +184,6 @@ async function stuck(
   })
   await act.note({ stuck: redact(about[0] ?? why), starts: startsOf(pods) })
   return error
-}
-
-/** With what the scheduler or the kubelet says of it. */
-function toldOf({ pod, reason, message }: Trouble): string {
-  return redact(`${pod}: ${reason} ${message}`.trim())
 }
 
 const LOG_LINES = 10

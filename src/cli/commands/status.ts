@@ -2,6 +2,7 @@ import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
+import { uncapturedIn } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { endOf, wayOn, unprovenIn } from '../attend.ts'
@@ -121,10 +122,14 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
     const why = output?.why ?? run.error
     const fenced = [...new Set([...(output?.fenced ?? []), ...left])].map(target => `not on the release: ${target}`)
     const unproven = unprovenIn(told)
+    const uncaptured = uncapturedIn((run.input as unknown as RunInput).plan)
     return [
       ...(why === null ? [] : [why]),
       ...middleOf(told).map(text => `in the middle of: ${text}`),
       ...fenced,
+      ...(uncaptured.length === 0
+        ? []
+        : [`left as it was, for it was not captured with the release: ${uncaptured.join(', ')}`]),
       ...(unproven === null ? [] : [unproven]),
       ...wayOn(run),
       `backout report ${run.id}`,

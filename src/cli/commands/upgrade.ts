@@ -62,6 +62,7 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
 async function captureInPart(session: Session, from: string, why: string): Promise<Capture> {
   const missing = new Map<string, string>()
   const capture = await captureRelease(session, from, async (component, cause) => void missing.set(component, cause))
+  if (missing.size > 0) await tellWhole(session, capture)
   for (const [component, cause] of missing) session.out.warn(`${component} is not captured with ${from}: ${cause}`)
   if (missing.size > 0)
     await markRelease(
@@ -71,6 +72,14 @@ async function captureInPart(session: Session, from: string, why: string): Promi
       `left without a capture of ${[...missing.keys()].join(', ')}: ${redact(why)}`,
     )
   return capture
+}
+
+/** What is captured in part does not take the place of a whole capture. */
+async function tellWhole({ environment, out }: Session, { release, id }: Capture): Promise<void> {
+  const { releases } = environment.ledger
+  const counting = await releases.counting(await releases.get(release), Object.keys(environment.config.components))
+  if (counting.id !== id)
+    out.line(`What counts of ${release} stays its whole capture of ${counting.at} (${counting.id})`)
 }
 
 /** A release that is bad may never settle, and what comes next is its way out. */

@@ -5,14 +5,15 @@ import { lastRestores } from './carry.ts'
 
 /** Ids of backups that something relies on, and what that is. Throws where nobody can tell: then nothing may be removed. */
 export async function neededBackups(session: Session, all: readonly Backup[]): Promise<Map<string, string>> {
-  const { releases } = session.environment.ledger
+  const { config, ledger } = session.environment
+  const { releases } = ledger
   const needed = new Map<string, string>()
   const known = await releases.list({ departures: true })
   const altered = known.find(r => r.altered.length > 0)
   if (altered !== undefined) throw cannotTell(`${altered.name}: ${altered.altered[0] ?? ''}`)
   for (const release of known) {
     if (release.state !== 'known-good') continue
-    const capture = await releases.counting(release)
+    const capture = await releases.counting(release, Object.keys(config.components))
     for (const id of capture.backups) needed.set(id, `the known-good release ${release.name} goes back by it`)
   }
   const newest = known.find(r => r.captures[0]?.purpose === 'release')

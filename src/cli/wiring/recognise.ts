@@ -1,6 +1,7 @@
 import type { Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import type { Capture, Release } from '../../ledger/releases.ts'
+import type { PinRecord, Release } from '../../ledger/releases.ts'
+import { newestPins } from '../../ledger/whole.ts'
 import type { Environment } from './environment.ts'
 import { type Observed, observeAll } from './observe.ts'
 import { makePlan } from './planning.ts'
@@ -63,8 +64,9 @@ async function wholly(environment: Environment, targets: Targets, release: Relea
 
 /** What going to the release would change of each component that was captured with it. */
 async function judge(environment: Environment, targets: Targets, release: Release, observed: Observed) {
-  const [capture] = release.captures
-  if (capture === undefined) return []
+  const [newest] = release.captures
+  if (newest === undefined) return []
+  const capture = { ...newest, components: newestPins(release.captures) }
   const { signal } = new AbortController()
   const request = {
     release,
@@ -120,29 +122,29 @@ function looksLikeNone(name: string, other: readonly string[]) {
   })
 }
 
-/** The components that look otherwise than when the release was captured last, in words. */
+/** The components that look otherwise than when they were captured with the release last, in words. */
 export function unlike(
-  { captures: [newest] }: Release,
+  { captures }: Release,
   now: ReadonlyMap<string, Pick<Observation, 'identity' | 'summary'>>,
 ): string[] {
+  const pins = newestPins(captures)
   return [...now].flatMap(([id, seen]) => {
-    const was = newest?.components[id]
-    if (was === undefined || looksLike(newest, id, seen)) return []
+    const was = pins[id]
+    if (was === undefined || looksLike(was, seen)) return []
     const of = was.identity === seen.identity ? '' : ` (of ${seen.identity}, not of ${was.identity})`
     return [`${id} is ${seen.summary}${of}, and was ${was.summary}`]
   })
 }
 
-/** The components that look as they did when the release was captured last. */
-function fitting({ captures: [newest] }: Release, observations: ReadonlyMap<string, Observation>): string[] {
-  return [...observations].filter(([id, seen]) => looksLike(newest, id, seen)).map(([id]) => id)
+/** The components that look as they did when they were captured with the release last. */
+function fitting({ captures }: Release, observations: ReadonlyMap<string, Observation>): string[] {
+  const pins = newestPins(captures)
+  return [...observations].filter(([id, seen]) => looksLike(pins[id], seen)).map(([id]) => id)
 }
 
 function looksLike(
-  capture: Capture | undefined,
-  id: string,
+  record: PinRecord | undefined,
   { identity, summary }: Pick<Observation, 'identity' | 'summary'>,
 ): boolean {
-  const record = capture?.components[id]
   return record !== undefined && record.identity === identity && record.summary === summary
 }

@@ -8,7 +8,7 @@ import { hex, stamp } from '../../ledger/files.ts'
 import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
 import { type Capture, person, type Upgrade } from '../../ledger/releases.ts'
 import { sayingWhoIsLeft } from '../left-fenced.ts'
-import { openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
+import { besideRuns, openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
@@ -32,7 +32,9 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
     refuseOwnName(to)
     if (options.from === 'now') refuseOwnName(options.from)
     // Half-way through a rollback what runs looks like no release.
-    await refuseHalfway(await environment.engine({ worker: false }), session)
+    const engine = await environment.engine({ worker: false })
+    await refuseHalfway(engine, session)
+    const before = await engine.list({ exclusive: environment.config.environment })
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const { uncaptured } = options
@@ -49,7 +51,10 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
       endedAt: null,
       undoneAt: null,
     }
-    await keep(session, upgrade, 'upgrade-begun')
+    // To capture may take minutes. Nobody is told to deploy into a rollback that set out meanwhile.
+    const again = `backout upgrade begin ${to}`
+    const beside = { before, doing: `upgrade-${upgrade.id}`, again }
+    await besideRuns(engine, session, beside, () => keep(session, upgrade, 'upgrade-begun'))
     await noteUndone(environment)
     await endWatches(session, to)
     out.data({ ...upgrade, capture: capture.id })

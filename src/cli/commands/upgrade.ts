@@ -13,7 +13,7 @@ import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
-import { refuseOther } from '../wiring/recognise.ts'
+import { refuseOther, refuseUndeployed } from '../wiring/recognise.ts'
 import { noteUndone, standingOf } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
@@ -197,13 +197,15 @@ function whose(word: string, components: readonly string[]): BackoutError {
 }
 
 /** The new release is captured, and known to be good once its gates have held for the bake time. */
-export function end(globals: Globals, _options: unknown, to = ''): Promise<number> {
+export function end(globals: Globals, { unchanged }: { unchanged?: string }, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const open = await openUpgrade(session, to)
+    if (unchanged === undefined) await refuseUndeployed(session.environment, session.targets, open)
+    const same = unchanged === undefined ? null : `unchanged since ${open.from}: ${redact(unchanged)}`
     const capture = await captureRelease(session, to)
     const upgrade = { ...open, endedAt: iso(session.environment.clock.now()) }
-    await keep(session, upgrade, 'upgrade-ended')
-    const baked = await bake(session, to)
+    await keep(session, upgrade, 'upgrade-ended', same === null ? {} : { same })
+    const baked = await bake(session, to, same)
     const state = (await session.environment.ledger.releases.get(to)).state
     session.out.data({ ...upgrade, capture: capture.id, state, gate: baked.is === 'failed' ? baked.gate : null })
     return baked.is === 'over' ? EXIT.ok : EXIT.gate
@@ -244,7 +246,7 @@ async function keep({ environment }: Session, upgrade: Upgrade, type: string, mo
 type Baked = { readonly is: 'over' | 'left' } | { readonly is: 'failed'; readonly gate: GateResult }
 
 /** `left`: something else runs by now, or is being put there, so that no gate speaks of the release any more. */
-async function bake(session: Session, to: string): Promise<Baked> {
+async function bake(session: Session, to: string, same: string | null): Promise<Baked> {
   const { environment, out } = session
   const { bake: rule } = environment.config.policy
   if (rule === undefined) {
@@ -267,7 +269,8 @@ async function bake(session: Session, to: string): Promise<Baked> {
     if (left > 0) await environment.clock.sleep(Math.min(left, Math.max(1_000, rule.for / 20)))
   } while (environment.clock.mono() < until)
   if (await isLeft(session, to)) return { is: 'left' }
-  await markRelease(session, to, 'known-good', `its gates held for ${Math.round(rule.for / 1000)} s`)
+  const held = `its gates held for ${Math.round(rule.for / 1000)} s`
+  await markRelease(session, to, 'known-good', same === null ? held : `${held}; ${same}`)
   return { is: 'over' }
 }
 

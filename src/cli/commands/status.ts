@@ -11,7 +11,7 @@ import { leftBehind, middleIn, middleOf, readRun, type Told } from '../left-behi
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
-import { questionLines, standingLine, subjectOf } from '../render/progress.ts'
+import { type Abort, questionLines, standingLine, subjectOf, toldToAbort } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { standingOf } from '../wiring/standing.ts'
@@ -60,6 +60,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     owner: mine,
     ...standing,
     ...middleIn(told),
+    ...(ended || progress.abort === null ? {} : { abort: progress.abort }),
     output: run.output,
   }
   out.data({ ...shown, ...looked.data })
@@ -138,10 +139,20 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
   const at = state === 'interrupted' ? 'was at' : 'going on'
   const lines = standing.running.map(r => `${at}: ${r.title}, since ${r.since}`)
   const { questions } = standing
+  const { abort } = progress
+  if (abort !== null) lines.push(...abortLines(abort, state))
   if (questions.length === 1)
     return [...lines, ...questions.map(q => `waits for your word on ${subjectOf(q)}: ${q.why}`)]
   if (questions.length > 1) return [...lines, `waits for your word on ${questions.map(subjectOf).join(', ')}`]
   if (state === 'waiting' && !attended) return [...lines, 'was answered already; go on with: backout resume']
-  if (state === 'interrupted') return [...lines, 'its process is gone; nothing is lost: backout resume']
-  return state === 'paused' ? [...lines, 'go on with: backout resume'] : lines
+  if (state === 'interrupted' && abort === null)
+    return [...lines, 'its process is gone; nothing is lost: backout resume']
+  return state === 'paused' && abort === null ? [...lines, 'go on with: backout resume'] : lines
+}
+
+/** An abort that the run has not come to the end of: no `resume` goes on against it. */
+function abortLines(abort: Abort, state: string): string[] {
+  const told = toldToAbort(abort)
+  if (state === 'interrupted') return [`its process is gone; it was ${told}, and backout resume ends it`]
+  return [state === 'paused' ? `it was ${told}, and backout resume ends it` : `it was ${told}`]
 }

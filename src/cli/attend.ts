@@ -3,6 +3,7 @@ import { BackoutError, EXIT, messageOf } from '../core/errors.ts'
 import { stepsIn } from '../core/executor/still.ts'
 import type { RunInput, RunOutput } from '../core/executor/world.ts'
 import { span } from '../core/impact-text.ts'
+import { uncapturedIn } from '../core/plan.ts'
 import { ENDED } from '../core/words.ts'
 import { person } from '../ledger/releases.ts'
 import { finish } from './finish.ts'
@@ -168,6 +169,7 @@ export async function tellEnd(
 export function endOf({ out }: Session, run: RunInfo, told: Told, report: string | null): number {
   const output = run.output as unknown as RunOutput | null
   const byWord = [...told.byWord.keys()]
+  const uncaptured = uncapturedIn((run.input as unknown as RunInput).plan)
   out.data({
     type: 'result',
     run: run.id,
@@ -175,6 +177,7 @@ export function endOf({ out }: Session, run: RunInfo, told: Told, report: string
     ...output,
     ...middleIn(told),
     byWord,
+    uncaptured,
     error: run.error,
     report,
   })
@@ -221,8 +224,10 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
   const { plan } = run.input as unknown as RunInput
   const left = [...new Set([...(output?.fenced ?? []), ...(output?.skipped ?? []), ...told.without])]
   const unproven = unprovenIn(told)
+  const uncaptured = uncapturedIn(plan)
   const but = [
     ...(left.length === 0 ? [] : [`not all of it: ${left.join(', ')}`]),
+    ...(uncaptured.length === 0 ? [] : [`not ${uncaptured.join(', ')}, which was not captured with it`]),
     ...(unproven === null ? [] : [unproven]),
   ]
   const watch = told.cutShort === null ? '' : `; its watch was cut short, for ${told.cutShort}`

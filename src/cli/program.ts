@@ -180,6 +180,7 @@ function prepare(program: Command, action: Action): void {
   upgrade
     .command('end <release>')
     .description('capture the new release; it becomes known-good once its gates have held for the bake time')
+    .option('--unchanged <why>', 'it changes nothing that Backout captures, so that nothing need be other than before')
     .action(action(async () => (await import('./commands/upgrade.ts')).end))
   program
     .command('releases')

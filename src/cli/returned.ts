@@ -1,11 +1,12 @@
 import type { Step } from '../core/contract.ts'
 import type { Act, Engine } from '../core/engine.ts'
-import { BackoutError, messageOf } from '../core/errors.ts'
+import { messageOf } from '../core/errors.ts'
 import { makeAct, standsOn, within } from '../core/executor/attempt.ts'
 import type { World } from '../core/executor/world.ts'
 import { toJson } from '../core/json.ts'
-import { lockOwner, takeLock } from '../engine/sqlite/lock.ts'
+import { lockOwner } from '../engine/sqlite/lock.ts'
 import { type LastingStep, type LeftStep, leftBehind, type Told } from './left-behind.ts'
+import { tryLock } from './open-runs.ts'
 import { findRun, type Session } from './session.ts'
 import { worldOf } from './wiring/world.ts'
 
@@ -58,7 +59,7 @@ async function keepAway(
   back: readonly { left: LeftStep; found: Returned }[],
 ): Promise<Returned[]> {
   const alone = (why: string) => back.map(({ found }) => ({ ...found, why: `${found.why}; ${why}` }))
-  const lock = lockOf(session, told.run.id)
+  const lock = tryLock(session, told.run.id)
   if (lock === null) return alone('a process is at work here')
   try {
     const newest = await findRun(engine, session.environment, undefined)
@@ -68,15 +69,6 @@ async function keepAway(
     return await Promise.all(still.map(async left => fenceAgain(world, left, await lookAt(world, left))))
   } finally {
     lock.release()
-  }
-}
-
-function lockOf({ environment }: Session, run: string) {
-  try {
-    return takeLock(`${environment.home}/locks`, environment.config.environment, run)
-  } catch (error) {
-    if (error instanceof BackoutError && error.code === 'environment_busy') return null
-    throw error
   }
 }
 

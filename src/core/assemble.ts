@@ -9,6 +9,7 @@ import {
   acceptedFrom,
   accepts,
   type Envelope,
+  NOT_CAPTURED,
   type OnFailure,
   PLAN_FORMAT,
   type Plan,
@@ -66,7 +67,11 @@ export function assemble(input: AssembleInput): Plan {
     steps,
     phases,
     safe,
-    findings: [...input.findings, ...input.chosen.flatMap(findingsOf), ...unknownGates(phases, input.gates)],
+    findings: [
+      ...input.findings,
+      ...input.chosen.flatMap(c => findingsOf(c, input.findings)),
+      ...unknownGates(phases, input.gates),
+    ],
     impact,
     envelope: envelopeOf(input, acting, impact),
     estimateMs: phases.reduce((sum, p) => sum + p.estimateMs, 0),
@@ -183,7 +188,7 @@ function componentOf(c: Chosen): Plan['components'][number] {
   }
 }
 
-function findingsOf({ candidate, proposal }: Chosen): Finding[] {
+function findingsOf({ candidate, proposal }: Chosen, problems: readonly Finding[]): Finding[] {
   const inFlight = candidate.from.inFlight.map((op): Finding => {
     const what = `${candidate.id}: ${op.what} is still going on${op.since === null ? '' : ` since ${op.since}`}`
     const finding = { component: candidate.id, what }
@@ -194,12 +199,15 @@ function findingsOf({ candidate, proposal }: Chosen): Finding[] {
     return { ...finding, level: 'blocker', code: 'in_flight', remedy }
   })
   if (candidate.pin !== null) return [...inFlight, ...proposal.findings]
+  // One that cannot be asked, or whose pin cannot be read, may well have been captured.
+  if (problems.some(f => f.component === candidate.id && f.level === 'blocker')) return inFlight
+  const why = candidate.missing === undefined ? '' : ` (${candidate.missing})`
   return [
     {
       level: 'warning',
-      code: 'not_captured',
+      code: NOT_CAPTURED,
       component: candidate.id,
-      what: `${candidate.id} was not captured with this release, so it is left as it is (${candidate.from.summary})`,
+      what: `${candidate.id} was not captured with this release${why}, so it is left as it is (${candidate.from.summary})`,
       remedy: 'take it back by hand if it changed; capture releases after every change of backout.yaml',
     },
   ]

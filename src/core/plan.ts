@@ -93,6 +93,13 @@ export function blockersOf(plan: Pick<Plan, 'findings'>): Finding[] {
   return plan.findings.filter(f => f.level === 'blocker')
 }
 
+export const NOT_CAPTURED = 'not_captured'
+
+/** Components that the plan leaves as they are, whatever that is: the release has no pin of them. */
+export function uncapturedIn({ findings }: Pick<Plan, 'findings'>): ComponentId[] {
+  return findings.flatMap(f => (f.code === NOT_CAPTURED && f.component !== null ? [f.component] : []))
+}
+
 /** Sees to it that what the plan calls its parts is never taken for a secret. */
 export function spareNames(plan: Plan): void {
   const { hash, parent, configHash, environment, from, to, components, steps, phases, impact, envelope } = plan

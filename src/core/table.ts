@@ -15,6 +15,8 @@ export interface Candidate {
   readonly from: Observation
   /** null: the release has no pin of it, so it is left as it is. */
   readonly pin: Json | null
+  /** Why there is none, where that was told at the capture. */
+  readonly missing?: string
   /** What runs brought about here for others and did not take back. */
   readonly left?: readonly NeedWhat[]
 }

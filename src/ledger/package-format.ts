@@ -66,6 +66,7 @@ const capture = z.looseObject({
   by: line(),
   commit: line().nullable(),
   components: z.record(component(), pinRecord),
+  missing: z.record(component(), z.string()).optional(),
   backups: z.array(captureId()),
   baseline: z.array(z.custom<GateResult>(value => typeof value === 'object' && value !== null)),
 })

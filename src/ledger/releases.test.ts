@@ -12,7 +12,11 @@ function ledger() {
   const clock = setClock()
   const again = (environment = 'production') => new Releases(home, environment, clock, chain)
   const releases = again()
-  const add = (release: string, more: { purpose?: Capture['purpose'] } = {}, by = releases) =>
+  const add = (
+    release: string,
+    more: Partial<Pick<Capture, 'purpose' | 'components' | 'missing'>> = {},
+    by = releases,
+  ) =>
     by.add({
       release,
       environment: 'production',
@@ -242,7 +246,7 @@ describe('A3: the capture that counts', () => {
     const right = await at('2026-03-02T00:00:00Z')
     await l.releases.keepUpgrade(upgrade('v1', 'v2', '2026-03-02T00:00:00.000Z'))
     const late = await at('2026-03-03T00:00:00Z')
-    const counting = async () => (await l.releases.counting(await l.releases.get('v1'))).id
+    const counting = async () => (await l.releases.counting(await l.releases.get('v1'), ['app'])).id
     expect(await counting()).toBe(right.id)
     await l.releases.keepUpgrade(upgrade('v1', 'v2', '2026-03-02T00:00:00.000Z', { undoneAt: '2026-03-04T00:00:00Z' }))
     expect(await counting()).toBe(late.id)
@@ -250,6 +254,32 @@ describe('A3: the capture that counts', () => {
     expect(await counting()).toBe(old.id)
     await l.releases.keepUpgrade(upgrade('v9', 'v1', '2026-02-01T00:00:00.000Z'))
     expect(await counting()).toBe(old.id)
+  })
+
+  it('is one that has all components rather than a newer one in part; where all are in part, one that has most', async () => {
+    const l = ledger()
+    let day = 1
+    const pin = (id: string) => [id, { adapter: 'memory', pinVersion: 1, identity: id, summary: id, pin: {} }]
+    const add = (has: string[], missing: string[] = []) => {
+      l.clock.set(`2026-03-0${day++}T00:00:00Z`)
+      const told = missing.length === 0 ? {} : { missing: Object.fromEntries(missing.map(id => [id, 'down'])) }
+      return l.add('v1', { components: Object.fromEntries(has.map(pin)), ...told })
+    }
+    const counting = async (...components: string[]) =>
+      (await l.releases.counting(await l.releases.get('v1'), components)).id
+    const whole = await add(['a', 'b'])
+    expect(await counting('a', 'b')).toBe(whole.id)
+    const partial = await add(['a'], ['b'])
+    expect(await counting('a', 'b')).toBe(whole.id)
+    expect(await counting('a')).toBe(partial.id)
+    await add([], ['a', 'b'])
+    expect(await counting('b', 'c')).toBe(whole.id)
+    await add(['a', 'c'], ['b'])
+    expect(await counting('a', 'b', 'c')).toBe(whole.id)
+    const most = await add(['a', 'c', 'd'], ['b'])
+    expect(await counting('a', 'b', 'c', 'd')).toBe(most.id)
+    const anew = await add(['a', 'b', 'c', 'd'])
+    expect(await counting('a', 'b', 'c', 'd')).toBe(anew.id)
   })
 
   it('keeps every time that was told of an upgrade, whoever tells the next one', async () => {
@@ -269,9 +299,9 @@ describe('A3: the capture that counts', () => {
     const l = ledger()
     l.clock.set('2026-03-05T00:00:00Z')
     const only = await l.add('v1')
-    expect((await l.releases.counting(await l.releases.get('v1'))).id).toBe(only.id)
+    expect((await l.releases.counting(await l.releases.get('v1'), ['app'])).id).toBe(only.id)
     await l.releases.keepUpgrade(upgrade('v1', 'v2', '2026-03-02T00:00:00.000Z'))
-    expect((await l.releases.counting(await l.releases.get('v1'))).id).toBe(only.id)
+    expect((await l.releases.counting(await l.releases.get('v1'), ['app'])).id).toBe(only.id)
   })
 })
 

@@ -12,6 +12,7 @@ import { type Mark, Marks } from './marks.ts'
 import { person } from './person.ts'
 import { folderOf, nameOf, refuseName } from './release-name.ts'
 import { type About, isAltered, SealedFiles } from './sealed-file.ts'
+import { wholest } from './whole.ts'
 
 export { person } from './person.ts'
 
@@ -36,6 +37,8 @@ export interface Capture {
   /** Commit of the repository that backout.yaml lies in, where there is one. */
   readonly commit: string | null
   readonly components: Readonly<Record<string, PinRecord>>
+  /** Components that could not be captured, and why. Left out: none. */
+  readonly missing?: Readonly<Record<string, string>>
   readonly backups: readonly string[]
   /** What every gate measured at the capture, so that "as it was before" can be looked up later. */
   readonly baseline: readonly GateResult[]
@@ -182,11 +185,14 @@ export class Releases {
     return (await this.upgrades()).findLast(u => u.from === release && u.undoneAt === null) ?? null
   }
 
-  /** The capture that counts: the newest that was finished before the upgrade that left the release. */
-  async counting(release: Release): Promise<Capture> {
+  /**
+   * The capture that counts: the newest that was finished before the upgrade that left the release and has all the components
+   * that are asked for; where none has, the newest of those that have most.
+   */
+  async counting(release: Release, components: readonly string[]): Promise<Capture> {
     const left = await this.leftBy(release.name)
-    const before = left === null ? undefined : release.captures.find(c => c.at <= left.begunAt)
-    const capture = before ?? release.captures[0]
+    const before = left === null ? [] : release.captures.filter(c => c.at <= left.begunAt)
+    const capture = wholest(before.length > 0 ? before : release.captures, components)
     if (capture === undefined)
       throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
     return capture

@@ -1,4 +1,4 @@
-import type { Plan } from '../core/plan.ts'
+import { type Plan, uncapturedIn } from '../core/plan.ts'
 import type { RunState } from '../core/words.ts'
 import type { GateRow } from './gates.ts'
 import { gatesIn, ordered } from './plans.ts'
@@ -20,6 +20,7 @@ export interface LeftRow {
     | 'unfinished'
     | 'not begun'
     | 'not asked'
+    | 'not captured'
   readonly why: string | null
   readonly by: string | null
 }
@@ -52,7 +53,13 @@ export function leftOf({ moments, steps, gates, plan, over, state }: Sources): L
     ...rows.values(),
     ...never.map((what): LeftRow => ({ what, is: 'not begun', why: null, by: null })),
     ...(plan === null || !over || state === 'succeeded' ? [] : neverAsked(plan, gates)),
+    ...(plan === null ? [] : uncapturedIn(plan).map(uncaptured)),
   ]
+}
+
+/** The release has no pin of it, so nobody can tell whether it is on it. */
+function uncaptured(what: string): LeftRow {
+  return { what, is: 'not captured', why: 'the release was captured without it, so it was left as it was', by: null }
 }
 
 /** What a run that did not succeed never measured. */

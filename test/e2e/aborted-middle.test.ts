@@ -7,7 +7,7 @@ let toy: Toy
 afterEach(() => toy[Symbol.asyncDispose]())
 
 /** Both components take themselves down before they come up on the release, side by side, and this process dies in between. */
-async function killedInBoth(): Promise<void> {
+async function killedInBoth(before: (pid: number) => Promise<void> = async () => {}): Promise<void> {
   toy = await makeToy('')
   const yaml = (await toy.read('backout.yaml')).replace('    dependsOn: [db]\n', '')
   await toy.write('backout.yaml', yaml)
@@ -23,6 +23,7 @@ async function killedInBoth(): Promise<void> {
   const both = () => ['db.down', 'app.down'].every(file => existsSync(join(toy.folder, file)))
   await expect.poll(both, { timeout: 60_000, interval: 100 }).toBe(true)
   const { owner } = await toy.json<{ owner: { pid: number } }>(['status'])
+  await before(owner.pid)
   process.kill(owner.pid, 'SIGKILL')
   await run
 }
@@ -46,6 +47,26 @@ it('an abort in the middle of steps names them, and does not claim that users ar
       new RegExp(`${id} .*left as it is, for the run was aborted: the verify command ended with exit 1`),
     )
   expect(await toy.versions()).toEqual(['down', 'down'])
+})
+
+it('an abort that the run has not come to is told by status, before a resume ends the run by it', async () => {
+  await killedInBoth(async pid => {
+    process.kill(pid, 'SIGSTOP')
+    expect((await toy.backout(['abort', '--reason', 'the wrong release'])).code).toBe(8)
+    expect((await toy.backout(['status'])).stdout).toMatch(/told to abort at \S+ by \S+ \(the wrong release\)/)
+  })
+  const status = (await toy.backout(['status'])).stdout.replaceAll(/\s+/g, ' ')
+  expect(status).toMatch(
+    /its process is gone; it was told to abort at \S+ by \S+ \(the wrong release\), and backout resume ends it/,
+  )
+  expect(status).not.toContain('nothing is lost')
+  const abort = { by: expect.any(String), at: expect.any(String), reason: 'the wrong release' }
+  expect(await toy.json(['status'])).toMatchObject({ state: 'interrupted', abort })
+  const doctor = (await toy.backout(['doctor'])).stdout.replaceAll(/\s+/g, ' ')
+  expect(doctor).toMatch(/Run \S+ .*told to abort/i)
+  const { code, stdout } = await toy.backout(['resume'])
+  expect({ code, stdout }).toMatchObject({ code: 7, stdout: expect.stringMatching(/was told to abort at \S+ by/) })
+  expect(await toy.json(['status'])).not.toHaveProperty('abort')
 })
 
 it('an abort that leaves what serves users stopped says that nobody is told, where there is no maintenance page', async () => {

@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { makeToy, type Toy } from '../support/toy.ts'
 
@@ -36,6 +38,55 @@ describe('a release that bakes', () => {
     const { code, stdout } = await baking
     expect(stdout).toMatch(new RegExp(`v2 stays "captured": (${why}|a run set out for v1) while it baked`))
     expect({ code, state: await stateOf('v2') }).toEqual({ code: 10, state: 'captured' })
+  })
+})
+
+describe('an upgrade that is told to have ended with nothing deployed', () => {
+  beforeEach(async () => {
+    const config = await toy.read('backout.yaml')
+    await toy.write('backout.yaml', config.replace('for: 12s', 'for: 1s'))
+  })
+
+  it('is refused: the old state gets neither the new name nor its mark', async () => {
+    await ok('upgrade', 'begin', 'v2')
+    const { code, stderr } = await toy.backout(['upgrade', 'end', 'v2'])
+    expect({ code, state: await stateOf('v2') }).toEqual({ code: 3, state: undefined })
+    expect(stderr.replaceAll(/\s+/g, ' ')).toMatch(
+      /\[release_unlike\]: Nothing that runs is other than v1 was when the upgrade began: v2 may not have been deployed.*backout upgrade end v2 --unchanged WHY/,
+    )
+    await toy.release('v2')
+    expect(await ok('upgrade', 'end', 'v2')).toContain('v2 is now known-good')
+  })
+
+  it('ends by a word where it is so all the same', async () => {
+    await ok('upgrade', 'begin', 'v2')
+    expect(await ok('upgrade', 'end', 'v2', '--unchanged', 'the same images, built anew')).toContain(
+      'v2 is now known-good',
+    )
+    expect(await ok('release', 'show', 'v2')).toMatch(/known-good by .*unchanged since v1: the same images, built anew/)
+  })
+
+  it('ends where the deployment changed settings only, which no summary shows', async () => {
+    const config = await toy.read('backout.yaml')
+    const more = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(cat mode)" "$(cat app)"')
+    expect(more).not.toBe(config)
+    await toy.write('mode', 'old\n')
+    await toy.write('backout.yaml', more)
+    await ok('upgrade', 'begin', 'v2', '--from', 'v1')
+    await toy.write('mode', 'new\n')
+    expect(await ok('upgrade', 'end', 'v2')).toContain('v2 is now known-good')
+  })
+
+  it('ends where what it left was captured in part: what is new may be there', async () => {
+    const config = await toy.read('backout.yaml')
+    const away = config.replace(`observe: 'printf "{\\"state`, `observe: 'test ! -e down && printf "{\\"state`)
+    expect(away).not.toBe(config)
+    await toy.write('backout.yaml', away)
+    await toy.write('down', '')
+    await toy.backout(['upgrade', 'begin', 'v2', '--from', 'v1', '--uncaptured', 'db is away'])
+    await rm(join(toy.folder, 'down'))
+    await toy.write('db', 'v2\n')
+    expect(await ok('upgrade', 'end', 'v2')).toContain('v2 is now known-good')
   })
 })
 

@@ -34,7 +34,7 @@ export function releases(globals: Globals, options: { all?: boolean }): Promise<
 export function show(globals: Globals, _options: unknown, name = ''): Promise<number> {
   return withSession(globals, async ({ environment, out }) => {
     const release = await environment.ledger.releases.get(name)
-    const counting = await environment.ledger.releases.counting(release)
+    const counting = await environment.ledger.releases.counting(release, Object.keys(environment.config.components))
     out.data(release)
     out.line(`${paint('bold', release.name)}: ${release.state}`)
     for (const m of release.marks) out.line(`  ${m.at} ${m.state} by ${m.by}${m.why === null ? '' : `: ${m.why}`}`)
@@ -44,6 +44,7 @@ export function show(globals: Globals, _options: unknown, name = ''): Promise<nu
       )
       const rows = Object.entries(capture.components).map(([id, c]) => [id, c.adapter, c.summary])
       for (const line of table(rows, out.tableWidth, '  ')) out.raw(line)
+      for (const [id, why] of Object.entries(capture.missing ?? {})) out.line(`  without ${id}: ${why}`)
       for (const gate of capture.baseline) out.line(`  baseline: gate ${gate.gate} ${gate.outcome}`)
       for (const id of capture.backups) out.line(`  ${await backupLine(environment.ledger.backups, id)}`)
     }
@@ -101,8 +102,11 @@ interface Side {
 async function side(session: Session, name: string): Promise<Record<string, Side>> {
   const { environment, targets } = session
   if (name !== 'now') {
-    const { releases: ledger } = environment.ledger
-    const { components, backups } = await ledger.counting(await ledger.get(name))
+    const { config, ledger } = environment
+    const { components, backups } = await ledger.releases.counting(
+      await ledger.releases.get(name),
+      Object.keys(config.components),
+    )
     return Object.fromEntries(
       Object.entries(components).map(([id, c]) => [id, { pin: comparable(c.pin, backups), summary: c.summary }]),
     )

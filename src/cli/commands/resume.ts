@@ -13,7 +13,7 @@ import { keptConfig } from '../kept-config.ts'
 import { refuseMoved } from '../moved.ts'
 import { ownerOf } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
-import { type Asked, Progress, questionLines, subjectOf } from '../render/progress.ts'
+import { type Abort, type Asked, progressOf, questionLines, subjectOf, toldToAbort } from '../render/progress.ts'
 import { findOpenRun, findRun, type Session, withSession } from '../session.ts'
 import { worldOf } from '../wiring/world.ts'
 
@@ -28,7 +28,7 @@ export function resume(
     if (ENDED.has(found.state) && !isFinished(session, found)) return tellEnd(session, engine, found)
     const run = await findOpenRun(engine, session.environment, id)
     await refuseMoved(session, run, options.replaced)
-    const { questions, plan } = await progressOf(engine, run)
+    const { questions, abort: told, plan } = await standingOf(engine, run)
     if (questions.length > 0) {
       const answer = options.nextRung ? 'next-rung' : 'retry'
       const asked = questions.findLast(q => q.answers.includes(answer))
@@ -49,6 +49,7 @@ export function resume(
     }
     if (options.nextRung && questions.length === 0) throw noRungAsked(run)
     refuseChanged(session, run)
+    if (told !== null) session.out.line(`Run ${run.id} was ${toldToAbort(told)}: it does not go on, and is ended.`)
     const said = { by: person(), ...(options.replaced ? { replaced: true } : {}) }
     await engine.signal(run.id, '$resume', said, unique('resume'))
     return goOn(session, engine, run).catch(stands('That it is to go on'))
@@ -73,11 +74,11 @@ export function abort(globals: Globals, options: { reason?: string; replaced: bo
     refuseChanged(session, run)
     await refuseMoved(session, run, options.replaced)
     const said = { by: person(), reason: options.reason ?? null, ...(options.replaced ? { replaced: true } : {}) }
-    const { questions, aborted } = await progressOf(engine, run)
+    const { questions, abort: told } = await standingOf(engine, run)
     const asked = questions.at(-1)
     // At a question it is the answer to it, after an abort too: what leaves users safe may have to ask. Else once is enough.
     if (asked !== undefined) await engine.signal(run.id, '$cancel', said, `cancel-${asked.token}`)
-    else if (aborted) session.out.line(`Run ${run.id} was told to abort already.`)
+    else if (told !== null) session.out.line(`Run ${run.id} was ${toldToAbort(told)} already.`)
     else await engine.signal(run.id, '$cancel', said, 'cancel')
     return goOn(session, engine, run).catch(stands('The abort'))
   })
@@ -85,17 +86,16 @@ export function abort(globals: Globals, options: { reason?: string; replaced: bo
 
 /** The questions that the run waits on, oldest first. */
 export async function openQuestions(engine: Engine, run: RunInfo): Promise<readonly Asked[]> {
-  return (await progressOf(engine, run)).questions
+  return (await standingOf(engine, run)).questions
 }
 
-async function progressOf(
+async function standingOf(
   engine: Engine,
   run: RunInfo,
-): Promise<{ questions: readonly Asked[]; aborted: boolean; plan: Plan }> {
-  const progress = new Progress((run.input as unknown as RunInput).plan)
-  for await (const event of engine.events(run.id)) progress.see(event)
+): Promise<{ questions: readonly Asked[]; abort: Abort | null; plan: Plan }> {
+  const { standing, abort, plan } = await progressOf(engine, run)
   const open = run.state === 'waiting' || run.state === 'running'
-  return { questions: open ? progress.standing.questions : [], aborted: progress.aborted, plan: progress.plan }
+  return { questions: open ? standing.questions : [], abort, plan }
 }
 
 export function unique(what: string): string {

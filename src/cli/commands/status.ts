@@ -2,6 +2,7 @@ import type { Engine, RunInfo } from '../../core/engine.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import type { RunInput, RunOutput } from '../../core/executor/world.ts'
 import { toJson } from '../../core/json.ts'
+import { uncapturedIn } from '../../core/plan.ts'
 import { ENDED } from '../../core/words.ts'
 import { isStopped, lockOwner, type Owner } from '../../engine/sqlite/lock.ts'
 import { endOf, unprovenIn, wayOn } from '../attend.ts'
@@ -10,7 +11,7 @@ import { leftBehind, middleIn, middleOf, readRun, type Told } from '../left-behi
 import { warnOfLoss } from '../lost-journal.ts'
 import { paint } from '../out.ts'
 import type { Globals } from '../program.ts'
-import { questionLines, standingLine, subjectOf } from '../render/progress.ts'
+import { type Abort, questionLines, standingLine, subjectOf, toldToAbort } from '../render/progress.ts'
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { standingOf } from '../wiring/standing.ts'
@@ -60,6 +61,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     owner: mine,
     ...standing,
     ...middleIn(told),
+    ...(ended || progress.abort === null ? {} : { abort: progress.abort }),
     output: run.output,
   }
   const waiting = newest ? (await waitingData(session)).filter(w => w.rows > 0) : []
@@ -127,10 +129,14 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
     const why = output?.why ?? run.error
     const fenced = [...new Set([...(output?.fenced ?? []), ...left])].map(target => `not on the release: ${target}`)
     const unproven = unprovenIn(told)
+    const uncaptured = uncapturedIn((run.input as unknown as RunInput).plan)
     return [
       ...(why === null ? [] : [why]),
       ...middleOf(told).map(text => `in the middle of: ${text}`),
       ...fenced,
+      ...(uncaptured.length === 0
+        ? []
+        : [`left as it was, for it was not captured with the release: ${uncaptured.join(', ')}`]),
       ...(unproven === null ? [] : [unproven]),
       ...wayOn(run),
       `backout report ${run.id}`,
@@ -139,10 +145,20 @@ function details(told: Told, state: string, { ended, attended }: { ended: boolea
   const at = state === 'interrupted' ? 'was at' : 'going on'
   const lines = standing.running.map(r => `${at}: ${r.title}, since ${r.since}`)
   const { questions } = standing
+  const { abort } = progress
+  if (abort !== null) lines.push(...abortLines(abort, state))
   if (questions.length === 1)
     return [...lines, ...questions.map(q => `waits for your word on ${subjectOf(q)}: ${q.why}`)]
   if (questions.length > 1) return [...lines, `waits for your word on ${questions.map(subjectOf).join(', ')}`]
   if (state === 'waiting' && !attended) return [...lines, 'was answered already; go on with: backout resume']
-  if (state === 'interrupted') return [...lines, 'its process is gone; nothing is lost: backout resume']
-  return state === 'paused' ? [...lines, 'go on with: backout resume'] : lines
+  if (state === 'interrupted' && abort === null)
+    return [...lines, 'its process is gone; nothing is lost: backout resume']
+  return state === 'paused' && abort === null ? [...lines, 'go on with: backout resume'] : lines
+}
+
+/** An abort that the run has not come to the end of: no `resume` goes on against it. */
+function abortLines(abort: Abort, state: string): string[] {
+  const told = toldToAbort(abort)
+  if (state === 'interrupted') return [`its process is gone; it was ${told}, and backout resume ends it`]
+  return [state === 'paused' ? `it was ${told}, and backout resume ends it` : `it was ${told}`]
 }

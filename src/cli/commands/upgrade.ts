@@ -8,12 +8,12 @@ import { hex, stamp } from '../../ledger/files.ts'
 import { refuseName, refuseOwnName } from '../../ledger/release-name.ts'
 import { type Capture, person, type Upgrade } from '../../ledger/releases.ts'
 import { sayingWhoIsLeft } from '../left-fenced.ts'
-import { openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
+import { besideRuns, openRuns, ownerOf, refuseHalfway, supersede, watching } from '../open-runs.ts'
 import type { Globals } from '../program.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes } from '../text.ts'
 import { gateOf } from '../wiring/gates.ts'
-import { refuseOther } from '../wiring/recognise.ts'
+import { refuseOther, refuseUndeployed } from '../wiring/recognise.ts'
 import { noteUndone, standingOf } from '../wiring/standing.ts'
 import { captureRelease, markRelease } from './capture.ts'
 
@@ -32,7 +32,9 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
     refuseOwnName(to)
     if (options.from === 'now') refuseOwnName(options.from)
     // Half-way through a rollback what runs looks like no release.
-    await refuseHalfway(await environment.engine({ worker: false }), session)
+    const engine = await environment.engine({ worker: false })
+    await refuseHalfway(engine, session)
+    const before = await engine.list({ exclusive: environment.config.environment })
     const from = options.from ?? (await leftBehind(session))
     if (from === to) throw sameRelease(to)
     const { uncaptured } = options
@@ -49,7 +51,10 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
       endedAt: null,
       undoneAt: null,
     }
-    await keep(session, upgrade, 'upgrade-begun')
+    // To capture may take minutes. Nobody is told to deploy into a rollback that set out meanwhile.
+    const again = `backout upgrade begin ${to}`
+    const beside = { before, doing: `upgrade-${upgrade.id}`, again }
+    await besideRuns(engine, session, beside, () => keep(session, upgrade, 'upgrade-begun'))
     await noteUndone(environment)
     await endWatches(session, to)
     out.data({ ...upgrade, capture: capture.id })
@@ -62,6 +67,7 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
 async function captureInPart(session: Session, from: string, why: string): Promise<Capture> {
   const missing = new Map<string, string>()
   const capture = await captureRelease(session, from, async (component, cause) => void missing.set(component, cause))
+  if (missing.size > 0) await tellWhole(session, capture)
   for (const [component, cause] of missing) session.out.warn(`${component} is not captured with ${from}: ${cause}`)
   if (missing.size > 0)
     await markRelease(
@@ -71,6 +77,14 @@ async function captureInPart(session: Session, from: string, why: string): Promi
       `left without a capture of ${[...missing.keys()].join(', ')}: ${redact(why)}`,
     )
   return capture
+}
+
+/** What is captured in part does not take the place of a whole capture. */
+async function tellWhole({ environment, out }: Session, { release, id }: Capture): Promise<void> {
+  const { releases } = environment.ledger
+  const counting = await releases.counting(await releases.get(release), Object.keys(environment.config.components))
+  if (counting.id !== id)
+    out.line(`What counts of ${release} stays its whole capture of ${counting.at} (${counting.id})`)
 }
 
 /** A release that is bad may never settle, and what comes next is its way out. */
@@ -187,13 +201,15 @@ function whose(word: string, components: readonly string[]): BackoutError {
 }
 
 /** The new release is captured, and known to be good once its gates have held for the bake time. */
-export function end(globals: Globals, _options: unknown, to = ''): Promise<number> {
+export function end(globals: Globals, { unchanged }: { unchanged?: string }, to = ''): Promise<number> {
   return withSession(globals, async session => {
     const open = await openUpgrade(session, to)
+    if (unchanged === undefined) await refuseUndeployed(session.environment, session.targets, open)
+    const same = unchanged === undefined ? null : `unchanged since ${open.from}: ${redact(unchanged)}`
     const capture = await captureRelease(session, to)
     const upgrade = { ...open, endedAt: iso(session.environment.clock.now()) }
-    await keep(session, upgrade, 'upgrade-ended')
-    const baked = await bake(session, to)
+    await keep(session, upgrade, 'upgrade-ended', same === null ? {} : { same })
+    const baked = await bake(session, to, same)
     const state = (await session.environment.ledger.releases.get(to)).state
     session.out.data({ ...upgrade, capture: capture.id, state, gate: baked.is === 'failed' ? baked.gate : null })
     return baked.is === 'over' ? EXIT.ok : EXIT.gate
@@ -234,7 +250,7 @@ async function keep({ environment }: Session, upgrade: Upgrade, type: string, mo
 type Baked = { readonly is: 'over' | 'left' } | { readonly is: 'failed'; readonly gate: GateResult }
 
 /** `left`: something else runs by now, or is being put there, so that no gate speaks of the release any more. */
-async function bake(session: Session, to: string): Promise<Baked> {
+async function bake(session: Session, to: string, same: string | null): Promise<Baked> {
   const { environment, out } = session
   const { bake: rule } = environment.config.policy
   if (rule === undefined) {
@@ -257,7 +273,8 @@ async function bake(session: Session, to: string): Promise<Baked> {
     if (left > 0) await environment.clock.sleep(Math.min(left, Math.max(1_000, rule.for / 20)))
   } while (environment.clock.mono() < until)
   if (await isLeft(session, to)) return { is: 'left' }
-  await markRelease(session, to, 'known-good', `its gates held for ${Math.round(rule.for / 1000)} s`)
+  const held = `its gates held for ${Math.round(rule.for / 1000)} s`
+  await markRelease(session, to, 'known-good', same === null ? held : `${held}; ${same}`)
   return { is: 'over' }
 }
 

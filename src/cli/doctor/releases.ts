@@ -2,6 +2,7 @@ import { messageOf } from '../../core/errors.ts'
 import { span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
 import type { Capture, Release } from '../../ledger/releases.ts'
+import { lackedBy, wholest } from '../../ledger/whole.ts'
 import { bytes } from '../text.ts'
 import { chooseRelease, defaultOf } from '../wiring/choose.ts'
 import type { Environment } from '../wiring/environment.ts'
@@ -25,7 +26,8 @@ export async function releaseChecks(environment: Environment, targets: Targets):
   if (newest === undefined) return altered.length > 0 ? altered : [await neverCaptured(environment, targets)]
   const good = usable.find(r => r.state === 'known-good')
   const to = defaultOf(usable, await standingOf(environment)) ?? good ?? newest
-  const capture = await environment.ledger.releases.counting(to)
+  const components = Object.keys(environment.config.components)
+  const capture = await environment.ledger.releases.counting(to, components)
   const capturedLast = newest.captures[0] ?? capture
   const migrated = await guarded('releases', () => migratedChecks(environment, [capture, capturedLast]))
   const way = await guarded('releases', () => wayBack(environment, targets, to, capture))
@@ -37,7 +39,7 @@ export async function releaseChecks(environment: Environment, targets: Targets):
       `${plural(all.length, 'release')}, the newest ${newest.name}, captured ${ago(environment, capturedLast.at)}`,
     ),
     goodCheck(environment, good, newest),
-    ...uncaptured(environment, newest, capturedLast),
+    ...uncaptured(newest, components),
     ...(await guarded('releases', () => backupChecks(environment, [capture, capturedLast]))),
     ...migrated,
     ...way.filter(c => c.code !== 'migrated_altered' || migrated.every(m => m.code !== c.code)),
@@ -80,13 +82,12 @@ function ago({ clock }: Environment, at: string): string {
   return `${Math.floor(ms / DAY_MS)} days ago`
 }
 
-function uncaptured({ config }: Environment, release: Release, capture: Capture): Check[] {
-  return Object.keys(config.components)
-    .filter(id => capture.components[id] === undefined)
-    .map(id => {
-      const what = `${id} was not captured with ${release.name}, so going back there leaves it as it is`
-      return say('warning', 'component_uncaptured', what, `backout capture ${release.name}, or the next release`, id)
-    })
+function uncaptured(release: Release, components: readonly string[]): Check[] {
+  const capture = wholest(release.captures, components)
+  return (capture === undefined ? [] : lackedBy(capture, components)).map(id => {
+    const what = `${id} was not captured with ${release.name}, so going back there leaves it as it is`
+    return say('warning', 'component_uncaptured', what, `backout capture ${release.name}, or the next release`, id)
+  })
 }
 
 async function backupChecks({ ledger }: Environment, captures: readonly Capture[]): Promise<Check[]> {

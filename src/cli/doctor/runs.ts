@@ -4,6 +4,7 @@ import { firstBreak } from '../../engine/chain.ts'
 import { lockOwner } from '../../engine/sqlite/lock.ts'
 import { announcedHeads } from '../../ledger/heads.ts'
 import { comparedRuns, wholeJournal } from '../sealed-runs.ts'
+import { type Abort, progressOf, toldToAbort } from '../render/progress.ts'
 import type { Environment } from '../wiring/environment.ts'
 import { type Check, plural, saying } from './check.ts'
 
@@ -37,16 +38,28 @@ async function chainCheck(environment: Environment, engine: Engine): Promise<Che
 async function openRuns({ config, home }: Environment, engine: Engine): Promise<Check[]> {
   const all = await engine.list({ exclusive: config.environment })
   const owner = lockOwner(`${home}/locks`, config.environment)
-  return all.filter(run => !ENDED.has(run.state)).map(run => openRun(run, owner?.run === run.id ? owner.pid : null))
+  const open = all.filter(run => !ENDED.has(run.state))
+  return Promise.all(
+    open.map(async run =>
+      openRun(run, owner?.run === run.id ? owner.pid : null, (await progressOf(engine, run)).abort),
+    ),
+  )
 }
 
-function openRun({ id, state }: RunInfo, pid: number | null): Check {
+function openRun({ id, state }: RunInfo, pid: number | null, abort: Abort | null): Check {
   if (pid !== null && state === 'running') {
     return say('warning', 'run_open', `run ${id} is going on (process ${pid})`, 'backout status --follow')
   }
   if (state === 'waiting') {
     return say('problem', 'run_open', `run ${id} waits for somebody's word`, 'backout status says for what')
   }
+  if (abort !== null)
+    return say(
+      'problem',
+      'run_aborting',
+      `run ${id} was ${toldToAbort(abort)}, and has not ended`,
+      'backout resume ends it',
+    )
   if (state === 'paused') return say('problem', 'run_open', `run ${id} is paused`, 'backout resume, or backout abort')
   const what = `run ${id} was interrupted: its process is gone, nothing is lost`
   return say('problem', 'run_interrupted', what, 'backout resume, or backout abort')

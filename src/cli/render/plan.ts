@@ -1,6 +1,6 @@
 import type { Finding, Node } from '../../core/contract.ts'
 import { type ImpactPoint, impactPoints, span } from '../../core/impact-text.ts'
-import { blockersOf, isEmpty, type Plan } from '../../core/plan.ts'
+import { blockersOf, isEmpty, type Plan, uncapturedIn } from '../../core/plan.ts'
 import { spare } from '../../core/secret.ts'
 import { paint } from '../out.ts'
 import { table, wrap } from '../text.ts'
@@ -12,7 +12,9 @@ export function planLines(plan: Plan, width: number): string[] {
   const lines = [paint('bold', title), ...changes(plan, width)]
   const blockers = blockersOf(plan)
   if (isEmpty(plan) && blockers.length === 0) {
-    const nothing = `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured.`
+    const left = uncapturedIn(plan)
+    const but = left.length === 0 ? '' : `, but for ${left.join(', ')}, which was not captured with it`
+    const nothing = `Nothing to do: ${plan.environment} is already as ${plan.to.release} was captured${but}.`
     // What is as it was captured may be unwell all the same.
     const own = plan.findings.filter(f => f.level === 'warning' && f.component !== null)
     return [...lines, ...findings(own, width), '', ...wrap(nothing, width)]
@@ -23,8 +25,10 @@ export function planLines(plan: Plan, width: number): string[] {
 }
 
 function changes(plan: Plan, width: number): string[] {
+  const left = uncapturedIn(plan)
   const rows = plan.components.map(c => {
-    const does = c.change === null ? `stays: ${c.observed.summary}` : `${c.change.from} -> ${c.change.to}`
+    const stays = left.includes(c.id) ? 'is left' : 'stays'
+    const does = c.change === null ? `${stays}: ${c.observed.summary}` : `${c.change.from} -> ${c.change.to}`
     return [c.id, c.change === null ? '' : c.rung, does]
   })
   const lines = table(rows, width, '  ')

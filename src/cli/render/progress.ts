@@ -1,4 +1,5 @@
-import type { Event } from '../../core/engine.ts'
+import type { Engine, Event, RunInfo } from '../../core/engine.ts'
+import type { RunInput } from '../../core/executor/world.ts'
 import { amount, span } from '../../core/impact-text.ts'
 import { isEmpty, type Plan } from '../../core/plan.ts'
 import { spare } from '../../core/secret.ts'
@@ -32,6 +33,13 @@ export interface Asked {
   readonly answers: readonly string[]
 }
 
+/** That a run is to be aborted: who said so first, and when. */
+export interface Abort {
+  readonly by: string
+  readonly at: string
+  readonly reason: string | null
+}
+
 /** Follows the events of one run. */
 export class Progress {
   #plan: Plan
@@ -40,7 +48,7 @@ export class Progress {
   readonly #done = new Set<string>()
   readonly #running = new Map<string, { title: string; since: string }>()
   readonly #asked = new Map<string, Asked>()
-  #aborted = false
+  #abort: Abort | null = null
 
   constructor(plan: Plan) {
     this.#plan = plan
@@ -77,7 +85,8 @@ export class Progress {
     // Answered by a signal that the run has not come to yet, for no process is at work on it.
     if (event.type === 'signal') this.#asked.delete(String(data['name']).replace(/^answer:/, ''))
     if (event.type === 'signal' && data['name'] === '$cancel') {
-      this.#aborted = true
+      const { by, reason } = (data['value'] ?? {}) as Partial<Abort>
+      this.#abort ??= { by: by ?? 'somebody', at: event.at, reason: reason ?? null }
       this.#asked.clear()
     }
     if (event.type === 'run-ended') {
@@ -87,8 +96,8 @@ export class Progress {
   }
 
   /** Somebody has asked to abort; what is asked after that is how to leave users safe. */
-  get aborted(): boolean {
-    return this.#aborted
+  get abort(): Abort | null {
+    return this.#abort
   }
 
   /** The plan that is followed, or waits for an approval. */
@@ -113,6 +122,18 @@ export class Progress {
       questions: [...this.#asked.values()],
     }
   }
+}
+
+/** What the journal has of a run so far. */
+export async function progressOf(engine: Engine, run: RunInfo): Promise<Progress> {
+  const progress = new Progress((run.input as unknown as RunInput).plan)
+  for await (const event of engine.events(run.id)) progress.see(event)
+  return progress
+}
+
+/** "told to abort at 2026-03-01T00:00:00Z by jo (the wrong release)". */
+export function toldToAbort({ by, at, reason }: Abort): string {
+  return `told to abort at ${at} by ${by}${reason === null ? '' : ` (${reason})`}`
 }
 
 /** "phase code 6 of 9 · 14 of 20 steps · 12 s of about 40 s · next: flags". */

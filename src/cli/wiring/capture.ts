@@ -3,7 +3,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Without } from '../../core/executor/world.ts'
 import { askGate, type GateResult } from '../../core/gate.ts'
 import type { Json } from '../../core/json.ts'
-import { redactJson } from '../../core/secret.ts'
+import { redact, redactJson } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import type { Capture, PinRecord } from '../../ledger/releases.ts'
 import type { Environment } from './environment.ts'
@@ -26,11 +26,8 @@ export interface CaptureOptions {
  * Writes down how to come back to what is there now: observe, capture every component, observe again. A capture during
  * which something moved is refused (`capture_moved`), for it would pin a state that never was.
  */
-export async function captureAll(
-  environment: Environment,
-  targets: Targets,
-  options: CaptureOptions,
-): Promise<Capture> {
+export async function captureAll(environment: Environment, targets: Targets, asked: CaptureOptions): Promise<Capture> {
+  const { missing, options } = noting(asked)
   const before = options.observed ?? (await observeAll(environment, targets, options.signal))
   const unfit = options.purpose === 'release' && options.without !== undefined ? await leaveOut(before, options) : []
   if (unfit.length === 0) {
@@ -69,9 +66,22 @@ export async function captureAll(
     purpose: options.purpose,
     commit: await commit,
     components: Object.fromEntries(Object.keys(environment.config.components).flatMap(id => pair(id, components[id]))),
+    ...(Object.keys(missing).length === 0 ? {} : { missing }),
     backups: Object.values(components).flatMap(c => backupsIn(c.pin)),
     baseline,
   })
+}
+
+/** What is left out is also written down, so that nobody takes the capture for a whole one. */
+function noting(asked: CaptureOptions): { missing: Record<string, string>; options: CaptureOptions } {
+  const { without } = asked
+  const missing: Record<string, string> = {}
+  if (without === undefined) return { missing, options: asked }
+  const noted: Without = async (id, why) => {
+    missing[id] = redact(why)
+    await without(id, why)
+  }
+  return { missing, options: { ...asked, without: noted } }
 }
 
 /** What cannot be asked, or is on its way to something else: told, and not captured. */

@@ -20,20 +20,19 @@ export async function chooseRelease(
   to: string | undefined,
 ): Promise<Destination> {
   const { releases } = environment.ledger
+  const components = Object.keys(environment.config.components)
   if (to !== undefined) {
     const release = (await releases.find(to)) ?? (await adopt(environment, targets, to)) ?? (await releases.get(to))
-    return { release, capture: await releases.counting(release), why: null }
+    return { release, capture: await releases.counting(release, components), why: null }
   }
   const all = await releases.list()
   const standing = await standingOf(environment)
   const release = defaultOf(all, standing)
   if (release !== undefined) {
     const why = release.name === wanted(standing) ? stays(all, standing, release.name) : null
-    return { release, capture: await releases.counting(release), why }
+    return { release, capture: await releases.counting(release, components), why }
   }
-  throw all.length > 0
-    ? noneKnownGood(all, standing)
-    : await neverCaptured(targets, Object.keys(environment.config.components))
+  throw all.length > 0 ? noneKnownGood(all, standing) : await neverCaptured(targets, components)
 }
 
 /**
@@ -124,12 +123,16 @@ async function adopt(environment: Environment, targets: Targets, name: string): 
       pin,
     }
   }
+  const missing = Object.keys(config.components).filter(id => components[id] === undefined)
   await ledger.releases.add({
     release: name,
     environment: config.environment,
     purpose: 'release',
     commit: null,
     components,
+    ...(missing.length === 0
+      ? {}
+      : { missing: Object.fromEntries(missing.map(id => [id, 'it remembers nothing of it'])) }),
     backups: [],
     baseline: [],
   })

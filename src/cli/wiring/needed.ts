@@ -1,5 +1,5 @@
-import { BackoutError } from '../../core/errors.ts'
 import type { Backup } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
 import { tellingSince } from '../../data/flow/untold.ts'
 import type { Release } from '../../ledger/releases.ts'
 import { type Judged, judge, type Keep, type Need } from '../../ledger/retention.ts'
@@ -21,12 +21,13 @@ export async function judgeBackups(session: Session, all: readonly Backup[], kee
 
 /** Without these there is no way back to where one is promised, or no carrying forward. */
 async function firmly(session: Session, known: readonly Release[], all: readonly Backup[]): Promise<Map<string, Need>> {
-  const { releases } = session.environment.ledger
+  const { config, ledger } = session.environment
+  const { releases } = ledger
   const needed = new Map<string, Need>()
   const add = (id: string, why: string) => needed.set(id, { why, firm: true })
   for (const release of known) {
     if (release.state !== 'known-good') continue
-    const capture = await releases.counting(release)
+    const capture = await releases.counting(release, Object.keys(config.components))
     for (const id of capture.backups) add(id, `the known-good release ${release.name} goes back by it`)
   }
   const newest = known.find(r => r.captures[0]?.purpose === 'release')
@@ -50,11 +51,12 @@ async function waysBack(
   known: readonly Release[],
   judged: readonly Judged[],
 ): Promise<readonly WayBack[]> {
-  const { releases } = session.environment.ledger
+  const { config, ledger } = session.environment
+  const { releases } = ledger
   const out: WayBack[] = []
   for (const release of known.toReversed()) {
     if (release.state === 'bad' || release.captures[0]?.purpose !== 'release') continue
-    const { backups } = await releases.counting(release)
+    const { backups } = await releases.counting(release, Object.keys(config.components))
     const staying = judged.filter(j => j.stays !== null && backups.includes(j.backup.id))
     out.push(...staying.map(({ backup: base }) => ({ release: release.name, base })))
   }

@@ -7,6 +7,7 @@ import type { Json } from '../../core/json.ts'
 import { type Candidate, negotiate } from '../../core/negotiate.ts'
 import { type AcceptedLoss, type Plan, wordsHidden } from '../../core/plan.ts'
 import { type Capture, person, type Release } from '../../ledger/releases.ts'
+import { lackedBy } from '../../ledger/whole.ts'
 import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
 import type { Environment } from './environment.ts'
@@ -89,8 +90,9 @@ export async function candidatesOf(
     const pin = unseen ? null : pinOf(environment, id, capture, problems)
     const { dependsOn, adapter } = component
     const target = await targets.get(id)
-    const owed = left.get(id)
-    candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...(owed && { left: owed }) })
+    const [owed, missing] = [left.get(id), capture.missing?.[id]]
+    const told = { ...(owed && { left: owed }), ...(missing === undefined ? {} : { missing }) }
+    candidates.push({ id, adapter: adapter.kind, dependsOn, target, from, pin, ...told })
   }
   return candidates
 }
@@ -115,6 +117,15 @@ export function pinOf(environment: Environment, id: string, capture: Capture, pr
   const parsed = adapter.pin.safeParse(record.pin)
   if (parsed.success) return parsed.data as Json
   return blocker('pin_invalid', `the pin of ${id} cannot be read: ${messageOf(parsed.error)}`, 'choose another release')
+}
+
+/** What counts is the whole one: what was changed, or written, between the two is not gone back to. */
+function newerInPart({ config }: Environment, { name, captures }: Release, capture: Capture): string | null {
+  const has = Object.keys(config.components).filter(id => capture.components[id] !== undefined)
+  const newer = captures.find(c => c.at > capture.at && lackedBy(c, has).length > 0)
+  if (newer === undefined) return null
+  const lacks = lackedBy(newer, has).join(', ')
+  return `a newer capture of ${name}, ${newer.id} of ${newer.at}, lacks ${lacks}, so the whole one of ${capture.at} counts, with the backups of then`
 }
 
 const FREE_BYTES = 100 * 1024 * 1024
@@ -150,6 +161,9 @@ async function ownFindings(
       remedy,
     )
   }
+  const partial = newerInPart(environment, release, capture)
+  if (partial !== null)
+    add('warning', 'newer_in_part', partial, `to see what the others were then: backout release show ${release.name}`)
   const open = (await environment.ledger.releases.upgrades()).at(-1)
   if (open !== undefined && open.endedAt === null && open.undoneAt === null) {
     const what = `the upgrade to ${open.to}, begun ${open.begunAt}, was never told to have ended`

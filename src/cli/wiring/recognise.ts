@@ -1,6 +1,8 @@
 import type { Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
-import type { Capture, Release } from '../../ledger/releases.ts'
+import { blockersOf, type Plan, type PlanComponent } from '../../core/plan.ts'
+import type { PinRecord, Release, Upgrade } from '../../ledger/releases.ts'
+import { lackedBy, newestPins } from '../../ledger/whole.ts'
 import type { Environment } from './environment.ts'
 import { type Observed, observeAll } from './observe.ts'
 import { makePlan } from './planning.ts'
@@ -28,7 +30,7 @@ export async function refuseOther(
   const { observations } = observed
   // A summary holds no settings: where those alone were deployed, it says the same.
   if (before !== undefined && fitting(before, observations).length === observations.size)
-    if (await wholly(environment, targets, before, observed)) throw neverDeployed(name, before.name)
+    if (await wholly(environment, targets, before, observed, { bare: true })) throw neverDeployed(name, before.name)
   if (mine === undefined) return
   const own = fitting(mine, observations)
   const best = others
@@ -41,6 +43,35 @@ export async function refuseOther(
   if (!(await stands(environment, targets, mine, observed))) throw looksLikeNone(mine.name, other)
 }
 
+/**
+ * What runs is not given a new release's name where nothing of it is other than when the upgrade began, as its own capture of then
+ * has it: nothing was deployed. Throws `release_unlike`. Where that capture lacks something nobody can tell, so that it passes.
+ */
+export async function refuseUndeployed(environment: Environment, targets: Targets, upgrade: Upgrade): Promise<void> {
+  const releases = await environment.ledger.releases.list()
+  const from = releases.find(r => r.name === upgrade.from && r.altered.length === 0)
+  const then = from?.captures.find(c => c.at <= upgrade.begunAt)
+  if (from === undefined || then === undefined) return
+  if (lackedBy(then, Object.keys(environment.config.components)).length > 0) return
+  const observed = await observeAll(environment, targets, new AbortController().signal)
+  const release = { ...from, captures: [then] }
+  // Most of the time something differs, and that is told without all that a whole plan reads.
+  for (const mode of ['emergency', 'full'] as const)
+    if (!(await wholly(environment, targets, release, observed, { mode, bare: true }))) return
+  throw undeployed(upgrade)
+}
+
+function undeployed({ from, to }: Upgrade): BackoutError {
+  const end = `backout upgrade end ${to}`
+  return new BackoutError({
+    code: 'release_unlike',
+    what: `Nothing that runs is other than ${from} was when the upgrade began: ${to} may not have been deployed`,
+    cause: `captured as ${to} it would be taken for a release to go back to, and be ${from}`,
+    next: `deploy it, or wait until it is there, then: ${end}; where it changes nothing that Backout captures: ${end} --unchanged WHY`,
+    exit: 'blocked',
+  })
+}
+
 /** Of a release that was never captured: the one that its upgrade was to leave. */
 async function deployedOver({ ledger }: Environment, all: readonly Release[], name: string) {
   const upgrade = (await ledger.releases.upgrades()).findLast(u => u.to === name && u.undoneAt === null)
@@ -49,35 +80,51 @@ async function deployedOver({ ledger }: Environment, all: readonly Release[], na
 
 /** Whether some component is as it was captured, by its adapter's judgement: a summary may hold what moves by itself. */
 async function stands(environment: Environment, targets: Targets, release: Release, observed: Observed) {
-  const judged = await judge(environment, targets, release, observed)
+  const { components: judged } = await judge(environment, targets, release, observed, 'full')
   // What can stay as it is on the release need not be what the release was.
   return judged.some(c => c.change === null && c.tier !== 'leave')
 }
 
-/** Whether every component is; what can stay as it is also has to look as it did. */
-async function wholly(environment: Environment, targets: Targets, release: Release, observed: Observed) {
-  const judged = await judge(environment, targets, release, observed)
+/** Whether every component is; what can stay as it is also has to look as it did. `bare`: nothing new is there besides. */
+async function wholly(
+  environment: Environment,
+  targets: Targets,
+  release: Release,
+  observed: Observed,
+  { mode = 'full', bare = false }: { mode?: Plan['mode']; bare?: boolean } = {},
+) {
+  const { components: judged, plan } = await judge(environment, targets, release, observed, mode)
+  // What has no way back, or cannot be asked, has no change in the plan either.
+  if (blockersOf(plan).some(f => f.component !== null)) return false
+  if (bare && plan.impact.staysBehind.length > 0) return false
   const fits = fitting(release, observed.observations)
   return judged.every(c => c.change === null && (c.tier !== 'leave' || fits.includes(c.id)))
 }
 
 /** What going to the release would change of each component that was captured with it. */
-async function judge(environment: Environment, targets: Targets, release: Release, observed: Observed) {
-  const [capture] = release.captures
-  if (capture === undefined) return []
+async function judge(
+  environment: Environment,
+  targets: Targets,
+  release: Release,
+  observed: Observed,
+  mode: Plan['mode'],
+): Promise<{ components: readonly PlanComponent[]; plan: Pick<Plan, 'findings' | 'impact'> }> {
+  const [newest] = release.captures
+  if (newest === undefined) throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
+  const capture = { ...newest, components: newestPins(release.captures) }
   const { signal } = new AbortController()
   const request = {
     release,
     capture,
-    mode: 'full',
+    mode,
     parent: null,
     exclude: [],
     accepted: null,
     signal,
     observed,
   } as const
-  const { components } = await makePlan(environment, targets, request)
-  return components.filter(c => capture.components[c.id] !== undefined)
+  const plan = await makePlan(environment, targets, request)
+  return { components: plan.components.filter(c => capture.components[c.id] !== undefined), plan }
 }
 
 function halfWay(name: string, boundFor: string, other: readonly string[]) {
@@ -120,29 +167,29 @@ function looksLikeNone(name: string, other: readonly string[]) {
   })
 }
 
-/** The components that look otherwise than when the release was captured last, in words. */
+/** The components that look otherwise than when they were captured with the release last, in words. */
 export function unlike(
-  { captures: [newest] }: Release,
+  { captures }: Release,
   now: ReadonlyMap<string, Pick<Observation, 'identity' | 'summary'>>,
 ): string[] {
+  const pins = newestPins(captures)
   return [...now].flatMap(([id, seen]) => {
-    const was = newest?.components[id]
-    if (was === undefined || looksLike(newest, id, seen)) return []
+    const was = pins[id]
+    if (was === undefined || looksLike(was, seen)) return []
     const of = was.identity === seen.identity ? '' : ` (of ${seen.identity}, not of ${was.identity})`
     return [`${id} is ${seen.summary}${of}, and was ${was.summary}`]
   })
 }
 
-/** The components that look as they did when the release was captured last. */
-function fitting({ captures: [newest] }: Release, observations: ReadonlyMap<string, Observation>): string[] {
-  return [...observations].filter(([id, seen]) => looksLike(newest, id, seen)).map(([id]) => id)
+/** The components that look as they did when they were captured with the release last. */
+function fitting({ captures }: Release, observations: ReadonlyMap<string, Observation>): string[] {
+  const pins = newestPins(captures)
+  return [...observations].filter(([id, seen]) => looksLike(pins[id], seen)).map(([id]) => id)
 }
 
 function looksLike(
-  capture: Capture | undefined,
-  id: string,
+  record: PinRecord | undefined,
   { identity, summary }: Pick<Observation, 'identity' | 'summary'>,
 ): boolean {
-  const record = capture?.components[id]
   return record !== undefined && record.identity === identity && record.summary === summary
 }

@@ -1,5 +1,6 @@
-import type { Pod, Workload } from './api/objects.ts'
+import type { ContainerStatus, Pod, Workload } from './api/objects.ts'
 import { isObserved, rollout } from './rollout.ts'
+import { stayingIn } from './template.ts'
 
 /** How far the controller has brought its pods to what the object asks for. */
 export interface Rollout {
@@ -105,6 +106,13 @@ export function ended({ status }: Pod): boolean {
 /** It counts among what its object runs: what its node evicted stays there for a long time, and runs nothing. */
 export function isLive(pod: Pod): boolean {
   return alive(pod) && !ended(pod)
+}
+
+/** What is said of the containers that run as long as it does, sidecars among them. */
+export function stayingOf({ spec, status }: Pod): ContainerStatus[] {
+  const names = new Set(stayingIn(spec).map(({ name }) => name))
+  const all = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+  return all.filter(({ name }) => names.has(name))
 }
 
 export function ready({ status }: Pod): boolean {

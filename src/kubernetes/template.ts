@@ -74,6 +74,16 @@ export function containersOf(template: { spec: Template['spec'] }): Container[] 
   return [...(template.spec.initContainers ?? []), ...template.spec.containers]
 }
 
+/** Of an init container: it stays beside the others, instead of running before them to its end (since 1.28). */
+export function isSidecar({ restartPolicy }: Container): boolean {
+  return restartPolicy === 'Always'
+}
+
+/** Those that run as long as their pod. */
+export function stayingIn({ initContainers = [], containers }: Template['spec']): Container[] {
+  return [...initContainers.filter(isSidecar), ...containers]
+}
+
 /** Image of each container, as the template names it. */
 export function refsOf(template: Template): Record<string, string> {
   return Object.fromEntries(containersOf(template).map(c => [c.name, c.image ?? '']))

@@ -103,6 +103,54 @@ describe('pods of a cluster', () => {
     )
   })
 
+  // Init containers with `restartPolicy: Always` are known since 1.28, and GA in 1.33 (KEP-753).
+  describe('a sidecar among the init containers', () => {
+    const sidecar = (script: string, more: object = {}) => ({
+      initContainers: [
+        { name: 'proxy', image: IMAGES.shell, restartPolicy: 'Always', command: ['sh', '-c', script], ...more },
+        { name: 'once', image: IMAGES.shell, command: ['sh', '-c', 'exit 0'] },
+      ],
+    })
+    const knows = (ctx: { skip(why: string): void }) => {
+      if (place.minor < 29) ctx.skip('the cluster does not know them')
+    }
+    const inits = (one: Pod) => one.status.initContainerStatuses ?? []
+
+    it('lets what comes after it begin once it has started, and is started anew whenever it ends', async ctx => {
+      knows(ctx)
+      await deploy('beside', IMAGES.old, { pod: sidecar('sleep 1; exit 0') })
+      const running = await pod('beside', one => container(one)?.ready === true)
+      expect(inits(running)[1]?.state.terminated?.exitCode).toBe(0)
+      expect(running.status.conditions?.find(one => one.type === 'Initialized')?.status).toBe('True')
+      const again = await pod('beside', one => (inits(one)[0]?.restartCount ?? 0) > 0)
+      expect(again.status.phase).toBe('Running')
+      expect([container(again)?.restartCount, inits(again)[1]?.restartCount]).toEqual([0, 0])
+    })
+
+    it('keeps its pod unready while it is not ready itself', async ctx => {
+      knows(ctx)
+      await deploy('proxied', IMAGES.old, { pod: sidecar('exec sleep 300', NEVER_READY) })
+      const running = await pod('proxied', one => container(one)?.ready === true)
+      expect(running.status.conditions?.find(one => one.type === 'Ready')).toMatchObject({
+        status: 'False',
+        message: 'containers with unready status: [proxy]',
+      })
+    })
+
+    it('ends with the others, and does not count in how its pod ended', async ctx => {
+      knows(ctx)
+      const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+      await client.must(
+        'POST',
+        jobs,
+        job('aside', 'exit 0', { pod: { restartPolicy: 'Never', ...sidecar('exec sleep 300') } }),
+      )
+      await client.until(`${jobs}/aside`, one => at(one.status, 'completionTime') !== undefined)
+      const ended = await pod('aside', one => one.status.phase === 'Succeeded')
+      expect(inits(ended)[0]?.state.terminated).toBeDefined()
+    })
+  })
+
   it('runs a job to its end, and tells what came of it', async () => {
     const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
     await client.must('POST', jobs, job('good', 'echo "hello $WHO"', { env: { WHO: 'world' } }))

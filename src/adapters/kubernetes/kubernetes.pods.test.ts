@@ -59,21 +59,32 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
     expect((await captured(target)).objects['deployment/shop']?.images['app']?.ids).toHaveLength(1)
   })
 
-  describe('a container that dies a second after each start', () => {
+  describe.each(['container', 'sidecar'])('a %s that dies a second after each start', which => {
     const LIMITS = { settle: '2s', stuck: '1s' }
+
+    beforeEach(ctx => {
+      if (which === 'sidecar' && kube.minor < 29) ctx.skip('the cluster does not know sidecars')
+    })
+
+    /** With what it says of itself in the container, or in a sidecar beside one that is well. */
+    function made(own: Record<string, unknown>) {
+      const well = { command: ['sh', '-c', 'exec sleep 100000'] }
+      const sidecar = { name: 'proxy', image: IMAGES.shell, restartPolicy: 'Always', ...own }
+      const pod = which === 'container' ? {} : { initContainers: [sidecar] }
+      const container = which === 'container' ? own : well
+      return workload('Deployment', 'shop', { image: IMAGES.shell, replicas: 1, container, pod })
+    }
 
     /** The release needs a mode that is gone: its container dies after each start, and is ready until then. */
     async function dying(): Promise<{ target: Target<KubernetesPin>; step: Step }> {
       const command = ['sh', '-c', 'test "$MODE" = ok && exec sleep 100000; sleep 1; exit 3']
-      const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
-      const made = (more: object) =>
-        workload('Deployment', 'shop', { image: IMAGES.shell, container: { ...container, ...more }, replicas: 1 })
+      const envFrom = [{ configMapRef: { name: 'mode' } }]
       await space.kubectl.apply(configMap('mode', { MODE: 'ok' }))
       const target = await space.open({ ...SHOP, current: ['configmap/mode'], limits: LIMITS })
-      await space.kubectl.apply(made({}))
+      await space.kubectl.apply(made({ command, envFrom }))
       await rolledOut(space, 'deployment/shop')
       const pin = await captured(target)
-      await space.kubectl.apply(made({ command: ['sleep', '100000'] }))
+      await space.kubectl.apply(made({ command: ['sleep', '100000'], envFrom }))
       await rolledOut(space, 'deployment/shop')
       await space.kubectl.apply(configMap('mode', { MODE: 'broken' }))
       return { target, step: rollStep(await proposed(target, pin)) }
@@ -106,6 +117,16 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
       const handles = new Map<string, Json>()
       await expect(target.apply(step, stepAct(step, 'r1', handles))).rejects.toMatchObject({ code: 'rollout_stuck' })
       expect(await verdicts(target, step, handles)).toEqual(new Set(['not-done']))
+    })
+
+    it('is not captured in a moment in which it runs', async () => {
+      await using target = await space.open({ ...SHOP, limits: { ...LIMITS, stuck: '90s' } })
+      await space.kubectl.apply(made({ command: ['sh', '-c', 'sleep 1; exit 3'] }))
+      await expect.poll(() => running(space), { timeout: 60_000 }).toHaveLength(1)
+      await expect(captured(target)).rejects.toMatchObject({
+        code: 'object_unavailable',
+        message: expect.stringMatching(/(app|proxy) of shop-\S+ was started anew/) as string,
+      })
     })
 
     it('is back once it stays up', async () => {

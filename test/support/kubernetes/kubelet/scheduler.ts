@@ -1,5 +1,5 @@
 import { type Api } from '../api.ts'
-import { type Obj, type Pod } from '../types.ts'
+import { type Container, type Obj, type Pod } from '../types.ts'
 import { tell, write, writeStatus } from '../controllers/owned.ts'
 import { withCondition } from '../controllers/pods.ts'
 import { parseQuantity } from './quantity.ts'
@@ -92,10 +92,17 @@ export class Scheduler {
   }
 }
 
+/** component-helpers/resource: PodRequests. */
 export function requested(pod: Pod, what: string): number {
-  return pod.spec.containers.reduce(
-    (sum, container) => sum + parseQuantity(container.resources?.requests?.[what] ?? '0'),
-    0,
+  const asked = (one: Container): number => parseQuantity(one.resources?.requests?.[what] ?? '0')
+  let [sidecars, most] = [0, 0]
+  for (const one of pod.spec.initContainers ?? []) {
+    most = Math.max(most, sidecars + asked(one))
+    if (one.restartPolicy === 'Always') sidecars += asked(one)
+  }
+  return Math.max(
+    most,
+    pod.spec.containers.reduce((sum, one) => sum + asked(one), sidecars),
   )
 }
 

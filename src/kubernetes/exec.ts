@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto'
 import { systemClock } from '../core/clock.ts'
 import type { ExecAct, ExecLeft, ExecResult, Vault } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { redact } from '../core/secret.ts'
 import { type Container, corePath, type KubeObject, type Pod, type Template, type Workload } from './api/objects.ts'
 import { until } from './api/watch.ts'
+import { noContainer, notBegun, repeated, timedOut, vanished } from './exec-errors.ts'
 import { fingerprint } from './goals.ts'
 import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
-import { ended, isLive, type Trouble, troubleOf } from './status.ts'
+import { ended, isLive, troubleOf } from './status.ts'
 import { asReleased } from './stopped.ts'
 import { LEFT, pinnedRef, RELEASE, runningIn, WROTE } from './template.ts'
 import { devicesOf, withoutClaims } from './volumes.ts'
@@ -39,8 +39,8 @@ export async function exec(
   try {
     return await result(site, name, AbortSignal.any([act.signal, limit]), act)
   } catch (error) {
-    const stuck = error instanceof BackoutError && error.code === 'exec_stuck'
-    if (!act.signal.aborted && !limit.aborted && !stuck) throw error
+    const over = error instanceof BackoutError && ['exec_stuck', 'exec_repeated'].includes(error.code)
+    if (!act.signal.aborted && !limit.aborted && !over) throw error
     // Nobody waits for it any more: it must not go on by itself.
     await site.client.remove(
       `${path}/${name}`,
@@ -48,7 +48,7 @@ export async function exec(
       AbortSignal.timeout(site.config.limits.api),
     )
     act.signal.throwIfAborted()
-    throw stuck ? error : timedOut(name, argv)
+    throw over ? error : timedOut(name, argv)
   }
 }
 
@@ -63,12 +63,15 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   if (job === null) return null
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const listed = await site.client.list(`${corePath(site.namespace, 'pods')}${label}`, signal)
-  const [pod] = (listed?.items ?? []) as Pod[]
-  const over = stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated
+  const pods = (listed?.items ?? []) as Pod[]
+  const ends = pods.map(pod => stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated)
   const what = `the Job ${name} in ${site.namespace}`
   if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
-  if (over !== undefined) return { what, alive: false, code: over.exitCode ?? null }
-  return { what, alive: endOf(job.status) === undefined || (pod !== undefined && !ended(pod)), code: null }
+  if (ends.length > 0 && ends.every(end => end !== undefined)) {
+    // Of one that was begun a second time nobody can tell.
+    return { what, alive: false, code: ends.length === 1 ? (ends[0]?.exitCode ?? null) : null }
+  }
+  return { what, alive: endOf(job.status) === undefined || pods.some(pod => !ended(pod)), code: null }
 }
 
 function endOf(status: Job['status']) {
@@ -239,6 +242,7 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const following = { client: site.client, signal, awayMs: site.config.limits.away }
   let since: number | null = null
+  const known = new Set<string>()
   const { pod, container } = await until(
     following,
     [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
@@ -246,6 +250,8 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
       if (job === undefined) throw vanished(name)
       const { spec, status } = job as Job
       const over = endOf(status)
+      for (const { metadata } of pods) known.add(metadata.uid ?? metadata.name)
+      if (known.size > 1) throw repeated(name)
       const [own] = pods as Pod[]
       // What is added to its pod on the way (a mesh does that) may never end: its own container counts.
       const container = spec.template.spec.containers[0]?.name ?? ''
@@ -268,47 +274,9 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   // Read: the next attempt of the step begins one of its own.
   await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
   // What counts is how it ended.
-  return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away by the node' : '' }
+  return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away with its pod' : '' }
 }
 
 function stateOf(pod: Pod | undefined, container: string) {
   return pod?.status?.containerStatuses?.find(({ name }) => name === container)?.state
-}
-
-function vanished(name: string, cause?: string): BackoutError {
-  return new BackoutError({
-    code: 'exec_lost',
-    what: `The Job ${name} ended without anybody being able to tell how`,
-    cause,
-    next: 'look at what the command was to do, then resolve the step by hand',
-    exit: 'failed',
-  })
-}
-
-function notBegun(name: string, trouble: Trouble | null): BackoutError {
-  return new BackoutError({
-    code: 'exec_stuck',
-    what: `The Job ${name} does not get to run its command, and was deleted`,
-    cause: redact(`${trouble?.reason} ${trouble?.message}`.trim()),
-    next: 'see that its image can be had and that what it reads is there, then resume',
-    exit: 'failed',
-  })
-}
-
-function timedOut(name: string, argv: readonly string[]): BackoutError {
-  return new BackoutError({
-    code: 'command_timed_out',
-    what: `${argv[0] ?? ''} did not end in time; its Job ${name} was deleted`,
-    next: 'raise `limits.exec`, or find out what it waits for',
-    exit: 'failed',
-  })
-}
-
-function noContainer(site: Site, wanted: string | undefined): BackoutError {
-  return new BackoutError({
-    code: 'container_unknown',
-    what: `${site.component} has no container ${wanted ?? ''} to run commands in`,
-    next: 'name one of its containers in `container:`',
-    exit: 'failed',
-  })
 }

@@ -172,6 +172,33 @@ describe('pods of a cluster', () => {
     expect(container(ended)?.state.terminated?.exitCode).toBe(7)
   })
 
+  // Its controller tracks them by finalizers from 1.25 on: what is deleted in the middle has failed (pkg/controller/job: isPodFailed).
+  it('takes a pod of a job that is deleted in the middle for a failure, and runs it again where it is older', async () => {
+    const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+    await client.must('POST', jobs, job('cut', 'exec sleep 300'))
+    const first = await pod('cut', one => container(one)?.state.running !== undefined)
+    const { resourceVersion = '' } = first.metadata
+    const watch = await client.watch(`${api}/pods?watch=1&labelSelector=app%3Dcut&resourceVersion=${resourceVersion}`)
+    await client.must('DELETE', `${api}/pods/${first.metadata.name}?gracePeriodSeconds=1`)
+    const codes: (number | undefined)[] = []
+    for (;;) {
+      const { type, object } = await watch.next()
+      if (object.metadata.uid !== first.metadata.uid) continue
+      if (type === 'DELETED') break
+      codes.push(container(object)?.state.terminated?.exitCode)
+    }
+    watch.close()
+    // It is told how it ended before it goes.
+    expect(codes.at(-1)).toBeGreaterThan(0)
+    if (place.minor < 25) {
+      await pod('cut', one => one.metadata.uid !== first.metadata.uid && container(one)?.state.running !== undefined)
+      return
+    }
+    const over = await client.until(`${jobs}/cut`, one => JSON.stringify(one.status).includes('"Failed"'))
+    expect(over.status).toMatchObject({ failed: 1 })
+    expect((await client.ask('GET', `${api}/pods?labelSelector=app%3Dcut`)).body.items).toEqual([])
+  })
+
   it('replaces a pod that is deleted, and lets it end first', async () => {
     await deploy('replaced', IMAGES.old)
     const first = await pod('replaced', one => container(one)?.ready === true)

@@ -144,6 +144,23 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
   })
 
+  it('does not take a second beginning for the end of the first, where the pod of a command is deleted in the middle', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const argv = ['sh', '-c', 'echo begun; exec sleep 8']
+    const ended = target.exec?.('from', argv, act('r1.db.down')).then(
+      ({ code }) => ({ code }),
+      (error: Error) => error,
+    )
+    const phase = ['get', 'pods', '-l', 'backout.dev/job', '-o', 'jsonpath={.items[*].status.phase}']
+    await expect.poll(() => space.kubectl(...phase), { timeout: 60_000 }).toBe('Running')
+    await space.kubectl('delete', 'pods', '-l', 'backout.dev/job', '--grace-period=1', '--wait=false')
+    // It may be gone before anybody has read how it ended.
+    const codes = kube.minor < 25 ? ['exec_repeated'] : [137, 143, 'exec_lost']
+    expect(codes).toContain(((await ended) as { code: unknown }).code)
+    await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+  })
+
   it('runs a command of a StatefulSet without the claims of its pods, and says so ahead', async () => {
     const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
     const mounted = { ...container, volumeMounts: [{ name: 'data', mountPath: '/data' }] }

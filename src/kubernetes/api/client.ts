@@ -65,9 +65,10 @@ export class Client {
     }
   }
 
-  /** Text of a pod's log; null where its node has thrown the container away, which it says with success. */
+  /** Text of a pod's log; null where it is gone, or its node has thrown the container away, which it says with success. */
   async log(path: string, signal: AbortSignal): Promise<string | null> {
     const answer = await this.#read({ method: 'GET', path, signal })
+    if (answer.refusal?.status === 404) return null
     if (answer.refusal !== null) throw errorOf({ method: 'GET', path }, answer.refusal, this.session.context)
     return /^unable to retrieve container logs for \S+:\/\/\S+$/.test(answer.body.trim()) ? null : answer.body
   }

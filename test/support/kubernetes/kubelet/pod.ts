@@ -84,7 +84,8 @@ export class PodWorker {
     await Promise.all(this.#containers.map(one => one.stop(graceMs)))
     // They serve the others until these have ended.
     await Promise.all(this.#inits.map(one => one.stop(graceMs)))
-    this.#report()
+    // How it ended is told before it is gone.
+    this.#write()
     this.#remove()
   }
 

@@ -183,20 +183,31 @@ function jobOf(
   }
 }
 
+/** What a command that runs once has no use for, or may not have: a container that is not restarted is not resized so either. */
+const OF_SERVERS = ['livenessProbe', 'readinessProbe', 'startupProbe', 'lifecycle', 'ports', 'resizePolicy']
+
 function containerOf(
   base: Container,
   ids: string[] | undefined,
   argv: readonly string[],
   secret: KubeObject | null,
 ): Container {
-  const { livenessProbe: _, readinessProbe: __, startupProbe: ___, lifecycle: ____, ports: _____, ...kept } = base
+  const kept = Object.fromEntries(Object.entries(base).filter(([field]) => !OF_SERVERS.includes(field)))
   const envFrom =
     secret === null ? base.envFrom : [...(base.envFrom ?? []), { secretRef: { name: secret.metadata.name } }]
   // A variable of the same name in `env` would win over what the step gives.
   const given = Object.keys((secret?.['stringData'] ?? {}) as object)
   const env = (base.env ?? []).filter(e => !given.includes(e.name))
   const image = ids?.length === 1 ? pinnedRef(base.image ?? '', ids[0]) : (base.image ?? '')
-  return { ...kept, image, command: [...argv], args: [], env, ...(envFrom === undefined ? {} : { envFrom }) }
+  return {
+    ...kept,
+    name: base.name,
+    image,
+    command: [...argv],
+    args: [],
+    env,
+    ...(envFrom === undefined ? {} : { envFrom }),
+  }
 }
 
 /** What a step gives its command may be secret: it goes there as a Secret that belongs to the Job. */

@@ -94,6 +94,11 @@ export interface Trouble {
   readonly crashed: string | null
 }
 
+/** Nothing is wrong with it but that no node has room, or that a queue does not let it have one yet. */
+export function waitsForNode({ reason }: Trouble): boolean {
+  return reason === 'Unschedulable' || reason === 'SchedulingGated'
+}
+
 export function alive(pod: Pod): boolean {
   return pod.metadata.deletionTimestamp === undefined
 }

@@ -151,6 +151,29 @@ describe('pods of a cluster', () => {
     })
   })
 
+  // GA in 1.30 (KEP-3521).
+  it('gives a pod no node before its gates are taken away, and lets none be added', async ctx => {
+    if (place.minor < 27) ctx.skip('the cluster does not know gates')
+    await deploy('gated', IMAGES.old, { pod: { schedulingGates: [{ name: 'example.com/room' }] } })
+    const waiting = await pod('gated', one => one.status.conditions?.some(c => c.reason === 'SchedulingGated') === true)
+    expect(waiting.spec.nodeName).toBeUndefined()
+    const url = `${api}/pods/${waiting.metadata.name}`
+    const gates = (names: string[]) => ({ spec: { schedulingGates: names.map(name => ({ name })) } })
+    const more = await client.ask('PATCH', url, gates(['example.com/room', 'example.com/more']), MERGE_PATCH)
+    expect([more.code, more.body.message]).toEqual([422, expect.stringContaining('only deletion is allowed')])
+    await client.must('PATCH', url, gates([]), MERGE_PATCH)
+    await pod('gated', one => container(one)?.ready === true)
+  })
+
+  // pkg/apis/core/validation: validateResizePolicy.
+  it('refuses a pod that is never restarted, and would be to be resized', async ctx => {
+    if (place.minor < 33) ctx.skip('the cluster does not resize pods')
+    const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }]
+    const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+    const { code, body } = await client.ask('POST', jobs, job('resized', 'exit 0', { container: { resizePolicy } }))
+    expect([code, body.message]).toEqual([422, expect.stringContaining("must be 'NotRequired'")])
+  })
+
   it('runs a job to its end, and tells what came of it', async () => {
     const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
     await client.must('POST', jobs, job('good', 'echo "hello $WHO"', { env: { WHO: 'world' } }))

@@ -181,6 +181,20 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
   })
 
+  it('runs a command of a container that is started anew to be resized, which a pod that runs once refuses', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }]
+    const made = workload('Deployment', 'shop', {
+      image: IMAGES.shell,
+      replicas: 1,
+      container: { ...container, resizePolicy },
+    })
+    // A server before 1.27 does not know the field.
+    await space.kubectl.apply(made, '--validate=false')
+    await rolledOut(space, 'deployment/shop')
+    expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
+  })
+
   it.skipIf(onlyStandIn !== null).each([0, 3])(
     'ends with its own container (code %i) where a mesh adds one that never ends',
     async code => {

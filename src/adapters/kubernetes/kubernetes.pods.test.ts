@@ -138,6 +138,29 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
     })
   })
 
+  it('that something keeps them from a node for now, which is waited for like one that has room', async ctx => {
+    if (kube.minor < 27) ctx.skip('the cluster does not know scheduling gates')
+    const target = await space.open({ ...SHOP, limits: { settle: '100ms', stuck: '500ms' } })
+    const pod = { schedulingGates: [{ name: 'example.com/room' }] }
+    /** What a queue does once there is room: each pod that waits gets a node. */
+    const letIn = async () => {
+      const names = (await space.kubectl('get', 'pods', '-o', 'name')).split('\n').filter(Boolean)
+      const off = ['--type=merge', '-p', '{"spec":{"schedulingGates":[]}}']
+      for (const name of names) await space.kubectl('patch', name, ...off).catch(() => {})
+    }
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, pod }))
+    await expect.poll(async () => (await letIn(), running(space)), { timeout: 30_000 }).toEqual(BACK)
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.bad }))
+    await rolledOut(space, 'deployment/shop')
+    const going = applied(target, await proposed(target, pin))
+    going.catch(() => {})
+    await new Promise(resolve => setTimeout(resolve, 2_000))
+    const queue = setInterval(() => void letIn(), 300)
+    expect(await going.finally(() => clearInterval(queue))).toEqual(['shop/roll/deployment.shop: done'])
+  })
+
   describe.skipIf(onlyStandIn !== null)(
     `a pod that its node evicted, and that stays there ${onlyStandIn ?? ''}`,
     () => {

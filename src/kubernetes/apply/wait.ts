@@ -7,7 +7,7 @@ import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
-import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf } from '../status.ts'
+import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, troubleOf, waitsForNode } from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { amiss, otherCount } from './desired.ts'
 import { holdsBack, isThrough, partitionOf } from './partition.ts'
@@ -129,7 +129,7 @@ class Patience {
     const { fresh } = provenBy(own, this.#args)
     // A node for one that finds no place may be on its way: that has until the whole time is over.
     const troubled = fresh.map(troubleOf).filter(trouble => trouble !== null)
-    const failing = troubled.filter(trouble => trouble.reason !== 'Unschedulable')
+    const failing = troubled.filter(trouble => !waitsForNode(trouble))
     // Only pods of the bad release fail: those are on their way out.
     if (failing.length === 0 && !blockedByOthers(own, fresh)) {
       this.#since = null

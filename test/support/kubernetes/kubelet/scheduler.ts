@@ -1,3 +1,4 @@
+import { isGated } from '../admission.ts'
 import { type Api } from '../api.ts'
 import { type Container, type Obj, type Pod } from '../types.ts'
 import { tell, write, writeStatus } from '../controllers/owned.ts'
@@ -23,7 +24,8 @@ export class Scheduler {
   #run(): void {
     if (this.#stopped) return
     for (const pod of this.#api.store.list(this.#api.resources.key('/pods')) as Pod[]) {
-      if (pod.spec.nodeName === undefined && pod.metadata.deletionTimestamp === undefined) this.#place(pod)
+      if (pod.spec.nodeName === undefined && pod.metadata.deletionTimestamp === undefined && !isGated(pod))
+        this.#place(pod)
     }
   }
 

@@ -145,12 +145,20 @@ export interface Reference {
   readonly optional: boolean
 }
 
-/** ConfigMaps and Secrets that pods of this template read. */
+/** What the cluster publishes in each namespace and keeps as it is to be: no release has it, and what is put back is undone. */
+const PUBLISHED = ['configmap/kube-root-ca.crt', 'configmap/openshift-service-ca.crt']
+
+export function isPublished(id: string): boolean {
+  return PUBLISHED.includes(id)
+}
+
+/** ConfigMaps and Secrets that pods of this template read, and that may be another release's. */
 export function referencesOf(template: Template): Reference[] {
   const found = new Map<string, boolean>()
   const add = (kind: string, name: string | undefined, optional: boolean | undefined) => {
     if (name === undefined || name === '') return
     const id = `${kind}/${name}`
+    if (isPublished(id)) return
     found.set(id, (found.get(id) ?? true) && optional === true)
   }
   for (const { env = [], envFrom = [] } of containersOf(template)) {

@@ -124,6 +124,15 @@ export function ready({ status }: Pod): boolean {
   return status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
 }
 
+/**
+ * Why the server refuses pods of it (a quota, a Pod Security Standard, a policy), in its words; null: it does not. Of a
+ * StatefulSet and a DaemonSet only events tell.
+ */
+export function refusalOf({ status }: Workload): string | null {
+  const failed = status?.conditions?.find(c => c.type === 'ReplicaFailure' && c.status === 'True')
+  return failed === undefined ? null : `${failed.reason ?? ''} ${failed.message ?? ''}`.trim()
+}
+
 /** Why a pod is not ready; null where it is, or is merely starting. */
 export function troubleOf(pod: Pod): Trouble | null {
   if (ready(pod)) return null

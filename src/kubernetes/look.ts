@@ -87,7 +87,8 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
 
 /** A user who may not read the namespace itself may still work in it. */
 export function unlessForbidden(error: unknown): undefined {
-  if (error instanceof BackoutError && error.code === 'kubernetes_forbidden') return undefined
+  const codes = ['kubernetes_forbidden', 'admission_denied']
+  if (error instanceof BackoutError && codes.includes(error.code)) return undefined
   throw error
 }
 

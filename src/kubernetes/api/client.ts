@@ -1,6 +1,6 @@
 import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { Conflict, errorOf, type Refusal, refusalOf, unreachable } from './errors.ts'
+import { Conflict, errorOf, isWarmingUp, type Refusal, refusalOf, unreachable } from './errors.ts'
 import type { KubeList, KubeObject } from './objects.ts'
 import { type Session, undici } from './session.ts'
 
@@ -170,7 +170,7 @@ export class Client {
       // A token that ran out, or was rotated: asked for anew, once. Nothing was done by what was refused.
       if (status === 401 && attempt === 1) await this.session.renew(answer.generation)
       // Too many at once: nothing was done either. Of an eviction it says that the budget allows none now.
-      else if (status === 429 && attempt < 10 && !request.path.includes('/eviction')) {
+      else if (isTemporary(answer, request) && attempt < 10) {
         await systemClock.sleep((answer.refusal?.retryAfter ?? 1) * 1000, request.signal)
       } else return answer
     }
@@ -218,6 +218,10 @@ interface Answer {
   readonly refusal: Refusal | null
   /** Of the credentials. */
   readonly generation: number
+}
+
+function isTemporary({ refusal }: Answer, { path }: Request): boolean {
+  return isWarmingUp(refusal) || (refusal?.status === 429 && !path.includes('/eviction'))
 }
 
 function managed(path: string): string {

@@ -1,5 +1,6 @@
 import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
+import { redact } from '../../core/secret.ts'
 import { Conflict, errorOf, isWarmingUp, type Refusal, refusalOf, unreachable } from './errors.ts'
 import type { KubeList, KubeObject } from './objects.ts'
 import { type Session, undici } from './session.ts'
@@ -100,6 +101,21 @@ export class Client {
     return this.#value(answer, request) as T
   }
 
+  /** What the server would say to a JSON patch besides taking it; nothing where it would not take it. Changes nothing. */
+  async wouldWarn(path: string, at: KubeObject, ops: readonly PatchOp[], signal: AbortSignal): Promise<string[]> {
+    const { resourceVersion } = at.metadata
+    const guarded = [{ op: 'test', path: '/metadata/resourceVersion', value: resourceVersion }, ...ops]
+    const type = 'application/json-patch+json'
+    const answer = await this.#send({
+      method: 'PATCH',
+      path: managed(`${path}?dryRun=All`),
+      body: guarded,
+      type,
+      signal,
+    })
+    return answer.refusal === null ? [...answer.warnings] : []
+  }
+
   /** Server-side apply under Backout's own name; fields that others own are taken over. */
   async apply<T extends KubeObject>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
     const type = 'application/apply-patch+yaml'
@@ -198,7 +214,8 @@ export class Client {
       const ok = answer.statusCode >= 200 && answer.statusCode < 300
       const retryAfter = answer.headers['retry-after']
       const after = typeof retryAfter === 'string' ? retryAfter : undefined
-      return { body: text, refusal: ok ? null : refusalOf(answer.statusCode, text, after), generation }
+      const refusal = ok ? null : refusalOf(answer.statusCode, text, after)
+      return { body: text, refusal, warnings: warningsOf(answer.headers['warning']), generation }
     } catch (error) {
       signal.throwIfAborted()
       const why = limit.aborted ? `no answer within ${this.#limitMs} ms` : messageOf(error)
@@ -216,8 +233,17 @@ interface Answer {
   readonly body: string
   /** null: it was done. */
   readonly refusal: Refusal | null
+  readonly warnings: readonly string[]
   /** Of the credentials. */
   readonly generation: number
+}
+
+/** `299 - "text"`, as many as there are. */
+function warningsOf(header: string | string[] | undefined): string[] {
+  const text = [header ?? []].flat().join(', ')
+  return [...text.matchAll(/\b299 \S+ "((?:[^"\\]|\\.)*)"/g)].map(([, said = '']) =>
+    redact(said.replaceAll(/\\(.)/g, '$1')),
+  )
 }
 
 function isTemporary({ refusal }: Answer, { path }: Request): boolean {

@@ -3,6 +3,18 @@ import { redact } from '../core/secret.ts'
 import type { Site } from './site.ts'
 import type { Trouble } from './status.ts'
 
+export function releaseUnknown({ component }: Site, side: 'from' | 'to'): BackoutError {
+  return new BackoutError({
+    code: 'exec_release_unknown',
+    what: `No object of ${component} has a revision of the release that is ${side === 'from' ? 'left' : 'gone back to'}`,
+    next:
+      side === 'from'
+        ? 'put back what was deleted, the object or its revision, then resume; or resolve the step by hand'
+        : 'run it once the release is back: before, nobody has its artefact',
+    exit: 'failed',
+  })
+}
+
 export function vanished(name: string, cause?: string): BackoutError {
   return new BackoutError({
     code: 'exec_lost',

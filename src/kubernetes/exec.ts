@@ -2,9 +2,17 @@ import { createHash } from 'node:crypto'
 import { systemClock } from '../core/clock.ts'
 import type { ExecAct, ExecLeft, ExecResult, Vault } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { type Container, corePath, type KubeObject, type Pod, type Template, type Workload } from './api/objects.ts'
+import {
+  type Container,
+  corePath,
+  type KubeObject,
+  ownedBy,
+  type Pod,
+  type Template,
+  type Workload,
+} from './api/objects.ts'
 import { until } from './api/watch.ts'
-import { noContainer, notBegun, repeated, timedOut, vanished } from './exec-errors.ts'
+import { noContainer, notBegun, releaseUnknown, repeated, timedOut, vanished } from './exec-errors.ts'
 import { fingerprint } from './goals.ts'
 import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
@@ -63,7 +71,7 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   if (job === null) return null
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const listed = await site.client.list(`${corePath(site.namespace, 'pods')}${label}`, signal)
-  const pods = (listed?.items ?? []) as Pod[]
+  const pods = podsOf(job, listed?.items ?? [])
   const ends = pods.map(pod => stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated)
   const what = `the Job ${name} in ${site.namespace}`
   if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
@@ -100,15 +108,7 @@ async function artefact(site: Site, side: 'from' | 'to', act: ExecAct): Promise<
     const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
     if (found !== null && has) return found
   }
-  throw new BackoutError({
-    code: 'exec_release_unknown',
-    what: `No object of ${site.component} has a revision of the release that is ${side === 'from' ? 'left' : 'gone back to'}`,
-    next:
-      side === 'from'
-        ? 'put back what was deleted, the object or its revision, then resume; or resolve the step by hand'
-        : 'run it once the release is back: before, nobody has its artefact',
-    exit: 'failed',
-  })
+  throw releaseUnknown(site, side)
 }
 
 type Artefact = Pick<Revision, 'template' | 'pods'>
@@ -257,13 +257,14 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   const { pod, container } = await until(
     following,
     [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
-    ([job], pods) => {
+    ([job], near) => {
       if (job === undefined) throw vanished(name)
+      const pods = podsOf(job, near)
       const { spec, status } = job as Job
       const over = endOf(status)
       for (const { metadata } of pods) known.add(metadata.uid ?? metadata.name)
       if (known.size > 1) throw repeated(name)
-      const [own] = pods as Pod[]
+      const [own] = pods
       // What is added to its pod on the way (a mesh does that) may never end: its own container counts.
       const container = spec.template.spec.containers[0]?.name ?? ''
       const state = stateOf(own, container)
@@ -286,6 +287,11 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
   // What counts is how it ended.
   return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away with its pod' : '' }
+}
+
+/** Those of an earlier attempt, whose Job had the same name, may still be there. */
+function podsOf(job: KubeObject, near: readonly KubeObject[]): Pod[] {
+  return (near as Pod[]).filter(pod => ownedBy(pod, job))
 }
 
 function stateOf(pod: Pod | undefined, container: string) {

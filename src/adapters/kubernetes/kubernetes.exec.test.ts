@@ -85,6 +85,27 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     await first
   })
 
+  it('takes nothing of the attempt before for its own, whose pod may still be there', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const first = target.exec?.('from', ['sh', '-c', 'sleep 3; echo first; exit 7'], act('r1.db.down'))
+    const there = () => space.kubectl('get', 'pods', '-l', 'backout.dev/job', '-o', 'name')
+    await expect.poll(there, { timeout: 60_000 }).toContain('pod/')
+    const [pod = ''] = (await there()).split('\n')
+    // Somebody else is not through with it: it is there until that is taken off.
+    const value = JSON.stringify({ metadata: { finalizers: ['example.test/slow'] } })
+    await space.kubectl('patch', pod, '--type=merge', '-p', value)
+    try {
+      expect(await first).toMatchObject({ code: 7, stdout: 'first\n' })
+      expect(await target.exec?.('from', ['echo', 'second'], act('r1.db.down'))).toMatchObject({
+        code: 0,
+        stdout: 'second\n',
+      })
+    } finally {
+      await space.kubectl('patch', pod, '--type=merge', '-p', JSON.stringify({ metadata: { finalizers: null } }))
+    }
+  })
+
   it.each(['adopt', 'manifest'])('knows what is left after an earlier way back by the rung %s too', async rung => {
     const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
     await deploy('v1')

@@ -12,7 +12,7 @@ import type { KubernetesPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isLive } from './status.ts'
 import type { RollArgs } from './steps.ts'
-import { DUE, referencesOf } from './template.ts'
+import { DUE, isPublished, referencesOf } from './template.ts'
 import { keepsItsPods } from './volumes.ts'
 
 export type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
@@ -77,7 +77,9 @@ async function changedConfigs(
   const unread = [...Object.keys(to.configs), ...without].filter(id => !world.configs.has(id))
   const more = await readConfigs(site, unread, signal)
   const there = (id: string) => world.configs.get(id) ?? more.get(id) ?? null
-  const changed = Object.entries(to.configs).filter(([id, { mac }]) => configMac(there(id), site.ctx.vault) !== mac)
+  // A capture of an older Backout has what the cluster publishes, too.
+  const own = Object.entries(to.configs).filter(([id]) => !isPublished(id))
+  const changed = own.filter(([id, { mac }]) => configMac(there(id), site.ctx.vault) !== mac)
   const added = without.filter(id => !isEmpty(there(id)))
   const ids = [...changed.map(([id]) => id), ...added]
   return {

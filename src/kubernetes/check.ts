@@ -8,6 +8,7 @@ import { checkConfigs, checkDue } from './check-configs.ts'
 import { checkOwners } from './gitops.ts'
 import { deletes, type Goal, leftover, movedTags, revisionFor, towardGoal, unreadyPods } from './goals.ts'
 import { imagesSeen } from './images.ts'
+import { podsRefused } from './pod-security.ts'
 import { checkPorts } from './ports.ts'
 import { quotas } from './quota.ts'
 import { rights } from './rights.ts'
@@ -41,7 +42,7 @@ export async function check(it: Case): Promise<Finding[]> {
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
   const server = serverFinding(it.site, it.question.signal).then(found => found && findings.push(found))
-  await Promise.all([rights(it, say), quotas(it, say), imagesSeen(it, say), server])
+  await Promise.all([rights(it, say), quotas(it, say), podsRefused(it, say), imagesSeen(it, say), server])
   // What ended first says nothing: the same world must have the same plan.
   return findings.toSorted((a, b) => (a.code + a.what < b.code + b.what ? -1 : 1))
 }

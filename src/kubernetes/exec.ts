@@ -2,13 +2,21 @@ import { createHash } from 'node:crypto'
 import { systemClock } from '../core/clock.ts'
 import type { ExecAct, ExecLeft, ExecResult, Vault } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
-import { redact } from '../core/secret.ts'
-import { type Container, corePath, type KubeObject, type Pod, type Template, type Workload } from './api/objects.ts'
+import {
+  type Container,
+  corePath,
+  type KubeObject,
+  ownedBy,
+  type Pod,
+  type Template,
+  type Workload,
+} from './api/objects.ts'
 import { until } from './api/watch.ts'
+import { noContainer, notBegun, releaseUnknown, repeated, timedOut, vanished } from './exec-errors.ts'
 import { fingerprint } from './goals.ts'
 import { currentOf, look, type Revision, type Seen } from './look.ts'
 import type { Site } from './site.ts'
-import { ended, isLive, type Trouble, troubleOf } from './status.ts'
+import { ended, isLive, troubleOf } from './status.ts'
 import { asReleased } from './stopped.ts'
 import { LEFT, pinnedRef, RELEASE, runningIn, WROTE } from './template.ts'
 import { devicesOf, withoutClaims } from './volumes.ts'
@@ -39,8 +47,8 @@ export async function exec(
   try {
     return await result(site, name, AbortSignal.any([act.signal, limit]), act)
   } catch (error) {
-    const stuck = error instanceof BackoutError && error.code === 'exec_stuck'
-    if (!act.signal.aborted && !limit.aborted && !stuck) throw error
+    const over = error instanceof BackoutError && ['exec_stuck', 'exec_repeated'].includes(error.code)
+    if (!act.signal.aborted && !limit.aborted && !over) throw error
     // Nobody waits for it any more: it must not go on by itself.
     await site.client.remove(
       `${path}/${name}`,
@@ -48,7 +56,7 @@ export async function exec(
       AbortSignal.timeout(site.config.limits.api),
     )
     act.signal.throwIfAborted()
-    throw stuck ? error : timedOut(name, argv)
+    throw over ? error : timedOut(name, argv)
   }
 }
 
@@ -63,12 +71,15 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   if (job === null) return null
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const listed = await site.client.list(`${corePath(site.namespace, 'pods')}${label}`, signal)
-  const [pod] = (listed?.items ?? []) as Pod[]
-  const over = stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated
+  const pods = podsOf(job, listed?.items ?? [])
+  const ends = pods.map(pod => stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated)
   const what = `the Job ${name} in ${site.namespace}`
   if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
-  if (over !== undefined) return { what, alive: false, code: over.exitCode ?? null }
-  return { what, alive: endOf(job.status) === undefined || (pod !== undefined && !ended(pod)), code: null }
+  if (ends.length > 0 && ends.every(end => end !== undefined)) {
+    // Of one that was begun a second time nobody can tell.
+    return { what, alive: false, code: ends.length === 1 ? (ends[0]?.exitCode ?? null) : null }
+  }
+  return { what, alive: endOf(job.status) === undefined || pods.some(pod => !ended(pod)), code: null }
 }
 
 function endOf(status: Job['status']) {
@@ -97,15 +108,7 @@ async function artefact(site: Site, side: 'from' | 'to', act: ExecAct): Promise<
     const has = container === undefined || found?.template.spec.containers.some(c => c.name === container)
     if (found !== null && has) return found
   }
-  throw new BackoutError({
-    code: 'exec_release_unknown',
-    what: `No object of ${site.component} has a revision of the release that is ${side === 'from' ? 'left' : 'gone back to'}`,
-    next:
-      side === 'from'
-        ? 'put back what was deleted, the object or its revision, then resume; or resolve the step by hand'
-        : 'run it once the release is back: before, nobody has its artefact',
-    exit: 'failed',
-  })
+  throw releaseUnknown(site, side)
 }
 
 type Artefact = Pick<Revision, 'template' | 'pods'>
@@ -180,20 +183,31 @@ function jobOf(
   }
 }
 
+/** What a command that runs once has no use for, or may not have: a container that is not restarted is not resized so either. */
+const OF_SERVERS = ['livenessProbe', 'readinessProbe', 'startupProbe', 'lifecycle', 'ports', 'resizePolicy']
+
 function containerOf(
   base: Container,
   ids: string[] | undefined,
   argv: readonly string[],
   secret: KubeObject | null,
 ): Container {
-  const { livenessProbe: _, readinessProbe: __, startupProbe: ___, lifecycle: ____, ports: _____, ...kept } = base
+  const kept = Object.fromEntries(Object.entries(base).filter(([field]) => !OF_SERVERS.includes(field)))
   const envFrom =
     secret === null ? base.envFrom : [...(base.envFrom ?? []), { secretRef: { name: secret.metadata.name } }]
   // A variable of the same name in `env` would win over what the step gives.
   const given = Object.keys((secret?.['stringData'] ?? {}) as object)
   const env = (base.env ?? []).filter(e => !given.includes(e.name))
   const image = ids?.length === 1 ? pinnedRef(base.image ?? '', ids[0]) : (base.image ?? '')
-  return { ...kept, image, command: [...argv], args: [], env, ...(envFrom === undefined ? {} : { envFrom }) }
+  return {
+    ...kept,
+    name: base.name,
+    image,
+    command: [...argv],
+    args: [],
+    env,
+    ...(envFrom === undefined ? {} : { envFrom }),
+  }
 }
 
 /** What a step gives its command may be secret: it goes there as a Secret that belongs to the Job. */
@@ -239,14 +253,18 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   const label = `?labelSelector=${encodeURIComponent(`backout.dev/job=${name}`)}`
   const following = { client: site.client, signal, awayMs: site.config.limits.away }
   let since: number | null = null
+  const known = new Set<string>()
   const { pod, container } = await until(
     following,
     [`${jobs}${field}`, `${corePath(site.namespace, 'pods')}${label}`],
-    ([job], pods) => {
+    ([job], near) => {
       if (job === undefined) throw vanished(name)
+      const pods = podsOf(job, near)
       const { spec, status } = job as Job
       const over = endOf(status)
-      const [own] = pods as Pod[]
+      for (const { metadata } of pods) known.add(metadata.uid ?? metadata.name)
+      if (known.size > 1) throw repeated(name)
+      const [own] = pods
       // What is added to its pod on the way (a mesh does that) may never end: its own container counts.
       const container = spec.template.spec.containers[0]?.name ?? ''
       const state = stateOf(own, container)
@@ -268,47 +286,14 @@ async function result(site: Site, name: string, signal: AbortSignal, act: ExecAc
   // Read: the next attempt of the step begins one of its own.
   await site.client.remove(`${jobs}/${name}`, { propagation: 'Background' }, signal)
   // What counts is how it ended.
-  return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away by the node' : '' }
+  return { code, stdout: log ?? '', stderr: log === null ? 'its output was thrown away with its pod' : '' }
+}
+
+/** Those of an earlier attempt, whose Job had the same name, may still be there. */
+function podsOf(job: KubeObject, near: readonly KubeObject[]): Pod[] {
+  return (near as Pod[]).filter(pod => ownedBy(pod, job))
 }
 
 function stateOf(pod: Pod | undefined, container: string) {
   return pod?.status?.containerStatuses?.find(({ name }) => name === container)?.state
-}
-
-function vanished(name: string, cause?: string): BackoutError {
-  return new BackoutError({
-    code: 'exec_lost',
-    what: `The Job ${name} ended without anybody being able to tell how`,
-    cause,
-    next: 'look at what the command was to do, then resolve the step by hand',
-    exit: 'failed',
-  })
-}
-
-function notBegun(name: string, trouble: Trouble | null): BackoutError {
-  return new BackoutError({
-    code: 'exec_stuck',
-    what: `The Job ${name} does not get to run its command, and was deleted`,
-    cause: redact(`${trouble?.reason} ${trouble?.message}`.trim()),
-    next: 'see that its image can be had and that what it reads is there, then resume',
-    exit: 'failed',
-  })
-}
-
-function timedOut(name: string, argv: readonly string[]): BackoutError {
-  return new BackoutError({
-    code: 'command_timed_out',
-    what: `${argv[0] ?? ''} did not end in time; its Job ${name} was deleted`,
-    next: 'raise `limits.exec`, or find out what it waits for',
-    exit: 'failed',
-  })
-}
-
-function noContainer(site: Site, wanted: string | undefined): BackoutError {
-  return new BackoutError({
-    code: 'container_unknown',
-    what: `${site.component} has no container ${wanted ?? ''} to run commands in`,
-    next: 'name one of its containers in `container:`',
-    exit: 'failed',
-  })
 }

@@ -51,6 +51,8 @@ export interface World {
   /** The cluster and namespace. */
   readonly identity: string
   readonly namespaceThere: boolean
+  /** Of the namespace; none where it may not be read. */
+  readonly labels: Readonly<Record<string, string>>
   readonly objects: readonly Seen[]
   /** What the objects refer to, by "configmap/shop"; null: it is not there. */
   readonly configs: ReadonlyMap<string, ConfigObject | null>
@@ -78,6 +80,7 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
   return {
     identity,
     namespaceThere: there !== null,
+    labels: there?.metadata.labels ?? {},
     objects: seen,
     configs,
     services,
@@ -87,7 +90,8 @@ export async function look(site: Site, signal: AbortSignal): Promise<World> {
 
 /** A user who may not read the namespace itself may still work in it. */
 export function unlessForbidden(error: unknown): undefined {
-  if (error instanceof BackoutError && error.code === 'kubernetes_forbidden') return undefined
+  const codes = ['kubernetes_forbidden', 'admission_denied']
+  if (error instanceof BackoutError && codes.includes(error.code)) return undefined
   throw error
 }
 

@@ -1,9 +1,9 @@
-import { corePath, type KubeObject, type Pod, type PodSpec } from './api/objects.ts'
+import { type Container, corePath, type KubeObject, type Pod, type PodSpec } from './api/objects.ts'
 import { listIn } from './api/served.ts'
 import type { Case, Say } from './case.ts'
 import { type Goal, leftover, revisionFor } from './goals.ts'
 import { isLive, ready } from './status.ts'
-import { containersOf } from './template.ts'
+import { isSidecar, stayingIn } from './template.ts'
 
 interface Quota extends KubeObject {
   spec?: { scopes?: string[]; scopeSelector?: unknown }
@@ -70,16 +70,30 @@ function freedBy(pods: readonly Pod[]): Record<string, number> {
   return total
 }
 
-/** What one pod counts against a quota. */
-function needsOf(spec: PodSpec): Record<string, number> {
-  const total: Record<string, number> = { pods: 1, 'count/pods': 1 }
-  for (const { resources } of containersOf({ spec: { ...spec, initContainers: [] } })) {
+/**
+ * What one pod counts against a quota: its containers and sidecars together, or more where one that runs before them asks for
+ * more than that.
+ */
+export function needsOf(spec: PodSpec): Record<string, number> {
+  const total = sumOf(stayingIn(spec))
+  const { initContainers = [] } = spec
+  initContainers.forEach((one, i) => {
+    // Sidecars that were started before it run beside it.
+    const beside = initContainers.slice(0, i).filter(isSidecar)
+    for (const [key, amount] of Object.entries(sumOf([...beside, one]))) total[key] = Math.max(total[key] ?? 0, amount)
+  })
+  return { ...total, pods: 1, 'count/pods': 1 }
+}
+
+function sumOf(containers: readonly Container[]): Record<string, number> {
+  const total: Record<string, number> = {}
+  const add = (key: string, amount: string) => (total[key] = (total[key] ?? 0) + quantity(amount))
+  for (const { resources } of containers) {
     for (const [name, amount] of Object.entries(resources?.requests ?? {})) {
-      for (const key of [name, `requests.${name}`]) total[key] = (total[key] ?? 0) + quantity(amount)
+      add(name, amount)
+      add(`requests.${name}`, amount)
     }
-    for (const [name, amount] of Object.entries(resources?.limits ?? {})) {
-      total[`limits.${name}`] = (total[`limits.${name}`] ?? 0) + quantity(amount)
-    }
+    for (const [name, amount] of Object.entries(resources?.limits ?? {})) add(`limits.${name}`, amount)
   }
   return total
 }

@@ -7,6 +7,7 @@ import { refuseUnavailable } from './available.ts'
 import { lookAt, type Seen } from './look.ts'
 import { currentPods } from './observe.ts'
 import { eachOf, type Site } from './site.ts'
+import { stayingOf } from './status.ts'
 
 const READS_AT_ONCE = 20
 /** Nodes' clocks may be off by so much: what seems to be younger than that is watched. */
@@ -43,8 +44,8 @@ function isYoung({ site, seen }: Captured): boolean {
   return seen.object !== null && mustSettle(seen.object, pods, settle) && pods.some(pod => !isOld(pod, settle))
 }
 
-function isOld({ status }: Pod, settleMs: number): boolean {
-  return (status?.containerStatuses ?? []).every(one => upMs(one) >= settleMs + SKEW_MS)
+function isOld(pod: Pod, settleMs: number): boolean {
+  return stayingOf(pod).every(one => upMs(one) >= settleMs + SKEW_MS)
 }
 
 /** NaN where nobody says since when it runs. */
@@ -63,7 +64,7 @@ function refuseRestarted(site: Site, seen: Seen): void {
 
 /** A container that was started anew and has not stayed up for that long since. */
 export function diedWithin(pod: Pod, ms: number): ContainerStatus | undefined {
-  const again = (pod.status?.containerStatuses ?? []).filter(one => (one.restartCount ?? 0) > 0)
+  const again = stayingOf(pod).filter(one => (one.restartCount ?? 0) > 0)
   return again.find(one => !(upMs(one) >= ms))
 }
 

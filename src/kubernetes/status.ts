@@ -1,6 +1,7 @@
 import { redact } from '../core/secret.ts'
-import type { Pod, Workload } from './api/objects.ts'
+import type { ContainerStatus, Pod, Workload } from './api/objects.ts'
 import { isObserved, rollout } from './rollout.ts'
+import { stayingIn } from './template.ts'
 
 /** How far the controller has brought its pods to what the object asks for. */
 export interface Rollout {
@@ -94,6 +95,11 @@ export interface Trouble {
   readonly crashed: string | null
 }
 
+/** Nothing is wrong with it but that no node has room, or that a queue does not let it have one yet. */
+export function waitsForNode({ reason }: Trouble): boolean {
+  return reason === 'Unschedulable' || reason === 'SchedulingGated'
+}
+
 export function alive(pod: Pod): boolean {
   return pod.metadata.deletionTimestamp === undefined
 }
@@ -108,8 +114,24 @@ export function isLive(pod: Pod): boolean {
   return alive(pod) && !ended(pod)
 }
 
+/** What is said of the containers that run as long as it does, sidecars among them. */
+export function stayingOf({ spec, status }: Pod): ContainerStatus[] {
+  const names = new Set(stayingIn(spec).map(({ name }) => name))
+  const all = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])]
+  return all.filter(({ name }) => names.has(name))
+}
+
 export function ready({ status }: Pod): boolean {
   return status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
+}
+
+/**
+ * Why the server refuses pods of it (a quota, a Pod Security Standard, a policy), in its words; null: it does not. Of a
+ * StatefulSet and a DaemonSet only events tell.
+ */
+export function refusalOf({ status }: Workload): string | null {
+  const failed = status?.conditions?.find(c => c.type === 'ReplicaFailure' && c.status === 'True')
+  return failed === undefined ? null : `${failed.reason ?? ''} ${failed.message ?? ''}`.trim()
 }
 
 /** Why a pod is not ready; null where it is, or is merely starting. */

@@ -74,6 +74,16 @@ export function containersOf(template: { spec: Template['spec'] }): Container[] 
   return [...(template.spec.initContainers ?? []), ...template.spec.containers]
 }
 
+/** Of an init container: it stays beside the others, instead of running before them to its end (since 1.28). */
+export function isSidecar({ restartPolicy }: Container): boolean {
+  return restartPolicy === 'Always'
+}
+
+/** Those that run as long as their pod. */
+export function stayingIn({ initContainers = [], containers }: Template['spec']): Container[] {
+  return [...initContainers.filter(isSidecar), ...containers]
+}
+
 /** Image of each container, as the template names it. */
 export function refsOf(template: Template): Record<string, string> {
   return Object.fromEntries(containersOf(template).map(c => [c.name, c.image ?? '']))
@@ -135,12 +145,20 @@ export interface Reference {
   readonly optional: boolean
 }
 
-/** ConfigMaps and Secrets that pods of this template read. */
+/** What the cluster publishes in each namespace and keeps as it is to be: no release has it, and what is put back is undone. */
+const PUBLISHED = ['configmap/kube-root-ca.crt', 'configmap/openshift-service-ca.crt']
+
+export function isPublished(id: string): boolean {
+  return PUBLISHED.includes(id)
+}
+
+/** ConfigMaps and Secrets that pods of this template read, and that may be another release's. */
 export function referencesOf(template: Template): Reference[] {
   const found = new Map<string, boolean>()
   const add = (kind: string, name: string | undefined, optional: boolean | undefined) => {
     if (name === undefined || name === '') return
     const id = `${kind}/${name}`
+    if (isPublished(id)) return
     found.set(id, (found.get(id) ?? true) && optional === true)
   }
   for (const { env = [], envFrom = [] } of containersOf(template)) {

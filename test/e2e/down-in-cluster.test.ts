@@ -10,7 +10,7 @@ import { type CommandLine, commandLine } from '../support/command-line.ts'
 import {
   IMAGES,
   type Kube,
-  onlyStandIn,
+  notOwn,
   rolledOut,
   type Space,
   startKube,
@@ -20,7 +20,10 @@ import { noKubectl } from '../support/kubernetes/kubectl.ts'
 import type { Wire } from '../support/kubernetes/real/wire.ts'
 import { MAIN } from '../support/shipped.ts'
 
-const without = noKubectl() ?? onlyStandIn
+// What the down-script works on lies on this machine, which a pod of a cluster elsewhere does not see.
+const without = noKubectl() ?? notOwn
+/** Pods of the stand-in are processes of this machine; those of nodes on it see its files where they are mounted. */
+const MACHINE = { mountPath: '/machine', name: 'machine' }
 const WAIT = { timeout: 60_000, interval: 100 }
 
 /** Undoes the newest migration, whichever that is by then: as `typeorm migration:revert` and `dbmate rollback` do. */
@@ -73,7 +76,8 @@ describe.skipIf(without !== null)(`a down-script that runs in the cluster ${with
     const { kubeconfig } = wire
     const limits = { settle: '100ms', away: '1s', api: '2s' }
     const script = `echo begun >>${at('begun')}; until [ -e ${at('go')} ]; do sleep 0.1; done; exec ${process.execPath} ${at('revert.cjs')}`
-    const migrations = { runIn: 'app', down: ['sh', '-c', script] }
+    const inside = kube.standIn === null ? ['chroot', MACHINE.mountPath] : []
+    const migrations = { runIn: 'app', down: [...inside, 'sh', '-c', script] }
     const app = { kubeconfig, namespace: space.name, objects: ['deployment/app'], limits }
     const db = { path: 'shop.db', rungs: ['migrate-down', 'restore'], writers: 'none', migrations }
     const components = { app: { adapter: 'kubernetes', settings: app }, db: { adapter: 'sqlite', settings: db } }
@@ -89,8 +93,10 @@ describe.skipIf(without !== null)(`a down-script that runs in the cluster ${with
   }
 
   async function deploy(value: string): Promise<void> {
-    const container = { command: ['sh', '-c', 'exec sleep 100000'], env: [{ name: 'VERSION', value }] }
-    await space.kubectl.apply(workload('Deployment', 'app', { image: IMAGES.shell, replicas: 1, container }))
+    const volumeMounts = kube.standIn === null ? [MACHINE] : []
+    const pod = kube.standIn === null ? { volumes: [{ name: MACHINE.name, hostPath: { path: '/' } }] } : {}
+    const container = { command: ['sh', '-c', 'exec sleep 100000'], env: [{ name: 'VERSION', value }], volumeMounts }
+    await space.kubectl.apply(workload('Deployment', 'app', { image: IMAGES.shell, replicas: 1, container, pod }))
     await rolledOut(space, 'deployment/app')
   }
 

@@ -35,6 +35,16 @@ describe("deletion in a cluster, and kinds of one's own", () => {
     expect((await client.ask('GET', `${maps}/kept`)).code).toBe(404)
   })
 
+  // pkg/controller/certificates/rootcacertpublisher
+  it('puts back the certificate that each namespace is told, whoever changes or deletes it', async () => {
+    const url = `${maps}/kube-root-ca.crt`
+    const { data } = await client.until(url, () => true)
+    await client.must('PATCH', url, { data: { 'ca.crt': 'an older one' } }, MERGE_PATCH)
+    await client.until(url, one => JSON.stringify(one['data']) === JSON.stringify(data))
+    await client.must('DELETE', url)
+    await client.until(url, one => JSON.stringify(one['data']) === JSON.stringify(data))
+  })
+
   // stateful_pod_control.go: UpdatePodClaimForRetentionPolicy (since 1.27)
   it('deletes the claims of pods that a StatefulSet is scaled down by, where it says so, and no others', async context => {
     if (place.minor < 27) context.skip('served since 1.27')

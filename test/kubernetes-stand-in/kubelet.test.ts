@@ -103,6 +103,77 @@ describe('pods of a cluster', () => {
     )
   })
 
+  // Init containers with `restartPolicy: Always` are known since 1.28, and GA in 1.33 (KEP-753).
+  describe('a sidecar among the init containers', () => {
+    const sidecar = (script: string, more: object = {}) => ({
+      initContainers: [
+        { name: 'proxy', image: IMAGES.shell, restartPolicy: 'Always', command: ['sh', '-c', script], ...more },
+        { name: 'once', image: IMAGES.shell, command: ['sh', '-c', 'exit 0'] },
+      ],
+    })
+    const knows = (ctx: { skip(why: string): void }) => {
+      if (place.minor < 29) ctx.skip('the cluster does not know them')
+    }
+    const inits = (one: Pod) => one.status.initContainerStatuses ?? []
+
+    it('lets what comes after it begin once it has started, and is started anew whenever it ends', async ctx => {
+      knows(ctx)
+      await deploy('beside', IMAGES.old, { pod: sidecar('sleep 1; exit 0') })
+      const running = await pod('beside', one => container(one)?.ready === true)
+      expect(inits(running)[1]?.state.terminated?.exitCode).toBe(0)
+      expect(running.status.conditions?.find(one => one.type === 'Initialized')?.status).toBe('True')
+      const again = await pod('beside', one => (inits(one)[0]?.restartCount ?? 0) > 0)
+      expect(again.status.phase).toBe('Running')
+      expect([container(again)?.restartCount, inits(again)[1]?.restartCount]).toEqual([0, 0])
+    })
+
+    it('keeps its pod unready while it is not ready itself', async ctx => {
+      knows(ctx)
+      await deploy('proxied', IMAGES.old, { pod: sidecar('exec sleep 300', NEVER_READY) })
+      const running = await pod('proxied', one => container(one)?.ready === true)
+      expect(running.status.conditions?.find(one => one.type === 'Ready')).toMatchObject({
+        status: 'False',
+        message: 'containers with unready status: [proxy]',
+      })
+    })
+
+    it('ends with the others, and does not count in how its pod ended', async ctx => {
+      knows(ctx)
+      const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+      await client.must(
+        'POST',
+        jobs,
+        job('aside', 'exit 0', { pod: { restartPolicy: 'Never', ...sidecar('exec sleep 300') } }),
+      )
+      await client.until(`${jobs}/aside`, one => at(one.status, 'completionTime') !== undefined)
+      const ended = await pod('aside', one => one.status.phase === 'Succeeded')
+      expect(inits(ended)[0]?.state.terminated).toBeDefined()
+    })
+  })
+
+  // GA in 1.30 (KEP-3521).
+  it('gives a pod no node before its gates are taken away, and lets none be added', async ctx => {
+    if (place.minor < 27) ctx.skip('the cluster does not know gates')
+    await deploy('gated', IMAGES.old, { pod: { schedulingGates: [{ name: 'example.com/room' }] } })
+    const waiting = await pod('gated', one => one.status.conditions?.some(c => c.reason === 'SchedulingGated') === true)
+    expect(waiting.spec.nodeName).toBeUndefined()
+    const url = `${api}/pods/${waiting.metadata.name}`
+    const gates = (names: string[]) => ({ spec: { schedulingGates: names.map(name => ({ name })) } })
+    const more = await client.ask('PATCH', url, gates(['example.com/room', 'example.com/more']), MERGE_PATCH)
+    expect([more.code, more.body.message]).toEqual([422, expect.stringContaining('only deletion is allowed')])
+    await client.must('PATCH', url, gates([]), MERGE_PATCH)
+    await pod('gated', one => container(one)?.ready === true)
+  })
+
+  // pkg/apis/core/validation: validateResizePolicy.
+  it('refuses a pod that is never restarted, and would be to be resized', async ctx => {
+    if (place.minor < 33) ctx.skip('the cluster does not resize pods')
+    const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }]
+    const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+    const { code, body } = await client.ask('POST', jobs, job('resized', 'exit 0', { container: { resizePolicy } }))
+    expect([code, body.message]).toEqual([422, expect.stringContaining("must be 'NotRequired'")])
+  })
+
   it('runs a job to its end, and tells what came of it', async () => {
     const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
     await client.must('POST', jobs, job('good', 'echo "hello $WHO"', { env: { WHO: 'world' } }))
@@ -122,6 +193,33 @@ describe('pods of a cluster', () => {
     expect(await place.kubectl('logs', 'job/good')).toBe('hello world\n')
     const ended = await pod('bad', one => one.status.phase === 'Failed')
     expect(container(ended)?.state.terminated?.exitCode).toBe(7)
+  })
+
+  // Its controller tracks them by finalizers from 1.25 on: what is deleted in the middle has failed (pkg/controller/job: isPodFailed).
+  it('takes a pod of a job that is deleted in the middle for a failure, and runs it again where it is older', async () => {
+    const jobs = `/apis/batch/v1/namespaces/${place.namespace}/jobs`
+    await client.must('POST', jobs, job('cut', 'exec sleep 300'))
+    const first = await pod('cut', one => container(one)?.state.running !== undefined)
+    const { resourceVersion = '' } = first.metadata
+    const watch = await client.watch(`${api}/pods?watch=1&labelSelector=app%3Dcut&resourceVersion=${resourceVersion}`)
+    await client.must('DELETE', `${api}/pods/${first.metadata.name}?gracePeriodSeconds=1`)
+    const codes: (number | undefined)[] = []
+    for (;;) {
+      const { type, object } = await watch.next()
+      if (object.metadata.uid !== first.metadata.uid) continue
+      if (type === 'DELETED') break
+      codes.push(container(object)?.state.terminated?.exitCode)
+    }
+    watch.close()
+    // It is told how it ended before it goes.
+    expect(codes.at(-1)).toBeGreaterThan(0)
+    if (place.minor < 25) {
+      await pod('cut', one => one.metadata.uid !== first.metadata.uid && container(one)?.state.running !== undefined)
+      return
+    }
+    const over = await client.until(`${jobs}/cut`, one => JSON.stringify(one.status).includes('"Failed"'))
+    expect(over.status).toMatchObject({ failed: 1 })
+    expect((await client.ask('GET', `${api}/pods?labelSelector=app%3Dcut`)).body.items).toEqual([])
   })
 
   it('replaces a pod that is deleted, and lets it end first', async () => {

@@ -90,6 +90,8 @@ export async function shopIn(kube: Kube, version: HelmVersion): Promise<Shop> {
     HELM_CACHE_HOME: join(dir, 'cache'),
     HELM_CONFIG_HOME: join(dir, 'config'),
     HELM_DATA_HOME: join(dir, 'data'),
+    // What kinds the server was found to have, which it believes for hours.
+    KUBECACHEDIR: join(dir, 'kinds'),
   }
   const start = (args: readonly string[]) =>
     spawn(programOf(version), [...args, ...where], { env, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -36,6 +36,9 @@ describe.each(HELMS)('C5: pods that Helm %s leaves as they are', version => {
     const released = async (strategy: object, limits: object = {}) => {
       const values = ['--set-json', `strategy=${JSON.stringify(strategy)}`]
       await shop.install(IMAGES.good, ...values)
+      // Helm 4 waits for no pods of an object that replaces none by itself.
+      const ready = ['get', 'statefulset', 'db', '-o', 'jsonpath={.status.readyReplicas}']
+      await expect.poll(() => shop.space.kubectl(...ready), { timeout: 60_000 }).toBe('2')
       const target = await shop.open({ limits })
       const to = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
       await shop.upgrade(IMAGES.bad, ...values)

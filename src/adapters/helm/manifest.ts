@@ -75,6 +75,18 @@ export function members(manifest: string, namespace: string): Member[] {
   })
 }
 
+/** Of all that is in it: apiVersion and kind, each once. A list is what is in it. */
+export function kindsOf(manifest: string): (readonly [string, string])[] {
+  const each = (one: Document): Document[] =>
+    Array.isArray(one['items']) ? (one['items'] as Document[]).flatMap(each) : [one]
+  const all = documents(manifest)
+    .flatMap(each)
+    .flatMap(({ apiVersion, kind }) => {
+      return apiVersion === undefined || kind === undefined ? [] : [[apiVersion, kind] as const]
+    })
+  return [...new Map(all.map(one => [one.join(' '), one])).values()]
+}
+
 export function items(manifest: string, namespace: string): Item[] {
   return documents(manifest).flatMap(({ apiVersion = '', kind = '', metadata, ...rest }) => {
     const plural = COMPARED[kind]

@@ -12,6 +12,7 @@ import { unwellFinding } from '../../kubernetes/unwell.ts'
 import { checkBehind, checkDrift, checkHooks, checkLast, checkRollouts, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { driftSince } from './drift.ts'
+import { checkKinds } from './kinds.ts'
 import { isPending, macOf, type Place, type World } from './look.ts'
 import { behindOf, worldOf } from './observe.ts'
 import type { HelmPin } from './pin.ts'
@@ -42,6 +43,8 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
     gone(place, question, say)
     return { ...NOTHING, findings }
   }
+  if (target !== null) await checkKinds(place, { target, last }, question, say)
+  if (findings.some(({ level }) => level === 'blocker')) return { ...NOTHING, findings }
   checkLast(place, world, last, mode, say)
   if (same) checkBehind(world, last, say)
   checkOwners(world.owners, { gitops: place.config.gitops, acts: true }, say)

@@ -85,6 +85,27 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     await first
   })
 
+  it('takes nothing of the attempt before for its own, whose pod may still be there', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const first = target.exec?.('from', ['sh', '-c', 'sleep 3; echo first; exit 7'], act('r1.db.down'))
+    const there = () => space.kubectl('get', 'pods', '-l', 'backout.dev/job', '-o', 'name')
+    await expect.poll(there, { timeout: 60_000 }).toContain('pod/')
+    const [pod = ''] = (await there()).split('\n')
+    // Somebody else is not through with it: it is there until that is taken off.
+    const value = JSON.stringify({ metadata: { finalizers: ['example.test/slow'] } })
+    await space.kubectl('patch', pod, '--type=merge', '-p', value)
+    try {
+      expect(await first).toMatchObject({ code: 7, stdout: 'first\n' })
+      expect(await target.exec?.('from', ['echo', 'second'], act('r1.db.down'))).toMatchObject({
+        code: 0,
+        stdout: 'second\n',
+      })
+    } finally {
+      await space.kubectl('patch', pod, '--type=merge', '-p', JSON.stringify({ metadata: { finalizers: null } }))
+    }
+  })
+
   it.each(['adopt', 'manifest'])('knows what is left after an earlier way back by the rung %s too', async rung => {
     const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
     await deploy('v1')
@@ -144,6 +165,23 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
   })
 
+  it('does not take a second beginning for the end of the first, where the pod of a command is deleted in the middle', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    await deploy('v1')
+    const argv = ['sh', '-c', 'echo begun; exec sleep 8']
+    const ended = target.exec?.('from', argv, act('r1.db.down')).then(
+      ({ code }) => ({ code }),
+      (error: Error) => error,
+    )
+    const phase = ['get', 'pods', '-l', 'backout.dev/job', '-o', 'jsonpath={.items[*].status.phase}']
+    await expect.poll(() => space.kubectl(...phase), { timeout: 60_000 }).toBe('Running')
+    await space.kubectl('delete', 'pods', '-l', 'backout.dev/job', '--grace-period=1', '--wait=false')
+    // It may be gone before anybody has read how it ended.
+    const codes = kube.minor < 25 ? ['exec_repeated'] : [137, 143, 'exec_lost']
+    expect(codes).toContain(((await ended) as { code: unknown }).code)
+    await expect.poll(() => space.kubectl('get', 'jobs', '-o', 'name'), { timeout: 60_000 }).toBe('')
+  })
+
   it('runs a command of a StatefulSet without the claims of its pods, and says so ahead', async () => {
     const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
     const mounted = { ...container, volumeMounts: [{ name: 'data', mountPath: '/data' }] }
@@ -161,6 +199,20 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
     const { findings } = await proposed(target, pin, 'adopt', { needs })
     expect(findings.map(one => one.code)).toEqual(['claims_left_out'])
     expect(findings[0]?.what).toContain('data')
+    expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
+  })
+
+  it('runs a command of a container that is started anew to be resized, which a pod that runs once refuses', async () => {
+    const target = await space.open({ objects: ['deployment/shop'], ...QUICK })
+    const resizePolicy = [{ resourceName: 'memory', restartPolicy: 'RestartContainer' }]
+    const made = workload('Deployment', 'shop', {
+      image: IMAGES.shell,
+      replicas: 1,
+      container: { ...container, resizePolicy },
+    })
+    // A server before 1.27 does not know the field.
+    await space.kubectl.apply(made, '--validate=false')
+    await rolledOut(space, 'deployment/shop')
     expect(await target.exec?.('from', ['echo', 'down'], act('r1.db.down'))).toMatchObject({ stdout: 'down\n' })
   })
 

@@ -69,6 +69,28 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck ${noKubectl() ?? ''}`, () =>
     expect((await proposed(target, pin, 'template')).steps).toEqual([])
   })
 
+  // A quota, a namespace that is told to enforce a Pod Security Standard, a policy: it is the pods that are refused, not the object.
+  it('gives up where the server lets none of its pods be made, and says why', async () => {
+    const strategy = { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } }
+    const pin = await released({ spec: { strategy } })
+    await using hasty = await space.open({ ...SHOP, limits: { settle: '100ms', stuck: '2s', rollout: '40s' } })
+    const step = rollStep(await proposed(hasty, pin))
+    const quota = { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'few' }, spec: { hard: { pods: '2' } } }
+    await space.kubectl.apply(quota)
+    const used = () => space.kubectl('get', 'resourcequota', 'few', '-o', 'jsonpath={.status.used.pods}')
+    await expect.poll(used, { timeout: 30_000 }).toBe('2')
+    await expect(hasty.apply(step, stepAct(step))).rejects.toMatchObject({
+      code: 'rollout_stuck',
+      message: expect.stringContaining('no further pod of it can be made for 2 s') as string,
+      why: expect.stringMatching(/FailedCreate pods "shop-.*exceeded quota: few/) as string,
+    })
+    // Nobody was hurt: those that are left serve on.
+    expect(await running(space)).toEqual([IMAGES.bad, IMAGES.bad])
+    await space.kubectl('delete', 'resourcequota', 'few')
+    await expect.poll(() => running(space), { timeout: 60_000 }).toEqual(BACK)
+    await expect.poll(async () => (await hasty.verify(step, stepAct(step))).is, { timeout: 60_000 }).toBe('done')
+  })
+
   it('C2: sees a rollout that is stuck, stops it as a step, and goes back', async () => {
     await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good }))
     await rolledOut(space, 'deployment/shop')

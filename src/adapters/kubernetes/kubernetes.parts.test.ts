@@ -43,6 +43,33 @@ describe.skipIf(noKubectl() !== null)(`C5: what goes back with the template ${no
   const get = async (kind: string, name = 'shop') =>
     JSON.parse(await space.kubectl('get', kind, name, '-o', 'json')) as { spec: Record<string, never>; data: object }
 
+  it('but not what the cluster itself publishes in each namespace: its root certificate', async () => {
+    // As who hardens pods writes it: a token of their own instead of the one that every pod is given.
+    const sources = [
+      { serviceAccountToken: { path: 'token' } },
+      { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
+    ]
+    const pod = { volumes: [{ name: 'access', projected: { sources } }] }
+    await put(space, workload('Deployment', 'shop', { image: IMAGES.good, pod }))
+    await rolledOut(space, 'deployment/shop')
+    const pin = await captured(target)
+    await put(space, workload('Deployment', 'shop', { image: IMAGES.bad, pod }))
+    await rolledOut(space, 'deployment/shop')
+    if (kube.standIn !== null) kube.standIn.api.rootCa = `renewed since ${space.name} was captured`
+    await space.kubectl('delete', 'configmap', 'kube-root-ca.crt')
+    const published = () =>
+      get('configmap', 'kube-root-ca.crt').then(
+        ({ data }) => JSON.stringify(data),
+        () => '',
+      )
+    await expect.poll(published, { timeout: 30_000 }).toContain('ca.crt')
+    const now = await published()
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual([])
+    expect(await applied(target, proposal)).toEqual(['shop/roll/deployment.shop: done'])
+    expect(await published()).toBe(now)
+  })
+
   it('replicas, the selector of the Service and the bounds of the autoscaler', async () => {
     const scaler = (max: number) => autoscaler(kube, 'Deployment', 'worker', { min: 1, max })
     const base = [

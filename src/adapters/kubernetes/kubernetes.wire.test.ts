@@ -148,6 +148,8 @@ describe.skipIf(noKubectl() !== null)(`C5: bad luck on the way to the API server
     const pin = await released()
     const step = rollStep(await proposed(target, pin))
     wire.trouble.fail(isPatch, 429)
+    // Admission, right after the server has started.
+    wire.trouble.fail(isPatch, 403, 1, 'deployments.apps "shop" is forbidden: not yet ready to handle request')
     for (const code of [500, 503, 504])
       wire.trouble.fail(a => a.verb === 'get' && a.resource === 'deployments' && a.namespace === space.name, code)
     await target.apply(step, stepAct(step))

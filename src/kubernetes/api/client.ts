@@ -1,6 +1,7 @@
 import { systemClock } from '../../core/clock.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { Conflict, errorOf, type Refusal, refusalOf, unreachable } from './errors.ts'
+import { redact } from '../../core/secret.ts'
+import { Conflict, errorOf, isWarmingUp, type Refusal, refusalOf, unreachable } from './errors.ts'
 import type { KubeList, KubeObject } from './objects.ts'
 import { type Session, undici } from './session.ts'
 
@@ -65,9 +66,10 @@ export class Client {
     }
   }
 
-  /** Text of a pod's log; null where its node has thrown the container away, which it says with success. */
+  /** Text of a pod's log; null where it is gone, or its node has thrown the container away, which it says with success. */
   async log(path: string, signal: AbortSignal): Promise<string | null> {
     const answer = await this.#read({ method: 'GET', path, signal })
+    if (answer.refusal?.status === 404) return null
     if (answer.refusal !== null) throw errorOf({ method: 'GET', path }, answer.refusal, this.session.context)
     return /^unable to retrieve container logs for \S+:\/\/\S+$/.test(answer.body.trim()) ? null : answer.body
   }
@@ -97,6 +99,21 @@ export class Client {
       if (now?.metadata.resourceVersion !== resourceVersion) throw new Conflict(answer.refusal?.message)
     }
     return this.#value(answer, request) as T
+  }
+
+  /** What the server would say to a JSON patch besides taking it; nothing where it would not take it. Changes nothing. */
+  async wouldWarn(path: string, at: KubeObject, ops: readonly PatchOp[], signal: AbortSignal): Promise<string[]> {
+    const { resourceVersion } = at.metadata
+    const guarded = [{ op: 'test', path: '/metadata/resourceVersion', value: resourceVersion }, ...ops]
+    const type = 'application/json-patch+json'
+    const answer = await this.#send({
+      method: 'PATCH',
+      path: managed(`${path}?dryRun=All`),
+      body: guarded,
+      type,
+      signal,
+    })
+    return answer.refusal === null ? [...answer.warnings] : []
   }
 
   /** Server-side apply under Backout's own name; fields that others own are taken over. */
@@ -169,7 +186,7 @@ export class Client {
       // A token that ran out, or was rotated: asked for anew, once. Nothing was done by what was refused.
       if (status === 401 && attempt === 1) await this.session.renew(answer.generation)
       // Too many at once: nothing was done either. Of an eviction it says that the budget allows none now.
-      else if (status === 429 && attempt < 10 && !request.path.includes('/eviction')) {
+      else if (isTemporary(answer, request) && attempt < 10) {
         await systemClock.sleep((answer.refusal?.retryAfter ?? 1) * 1000, request.signal)
       } else return answer
     }
@@ -197,7 +214,8 @@ export class Client {
       const ok = answer.statusCode >= 200 && answer.statusCode < 300
       const retryAfter = answer.headers['retry-after']
       const after = typeof retryAfter === 'string' ? retryAfter : undefined
-      return { body: text, refusal: ok ? null : refusalOf(answer.statusCode, text, after), generation }
+      const refusal = ok ? null : refusalOf(answer.statusCode, text, after)
+      return { body: text, refusal, warnings: warningsOf(answer.headers['warning']), generation }
     } catch (error) {
       signal.throwIfAborted()
       const why = limit.aborted ? `no answer within ${this.#limitMs} ms` : messageOf(error)
@@ -215,8 +233,21 @@ interface Answer {
   readonly body: string
   /** null: it was done. */
   readonly refusal: Refusal | null
+  readonly warnings: readonly string[]
   /** Of the credentials. */
   readonly generation: number
+}
+
+/** `299 - "text"`, as many as there are. */
+function warningsOf(header: string | string[] | undefined): string[] {
+  const text = [header ?? []].flat().join(', ')
+  return [...text.matchAll(/\b299 \S+ "((?:[^"\\]|\\.)*)"/g)].map(([, said = '']) =>
+    redact(said.replaceAll(/\\(.)/g, '$1')),
+  )
+}
+
+function isTemporary({ refusal }: Answer, { path }: Request): boolean {
+  return isWarmingUp(refusal) || (refusal?.status === 429 && !path.includes('/eviction'))
 }
 
 function managed(path: string): string {

@@ -60,18 +60,7 @@ export function errorOf({ method, path }: Call, refusal: Refusal, context: strin
       exit: 'blocked',
     })
   }
-  if (refusal.status === 403) {
-    const quota = /exceeded quota|limit/i.test(refusal.message)
-    return new BackoutError({
-      code: quota ? 'quota_exceeded' : 'kubernetes_forbidden',
-      what: `The API server does not allow ${asked}`,
-      cause,
-      next: quota
-        ? 'raise the quota, or free what it counts'
-        : 'give the user of the context this right by a Role; `backout doctor` lists all that are needed',
-      exit: 'blocked',
-    })
-  }
+  if (refusal.status === 403) return forbidden(method, asked, cause)
   return new BackoutError({
     code: refusal.status === 429 ? 'kubernetes_busy' : 'kubernetes_refused',
     what: `The API server refused ${asked}`,
@@ -79,6 +68,26 @@ export function errorOf({ method, path }: Call, refusal: Refusal, context: strin
     next: 'repair what it names, then plan again',
     exit: 'failed',
   })
+}
+
+/** Of a read it is always the user; of a write it may be a quota, or a policy of the cluster that looks at what is written. */
+function forbidden(method: string, asked: string, cause: string): BackoutError {
+  const reads = ['GET', 'WATCH'].includes(method)
+  const [code, next] =
+    reads || /\bcannot \w+ (resource|path) /.test(cause)
+      ? [
+          'kubernetes_forbidden',
+          'give the user of the context this right by a Role; `backout doctor` lists all that are needed',
+        ]
+      : /exceeded quota|failed quota|(maximum|minimum) \S+ usage per/.test(cause)
+        ? ['quota_exceeded', 'raise the quota, or free what it counts']
+        : ['admission_denied', 'see that the policy allows what it names here, or take the next rung']
+  return new BackoutError({ code, what: `The API server does not allow ${asked}`, cause, next, exit: 'blocked' })
+}
+
+/** A server that has just started: nothing was done, and it will be in a moment. */
+export function isWarmingUp(refusal: Refusal | null): boolean {
+  return refusal?.status === 403 && refusal.message.endsWith('not yet ready to handle request')
 }
 
 export function unreachable(server: string, cause: string, from?: unknown): BackoutError {

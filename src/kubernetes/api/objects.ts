@@ -40,6 +40,8 @@ export interface Container {
   envFrom?: { configMapRef?: LocalRef; secretRef?: LocalRef }[]
   volumeMounts?: { name: string }[]
   resources?: { requests?: Record<string, string>; limits?: Record<string, string> }
+  /** Of an init container alone: `Always` makes a sidecar of it. */
+  restartPolicy?: string
   [field: string]: unknown
 }
 

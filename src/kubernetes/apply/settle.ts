@@ -1,16 +1,18 @@
 import type { Pod, Workload } from '../api/objects.ts'
 import type { Site } from '../site.ts'
+import { stayingOf } from '../status.ts'
+import { stayingIn } from '../template.ts'
 
 /** A container without a readiness probe is ready as soon as it starts: only having stayed up says anything of it. */
 export function mustSettle({ spec }: Workload, fresh: readonly Pod[], settleMs: number): boolean {
-  const probed = spec.template.spec.containers.every(c => c['readinessProbe'] !== undefined)
+  const probed = stayingIn(spec.template.spec).every(c => c['readinessProbe'] !== undefined)
   // Available only after having been ready for that long: the controller has seen to it.
   const waited = Number(spec['minReadySeconds'] ?? 0) * 1000 >= settleMs
   return !probed && !waited && fresh.length > 0
 }
 
-export function restartsOf({ status }: Pod): number {
-  return (status?.containerStatuses ?? []).reduce((sum, c) => sum + (c.restartCount ?? 0), 0)
+export function restartsOf(pod: Pod): number {
+  return stayingOf(pod).reduce((sum, c) => sum + (c.restartCount ?? 0), 0)
 }
 
 /** Which pods there are, and how often each was started anew. */

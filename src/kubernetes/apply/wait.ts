@@ -7,7 +7,19 @@ import { until } from '../api/watch.ts'
 import { lookAt, type Seen } from '../look.ts'
 import { promotable } from '../rollout.ts'
 import type { Site } from '../site.ts'
-import { alive, ended, isLive, ready, rolloutOf, stallOf, type Trouble, toldOf, troubleOf } from '../status.ts'
+import {
+  alive,
+  ended,
+  isLive,
+  ready,
+  refusalOf,
+  rolloutOf,
+  stallOf,
+  type Trouble,
+  toldOf,
+  troubleOf,
+  waitsForNode,
+} from '../status.ts'
 import type { RollArgs } from '../steps.ts'
 import { amiss, otherCount } from './desired.ts'
 import { holdsBack, isThrough, partitionOf } from './partition.ts'
@@ -70,7 +82,8 @@ async function arrived(
   patience.unsettle()
   const troubles = pods.map(troubleOf).filter(trouble => trouble !== null)
   const { updated, wanted, available } = rollout
-  const said = troubles[0] === undefined ? '' : `; ${toldOf(troubles[0])}`
+  const worst = troubles[0] === undefined ? refusalOf(object) : toldOf(troubles[0])
+  const said = worst === null ? '' : `; ${redact(worst)}`
   act.progress({
     text: `${updated} of ${wanted} pods replaced, ${available} available${said}`,
     done: Math.min(updated, available),
@@ -80,6 +93,7 @@ async function arrived(
   const stale = before !== null && stallOf(object) === before
   if (rollout.failed !== null && !stale) throw await stuck(site, { ...seen, pods }, rollout.failed, troubles, act)
   await patience.with({ ...seen, pods }, troubles)
+  await patience.withRefusal({ ...seen, pods }, near.length > pods.length)
   return false
 }
 
@@ -93,6 +107,8 @@ class Patience {
   #since: number | null = null
   /** Which pods run, started how often, since when. */
   #settling: { starts: string; since: number } | null = null
+  /** How far it was when a pod was refused, since when. */
+  #refused: { far: string; since: number } | null = null
 
   constructor(site: Site, args: RollArgs, act: StepAct, replacing: Replacing) {
     this.#site = site
@@ -133,7 +149,7 @@ class Patience {
     const { fresh } = provenBy(own, this.#args)
     // A node for one that finds no place may be on its way: that has until the whole time is over.
     const troubled = fresh.map(troubleOf).filter(trouble => trouble !== null)
-    const failing = troubled.filter(trouble => trouble.reason !== 'Unschedulable')
+    const failing = troubled.filter(trouble => !waitsForNode(trouble))
     // Only pods of the bad release fail: those are on their way out.
     if (failing.length === 0 && !blockedByOthers(own, fresh)) {
       this.#since = null
@@ -144,6 +160,17 @@ class Patience {
         ? `its pods keep failing for ${limitMs / 1000} s`
         : `pods of the release that is left are not ready, and are not replaced before they are`
     throw await stuck(this.#site, own, why, failing.length > 0 ? failing : troubles, this.#act)
+  }
+
+  /** Pods that the server refuses are no pods that fail. What goes may make room for them, and so may what gets ready. */
+  async withRefusal(seen: Seen & { object: Workload }, leaving: boolean): Promise<void> {
+    const { updated, available } = rolloutOf(seen.object)
+    const far = `${updated} ${available} ${seen.object.status?.replicas}`
+    if (refusalOf(seen.object) === null || leaving) this.#refused = null
+    else if (this.#refused?.far !== far) this.#refused = { far, since: systemClock.mono() }
+    const limitMs = this.#site.config.limits.stuck
+    if (this.#refused === null || systemClock.mono() - this.#refused.since < limitMs) return
+    throw await stuck(this.#site, seen, `no further pod of it can be made for ${limitMs / 1000} s`, [], this.#act)
   }
 
   /** StatefulSets and DaemonSets have no deadline of their own. */
@@ -167,13 +194,14 @@ function blockedByOthers({ kind, pods }: Seen, fresh: readonly Pod[]): boolean {
 
 async function stuck(
   site: Site,
-  { id, pods }: Seen,
+  { id, object, pods }: Seen,
   why: string,
   troubles: readonly Trouble[],
   act: StepAct,
 ): Promise<BackoutError> {
   const [worst] = troubles
-  const about = worst === undefined ? [] : [toldOf(worst)]
+  const refusal = object === null ? null : refusalOf(object)
+  const about = worst !== undefined ? [toldOf(worst)] : refusal === null ? [] : [refusal]
   const log = worst?.crashed == null ? [] : await lastWords(site, worst.pod, worst.crashed, act.signal)
   const error = new BackoutError({
     code: 'rollout_stuck',

@@ -26,6 +26,7 @@ export function prepare(resource: Resource, object: Obj, api: Api): void {
 function preparePod(pod: Pod): void {
   pod.status = { phase: 'Pending', qosClass: qosOf(pod) }
   if (!isFields(pod.spec)) return
+  if (isGated(pod)) pod.status.conditions = [GATED]
   pod.spec.serviceAccountName ??= 'default'
   pod.spec['serviceAccount'] ??= pod.spec.serviceAccountName
   pod.spec['priority'] ??= 0
@@ -44,6 +45,20 @@ function preparePod(pod: Pod): void {
     const mounts = (container['volumeMounts'] ?? []) as Fields[]
     container['volumeMounts'] = [...mounts, { name, readOnly: true, mountPath: ACCOUNT }]
   }
+}
+
+const GATED = {
+  type: 'PodScheduled',
+  status: 'False' as const,
+  reason: 'SchedulingGated',
+  message: 'Scheduling is blocked due to non-empty scheduling gates',
+  lastProbeTime: null,
+  lastTransitionTime: null,
+}
+
+/** Somebody has yet to let it have a node (GA in 1.30). */
+export function isGated({ spec }: Pod): boolean {
+  return Array.isArray(spec['schedulingGates']) && spec['schedulingGates'].length > 0
 }
 
 function qosOf(pod: Pod): string {

@@ -48,6 +48,8 @@ export class Api {
   readonly store: Store
   readonly resources: Resources
   readonly clock: Clock
+  /** The certificate by which the API server is known, as each namespace is told. */
+  rootCa = 'the certificate of the API server'
   /** Asked before anything is written: a test's trouble, and quotas. */
   readonly admit: ((verb: string, resource: Resource, object: Obj) => void)[] = []
 

@@ -13,6 +13,7 @@ import { Kubelets } from './kubelet/index.ts'
 import { serveLogs } from './kubelet/logs.ts'
 import { type ImageSpec, Registry } from './kubelet/registry.ts'
 import { Scheduler } from './kubelet/scheduler.ts'
+import { enforcePodSecurity } from './pod-security.ts'
 import { Resources } from './resources.ts'
 import { Store } from './store.ts'
 import { Trouble } from './trouble.ts'
@@ -65,6 +66,7 @@ function run(o: ClusterOptions, clock: Clock, registry: Registry) {
   const manager = startControllers(api, o.backoffMs ?? 500)
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)
+  enforcePodSecurity(api)
   furnish(api, o)
   return {
     store,

@@ -80,8 +80,8 @@ export class Trouble {
   }
 
   /** Answers the next matching requests with an error: 403, 429, 500, 503, 504. Nothing is done. */
-  fail(match: (access: Access) => boolean, code = 503, times = 1): void {
-    this.#failures.push({ match, error: failure(code), times })
+  fail(match: (access: Access) => boolean, code = 503, times = 1, message?: string): void {
+    this.#failures.push({ match, error: failure(code, message), times })
   }
 
   /** Does what the next matching requests ask and cuts the connection instead of answering. */
@@ -139,9 +139,9 @@ const FAILURES: Record<number, readonly [string, string]> = {
   ],
 }
 
-function failure(code: number): ApiError {
+function failure(code: number, words?: string): ApiError {
   const [reason, message] = FAILURES[code] ?? ['InternalError', 'Internal error occurred']
-  return new ApiError(code, reason, message, code === 429 ? { retryAfterSeconds: 1 } : {})
+  return new ApiError(code, reason, words ?? message, code === 429 ? { retryAfterSeconds: 1 } : {})
 }
 
 /** As the RBAC authorizer words it. */

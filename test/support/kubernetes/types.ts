@@ -87,6 +87,8 @@ export interface Container {
   envFrom?: { prefix?: string; configMapRef?: Ref; secretRef?: Ref }[]
   imagePullPolicy?: string
   readinessProbe?: Probe
+  /** Of an init container alone. */
+  restartPolicy?: 'Always'
   resources?: { requests?: Record<string, string>; limits?: Record<string, string> }
   [field: string]: unknown
 }

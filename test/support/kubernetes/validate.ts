@@ -88,7 +88,21 @@ function podSpec(spec: unknown, field: string): Cause[] {
   const containers = listOf(at(spec, 'containers'))
   if (containers.length === 0) return [required(`${field}.containers`)]
   const volumes = listOf(at(spec, 'volumes')).map(volume => volume['name'])
-  return containers.flatMap((container, i) => containerCauses(container, volumes, `${field}.containers[${i}]`))
+  return containers.flatMap((container, i) => [
+    ...containerCauses(container, volumes, `${field}.containers[${i}]`),
+    ...onlyOfSidecars(container, at(spec, 'restartPolicy'), `${field}.containers[${i}]`),
+  ])
+}
+
+function onlyOfSidecars(container: Fields, restart: unknown, field: string): Cause[] {
+  const own = container['restartPolicy'] === undefined ? [] : ['may not be set for non-init containers']
+  const resized = listOf(container['resizePolicy']).filter(one => one['restartPolicy'] !== 'NotRequired')
+  return [
+    ...own.map(why => forbiddenField(`${field}.restartPolicy`, why)),
+    ...(restart === 'Never' ? resized : []).map(one =>
+      wrong(`${field}.resizePolicy`, one['restartPolicy'], "must be 'NotRequired' when `restartPolicy` is 'Never'"),
+    ),
+  ]
 }
 
 function containerCauses(container: Fields, volumes: readonly unknown[], field: string): Cause[] {
@@ -170,8 +184,14 @@ function podChanges(object: Obj, before: Obj): Cause[] {
   const rest = (pod: Obj): unknown => {
     const spec = structuredClone(pod.spec) as Fields
     for (const name of ['containers', 'initContainers']) for (const one of listOf(spec[name])) delete one['image']
-    const { activeDeadlineSeconds: _, tolerations: __, nodeName: ___, ...others } = spec
+    const { activeDeadlineSeconds: _, tolerations: __, nodeName: ___, schedulingGates: ____, ...others } = spec
     return others
   }
+  const gates = (pod: Obj) => listOf(at(pod.spec, 'schedulingGates')).map(gate => String(gate['name']))
+  const added = gates(object).filter(name => !gates(before).includes(name))
+  if (added.length > 0)
+    return [
+      forbiddenField('spec.schedulingGates', `only deletion is allowed, but found new scheduling gate '${added[0]}'`),
+    ]
   return same(rest(object), rest(before)) ? [] : [{ reason: 'FieldValueForbidden', message: POD_RULE, field: 'spec' }]
 }

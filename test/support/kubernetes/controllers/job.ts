@@ -53,7 +53,7 @@ export class JobController implements Controller {
       return { type: 'Complete', reason: 'CompletionsReached', message: 'Reached expected number of succeeded pods' }
     }
     const restarts = pods.filter(isActive).flatMap(pod => pod.status.containerStatuses ?? [])
-    const failures = failed(pods) + restarts.reduce((sum, one) => sum + one.restartCount, 0)
+    const failures = this.#failed(pods, job) + restarts.reduce((sum, one) => sum + one.restartCount, 0)
     if (failures > backoffLimit) {
       return { type: 'Failed', reason: 'BackoffLimitExceeded', message: 'Job has reached the specified backoff limit' }
     }
@@ -71,11 +71,20 @@ export class JobController implements Controller {
     const succeeded = pods.filter(pod => pod.status.phase === 'Succeeded').length
     const active = pods.filter(isActive).length
     const missing = Math.min(parallelism, completions - succeeded) - active
-    const failures = failed(pods)
+    const failures = this.#failed(pods, job)
     const wait =
       failures === 0 ? 0 : this.#lastFailure(pods) + this.#retryMs * 2 ** (failures - 1) - this.#api.clock.now()
     if (missing > 0 && wait > 0) return this.#manager.again(this, job.metadata.namespace, job.metadata.name, wait)
     for (let i = 0; i < missing; i += 1) this.#create(job)
+  }
+
+  /** From 1.25 on, where its pods are tracked by finalizers, also what is deleted before it has ended. */
+  #failed(pods: readonly Pod[], { status }: Job): number {
+    const tracked = this.#api.resources.minor >= 25
+    const own = pods.filter(({ status: { phase }, metadata: { deletionTimestamp } }) => {
+      return phase === 'Failed' || (tracked && deletionTimestamp !== undefined && phase !== 'Succeeded')
+    })
+    return Math.max(own.length, status.failed ?? 0)
   }
 
   #lastFailure(pods: readonly Pod[]): number {
@@ -119,7 +128,7 @@ export class JobController implements Controller {
       ready: pods.filter(pod => isActive(pod) && isReady(pod)).length,
       terminating,
       ...count('succeeded', succeeded),
-      ...count('failed', Math.max(failed(pods), job.status.failed ?? 0)),
+      ...count('failed', this.#failed(pods, job)),
       ...(job.spec.suspend === true ? {} : { startTime: job.status.startTime ?? now }),
       ...(end?.type === 'Complete' && over ? { completionTime: now } : {}),
       uncountedTerminatedPods: {},
@@ -137,10 +146,6 @@ export class JobController implements Controller {
     if (left > 0) return this.#manager.again(this, namespace, name, left + 5)
     this.#api.delete(this.#api.resources.key('batch/jobs'), namespace, name, { propagationPolicy: 'Background' })
   }
-}
-
-function failed(pods: readonly Pod[]): number {
-  return pods.filter(pod => pod.status.phase === 'Failed').length
 }
 
 function isOver(job: Job): boolean {

@@ -1,7 +1,11 @@
 import { type Api } from '../api.ts'
 import { type Change } from '../store.ts'
 import { type Controller, type ControllerManager } from './manager.ts'
-import { create } from './owned.ts'
+import { same } from '../types.ts'
+import { create, write } from './owned.ts'
+
+/** Published in each namespace, and kept as it is to be (pkg/controller/certificates/rootcacertpublisher). */
+const ROOT_CA = 'kube-root-ca.crt'
 
 /** A namespace gets what each has, and takes everything along when it goes (pkg/controller/namespace). */
 export class NamespaceController implements Controller {
@@ -15,7 +19,9 @@ export class NamespaceController implements Controller {
   }
 
   keysOf(change: Change): string[] {
-    return change.key === '/namespaces' && change.type !== 'DELETED' ? [`/${change.object.metadata.name}`] : []
+    const { name, namespace = '' } = change.object.metadata
+    if (change.key === '/configmaps' && name === ROOT_CA) return [`/${namespace}`]
+    return change.key === '/namespaces' && change.type !== 'DELETED' ? [`/${name}`] : []
   }
 
   sync(_: string, name: string): void {
@@ -33,12 +39,10 @@ export class NamespaceController implements Controller {
     const maps = this.#api.resources.key('/configmaps')
     if (this.#api.store.get(account, name, 'default') === undefined)
       create(this.#api, account, name, { metadata: { name: 'default' } })
-    if (this.#api.store.get(maps, name, 'kube-root-ca.crt') === undefined) {
-      create(this.#api, maps, name, {
-        metadata: { name: 'kube-root-ca.crt' },
-        data: { 'ca.crt': 'the certificate of the API server' },
-      })
-    }
+    const data = { 'ca.crt': this.#api.rootCa }
+    const there = this.#api.store.get(maps, name, ROOT_CA)
+    if (there === undefined) create(this.#api, maps, name, { metadata: { name: ROOT_CA }, data })
+    else if (!same(there['data'], data)) write(this.#api, maps, { ...there, data })
   }
 
   #empty(name: string): number {

@@ -8,6 +8,7 @@ import {
 } from 'node:http2'
 import { type AddressInfo, type Socket } from 'node:net'
 import { type Api } from '../api.ts'
+import { podSecurityWarnings } from '../pod-security.ts'
 import { ApiError, noSuchPath, unauthorized } from '../status.ts'
 import { forbiddenBy, type Trouble } from '../trouble.ts'
 import { type Fields, type Obj } from '../types.ts'
@@ -104,7 +105,13 @@ export class ApiServer {
     // Answered is what was read; whoever writes in between does so before the client has it.
     if (access.verb === 'get') await trouble.onRead(target.resource, target.name ?? '', () => body as unknown as Obj)
     if (trouble.losesReply(access)) cut(response)
-    else send(response, code, body)
+    else
+      send(
+        response,
+        code,
+        body,
+        access.verb === 'get' ? [] : podSecurityWarnings(this.#parts.api, body as unknown as Obj),
+      )
   }
 
   #fixed(asked: Asked): Fields | undefined {
@@ -151,8 +158,13 @@ function cut(response: Http2ServerResponse): void {
   ;(streamOf(response)?.session ?? response).destroy()
 }
 
-function send(response: Http2ServerResponse, code: number, body: Fields): void {
+function send(response: Http2ServerResponse, code: number, body: Fields, warnings: readonly string[] = []): void {
   const text = `${JSON.stringify(body)}\n`
+  if (warnings.length > 0)
+    response.setHeader(
+      'warning',
+      warnings.map(one => `299 - ${JSON.stringify(one)}`),
+    )
   response.writeHead(code, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
   response.end(text)
 }

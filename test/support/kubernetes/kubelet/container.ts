@@ -14,10 +14,17 @@ export interface ContainerContext {
   /** The pod as it is now. */
   readonly pod: () => Pod
   readonly changed: () => void
+  /** Runs before the others, to its end; a sidecar stays. */
+  readonly init: boolean
   readonly tell: (type: 'Normal' | 'Warning', reason: string, message: string) => void
 }
 
 const NEXT_ROUND_MS = 40
+
+/** An init container that stays beside the others, whatever its pod says of restarts (GA in 1.33). */
+export function isSidecar({ restartPolicy }: Container): boolean {
+  return restartPolicy === 'Always'
+}
 
 /** One container on a node: pulled, started, probed, restarted with back-off (pkg/kubelet/kuberuntime). */
 export class ContainerWorker {
@@ -168,8 +175,9 @@ export class ContainerWorker {
   }
 
   #restartsAfter(code: number): boolean {
+    if (isSidecar(this.spec)) return true
     const policy = this.#c.pod().spec.restartPolicy
-    return policy === 'Always' || (policy === 'OnFailure' && code !== 0)
+    return policy !== 'Never' && (code !== 0 || (policy === 'Always' && !this.#c.init))
   }
 
   /** The first restart comes at once; each one after it waits twice as long. */

@@ -3,7 +3,7 @@ import { tell, writeStatus } from '../controllers/owned.ts'
 import { withCondition } from '../controllers/pods.ts'
 import { ApiError } from '../status.ts'
 import { type Condition, type Pod, same } from '../types.ts'
-import { ContainerWorker } from './container.ts'
+import { ContainerWorker, isSidecar } from './container.ts'
 import { missingVolume } from './environment.ts'
 import { type Image, type Registry } from './registry.ts'
 
@@ -20,21 +20,23 @@ export class PodWorker {
   readonly #containers: ContainerWorker[]
   readonly #inits: ContainerWorker[]
   #pod: Pod
+  readonly #begun = new Set<ContainerWorker>()
   #ending = false
   #scheduled = false
 
   constructor(pod: Pod, context: PodContext) {
     this.#pod = pod
     this.#c = context
-    const worker = (spec: Pod['spec']['containers'][number]): ContainerWorker =>
+    const worker = (spec: Pod['spec']['containers'][number], init: boolean): ContainerWorker =>
       new ContainerWorker(spec, {
         ...context,
+        init,
         pod: () => this.#pod,
         changed: () => this.#report(),
         tell: (type, reason, message) => tell(context.api, this.#pod, type, reason, message, 'kubelet'),
       })
-    this.#containers = pod.spec.containers.map(worker)
-    this.#inits = (pod.spec.initContainers ?? []).map(worker)
+    this.#containers = pod.spec.containers.map(one => worker(one, false))
+    this.#inits = (pod.spec.initContainers ?? []).map(one => worker(one, true))
   }
 
   get pod(): Pod {
@@ -60,11 +62,14 @@ export class PodWorker {
     this.#c.api.clock.after(this.#c.backoffMs, () => this.#mount())
   }
 
-  /** Init containers one after the other, then all others. */
+  /** Init containers one after the other, each once the one before has ended well or, a sidecar, has started; then all others. */
   #proceed(): void {
-    const next = this.#inits.find(one => one.state.terminated?.exitCode !== 0)
-    if (next === undefined) for (const container of this.#containers) container.pull()
-    else next.pull()
+    const next = this.#inits.find(one => !hasLetBy(one))
+    for (const one of next === undefined ? this.#containers : [next]) {
+      if (this.#begun.has(one)) continue
+      this.#begun.add(one)
+      one.pull()
+    }
   }
 
   update(pod: Pod): void {
@@ -76,8 +81,11 @@ export class PodWorker {
   async end(graceMs: number): Promise<void> {
     if (this.#ending) return
     this.#ending = true
-    await Promise.all([...this.#containers, ...this.#inits].map(one => one.stop(graceMs)))
-    this.#report()
+    await Promise.all(this.#containers.map(one => one.stop(graceMs)))
+    // They serve the others until these have ended.
+    await Promise.all(this.#inits.map(one => one.stop(graceMs)))
+    // How it ended is told before it is gone.
+    this.#write()
     this.#remove()
   }
 
@@ -101,18 +109,23 @@ export class PodWorker {
     setImmediate(() => {
       this.#scheduled = false
       this.#afterInit()
+      this.#endSidecars()
       this.#write()
     })
   }
 
+  /** Whom they were there for has ended, and is not started again. */
+  #endSidecars(): void {
+    if (!this.#isOver()) return
+    for (const one of this.#sidecars) if (one.running !== null) void one.stop(1_000)
+  }
+
+  get #sidecars(): ContainerWorker[] {
+    return this.#inits.filter(one => isSidecar(one.spec))
+  }
+
   #afterInit(): void {
-    const waiting = this.#containers.every(
-      one => one.running === null && one.state.waiting?.reason === 'ContainerCreating',
-    )
-    const last = this.#inits.find(one => one.state.terminated?.exitCode !== 0)
-    const begun = this.#inits.filter(one => one.state.terminated?.exitCode === 0).length
-    if (this.#inits.length === 0 || !waiting || this.#ending || begun === 0) return
-    if (last === undefined || last.state.waiting?.reason === 'ContainerCreating') this.#proceed()
+    if (!this.#ending && this.#inits.some(hasLetBy)) this.#proceed()
   }
 
   #write(): void {
@@ -136,8 +149,9 @@ export class PodWorker {
     const containers = this.#containers.map(one => one.status())
     const phase = this.#phase()
     const over = phase === 'Succeeded'
-    const unready = containers.filter(one => !one.ready).map(one => one.name)
-    const initialised = inits.every(one => one.state.terminated?.exitCode === 0)
+    const stay = [...this.#sidecars.map(one => one.status()), ...containers]
+    const unready = stay.filter(one => !one.ready).map(one => one.name)
+    const initialised = this.#inits.every(hasLetBy)
     const because = (bad: boolean): Partial<Condition> =>
       over
         ? { reason: 'PodCompleted' }
@@ -171,15 +185,33 @@ export class PodWorker {
 
   #phase(): Pod['status']['phase'] {
     const states = this.#containers.map(one => one.state)
-    const ended = states.flatMap(state => (state.terminated === undefined ? [] : [state.terminated.exitCode]))
     const { restartPolicy } = this.#pod.spec
-    const final =
-      restartPolicy === 'Never' || this.#ending || (restartPolicy === 'OnFailure' && ended.every(code => code === 0))
-    if (ended.length === states.length && final) return ended.every(code => code === 0) ? 'Succeeded' : 'Failed'
-    const initFailed = this.#inits.some(one => (one.state.terminated?.exitCode ?? 0) !== 0)
-    if (initFailed && restartPolicy === 'Never') return 'Failed'
+    if (this.#isOver() && this.#sidecars.every(one => one.running === null))
+      return this.#ends.every(code => code === 0) ? 'Succeeded' : 'Failed'
+    const first = this.#inits.filter(one => !isSidecar(one.spec))
+    if (first.some(one => (one.state.terminated?.exitCode ?? 0) !== 0) && restartPolicy === 'Never') return 'Failed'
     const begun = states.some(state => state.running !== undefined || state.terminated !== undefined)
     const crashing = states.some(state => state.waiting?.reason === 'CrashLoopBackOff')
     return begun || crashing ? 'Running' : 'Pending'
   }
+
+  get #ends(): number[] {
+    return this.#containers.flatMap(({ state: { terminated } }) =>
+      terminated === undefined ? [] : [terminated.exitCode],
+    )
+  }
+
+  /** All but its sidecars have ended, and none is started again. */
+  #isOver(): boolean {
+    const { restartPolicy } = this.#pod.spec
+    const ends = this.#ends
+    const well = ends.every(code => code === 0)
+    const final = restartPolicy === 'Never' || this.#ending || (restartPolicy === 'OnFailure' && well)
+    return ends.length === this.#containers.length && final
+  }
+}
+
+/** Whether what comes after an init container may begin. */
+function hasLetBy({ spec, state, running }: ContainerWorker): boolean {
+  return isSidecar(spec) ? running !== null : state.terminated?.exitCode === 0
 }

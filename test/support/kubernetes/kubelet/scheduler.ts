@@ -1,5 +1,6 @@
+import { isGated } from '../admission.ts'
 import { type Api } from '../api.ts'
-import { type Obj, type Pod } from '../types.ts'
+import { type Container, type Obj, type Pod } from '../types.ts'
 import { tell, write, writeStatus } from '../controllers/owned.ts'
 import { withCondition } from '../controllers/pods.ts'
 import { parseQuantity } from './quantity.ts'
@@ -23,7 +24,8 @@ export class Scheduler {
   #run(): void {
     if (this.#stopped) return
     for (const pod of this.#api.store.list(this.#api.resources.key('/pods')) as Pod[]) {
-      if (pod.spec.nodeName === undefined && pod.metadata.deletionTimestamp === undefined) this.#place(pod)
+      if (pod.spec.nodeName === undefined && pod.metadata.deletionTimestamp === undefined && !isGated(pod))
+        this.#place(pod)
     }
   }
 
@@ -92,10 +94,17 @@ export class Scheduler {
   }
 }
 
+/** component-helpers/resource: PodRequests. */
 export function requested(pod: Pod, what: string): number {
-  return pod.spec.containers.reduce(
-    (sum, container) => sum + parseQuantity(container.resources?.requests?.[what] ?? '0'),
-    0,
+  const asked = (one: Container): number => parseQuantity(one.resources?.requests?.[what] ?? '0')
+  let [sidecars, most] = [0, 0]
+  for (const one of pod.spec.initContainers ?? []) {
+    most = Math.max(most, sidecars + asked(one))
+    if (one.restartPolicy === 'Always') sidecars += asked(one)
+  }
+  return Math.max(
+    most,
+    pod.spec.containers.reduce((sum, one) => sum + asked(one), sidecars),
   )
 }
 

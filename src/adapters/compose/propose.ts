@@ -57,8 +57,9 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const writes = files.filter(differs).map(way => writeOf(host, way))
-  const standing = await standingOf(host, args, view, signal)
-  const change = writes.length > 0 || standing !== 'right'
+  // Compose can say nothing of files that are not there, or do not hold.
+  const standing = writes.length > 0 ? 'wrong' : await standingOf(host, args, view, signal)
+  const change = standing !== 'right'
   const stops = asked('stopped') ? [...new Set(view.containers.filter(c => !ended(c)).map(c => c.service))].sort() : []
   const stop = stops.length === 0 ? [] : [stopStep(host, { do: 'stop', services: stops })]
   const halting = haltStep(host, view)
@@ -68,7 +69,7 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const acts = change || asked('stopped') || asked('redeployed') || halting !== null
   const up = acts ? [upStep(host, release, args)] : []
   if (up.length + stop.length === 0) return { ...NOTHING, findings, serves }
-  const fewer = writes.length + stop.length + halt.length === 0 && !asked('redeployed') && standing === 'more'
+  const fewer = stop.length + halt.length === 0 && !asked('redeployed') && standing === 'more'
   const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000
   return {
     ...NOTHING,

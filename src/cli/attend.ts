@@ -241,25 +241,39 @@ function headline(run: RunInfo, output: RunOutput | null, told: Told): string {
   const why = run.error ?? output?.why ?? ''
   const unsafe = output?.unsafe ?? []
   if (run.state === 'aborted' && unsafe.length > 0) {
-    return `Aborted, and users may be neither served nor told. See to it by hand: ${unsafe.join('; ')}`
+    return `Aborted, and users may be neither served nor told. See to it by hand: ${unsafe.join('; ')}.${goneWithout(output, told)}`
   }
   if (run.state === 'aborted') return aborted(output, told)
-  return `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`
+  const gone = goneWithout(output, told)
+  const failed = `The run failed: ${why.replace(/^moved: /, 'the world has moved since the plan: ')}`
+  return gone === '' ? failed : `${failed.replace(/\.$/, '')}.${gone}`
+}
+
+/** What was fenced, tolerated or skipped before a run ended without its release. */
+function goneWithout(output: RunOutput | null, { left, loose, without }: Told): string {
+  const off = new Set([...left, ...(output?.fenced ?? [])])
+  const skipped = [...new Set([...(output?.skipped ?? []), ...without])].filter(id => !off.has(id))
+  const all = [
+    ...[...off].map(id => `${id} (not on the release${loose.has(id) ? ', NOT kept away from users' : ''})`),
+    ...skipped.map(id => `${id} (skipped)`),
+  ]
+  return all.length === 0 ? '' : ` Gone on without: ${all.join(', ')}.`
 }
 
 function aborted(output: RunOutput | null, told: Told): string {
   const middle = middleOf(told)
   const where = middle.length === 0 ? '' : ` in the middle of: ${middle.join('; ')}`
   const why = /^it was aborted: (.*)$/s.exec(output?.why ?? '')?.[1]
-  if (why !== undefined && middle.length === 0) return `Aborted: ${why}.`
+  const gone = goneWithout(output, told)
+  if (why !== undefined && middle.length === 0) return `Aborted: ${why}.${gone}`
   const untold = untoldOf(output, told)
   const users =
     untold.length > 0
       ? `Nobody is told of what is stopped, for no step of the plan puts a maintenance page up: ${untold.join(', ')}`
-      : middle.length > 0 && output?.away === undefined
+      : middle.length + told.without.size > 0 && output?.away === undefined
         ? 'Whether users are served there is for you to see'
         : 'Users are served or told'
-  return `Aborted${where}. ${users}; what was done stays done.`
+  return `Aborted${where}.${gone} ${users}; what was done stays done.`
 }
 
 /** What was stopped, or began to be, and not taken back, where nothing tells users. */

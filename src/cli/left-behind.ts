@@ -47,8 +47,10 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     middle: new Map<string, string | null>(),
     cutShort: null as string | null,
   }
+  const failures = new Map<string, string>()
   for await (const event of engine.events(run.id)) {
     progress.see(event)
+    noteSkipped(told, failures, event)
     note(told, event)
     noteMiddle(told.middle, event)
     if (event.type === 'watch-superseded') told.cutShort = supersededBy(event.data)
@@ -106,6 +108,20 @@ function noteMiddle(middle: Map<string, string | null>, { type, data }: Event): 
   // Nothing was begun this time: what an earlier time has left stands.
   if (left?.begun === false && middle.get(step) === null) middle.delete(step)
   else if (left?.begun !== false) middle.set(step, left?.why ?? why ?? null)
+}
+
+/** Of a step that failed it is the answer that says that it was skipped. */
+function noteSkipped(
+  { middle, without }: { middle: Map<string, string | null>; without: Set<string> },
+  failures: Map<string, string>,
+  { type, data }: Event,
+): void {
+  const { token = '', about, step, do: answer } = (data ?? {}) as Record<string, string | undefined>
+  if (type === 'asked' && about === 'failure' && step !== undefined) failures.set(token, step)
+  const failed = type === 'answered' && answer === 'skip' ? failures.get(token) : undefined
+  if (failed === undefined) return
+  middle.delete(failed)
+  without.add(failed)
 }
 
 /** What a run that was aborted was in the middle of, for machines: nothing of it where the run was not aborted. */

@@ -52,6 +52,15 @@ describe('the keys of a home', () => {
     const file = join(folder(), 'file')
     writeFileSync(file, '')
     process.env['BACKOUT_KEYS'] = file
+    const unusable = {
+      code: 'home_unusable',
+      exit: 'failed',
+      next: expect.stringMatching(/home: in backout.yaml, or BACKOUT_HOME/),
+    }
+    process.env['BACKOUT_KEYS'] = folder()
+    await expect(openKeys(file, {})).rejects.toMatchObject(unusable)
+    await expect(openKeys(join(file, 'below'), {})).rejects.toMatchObject(unusable)
+    process.env['BACKOUT_KEYS'] = file
     const error = { code: 'keys_unusable', exit: 'failed', next: expect.stringContaining('BACKOUT_KEYS') }
     await expect(openKeys(home, {})).rejects.toMatchObject(error)
   })

@@ -80,7 +80,7 @@ function idOf(chain: Uint8Array): string {
 async function sameKey(home: string, chain: Uint8Array, folder: string): Promise<void> {
   const file = join(home, KEY_ID)
   const id = idOf(chain)
-  const known = await readOrMake(file, async () => id)
+  const known = await readOrMake(file, async () => id, homeUnusable(home))
   if (known.trim() !== id) throw otherKey(home, folder)
 }
 
@@ -110,11 +110,13 @@ async function newIdentity(): Promise<string> {
   return generateIdentity()
 }
 
-async function readOrMake(path: string, make: () => Promise<string>): Promise<string> {
+type Unusable = (path: string, not: 'read' | 'made', error: unknown) => BackoutError
+
+async function readOrMake(path: string, make: () => Promise<string>, unusableBy: Unusable = unusable): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusable(path, 'read', error)
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw unusableBy(path, 'read', error)
   }
   const made = await make()
   try {
@@ -122,7 +124,7 @@ async function readOrMake(path: string, make: () => Promise<string>): Promise<st
     await writeNew(path, `${made}\n`)
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw unusable(path, 'made', error)
+    throw unusableBy(path, 'made', error)
   }
 }
 
@@ -135,6 +137,19 @@ function unusable(path: string, not: 'read' | 'made', error: unknown): BackoutEr
     exit: 'failed',
     from: error,
   })
+}
+
+/** Which key the home was written with is kept in the home itself: another folder for keys changes nothing. */
+function homeUnusable(home: string): Unusable {
+  return (path, not, error) =>
+    new BackoutError({
+      code: 'home_unusable',
+      what: `The home ${home} cannot be ${not === 'read' ? 'read' : 'made or written'} by this user: ${path} cannot be ${not}`,
+      cause: messageOf(error),
+      next: 'give this user the right to it (chown), or set another folder: home: in backout.yaml, or BACKOUT_HOME',
+      exit: 'failed',
+      from: error,
+    })
 }
 
 /** Keyed hash: equal content has an equal mac, and nobody without the key can try guesses. */

@@ -69,6 +69,27 @@ it('an abort that the run has not come to is told by status, before a resume end
   expect(await toy.json(['status'])).not.toHaveProperty('abort')
 })
 
+it('an abort says what was gone on without: a step that failed and was skipped is in the middle of nothing', async () => {
+  toy = await makeToy()
+  expect(await toy.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0, stderr: '' })
+  await toy.release('v2')
+  const yaml = await toy.read('backout.yaml')
+  await toy.write(
+    'backout.yaml',
+    yaml.replace(`apply: 'printf "%s\\n" "$BACKOUT_PIN" | tr -d \\" > app'`, `apply: 'exit 3'`),
+  )
+  expect(await toy.read('backout.yaml')).toContain('exit 3')
+  expect((await toy.backout(['run', '--yes'])).code).toBe(5)
+  expect((await toy.backout(['skip', 'app/apply', '--reason', 'by hand'])).code).toBe(0)
+  expect((await toy.backout(['resume'])).code).toBe(5)
+  const { code, stdout } = await toy.backout(['abort'])
+  expect(code).toBe(7)
+  expect(stdout).toMatch(
+    /^Aborted\. Gone on without: app\/apply \(skipped\)\. Whether users are served there is for you/m,
+  )
+  expect(await toy.json(['status'])).toMatchObject({ middle: [], output: { skipped: ['app/apply'] } })
+})
+
 it('an abort that leaves what serves users stopped says that nobody is told, where there is no maintenance page', async () => {
   toy = await makeToy('', '      needs: [{ of: web, what: stopped }]\n')
   const web = `components:

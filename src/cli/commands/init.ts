@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { compose } from '../init/compose.ts'
 import { type Survey, survey } from '../init/look.ts'
@@ -7,7 +7,7 @@ import { ignoreHome, refuseExisting, writeConfig } from '../init/write.ts'
 import { type Out, openOut, paint } from '../out.ts'
 import type { Globals } from '../program.ts'
 import { wrap } from '../text.ts'
-import { saidConfig } from '../wiring/find-config.ts'
+import { saidConfig, wholePath } from '../wiring/find-config.ts'
 
 const NEXT = [
   ['backout doctor', 'what is still missing to be able to go back'],
@@ -17,7 +17,7 @@ const NEXT = [
 /** Looks at the folder and the machine, and writes a commented backout.yaml that loads and that doctor accepts. */
 export async function init(globals: Globals, options: { force: boolean }): Promise<number> {
   const out = openOut({ json: globals.json })
-  const file = resolve(saidConfig(globals.config) ?? 'backout.yaml')
+  const file = wholePath(saidConfig(globals.config) ?? 'backout.yaml')
   const dir = dirname(file)
   if (!existsSync(dir)) throw noFolder(dir)
   if (!options.force) await refuseExisting(file)

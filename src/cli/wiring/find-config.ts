@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { BackoutError } from '../../core/errors.ts'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { BackoutError, messageOf } from '../../core/errors.ts'
 
 /** What names the configuration; undefined: nothing does. An empty variable of the environment counts as none. */
 export function saidConfig(named: string | undefined): string | undefined {
@@ -16,12 +16,34 @@ export function saidConfig(named: string | undefined): string | undefined {
 }
 
 /** backout.yaml of this folder or of one above it, unless one is named. */
-export function findConfig(named: string | undefined, from = process.cwd()): string {
+export function findConfig(named: string | undefined): string {
   const said = saidConfig(named)
-  if (said !== undefined) return resolve(said)
+  if (said !== undefined) return wholePath(said)
+  const from = here()
   for (let dir = resolve(from); ; dir = dirname(dir)) {
     const file = join(dir, 'backout.yaml')
     if (existsSync(file)) return file
     if (dirname(dir) === dir) return join(resolve(from), 'backout.yaml')
+  }
+}
+
+/** Of what is named by its whole path it does not matter where that was typed. */
+export function wholePath(path: string): string {
+  return isAbsolute(path) ? resolve(path) : resolve(here(), path)
+}
+
+/** The folder that a command is typed in. */
+function here(): string {
+  try {
+    return process.cwd()
+  } catch (error) {
+    throw new BackoutError({
+      code: 'folder_gone',
+      what: 'The folder that this was typed in was deleted',
+      cause: messageOf(error),
+      next: 'cd to one that exists; or name the configuration by its whole path: --config /…/backout.yaml',
+      exit: 'usage',
+      from: error,
+    })
   }
 }

@@ -229,6 +229,7 @@ function backups(program: Command, action: Action): void {
     .command('prune')
     .description('remove what neither backups.keep nor a release keeps; says first what')
     .option('-y, --yes', 'do not ask for the name of the environment', false)
+    .option('--also <backup...>', 'these too, though they are kept for something; backout backups says for what')
     .action(action(async () => (await import('./commands/backups.ts')).prune))
 }
 
@@ -370,7 +371,10 @@ function carry(program: Command, action: Action): void {
     .command('replay [component]')
     .description('after a later roll-forward: put back what the old schema had no place for')
     .option('--run <run>', 'the run that restored; the newest one that did by default')
-    .option('--settle <word...>', 'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs')
+    .option(
+      '--settle <word...>',
+      'over what is there: theirs, TABLE=theirs or TABLE.COLUMN=theirs; conflicts: TABLE:KIND=theirs',
+    )
     .action(action(async () => (await import('./commands/data.ts')).replay))
   data
     .command('release [component]')

@@ -58,6 +58,8 @@ export interface Upgrade {
   readonly to: string
   readonly begunAt: string
   readonly migratedAt: string | null
+  /** Component -> the backup of it as its migrations left it. Left out: none was made, or an earlier Backout did not say. */
+  readonly migratedBackups?: Readonly<Record<string, string>>
   readonly endedAt: string | null
   /** When a rollback took it back. */
   readonly undoneAt: string | null

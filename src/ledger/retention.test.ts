@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Backup } from '../core/contract.ts'
-import { judge } from './retention.ts'
+import { judge, type Need } from './retention.ts'
 
 const DAY = 86_400_000
 const NOW = Date.parse('2026-03-01T00:00:00Z')
@@ -23,7 +23,7 @@ function backup(age: number, reason: Backup['reason'] = 'capture', component = '
   }
 }
 
-const going = (backups: readonly Backup[], needed = new Map<string, string>(), last = 2) =>
+const going = (backups: readonly Backup[], needed = new Map<string, Need>(), last = 2) =>
   judge(backups, needed, { last, for: 10 * DAY }, NOW).flatMap(j => (j.stays === null ? [j.backup.id] : []))
 
 describe('A1: a backup may go', () => {
@@ -40,7 +40,9 @@ describe('A1: a backup may go', () => {
 
   it('never where something relies on it, and the newest never', () => {
     const all = [20, 30, 40].map(age => backup(age))
-    expect(going(all, new Map([['db-capture-40', 'v1 goes back by it']]), 1)).toEqual(['db-capture-30'])
+    expect(going(all, new Map([['db-capture-40', { why: 'v1 goes back by it', firm: true }]]), 1)).toEqual([
+      'db-capture-30',
+    ])
     expect(judge(all, new Map(), { last: 1, for: 0 }, NOW)[0]?.stays).toBe('the newest')
   })
 

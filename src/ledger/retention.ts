@@ -8,16 +8,24 @@ export interface Keep {
   readonly for: number
 }
 
-/** A backup, and why it stays; null: nothing speaks for it any more. */
+/** What relies on a backup. */
+export interface Need {
+  readonly why: string
+  /** There is no way back, or no carrying forward, without it; else it can be missed, by a person's word on that very backup. */
+  readonly firm: boolean
+}
+
+/** A backup, and why it stays; null: nothing speaks for it any more. `firm`: and nobody's word removes it. */
 export interface Judged {
   readonly backup: Backup
   readonly stays: string | null
+  readonly firm: boolean
 }
 
-/** `needed`: ids of backups that something relies on, and what that is: those stay whatever their age and number. */
+/** `needed`: ids of backups that something relies on: those stay whatever their age and number. */
 export function judge(
   backups: readonly Backup[],
-  needed: ReadonlyMap<string, string>,
+  needed: ReadonlyMap<string, Need>,
   keep: Keep,
   now: number,
 ): Judged[] {
@@ -28,7 +36,9 @@ export function judge(
       const group = `${backup.component} ${backup.reason}`
       const place = (seen.get(group) ?? 0) + 1
       seen.set(group, place)
-      return { backup, stays: needed.get(backup.id) ?? byRule(backup, place, keep, now) }
+      const need = needed.get(backup.id)
+      const stays = need?.why ?? byRule(backup, place, keep, now)
+      return { backup, stays, firm: need?.firm === true }
     })
 }
 

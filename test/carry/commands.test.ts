@@ -158,12 +158,20 @@ describe('data that was written between the release and a restore', () => {
   }, 60_000)
 
   it('goes back to its place after a roll-forward, as far as the old schema had none', async () => {
-    await said(['data', 'apply', '--yes'])
+    write(file(), 'UPDATE orders SET total = 99 WHERE id = 2')
+    await said(['data', 'apply', '--yes'], 5)
     write(
       file(),
       `ALTER TABLE orders RENAME COLUMN mail TO contact; ALTER TABLE orders ADD COLUMN discount INTEGER; CREATE TABLE reviews (id INTEGER PRIMARY KEY, stars INTEGER)`,
     )
-    expect(await said(['data', 'replay'])).toContain('1 back')
+    const told = await said(['data', 'replay'])
+    expect(told).toContain('1 back')
+    expect(told).toMatch(/orders: total +1 changed +--settle orders:changed=theirs/)
+    expect(told).toMatch(/See them: zstd -dc \S+\/archive\/conflicts\.ndjson\.zst/)
+    expect(await said(['data', 'replay', '--settle', 'orders:changed=theirs'])).toMatch(
+      /orders: total \(changed\) +1 back/,
+    )
+    expect(rows(file(), 'SELECT total FROM orders WHERE id = 2')).toEqual([{ total: 21 }])
     expect(rows(file(), 'SELECT discount FROM orders WHERE id = 3')).toEqual([{ discount: 5 }])
     expect(rows(file(), 'SELECT * FROM reviews')).toEqual([{ id: 1, stars: 5 }])
   }, 60_000)

@@ -8,7 +8,8 @@ import { archiveIn, readArchive, writeArchive } from '../../src/data/carry/archi
 import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
 import { readLines } from '../../src/data/carry/lines.ts'
 import { type CarryOptions, NOTHING_SAID, type Release } from '../../src/data/carry/options.ts'
-import { type ReplayedPart, replay } from '../../src/data/carry/replay.ts'
+import { replay } from '../../src/data/carry/replay.ts'
+import type { ReplayedPart } from '../../src/data/carry/replay-outcome.ts'
 import { JOB, type Merge, played, rows, type Story, write } from '../support/merge.ts'
 
 const made: string[] = []
@@ -34,15 +35,13 @@ describe('what has no place in the old schema', () => {
       INSERT INTO reviews VALUES (1, 3, 4.5, x'00ff'), (2, 1, 1, NULL)`,
   }
 
-  async function back(merge: Merge): Promise<ReplayedPart[]> {
+  async function back(merge: Merge): Promise<readonly ReplayedPart[]> {
     const db = new DatabaseSync(merge.ours, { readOnly: true })
     const schema = readSchema(db)
     db.close()
     const { component, run, dialect, dir } = merge.source
-    return replay(
-      { component, run, dialect, dir, schema, merging: job => openMerging(merge.ours, 1000, null, job) },
-      JOB,
-    )
+    const merging = (job: typeof JOB) => openMerging(merge.ours, 1000, null, job)
+    return (await replay({ component, run, dialect, dir, schema, merging }, JOB)).parts
   }
 
   it('is archived, readable by its owner only, and told from what was altered', async () => {

@@ -24,7 +24,7 @@ const WRITES = [
 async function putBack(world: World, ...words: string[]): Promise<{ back: number; conflicts: number }[]> {
   await using target = await world.open()
   if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  const parts = await replay(await target.replaying('back', job), job, words)
+  const { parts } = await replay(await target.replaying('back', job), job, words)
   return parts.map(({ back, conflicts }) => ({ back, conflicts }))
 }
 

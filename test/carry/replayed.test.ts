@@ -1,57 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { carriesForward } from '../../src/data/carry/open.ts'
-import { type CarryOptions, NOTHING_SAID } from '../../src/data/carry/options.ts'
-import { type ReplayedPart, replay } from '../../src/data/carry/replay.ts'
-import { carryForward } from '../../src/data/carry/step.ts'
-import { job, restored, sourceOf } from '../rungs/restored.ts'
-import { played, type System, type World } from '../rungs/world.ts'
+import { job } from '../rungs/restored.ts'
+import type { World } from '../rungs/world.ts'
 import { carrySystems } from '../support/carry-systems.ts'
+import { forward, held, replayed } from '../support/rolled-forward.ts'
 
 const LIMIT = 120_000
 const { systems: SYSTEMS } = carrySystems()
 
-interface Back {
-  readonly base: readonly string[]
-  readonly up: readonly string[]
-  readonly writes: readonly string[]
-  /** Between the restore and carrying. */
-  readonly after?: readonly string[]
-  readonly said?: Partial<CarryOptions>
-  /** Users, before the roll-forward. */
-  readonly later?: readonly string[]
-  /** The migrations of the release that is rolled forward to, where they are others. */
-  readonly again?: readonly string[]
-}
-
-/** Released, written to, gone back, carried, and rolled forward again. */
-async function forward(system: System, back: Back): Promise<World> {
-  const { base, up, writes, after = [], said = {}, later = [], again = up } = back
-  const release = up.map((sql, i) => ({ name: `00${i + 2}_x`, up: sql, down: null }))
-  const world = await played(system, { base, release, early: [], meanwhile: [], told: true, writes })
-  await restored(world)
-  await world.run(after)
-  {
-    await using source = await sourceOf(world)
-    await carryForward(source, { ...NOTHING_SAID, ...said }, job)
-  }
-  expect(await world.run([...later, ...again])).not.toContain(false)
-  return world
-}
-
-async function replayed(world: World, by = job): Promise<ReplayedPart[]> {
-  await using target = await world.open()
-  if (!carriesForward(target)) throw new Error('it carries nothing forward')
-  return replay(await target.replaying('back', by), by)
-}
-
 /** By table, as "back of all". */
 async function putBack(world: World): Promise<Record<string, string>> {
-  const parts = await replayed(world)
+  const { parts } = await replayed(world)
   return Object.fromEntries(parts.map(p => [p.table, `${p.back} of ${p.back + p.done + p.conflicts}`]))
 }
-
-const held = async (world: World, table: string) =>
-  ((await world.dump())[table] ?? []).map(row => Object.values(row).join(' ').replaceAll("'", '')).sort()
 
 const BASE = [
   'CREATE TABLE orders (id int NOT NULL PRIMARY KEY, who varchar(20), code varchar(20) UNIQUE)',
@@ -86,7 +46,7 @@ describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
     const story = { base: BASE, up: UP, writes: WRITES, after: [`INSERT INTO orders VALUES (9, 'eve', 'c')`] }
     await using world = await forward(await make(), story)
     for (const back of [2, 0]) expect((await putBack(world))['gifts']).toBe(`${back} of 3`)
-    expect((await replayed(world)).map(p => [p.table, p.why])).toEqual([
+    expect((await replayed(world)).parts.map(p => [p.table, p.why])).toEqual([
       ['orders', 'the row of 1 is not there'],
       ['gifts', 'what 1 refers to is not there, or is another one'],
     ])
@@ -133,7 +93,7 @@ describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
     await using world = await forward(await make(), { base: BASE, up: [chain], writes })
     await world.run([`INSERT INTO chain VALUES (1, NULL, 'stranger')`])
     const rounds: string[] = []
-    const parts = await replayed(world, { ...job, progress: ({ text }) => void rounds.push(text) })
+    const { parts } = await replayed(world, [], { ...job, progress: ({ text }) => void rounds.push(text) })
     expect(parts.map(p => [p.back, p.conflicts])).toEqual([[1, many]])
     expect(rounds.filter(text => text === 'putting back chain')).toHaveLength(1)
     expect(await held(world, 'chain')).toEqual(['1  stranger', '99 99 own'])
@@ -243,7 +203,7 @@ describe.for(TYPED)('what is put back on $name, of columns that have types', ({ 
     await using world = await forward(await make(), { base: BASE, up, writes, again })
     const odd = (names: string) => `1 does not fit the types that the table has now (${names})`
     for (const back of [true, false]) {
-      const parts = (await replayed(world)).map(p => [p.table, p.back, p.conflicts, p.why] as const)
+      const parts = (await replayed(world)).parts.map(p => [p.table, p.back, p.conflicts, p.why] as const)
       expect(parts.toSorted(([a], [b]) => (a < b ? -1 : 1))).toEqual([
         ['gifts', back ? 1 : 0, 1, odd('id')],
         ['orders', back ? 2 : 0, 1, odd('coupon, d, n')],

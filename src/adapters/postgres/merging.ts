@@ -24,7 +24,7 @@ import type { Source } from './reader.ts'
 import { asBefore, checking, type Recheck, rechecksOf } from './rechecks.ts'
 import { eachRow, one, openSession, type Session, textOf } from './session.ts'
 import { type Sessions, Stage } from './stage.ts'
-import { type Firing, firingAgain, firingOf, silencing } from './triggers.ts'
+import { Silence } from './triggers.ts'
 
 /** SQLSTATEs by which PostgreSQL refuses a row, as kinds of their own. */
 const REFUSALS: Readonly<Record<string, Refusal>> = {
@@ -87,8 +87,8 @@ export async function openMerging(source: Source, images: Images | null, job: Jo
     const sessions = { base, theirs, migrated }
     const rechecks = await rechecksOf(session)
     const quiet = await mayBeQuiet(session, rechecks)
-    const firing = quiet ? [] : await firingOf(session)
-    return new PostgresMerger(session, sessions, { home, quiet, rechecks, firing }, job, close)
+    const silence = quiet ? null : new Silence(session)
+    return new PostgresMerger(session, sessions, { home, quiet, rechecks, silence }, job, close)
   } catch (error) {
     await close()
     throw error
@@ -110,7 +110,8 @@ interface Live {
   readonly home: string
   readonly quiet: boolean
   readonly rechecks: readonly Recheck[]
-  readonly firing: readonly Firing[]
+  /** null: none is needed, for no trigger fires. */
+  readonly silence: Silence | null
 }
 
 class PostgresMerger implements Merger {
@@ -124,19 +125,19 @@ class PostgresMerger implements Merger {
   readonly #dialect: Dialect
   readonly #stage: Stage
   readonly #rechecks: readonly Recheck[]
-  readonly #firing: readonly Firing[]
+  readonly #silence: Silence | null
   #inTransaction = false
 
   constructor(
     session: Session,
     images: Sessions,
-    { home, quiet, rechecks, firing }: Live,
+    { home, quiet, rechecks, silence }: Live,
     job: Job,
     close: () => Promise<void>,
   ) {
     this.quiet = quiet
     this.#rechecks = rechecks
-    this.#firing = firing
+    this.#silence = silence
     this.#session = session
     this.#images = images
     this.#home = home
@@ -159,7 +160,8 @@ class PostgresMerger implements Merger {
     return sqlName(name, this.#home)
   }
 
-  query(sql: string, values?: readonly unknown[]): Promise<Row[]> {
+  async query(sql: string, values?: readonly unknown[]): Promise<Row[]> {
+    if (this.#inTransaction) await this.#silence?.before(sql)
     return this.#session.query(sql, values)
   }
 
@@ -167,7 +169,8 @@ class PostgresMerger implements Merger {
     return eachRow(this.#session, sql, values, row, !this.#inTransaction)
   }
 
-  run(sql: string, values?: readonly unknown[]): Promise<number> {
+  async run(sql: string, values?: readonly unknown[]): Promise<number> {
+    if (this.#inTransaction) await this.#silence?.before(sql)
     return this.#session.run(sql, values)
   }
 
@@ -221,15 +224,16 @@ class PostgresMerger implements Merger {
     this.#job.guard()
     // Where triggers fire, what they ask is the application's own.
     const plans = this.quiet ? [`SET LOCAL ${BY_ORDER}`] : []
-    const hushed = [...this.#dialect.quiet.on, ...silencing(this.#firing), ...checking(this.#rechecks, this.quiet)]
-    await this.query(['BEGIN', ...plans, ...hushed].join('; '))
+    const hushed = [...this.#dialect.quiet.on, ...checking(this.#rechecks, this.quiet)]
+    await this.#session.query(['BEGIN', ...plans, ...hushed].join('; '))
+    this.#silence?.begin()
     this.#inTransaction = true
     try {
       const answer = await work()
-      const loud = [...firingAgain(this.#firing), ...asBefore(this.#rechecks, this.quiet)]
-      for (const sql of loud) await this.query(sql)
+      const loud = [...(this.#silence?.end ?? []), ...asBefore(this.#rechecks, this.quiet)]
+      for (const sql of loud) await this.#session.query(sql)
       this.#job.guard()
-      await this.query('COMMIT')
+      await this.#session.query('COMMIT')
       return answer
     } catch (error) {
       await this.#session.client.query('ROLLBACK').catch(() => {})
@@ -240,6 +244,7 @@ class PostgresMerger implements Merger {
   }
 
   async savepoint(work: () => Promise<void>): Promise<unknown> {
+    const off = this.#silence?.off ?? []
     await this.query('SAVEPOINT backout_part')
     try {
       await work()
@@ -247,6 +252,7 @@ class PostgresMerger implements Merger {
       return null
     } catch (error) {
       await this.query('ROLLBACK TO backout_part; RELEASE backout_part')
+      this.#silence?.backTo(off)
       return error
     }
   }

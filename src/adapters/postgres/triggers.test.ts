@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noPostgres, PASSWORD, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import { carryForward } from '../../data/carry/step.ts'
-import { played, type Story } from './test/merge.ts'
+import { type Played, played, type Story } from './test/merge.ts'
 import { engineOf, job } from './test/support.ts'
 
 const missing = noPostgres()
@@ -61,27 +61,94 @@ const triggersOf = (database: string) =>
     database,
   )
 
+/** The live database of a story, owned by a role that is no superuser; and a merge of that role's in it. */
+async function asKeeper(merge: Played, tables: readonly string[]) {
+  await server.sql(`ALTER DATABASE ${merge.ours} OWNER TO keeper`)
+  await server.sql(
+    ['GRANT ALL ON SCHEMA public TO keeper', ...tables.map(t => `ALTER TABLE ${t} OWNER TO keeper`)],
+    merge.ours,
+  )
+  const engine = engineOf(server, merge.ours, { user: 'keeper', lockLimit: '2s' })
+  const merging = (given: typeof job) => engine.merging(merge.source.images, given)
+  return { ...merge.source, dialect: engine.dialect, merging }
+}
+
 describe.skipIf(missing !== null)(`C14: triggers of PostgreSQL${missing === null ? '' : ` (${missing})`}`, () => {
   it('do not fire for what is carried by a role that owns the tables and is no superuser', async () => {
     const merge = await played(server, SHOP)
     try {
-      await server.sql(`ALTER DATABASE ${merge.ours} OWNER TO keeper`)
-      await server.sql(
-        ['GRANT ALL ON SCHEMA public TO keeper', ...ALL.map(t => `ALTER TABLE ${t} OWNER TO keeper`)],
-        merge.ours,
-      )
+      const source = await asKeeper(merge, ALL)
       const before = await triggersOf(merge.ours)
-      const engine = engineOf(server, merge.ours, { user: 'keeper' })
-      const { dialect } = engine
-      const { proof } = await carryForward(
-        { ...merge.source, dialect, merging: given => engine.merging(merge.source.images, given) },
-        NOTHING_SAID,
-        job,
-      )
+      const { proof } = await carryForward(source, NOTHING_SAID, job)
       expect(proof).toMatchObject({ ok: true, listed: 0 })
       expect(await rowsOf(merge.ours)).toEqual(await rowsOf(merge.names[2]))
       expect(await triggersOf(merge.ours)).toEqual(before)
       await expect(server.sql('INSERT INTO orders (id) VALUES (10)', merge.ours)).rejects.toThrow('refused')
+    } finally {
+      await merge.dispose()
+    }
+  })
+
+  it('are left alone, and so are their writers, in tables that nothing is written to', async () => {
+    const merge = await played(server, {
+      ...SHOP,
+      base: [
+        ...SHOP.base,
+        'CREATE TABLE visits (id int)',
+        `CREATE TRIGGER seen ${on('AFTER INSERT ON visits', 'noted')}`,
+      ].toSpliced(8, 0, `CREATE FUNCTION noted() ${body('RETURN NULL;')}`),
+    })
+    const visitor = await server.connect(merge.ours)
+    try {
+      const source = await asKeeper(merge, [...ALL, 'visits'])
+      await visitor.query('BEGIN; INSERT INTO visits VALUES (1)')
+      const { proof } = await carryForward(source, NOTHING_SAID, job)
+      expect(proof).toMatchObject({ ok: true, listed: 0 })
+      await visitor.query('COMMIT')
+      expect(await rowsOf(merge.ours)).toEqual(await rowsOf(merge.names[2]))
+    } finally {
+      await visitor.end()
+      await merge.dispose()
+    }
+  })
+
+  it('do not fire where foreign keys write by themselves, nor again after a savepoint was taken back', async () => {
+    const merge = await played(server, {
+      ...SHOP,
+      base: [
+        ...SHOP.base,
+        'CREATE TABLE lines (orders int REFERENCES orders ON DELETE SET NULL, id int PRIMARY KEY)',
+        'INSERT INTO lines VALUES (1, 1), (1, 2), (2, 3)',
+        'CREATE TABLE parts (id int, line int REFERENCES lines ON UPDATE CASCADE) PARTITION BY LIST (id)',
+        'CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)',
+        'INSERT INTO parts VALUES (1, 1)',
+        `CREATE TRIGGER mail ${on('AFTER DELETE ON orders', 'gone')}`,
+        `CREATE TRIGGER mail ${on('AFTER UPDATE ON lines', 'gone')}`,
+        `CREATE TRIGGER mail ${on('AFTER UPDATE ON parts', 'gone')}`,
+      ].toSpliced(8, 0, `CREATE FUNCTION gone() ${body('INSERT INTO mails (what) VALUES (0); RETURN NULL;')}`),
+      writes: [],
+    })
+    const tables = [...ALL, 'lines', 'parts', 'parts_1']
+    const count = async (from: string) =>
+      (await server.sql(`SELECT count(*)::int AS n FROM ${from}`, merge.ours))[0]?.['n']
+    try {
+      const before = await triggersOf(merge.ours)
+      const source = await asKeeper(merge, tables)
+      await using merger = await source.merging(job)
+      await merger.transaction(async () => {
+        const undone = await merger.savepoint(async () => {
+          await merger.run('DELETE FROM "public"."customers" AS o WHERE id = 1')
+          throw new Error('refused')
+        })
+        expect(String(undone)).toContain('refused')
+        await merger.run('DELETE FROM "public"."customers" AS o WHERE id = 1')
+        await merger.run('UPDATE "public"."lines" AS o SET id = 10 WHERE id = 1')
+      })
+      expect(await count('orders WHERE customer = 1')).toBe(0)
+      expect(await count('lines WHERE orders IS NULL')).toBe(2)
+      expect(await count('parts WHERE line = 10')).toBe(1)
+      expect(await count('mails')).toBe(0)
+      expect(await triggersOf(merge.ours)).toEqual(before)
     } finally {
       await merge.dispose()
     }

@@ -2,13 +2,13 @@ import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import type { Backup } from '../../core/contract.ts'
 import { person } from '../../ledger/releases.ts'
-import { type Judged, judge } from '../../ledger/retention.ts'
+import type { Judged } from '../../ledger/retention.ts'
 import type { Globals } from '../program.ts'
 import { typed } from '../prompt.ts'
 import { type Session, withSession } from '../session.ts'
 import { bytes, table } from '../text.ts'
 import { alone } from '../wiring/carry.ts'
-import { neededBackups } from '../wiring/needed.ts'
+import { judgeBackups } from '../wiring/needed.ts'
 
 /** Every backup: what it is of, where it lies, and why it stays. */
 export function list(globals: Globals): Promise<number> {
@@ -22,14 +22,17 @@ export function list(globals: Globals): Promise<number> {
   })
 }
 
-/** Says what would go, asks, and removes it: what no rule keeps and nothing relies on. */
-export function prune(globals: Globals, options: { yes: boolean }): Promise<number> {
+/** Says what would go, asks, and removes it: what no rule keeps and nothing relies on, and what a person names. */
+export function prune(globals: Globals, options: { yes: boolean; also?: string[] }): Promise<number> {
   return withSession(globals, session =>
     alone(session, 'prune', async job => {
       const { environment, out } = session
       if (environment.config.backups.keep === undefined) throw noRule()
       await refuseRuns(session)
-      const going = (await judgedBackups(session)).filter(j => j.stays === null)
+      const also = options.also ?? []
+      const judged = await judgedBackups(session)
+      refuseNeeded(judged, also)
+      const going = judged.filter(j => j.stays === null || also.includes(j.backup.id))
       const size = going.reduce((sum, { backup }) => sum + backup.bytes, 0)
       out.data(going.map(({ backup }) => told(backup)))
       if (going.length === 0) {
@@ -37,12 +40,14 @@ export function prune(globals: Globals, options: { yes: boolean }): Promise<numb
         return EXIT.ok
       }
       show(session, going)
-      out.line(`\n${going.length} backups, ${bytes(size)}, are to go for good.`)
+      const spite = going.filter(j => j.stays !== null).length
+      const named = spite === 0 ? '' : `, ${spite} of them in spite of what it is kept for`
+      out.line(`\n${going.length} backups, ${bytes(size)}, are to go for good${named}.`)
       if (!options.yes) await confirmed(session)
-      for (const { backup } of going) {
+      for (const { backup, stays } of going) {
         job.signal.throwIfAborted()
         job.guard()
-        await record(session, backup)
+        await record(session, backup, stays)
         await environment.ledger.backups.remove(backup.id)
       }
       out.line(`Removed: ${going.length} backups, ${bytes(size)}.`)
@@ -57,12 +62,12 @@ function told({ id, component, reason, release, createdAt, bytes: size, dir, hel
 }
 
 async function judgedBackups(session: Session): Promise<Judged[]> {
-  const { config, ledger, clock } = session.environment
+  const { config, ledger } = session.environment
   const lists = await Promise.all(Object.keys(config.components).map(id => ledger.backups.list(id)))
   const all = lists.flat()
   const { keep } = config.backups
-  if (keep === undefined) return all.map(backup => ({ backup, stays: 'backups.keep is not set' }))
-  return judge(all, await neededBackups(session, all), keep, clock.now())
+  if (keep === undefined) return all.map(backup => ({ backup, stays: 'backups.keep is not set', firm: false }))
+  return judgeBackups(session, all, keep)
 }
 
 function show({ environment, out }: Session, judged: readonly Judged[]): void {
@@ -93,9 +98,34 @@ async function refuseRuns({ environment }: Session): Promise<void> {
   })
 }
 
-async function record({ environment }: Session, { id, component, reason, release }: Backup): Promise<void> {
+/** `spite`: what it was kept for, where a person named it all the same. */
+async function record({ environment }: Session, backup: Backup, spite: string | null): Promise<void> {
+  const { id, component, reason, release } = backup
   const engine = await environment.engine({ worker: false })
-  await engine.record('backup-removed', toJson({ id, component, reason, release, by: person() }))
+  const more = spite === null ? {} : { inSpiteOf: spite }
+  await engine.record('backup-removed', toJson({ id, component, reason, release, by: person(), ...more }))
+}
+
+/** Only what can be missed goes by a person's word. */
+function refuseNeeded(judged: readonly Judged[], also: readonly string[]): void {
+  for (const id of also) {
+    const found = judged.find(j => j.backup.id === id)
+    if (found === undefined)
+      throw new BackoutError({
+        code: 'backup_unknown',
+        what: `There is no backup ${id}; nothing was removed`,
+        next: 'backout backups shows their names',
+        exit: 'usage',
+      })
+    if (found.firm)
+      throw new BackoutError({
+        code: 'backup_needed',
+        what: `The backup ${id} cannot be missed; nothing was removed`,
+        cause: found.stays ?? '',
+        next: 'where that release is not to be gone back to: backout release mark RELEASE bad; else leave it',
+        exit: 'usage',
+      })
+  }
 }
 
 async function confirmed({ environment }: Session): Promise<void> {

@@ -1,7 +1,8 @@
+import { join } from 'node:path'
 import { iso } from '../../core/clock.ts'
 import { BackoutError, EXIT } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { OPEN } from '../../data/carry/archive.ts'
+import { archiveIn, CONFLICTS, OPEN } from '../../data/carry/archive.ts'
 import { planCarry } from '../../data/carry/index.ts'
 import type { CarryOptions, Release } from '../../data/carry/options.ts'
 import type { CarryPlan } from '../../data/carry/plan.ts'
@@ -134,12 +135,15 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
     return alone(session, run.id, async job => {
       const source = await target.replaying(run.id, job)
       const { settle = [] } = options
-      const parts = await putBack(source, job, settle)
+      const replayed = await putBack(source, job, settle)
+      const { parts } = replayed
       const said = settle.length === 0 ? {} : { settle: [...settle] }
-      const back = parts.map(p => ({ table: p.table, back: p.back }))
+      const back = parts.map(({ table, kind = null, back }) => ({ table, kind, back }))
       await record(session, 'data-replayed', source, { parts: back, ...said })
-      session.out.data(parts)
-      for (const line of replayLines(parts, session.out.width)) session.out.line(line)
+      session.out.data(replayed)
+      const archive = join(archiveIn(source.dir), CONFLICTS)
+      const command = `backout data replay ${source.component} --run ${run.id}`
+      for (const line of replayLines(replayed, { archive, command, width: session.out.width })) session.out.line(line)
       return parts.some(p => p.conflicts > 0) ? EXIT.waiting : EXIT.ok
     })
   })

@@ -123,8 +123,8 @@ export function migrated(
 ): Promise<number> {
   return withSession(globals, async session => {
     const open = await openUpgrade(session, to)
-    await keepMigrated(session, open, usersAway, wrote)
-    const upgrade = { ...open, migratedAt: iso(session.environment.clock.now()) }
+    const migratedBackups = await keepMigrated(session, open, usersAway, wrote)
+    const upgrade = { ...open, migratedAt: iso(session.environment.clock.now()), migratedBackups }
     await keep(session, upgrade, 'upgrade-migrated', { usersAway, ...(wrote === undefined ? {} : { wrote }) })
     session.out.data(upgrade)
     session.out.line(`Noted: the migrations to ${to} are done.`)
@@ -132,13 +132,13 @@ export function migrated(
   })
 }
 
-/** Databases are backed up as their migrations left them, before the first user writes. */
+/** Databases are backed up as their migrations left them, before the first user writes. Component -> its backup. */
 async function keepMigrated(
   { environment, targets, out }: Session,
   { id, to }: Upgrade,
   usersAway: boolean,
   wrote: readonly string[] | undefined,
-): Promise<void> {
+): Promise<Record<string, string>> {
   const { backups, vault } = environment.ledger
   const asked: { component: string; target: Target }[] = []
   for (const component of Object.keys(environment.config.components)) {
@@ -149,13 +149,17 @@ async function keepMigrated(
     asked.map(a => a.component),
     wrote,
   )
+  const made: Record<string, string> = {}
   for (const { component, target } of asked) {
     const signal = new AbortController().signal
     const said = words === null ? {} : { wrote: words[component] ?? [] }
     const act = { release: to, upgrade: id, usersAway, ...said, backups, vault, signal, progress: () => {} }
     const backup = await target.migrated?.(act)
-    if (backup != null) out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
+    if (backup == null) continue
+    made[component] = backup.id
+    out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
   }
+  return made
 }
 
 /** The words of `--wrote` by component; null: none were said. Throws where nobody can tell whose one is. */

@@ -9,6 +9,7 @@ import { makePlan } from '../wiring/planning.ts'
 import { standingOf } from '../wiring/standing.ts'
 import type { Targets } from '../wiring/targets.ts'
 import { type Check, guarded, plural, saying } from './check.ts'
+import { migratedChecks } from './migrated.ts'
 
 const say = saying('releases')
 
@@ -26,6 +27,8 @@ export async function releaseChecks(environment: Environment, targets: Targets):
   const to = defaultOf(usable, await standingOf(environment)) ?? good ?? newest
   const capture = await environment.ledger.releases.counting(to)
   const capturedLast = newest.captures[0] ?? capture
+  const migrated = await guarded('releases', () => migratedChecks(environment, [capture, capturedLast]))
+  const way = await guarded('releases', () => wayBack(environment, targets, to, capture))
   return [
     ...altered,
     say(
@@ -36,7 +39,8 @@ export async function releaseChecks(environment: Environment, targets: Targets):
     goodCheck(environment, good, newest),
     ...uncaptured(environment, newest, capturedLast),
     ...(await guarded('releases', () => backupChecks(environment, [capture, capturedLast]))),
-    ...(await guarded('releases', () => wayBack(environment, targets, to, capture))),
+    ...migrated,
+    ...way.filter(c => c.code !== 'migrated_altered' || migrated.every(m => m.code !== c.code)),
   ]
 }
 

@@ -1,6 +1,7 @@
 import type { CarryOutcome } from '../../data/carry/index.ts'
 import type { CarryPlan, TablePlan } from '../../data/carry/plan.ts'
-import type { ReplayedPart } from '../../data/carry/replay.ts'
+import type { Replayed } from '../../data/carry/replay.ts'
+import type { ListedLeft } from '../../data/carry/replay-conflicts.ts'
 import type { ListedRow, Sides } from '../../data/carry/rows.ts'
 import { whyUnplaced } from '../../data/carry/unplaced.ts'
 import type { Kind } from '../../data/carry/words.ts'
@@ -74,13 +75,44 @@ export function outcomeLines({ carried, left, proof, archive }: CarryOutcome, wi
   ]
 }
 
-export function replayLines(parts: readonly ReplayedPart[], width: number): string[] {
-  if (parts.length === 0) return ['Nothing of it was archived for want of a place.']
+/** `archive`: where what is left lies. `command`: that puts it back. */
+export function replayLines(
+  { parts, listed, quarantined }: Replayed,
+  { archive, command, width }: { archive: string; command: string; width: number },
+): string[] {
   const rows = parts.map(p => [
-    p.columns === null ? p.table : `${p.table}: ${p.columns.join(', ')}`,
+    `${nameOf(p)}${p.kind === undefined ? '' : ` (${p.kind})`}`,
     `${p.back} back`,
     `${p.done} there already`,
     p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
+    p.seeded === 0 ? '' : `${p.seeded} of the migration itself, left to the one that ran since`,
   ])
-  return table(rows, width)
+  return [
+    ...(rows.length === 0 ? ['Nothing of it was archived for want of a place.'] : table(rows, width)),
+    ...leftLines(listed, archive, command, width),
+    ...(quarantined === 0 ? [] : ['', `${quarantined} rows are in quarantine: backout data release`]),
+  ]
+}
+
+function nameOf({ table: name, columns }: Pick<ListedLeft, 'table' | 'columns'>): string {
+  return columns === null ? name : `${name}: ${columns.join(', ')}`
+}
+
+function leftLines(listed: readonly ListedLeft[], archive: string, command: string, width: number): string[] {
+  if (listed.length === 0) return []
+  const rows = listed.map(l => [
+    nameOf(l),
+    `${l.rows} ${l.kind}`,
+    l.word === null ? (l.why ?? '') : `--settle ${l.word}`,
+  ])
+  const [first] = listed.flatMap(l => l.word ?? [])
+  const way =
+    first === undefined ? [] : [`Put back, where the value is still as it was then: ${command} --settle ${first}`]
+  return [
+    '',
+    'Listed as conflicts when data was carried, and not put back:',
+    ...table(rows, width, '  '),
+    ...way,
+    `See them: zstd -dc ${archive}`,
+  ]
 }

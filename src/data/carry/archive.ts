@@ -16,7 +16,7 @@ import type { CarrySource } from './source.ts'
 import { holdsSomething, plainColumns } from './unplaced.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'seeded', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -53,6 +53,8 @@ export type Manifest = z.infer<typeof manifestShape>
 
 const FOLDER = 'archive'
 const MANIFEST = 'manifest.json'
+/** Where what was listed as a conflict lies, in the folder of the archive. */
+export const CONFLICTS = 'conflicts.ndjson.zst'
 
 /** One line of an archive: a row of theirs. Values are exact texts. */
 export const archivedRow = z.object({
@@ -71,8 +73,9 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
   for (const [i, table] of mapping.unplaced.entries()) {
     job.progress({ text: `archiving ${table}` })
     const shape = source.schemas.theirs.tables[table]
-    if (shape !== undefined)
-      parts.push(await archive(source, `table-${i}.ndjson.zst`, table, shape, plainColumns(shape), null))
+    if (shape === undefined) continue
+    parts.push(await archive(source, `table-${i}.ndjson.zst`, table, shape, plainColumns(shape), null))
+    parts.push(...(await archiveSeeded(source, `seeded-${i}.ndjson.zst`, table)))
   }
   for (const [i, mapped] of mapping.tables.entries()) {
     const shape = source.schemas.theirs.tables[mapped.theirs]
@@ -116,7 +119,8 @@ async function rowsPart(
   what: 'conflicts' | 'quarantine',
   where: string,
 ): Promise<ArchivedPart> {
-  const file = await writeLines(join(laid.source.dir, FOLDER), `${what}.ndjson.zst`, async line => {
+  const path = what === 'conflicts' ? CONFLICTS : `${what}.ndjson.zst`
+  const file = await writeLines(join(laid.source.dir, FOLDER), path, async line => {
     for (const piece of pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
   })
   return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }
@@ -148,6 +152,15 @@ function archiveCells(
   // Without a key the whole row says where it belongs.
   const columns = shape.key.length > 0 ? mapped.unplaced : plainColumns(shape)
   return archive(source, path, mapped.theirs, shape, columns, where)
+}
+
+/** Rows that the migration itself had put into a table that it made, so that they are known for no user's. */
+async function archiveSeeded(source: CarrySource, path: string, table: string): Promise<ArchivedPart[]> {
+  const { images, schemas } = source
+  const shape = schemas.migrated?.tables[table]
+  if (images.migrated === null || shape === undefined) return []
+  const part = await archive(source, path, table, shape, plainColumns(shape), null, images.migrated)
+  return part.lines === 0 ? [] : [{ ...part, what: 'seeded' }]
 }
 
 /** What the migration itself had put there, so that a cell that holds just that again is known for one that nobody wrote to. */

@@ -7,19 +7,20 @@ import { Retyped } from './replay-retyped.ts'
 
 /**
  * How a line stands. Of its cells some hold something else, which stay (`part`); or it stays away: something else is in its
- * place (`left`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it.
+ * place (`left`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it, or the migration
+ * had put it there (`seeded`).
  */
-export const LINE = { waits: 0, noted: 1, left: 2, part: 3, gone: 4, cut: 5, refused: 6 } as const
+export const LINE = { waits: 0, noted: 1, left: 2, part: 3, gone: 4, cut: 5, refused: 6, seeded: 7 } as const
 
 /** Lines that are not back, not with all that they have. */
-export const NOT_BACK = `w.state NOT IN (${LINE.waits}, ${LINE.noted})`
+export const NOT_BACK = `w.state NOT IN (${LINE.waits}, ${LINE.noted}, ${LINE.seeded})`
 
 /** Lines that are to be put back, as `w`. */
 export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
 
 /** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
 export interface Kept {
-  readonly what: 'rows' | 'cells' | 'filled' | 'listed'
+  readonly what: 'rows' | 'seeded' | 'cells' | 'filled' | 'listed'
   /** Tells them from the lines of others, in the ledger too. */
   readonly path: string
   readonly table: string
@@ -40,8 +41,9 @@ export class Lines {
   readonly columns: readonly string[]
   readonly work: string
   many = 0
-  /** What the migration had put into cells of the same rows; null: that is not known. */
+  /** What the migration had put into cells of the same rows; null: that is not known. `told`: what the cells are to hold still. */
   filled: Lines | null = null
+  told = false
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
   readonly #ground: Ground
@@ -164,6 +166,29 @@ export class Lines {
       return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, this.typeOf(c)))
     })
     return `(${['w.odd = 1', ...differs].join(' OR ')})`
+  }
+
+  /** Marks lines of which nobody can say any more what the cells were to hold. */
+  async leaveUntold(): Promise<void> {
+    const { filled } = this
+    if (filled === null || !this.told) return
+    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
+    const odd = `SELECT w.n AS n FROM ${this.work} AS w JOIN ${filled.work} AS f ON ${same.join(' AND ')}`
+    await this.mark(LINE.left, `${odd} WHERE f.odd = 1 AND w.state = ${LINE.waits}`)
+  }
+
+  /** Marks lines that are rows of these to the last cell, of equal ones as many as there are of these. */
+  async markSeeded(seeds: Lines): Promise<void> {
+    const { dialect } = this.#ground
+    const whole = (lines: Lines, alias: string) =>
+      dialect.key(this.columns.map(c => `${alias}.v${lines.columns.indexOf(c)}`))
+    const many = `SELECT ${whole(seeds, 's')} AS k, count(*) AS many FROM ${seeds.work} AS s WHERE s.odd = 0 GROUP BY ${whole(seeds, 's')}`
+    const own = `SELECT w.n AS n, ${whole(this, 'w')} AS k, row_number() OVER (PARTITION BY ${whole(this, 'w')} ORDER BY w.n) AS place
+      FROM ${this.work} AS w WHERE w.odd = 0`
+    await this.mark(
+      LINE.seeded,
+      `SELECT r.n AS n FROM (${own}) AS r JOIN (${many}) AS m ON m.k = r.k WHERE r.place <= m.many`,
+    )
   }
 
   /** Says how the lines stand that a query names by `n`. Returns how many they are. */

@@ -4,16 +4,40 @@ import type { ArchivedPart } from './archive.ts'
 /** Whether what the archive has of a column goes over what its cells hold by now. */
 export type Over = (table: string, column: string) => boolean
 
-/** By the words of a person: `theirs`, `TABLE=theirs`, `TABLE.COLUMN=theirs`. Throws `words_unknown`. */
-export function overIn(words: readonly string[], parts: readonly ArchivedPart[]): Over {
+/** What persons said of what was archived. */
+export interface Said {
+  readonly over: Over
+  /** Whether what was listed as a conflict of this kind is put back. */
+  readonly listed: (word: string) => boolean
+}
+
+/**
+ * By the words of a person: `theirs`, `TABLE=theirs`, `TABLE.COLUMN=theirs`; of conflicts, as `known` has them,
+ * `TABLE:KIND=theirs` and `KIND=theirs`. Throws `words_unknown`.
+ */
+export function saidIn(words: readonly string[], parts: readonly ArchivedPart[], known: ReadonlySet<string>): Said {
+  const kinds = [...known].map(word => word.slice(word.lastIndexOf(':') + 1))
+  const ofConflicts = words.flatMap(word => {
+    const name = word.endsWith('=theirs') ? word.slice(0, -'=theirs'.length) : ''
+    return known.has(name) || kinds.includes(name) ? [name] : []
+  })
+  const others = words.filter(word => !ofConflicts.includes(word.slice(0, -'=theirs'.length)))
+  return {
+    over: overIn(others, parts, known),
+    listed: word => ofConflicts.some(name => name === word || name === word.slice(word.lastIndexOf(':') + 1)),
+  }
+}
+
+function overIn(words: readonly string[], parts: readonly ArchivedPart[], known: ReadonlySet<string>): Over {
   const cells = parts.flatMap(({ what, table, columns }) =>
     what === 'cells' && table !== null ? [{ table, columns }] : [],
   )
   const names = cells.flatMap(({ table, columns }) => [table, ...Object.keys(columns).map(c => `${table}.${c}`)])
+  const all = [...names, ...known]
   const said = words.map(word => {
     const name = /^(?:(.+)=)?theirs$/.exec(word)
-    if (name === null) throw unknown(`"${word}" says nothing of what was archived`, names)
-    if (name[1] !== undefined && !names.includes(name[1])) throw unknown(`Nothing of ${name[1]} was archived`, names)
+    if (name === null) throw unknown(`"${word}" says nothing of what was archived`, all)
+    if (name[1] !== undefined && !names.includes(name[1])) throw unknown(`Nothing of ${name[1]} was archived`, all)
     return name[1]
   })
   return (table, column) => said.some(name => name === undefined || name === table || name === `${table}.${column}`)

@@ -75,6 +75,7 @@ function cellsOf({ dialect }: Ground, lines: Lines) {
     const [cell, value] = [`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, type)]
     const fixed = dialect.fixedDefault(lines.kept.shape.columns[c]?.default ?? null, type)
     const filled = lines.filledOf(c)
+    if (lines.told) return toldCell(dialect, { cell, value, type, column: dialect.quote(c), then: filled?.then })
     const empty = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
     const as =
       filled === null
@@ -98,10 +99,30 @@ function cellsOf({ dialect }: Ground, lines: Lines) {
   })
 }
 
+interface Told {
+  readonly cell: string
+  readonly value: string
+  readonly type: string
+  readonly column: string
+  readonly then: string | undefined
+}
+
+/** By a person's word, over what it held when it was listed, and over nothing else. */
+function toldCell(dialect: Ground['dialect'], { cell, value, type, column, then }: Told) {
+  const same = then === undefined ? '1 = 0' : `NOT ${dialect.differs(dialect.text(cell, type), then)}`
+  const other = dialect.differs(cell, value)
+  return {
+    column,
+    value: `CASE WHEN ${same} THEN ${value} ELSE ${cell} END`,
+    free: `(${same} AND ${other})`,
+    taken: `(NOT (${same}) AND ${other})`,
+  }
+}
+
 async function markParts(ground: Ground, lines: Lines, range: Range): Promise<void> {
   const taken = cellsOf(ground, lines).map(c => c.taken)
   await lines.mark(
-    LINE.part,
+    lines.told ? LINE.left : LINE.part,
     `SELECT w.n AS n FROM ${lines.some(`${inRange(range)} AND w.state = ${LINE.waits}`)} JOIN ${lines.ours} AS o
      ON ${lines.onKey} WHERE ${['w.odd = 1', ...taken].join(' OR ')}`,
   )

@@ -1,16 +1,17 @@
-import { sameJson } from '../../core/json.ts'
 import type { Dialect, Job, Merger } from '../engine.ts'
-import type { SchemaShape, TableShape } from '../schema.ts'
-import { type ArchivedPart, type ArchivedRow, archivedRow, archiveIn, type Manifest, readArchive } from './archive.ts'
+import type { SchemaShape } from '../schema.ts'
+import { readArchive } from './archive.ts'
 import { noArchive, notCarried } from './errors.ts'
 import { makeLedger } from './ledger.ts'
-import { readLines } from './lines.ts'
 import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
 import { markCut } from './replay-circle.ts'
-import { LINE, Lines, NOT_BACK, TO_PUT } from './replay-lines.ts'
+import { type ListedLeft, type ListedPlace, listedPlaces, listedWords, wordOf } from './replay-conflicts.ts'
+import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
-import { overIn } from './replay-words.ts'
+import { outcome, type ReplayedPart } from './replay-outcome.ts'
+import { AT_ONCE, type Place, placesOf } from './replay-places.ts'
+import { saidIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
 import { Strangers } from './strangers.ts'
 
@@ -24,44 +25,41 @@ export interface ReplaySource {
   merging(job: Job): Promise<Merger>
 }
 
-/** What came of one part of the archive. */
-export interface ReplayedPart {
-  readonly table: string
-  /** null: whole rows. */
-  readonly columns: readonly string[] | null
-  /** Lines whose content was put back now, and those that needed nothing. */
-  readonly back: number
-  readonly done: number
-  /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
-  readonly conflicts: number
-  /** Why lines of it were not put back, or not all of them; null: all are back. */
-  readonly why: string | null
+/** What came of all of it. */
+export interface Replayed {
+  readonly parts: readonly ReplayedPart[]
+  /** What was listed as a conflict when data was carried, and of which nobody says by `words` that it comes. */
+  readonly listed: readonly ListedLeft[]
+  /** Rows that are in quarantine. */
+  readonly quarantined: number
 }
-
-const LINES = 200
 
 /**
  * Puts back what the old schema had no place for. Never overwrites: a row that is there, or a cell that holds something of
  * its own, stays, but where a person says otherwise in `words`; what belongs to a row that never came, or refers to one,
  * stays away. Idempotent. Throws `archive_missing`, `archive_altered`, `not_carried`, `words_unknown`.
  */
-export async function replay(source: ReplaySource, job: Job, words: readonly string[] = []): Promise<ReplayedPart[]> {
+export async function replay(source: ReplaySource, job: Job, words: readonly string[] = []): Promise<Replayed> {
   const manifest = await readArchive(source.dir)
   if (manifest === null) throw noArchive(source.component, source.run)
   if (manifest.parts.every(p => p.what !== 'conflicts')) throw notCarried(source.component, source.run)
-  const over = overIn(words, manifest.parts)
+  const said = saidIn(words, manifest.parts, await listedWords(source, manifest))
   await using merger = await source.merging(job)
   const ground: Ground = { dialect: source.dialect, merger, run: source.run, migrated: false, ownWork: false }
   await makeLedger(ground)
   const bonds = await merger.bonds()
   const groups = parentsFirst(Object.keys(source.schema.tables), bonds)
-  const places = await placesOf(source, ground, manifest, groups.flat())
+  const conflicts = await listedPlaces(source, ground, manifest)
+  const chosen = conflicts.filter(c => c.group.why === null && said.listed(wordOf(c.group)))
+  const places = inOrder(chosen, await placesOf(source, ground, manifest), groups.flat())
   const strangers = new Strangers(ground, bonds)
   const opened = places.flatMap(({ lines }) => lines ?? [])
-  for (const lines of opened) lines.over = column => over(lines.kept.table, column)
+  for (const lines of opened) lines.over = column => said.over(lines.kept.table, column)
   const keysOf = (table: string) => opened.flatMap(l => (l.kept.table === table ? [l.keys] : []))
   const kept = [...opened.filter(l => l.kept.what === 'rows'), ...(await listedLines(source, ground, manifest))]
   for (const lines of kept) await strangers.find(lines, lines.kept.what === 'rows' ? [] : keysOf(lines.kept.table))
+  // Not before: a row that the fixed release numbers otherwise is a stranger to those that refer to it.
+  for (const { lines, seeds } of places) if (seeds !== null) await lines?.markSeeded(seeds)
   for (const group of groups) {
     const own = places.filter(p => p.lines !== null && group.includes(p.lines.kept.table))
     if (own.length > 0) await putGroup(ground, { group, places: own, strangers }, job)
@@ -69,73 +67,18 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   await merger.sequences()
   const out: ReplayedPart[] = []
   for (const place of places) out.push(await outcome(place))
-  return out
+  const listed: ListedLeft[] = []
+  for (const place of conflicts.filter(c => !chosen.includes(c))) listed.push(await place.left(ground))
+  const quarantined = manifest.parts.reduce((sum, p) => sum + (p.what === 'quarantine' ? p.lines : 0), 0)
+  return { parts: out, listed: listed.filter(l => l.rows > 0), quarantined }
 }
 
-/** A part of the archive and where it is to go. */
-interface Place {
-  readonly part: ArchivedPart
-  /** null: it has no place. */
-  readonly lines: Lines | null
-  readonly why: string | null
-  back: number
-}
-
-/** Parents first. */
-async function placesOf(
-  source: ReplaySource,
-  ground: Ground,
-  { parts }: Manifest,
-  order: readonly string[],
-): Promise<Place[]> {
-  const at = ({ table }: ArchivedPart) => order.indexOf(table ?? '')
-  const out: Place[] = []
-  for (const part of parts.filter(p => p.what === 'rows' || p.what === 'cells').toSorted((a, b) => at(a) - at(b))) {
-    const shape = source.schema.tables[part.table ?? '']
-    const why = whyNot(shape, part)
-    const lines = shape === undefined || why !== null ? null : await loaded(source, ground, part, shape, out.length)
-    await lines?.recall()
-    const filled = parts.find(p => p.what === 'filled' && p.table === part.table)
-    if (lines !== null && shape !== undefined && filled !== undefined && mayBeCompared(filled, part, shape))
-      lines.filled = await loaded(source, ground, filled, shape, out.length)
-    out.push({ part, lines, why, back: 0 })
-  }
-  return out
-}
-
-/** The rows have the same key, and the columns are there. */
-function mayBeCompared({ key, columns }: ArchivedPart, of: ArchivedPart, shape: TableShape): boolean {
-  const known = Object.keys(columns).every(c => shape.columns[c] !== undefined)
-  return known && sameJson(key, of.key)
-}
-
-function whyNot(shape: TableShape | undefined, part: ArchivedPart): string | null {
-  if (shape === undefined) return 'the table is not there'
-  const missing = [...Object.keys(part.key), ...Object.keys(part.columns)].filter(c => shape.columns[c] === undefined)
-  if (missing.length > 0) return `the table has no ${missing.join(', ')}`
-  if (part.what === 'cells' && Object.keys(part.key).length === 0) return 'its rows have no key to find them by'
-  return null
-}
-
-async function loaded(
-  { dir }: ReplaySource,
-  ground: Ground,
-  part: ArchivedPart,
-  shape: TableShape,
-  i: number,
-): Promise<Lines> {
-  const { path, key, columns } = part
-  const what = part.what === 'rows' || part.what === 'filled' ? part.what : 'cells'
-  const kept = { what, path, key, columns, shape, table: part.table ?? '', defaults: part.defaults } as const
-  const lines = await Lines.make(ground, kept, what === 'filled' ? `backout_filled_${i}` : `backout_replay_${i}`)
-  let some: ArchivedRow[] = []
-  await readLines(archiveIn(dir), part, async line => {
-    if (some.push(archivedRow.parse(line)) < LINES) return
-    await lines.add(some)
-    some = []
-  })
-  await lines.add(some)
-  return lines
+/** Parents first; of one table whole rows before the cells that belong to them. */
+function inOrder(chosen: readonly ListedPlace[], parts: readonly Place[], tables: readonly string[]): Place[] {
+  const [rows, cells] = [chosen.filter(c => c.group.column === null), chosen.filter(c => c.group.column !== null)]
+  const all = [...rows.map(c => c.place), ...parts, ...cells.map(c => c.place)]
+  const at = ({ part }: Place) => tables.indexOf(part.table ?? '')
+  return all.toSorted((a, b) => at(a) - at(b))
 }
 
 interface Group {
@@ -226,36 +169,5 @@ async function lookForOrphans({ merger }: Ground, group: Group): Promise<void> {
 }
 
 function rangesOf(many: number): Range[] {
-  return Array.from({ length: Math.ceil(many / LINES) }, (_, i) => ({ from: i * LINES, to: (i + 1) * LINES }))
-}
-
-async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart> {
-  const columns = part.what === 'rows' ? null : Object.keys(part.columns)
-  const table = part.table ?? ''
-  if (lines === null) return { table, columns, back: 0, done: 0, conflicts: part.lines, why }
-  const conflicts = await lines.count(NOT_BACK)
-  const done = Math.max(0, lines.many - back - conflicts)
-  return { table, columns, back, conflicts, done, why: conflicts === 0 ? null : await whyLeft(lines) }
-}
-
-const WHY: readonly (readonly [number, (many: number) => string])[] = [
-  [LINE.left, many => `something else is in the place of ${many}`],
-  [LINE.part, many => `something else is in some cells of ${many}`],
-  [LINE.gone, many => `the row of ${many} is not there`],
-  [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
-  [LINE.refused, many => `the database refused ${many}`],
-]
-
-async function whyLeft(lines: Lines): Promise<string> {
-  const reasons: string[] = []
-  for (const [state, text] of WHY) {
-    const many = await lines.count(`w.odd = 0 AND w.state = ${state}`)
-    if (many > 0) reasons.push(text(many))
-  }
-  const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
-  if (odd > 0) {
-    const fit = odd === 1 ? 'does not fit' : 'do not fit'
-    reasons.push(`${odd} ${fit} the types that the table has now (${lines.retyped.join(', ')})`)
-  }
-  return reasons.join('; ')
+  return Array.from({ length: Math.ceil(many / AT_ONCE) }, (_, i) => ({ from: i * AT_ONCE, to: (i + 1) * AT_ONCE }))
 }

@@ -38,8 +38,13 @@ export type BackupFacts = z.infer<typeof backupFacts>
 
 /** null: it is no backup of a database of this kind, but perhaps a copy of what could not be read. */
 export function factsIn(backup: Backup, kind: Dialect['kind']): BackupFacts | null {
-  const facts = backupFacts.safeParse(backup.facts).data
+  const facts = factsOf(backup)
   return facts?.kind === kind ? facts : null
+}
+
+/** The same of a database of any kind. */
+export function factsOf(backup: Backup): BackupFacts | null {
+  return backupFacts.safeParse(backup.facts).data ?? null
 }
 
 export function pinOf(backup: Backup, facts: BackupFacts): DatabasePin {

@@ -3,7 +3,7 @@ import { byText } from '../../core/order.ts'
 import type { Dialect } from '../engine.ts'
 import { compareSchemas } from '../schema.ts'
 import { type Touched, touchedByBoth } from '../touched.ts'
-import { type BackupFacts, factsIn } from './facts.ts'
+import { type BackupFacts, factsIn, factsOf } from './facts.ts'
 import type { Live } from './level.ts'
 import { sameLevel } from './levels.ts'
 import { touchedBetween } from './migrated.ts'
@@ -39,20 +39,45 @@ export async function untoldSince(
  * Of these backups the one that was made right after migrating up to where the database is; null: nobody told. Where upgrades
  * came after it that migrated nothing, it is still the one: users wrote before those were told of.
  */
-export function toldOf(site: Site, now: Live, backups: readonly Backup[]): Backup | null {
-  const { kind } = site.engine.dialect
+export function toldOf({ engine }: Site, now: Live, backups: readonly Backup[]): Backup | null {
+  return toldAt(engine.dialect.kind, now.level, backups)
+}
+
+function toldAt(kind: Dialect['kind'], level: Live['level'], backups: readonly Backup[]): Backup | null {
   const sorted = inOrder(backups)
-  const isHere = (b: Backup) => sameLevel(now.level, factsIn(b, kind)?.level)
+  const isHere = (b: Backup) => sameLevel(level, factsIn(b, kind)?.level)
   const at = sorted.findLastIndex(b => b.reason === 'migrated' && isHere(b))
   let told = sorted[at] ?? null
   // Without a bookkeeping every level is the same.
-  if (now.level.tool === null) return told
+  if (level.tool === null) return told
   for (const backup of sorted.slice(0, Math.max(at, 0)).toReversed()) {
     const wrote = told === null ? undefined : factsIn(told, kind)?.touched
     if (wrote?.tables.length !== 0 || !isHere(backup) || isGoneBack(backup)) break
     if (backup.reason === 'migrated') told = backup
   }
   return told
+}
+
+/** The same where no migration ran after the last one that was told; null also where nobody can read what that was. */
+export function toldLast(since: readonly Backup[]): Backup | null {
+  const last = inOrder(since).findLast(b => b.reason === 'migrated')
+  const facts = last === undefined ? null : factsOf(last)
+  return facts === null ? null : toldAt(facts.kind, facts.level, since)
+}
+
+/**
+ * Of the backups since a release those by which a way back to it tells what users wrote from what the migrations did: those of
+ * right after migrating, and those that each of these begins with.
+ */
+export function tellingSince(since: readonly Backup[]): Backup[] {
+  const told = since.filter(b => b.reason === 'migrated')
+  const begun = new Set(told.map(b => sinceOf(factsOf(b))))
+  return since.filter(b => b.reason === 'migrated' || begun.has(b.id))
+}
+
+/** The backup that the upgrade began with. */
+function sinceOf(facts: BackupFacts | null): string | undefined {
+  return facts?.ownWorkSince ?? facts?.touched?.since
 }
 
 interface Base {
@@ -99,8 +124,7 @@ function chained(kind: Dialect['kind'], told: Backup, base: Base, between: reado
  * captures between, or were before they were pruned.
  */
 export function isUntoldBefore({ engine }: Site, told: Backup, base: Backup, between: readonly Backup[]): boolean {
-  const facts = factsIn(told, engine.dialect.kind)
-  const since = facts?.ownWorkSince ?? facts?.touched?.since ?? base.id
+  const since = sinceOf(factsIn(told, engine.dialect.kind)) ?? base.id
   return since !== base.id || between.some(b => b.reason === 'capture' && b.createdAt < told.createdAt)
 }
 

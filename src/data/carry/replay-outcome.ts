@@ -1,0 +1,57 @@
+import { LINE, type Lines, NOT_BACK } from './replay-lines.ts'
+import type { Place } from './replay-places.ts'
+
+/** What came of one part of the archive. */
+export interface ReplayedPart {
+  readonly table: string
+  /** Of what was listed as a conflict, and comes by a person's word. */
+  readonly kind?: string
+  /** null: whole rows. */
+  readonly columns: readonly string[] | null
+  /** Lines whose content was put back now, and those that needed nothing. */
+  readonly back: number
+  readonly done: number
+  /** Rows that the migration of the release that was left had put there itself: what ran since does so, or does better. */
+  readonly seeded: number
+  /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
+  readonly conflicts: number
+  /** Why lines of it were not put back, or not all of them; null: all are back. */
+  readonly why: string | null
+}
+
+export async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart> {
+  const columns = part.what === 'rows' ? null : Object.keys(part.columns)
+  const table = part.table ?? ''
+  const about = { table, columns, ...(part.kind === undefined ? {} : { kind: part.kind }) }
+  if (lines === null) return { ...about, back: 0, done: 0, seeded: 0, conflicts: part.lines, why }
+  const conflicts = await lines.count(NOT_BACK)
+  const seeded = await lines.count(`w.state = ${LINE.seeded}`)
+  const done = Math.max(0, lines.many - back - conflicts - seeded)
+  return { ...about, back, conflicts, done, seeded, why: conflicts === 0 ? null : await whyLeft(lines) }
+}
+
+const WHY: readonly (readonly [number, (many: number) => string])[] = [
+  [LINE.left, many => `something else is in the place of ${many}`],
+  [LINE.part, many => `something else is in some cells of ${many}`],
+  [LINE.gone, many => `the row of ${many} is not there`],
+  [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
+  [LINE.refused, many => `the database refused ${many}`],
+]
+
+async function whyLeft(lines: Lines): Promise<string> {
+  const reasons: string[] = []
+  for (const [state, text] of WHY) {
+    const many = await lines.count(`w.odd = 0 AND w.state = ${state}`)
+    if (many > 0) reasons.push(text(many))
+  }
+  const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
+  if (odd > 0) {
+    const fit = odd === 1 ? 'does not fit' : 'do not fit'
+    reasons.push(`${odd} ${fit} the types that the table has now (${some(lines.retyped)})`)
+  }
+  return reasons.join('; ')
+}
+
+function some(names: readonly string[]): string {
+  return names.length > 5 ? `${names.slice(0, 5).join(', ')}, …` : names.join(', ')
+}

@@ -1,0 +1,82 @@
+import { sameJson } from '../../core/json.ts'
+import type { TableShape } from '../schema.ts'
+import { type ArchivedPart, type ArchivedRow, archivedRow, archiveIn, type Manifest } from './archive.ts'
+import { readLines } from './lines.ts'
+import type { Ground } from './piece.ts'
+import type { ReplaySource } from './replay.ts'
+import { Lines } from './replay-lines.ts'
+
+/** How many lines are read, or put back, at once. */
+export const AT_ONCE = 200
+
+/** A part of the archive and where it is to go. */
+export interface Place {
+  readonly part: Pick<ArchivedPart, 'what' | 'table' | 'columns' | 'lines'> & {
+    /** Of what was listed as a conflict. */
+    readonly kind?: string
+  }
+  /** null: it has no place. */
+  readonly lines: Lines | null
+  /** What the migration had put into the same table; null: that is not known. */
+  readonly seeds: Lines | null
+  readonly why: string | null
+  back: number
+}
+
+/** What had no place in the old schema. */
+export async function placesOf(source: ReplaySource, ground: Ground, { parts }: Manifest): Promise<Place[]> {
+  const out: Place[] = []
+  for (const part of parts.filter(p => p.what === 'rows' || p.what === 'cells')) {
+    const shape = source.schema.tables[part.table ?? '']
+    const why = whyNot(shape, part)
+    const load = (of: ArchivedPart, in_: TableShape) => loaded(source, ground, of, in_, out.length)
+    const lines = shape === undefined || why !== null ? null : await load(part, shape)
+    await lines?.recall()
+    const beside = (what: 'filled' | 'seeded') => parts.find(p => p.what === what && p.table === part.table)
+    const [filled, seeded] = [beside('filled'), beside('seeded')]
+    if (lines !== null && shape !== undefined && filled !== undefined && mayBeCompared(filled, part, shape))
+      lines.filled = await load(filled, shape)
+    // Rows are the same that are so in all columns.
+    const known = part.what === 'rows' && seeded !== undefined && sameJson(seeded.columns, part.columns)
+    const seeds = known && shape !== undefined && lines !== null ? await load(seeded, shape) : null
+    out.push({ part, lines, seeds, why, back: 0 })
+  }
+  return out
+}
+
+/** The rows have the same key, and the columns are there. */
+function mayBeCompared({ key, columns }: ArchivedPart, of: ArchivedPart, shape: TableShape): boolean {
+  const known = Object.keys(columns).every(c => shape.columns[c] !== undefined)
+  return known && sameJson(key, of.key)
+}
+
+function whyNot(shape: TableShape | undefined, part: ArchivedPart): string | null {
+  if (shape === undefined) return 'the table is not there'
+  const missing = [...Object.keys(part.key), ...Object.keys(part.columns)].filter(c => shape.columns[c] === undefined)
+  if (missing.length > 0) return `the table has no ${missing.join(', ')}`
+  if (part.what === 'cells' && Object.keys(part.key).length === 0) return 'its rows have no key to find them by'
+  return null
+}
+
+const WORK = { rows: 'backout_replay', cells: 'backout_replay', filled: 'backout_filled', seeded: 'backout_seeded' }
+
+async function loaded(
+  { dir }: ReplaySource,
+  ground: Ground,
+  part: ArchivedPart,
+  shape: TableShape,
+  i: number,
+): Promise<Lines> {
+  const { path, key, columns } = part
+  const what = part.what === 'rows' || part.what === 'filled' || part.what === 'seeded' ? part.what : 'cells'
+  const kept = { what, path, key, columns, shape, table: part.table ?? '', defaults: part.defaults } as const
+  const lines = await Lines.make(ground, kept, `${WORK[what]}_${i}`)
+  let some: ArchivedRow[] = []
+  await readLines(archiveIn(dir), part, async line => {
+    if (some.push(archivedRow.parse(line)) < AT_ONCE) return
+    await lines.add(some)
+    some = []
+  })
+  await lines.add(some)
+  return lines
+}

@@ -112,10 +112,10 @@ describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
       writes,
     })
     await world.run([`UPDATE orders SET status = 'mine' WHERE id IN (2, 3)`])
-    expect(await putBack(world)).toEqual({ orders: '2 of 4' })
+    expect(await putBack(world)).toEqual({ orders: '2 of 3' })
     expect(await held(world, 'orders')).toEqual(['1 ann a paid', '2 bob b mine', '3 eve e mine', '4 dan d held'])
     await world.run([`UPDATE orders SET status = 'new' WHERE id = 2`])
-    expect(await putBack(world)).toEqual({ orders: '1 of 4' })
+    expect(await putBack(world)).toEqual({ orders: '1 of 3' })
   })
 
   it('comes to a column of another type that takes all of it', skipped, async () => {
@@ -148,7 +148,7 @@ describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
         again: made(0),
       }
       await using world = await forward(await make(), back)
-      for (const many of [2, 0]) expect(await putBack(world)).toEqual({ orders: `${many} of 3` })
+      for (const many of [2, 0]) expect(await putBack(world)).toEqual({ orders: `${many} of 2` })
       expect(await held(world, 'orders')).toEqual(['1 ann a 0 0 paid', '2 bob b 0 5 ', '3 eve e 0 0 '])
     },
   )
@@ -169,7 +169,7 @@ describe.for(SYSTEMS)('what is put back on $name', ({ why, make }) => {
         again: made(0),
       }
       await using world = await forward(await make(), back)
-      for (const many of [2, 0]) expect(await putBack(world)).toEqual({ orders: `${many} of 4` })
+      for (const many of [2, 0]) expect(await putBack(world)).toEqual({ orders: `${many} of 2` })
       const plain = (await held(world, 'orders')).map(row => row.replace('.00', ''))
       expect(plain).toEqual(['1 ann a  0', '2 bob b  0', '4 dan d new 0', '5 eve e new 2'])
     },

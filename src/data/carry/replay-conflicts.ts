@@ -174,7 +174,7 @@ export class ListedPlace {
     const what = column === null ? 'rows' : 'cells'
     const columns = column === null ? {} : { [column]: '' }
     const part = { what, table, columns, lines: this.#many, kind } as const
-    return { part, lines: this.lines, seeds: null, why: this.group.why, back: 0 }
+    return { part, lines: this.lines, why: this.group.why, back: 0 }
   }
 
   /** What of it is not there. */

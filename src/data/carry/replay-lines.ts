@@ -20,7 +20,7 @@ export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
 
 /** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
 export interface Kept {
-  readonly what: 'rows' | 'seeded' | 'cells' | 'filled' | 'listed'
+  readonly what: 'rows' | 'seeded' | 'deleted' | 'cells' | 'filled' | 'listed'
   /** Tells them from the lines of others, in the ledger too. */
   readonly path: string
   readonly table: string
@@ -43,6 +43,8 @@ export class Lines {
   many = 0
   /** What the migration had put into cells of the same rows; null: that is not known. `told`: what the cells are to hold still. */
   filled: Lines | null = null
+  /** Rows as the migration had put them there; null: that is not known. */
+  seeds: Lines | null = null
   told = false
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
@@ -67,8 +69,9 @@ export class Lines {
       ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
     ]
     const select = `SELECT 0 AS n, 0 AS state, 0 AS odd, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
-    const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
-    const work = await merger.work(name, select, [['n'], ...keys])
+    const beside = kept.what === 'filled' || kept.what === 'seeded'
+    const keys = Object.keys(kept.key).map((_, i) => `k${i}`)
+    const work = await merger.work(name, select, [['n'], ...(beside && keys.length > 0 ? [keys] : [])])
     return new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
   }
 
@@ -120,7 +123,7 @@ export class Lines {
   some(where: string): string {
     const { filled } = this
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
-    const cells = filled.columns.map((_, i) => `f.v${i} AS f${i}`)
+    const cells = ['f.n AS fn', ...filled.columns.map((_, i) => `f.v${i} AS f${i}`)]
     const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
     return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
       ON ${same.join(' AND ')} WHERE ${where}) AS w`
@@ -161,11 +164,24 @@ export class Lines {
 
   /** The row `o` of ours is not as it was kept. */
   get unlike(): string {
+    return this.unlikeAs('w')
+  }
+
+  unlikeAs(w: string): string {
     const { dialect } = this.#ground
     const differs = this.columns.map((c, i) => {
-      return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, this.typeOf(c)))
+      return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`${w}.v${i}`, this.typeOf(c)))
     })
-    return `(${['w.odd = 1', ...differs].join(' OR ')})`
+    return `(${[`${w}.odd = 1`, ...differs].join(' OR ')})`
+  }
+
+  /** The row `o` of ours is another one: neither as it was kept, nor, under its key, as the migration puts it there. */
+  get other(): string {
+    const { seeds } = this
+    if (seeds === null || this.keys.length === 0) return this.unlike
+    const same = this.keys.map((k, i) => `w.k${i} = s.k${seeds.keys.indexOf(k)}`)
+    const own = `SELECT 1 FROM ${seeds.work} AS s WHERE ${same.join(' AND ')} AND NOT ${seeds.unlikeAs('s')}`
+    return `(${this.unlike} AND (w.odd = 1 OR NOT EXISTS (${own})))`
   }
 
   /** Marks lines of which nobody can say any more what the cells were to hold. */

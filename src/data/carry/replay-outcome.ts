@@ -4,14 +4,14 @@ import type { Place } from './replay-places.ts'
 /** What came of one part of the archive. */
 export interface ReplayedPart {
   readonly table: string
-  /** Of what was listed as a conflict, and comes by a person's word. */
+  /** Of what was listed as a conflict, and comes by a person's word; `deleted`: rows that users deleted, and that go again. */
   readonly kind?: string
   /** null: whole rows. */
   readonly columns: readonly string[] | null
   /** Lines whose content was put back now, and those that needed nothing. */
   readonly back: number
   readonly done: number
-  /** Rows that the migration of the release that was left had put there itself: what ran since does so, or does better. */
+  /** Rows that the migration of the release that was left had put there itself, or left so: what ran since does so, or does better. */
   readonly seeded: number
   /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
   readonly conflicts: number
@@ -20,14 +20,16 @@ export interface ReplayedPart {
 }
 
 export async function outcome({ part, lines, why, back }: Place): Promise<ReplayedPart> {
-  const columns = part.what === 'rows' ? null : Object.keys(part.columns)
+  const columns = part.what === 'cells' ? Object.keys(part.columns) : null
   const table = part.table ?? ''
   const about = { table, columns, ...(part.kind === undefined ? {} : { kind: part.kind }) }
-  if (lines === null) return { ...about, back: 0, done: 0, seeded: 0, conflicts: part.lines, why }
+  const own = part.own ?? 0
+  if (lines === null) return { ...about, back: 0, done: 0, seeded: own, conflicts: part.lines, why }
   const conflicts = await lines.count(NOT_BACK)
+  const reason = part.what === 'deleted' ? whyThere : whyLeft
   const seeded = await lines.count(`w.state = ${LINE.seeded}`)
   const done = Math.max(0, lines.many - back - conflicts - seeded)
-  return { ...about, back, conflicts, done, seeded, why: conflicts === 0 ? null : await whyLeft(lines) }
+  return { ...about, back, conflicts, done, seeded: seeded + own, why: conflicts === 0 ? null : await reason(lines) }
 }
 
 const WHY: readonly (readonly [number, (many: number) => string])[] = [
@@ -37,6 +39,16 @@ const WHY: readonly (readonly [number, (many: number) => string])[] = [
   [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
   [LINE.refused, many => `the database refused ${many}`],
 ]
+
+async function whyThere(lines: Lines): Promise<string> {
+  const texts = { [LINE.left]: 'are others now', [LINE.cut]: 'are referred to', [LINE.refused]: 'the database keeps' }
+  const reasons: string[] = []
+  for (const [state, text] of Object.entries(texts)) {
+    const many = await lines.count(`w.state = ${state}`)
+    if (many > 0) reasons.push(`${many} ${text}`)
+  }
+  return reasons.join('; ')
+}
 
 async function whyLeft(lines: Lines): Promise<string> {
   const reasons: string[] = []

@@ -1,4 +1,4 @@
-import { type Ground, literal } from './piece.ts'
+import type { Ground } from './piece.ts'
 import type { Lines } from './replay-lines.ts'
 
 /** One column of lines of cells, beside the row `o` that they belong to. Conditions and values are SQL. */
@@ -10,6 +10,8 @@ export interface Cell {
   readonly free: string
   /** Something else is in its place, which stays. */
   readonly taken: string
+  /** Users wrote it, and the column does not take it. Asked without `o`. */
+  readonly odd: string
 }
 
 export function cellsOf(ground: Ground, lines: Lines): Cell[] {
@@ -25,16 +27,19 @@ function cellOf({ dialect }: Ground, lines: Lines, c: string, i: number): Cell {
   if (lines.told) return toldCell(dialect, { cell, value, type, column, then: filled?.then })
   const unlike = (then: string) => `(${then} IS NULL OR ${dialect.differs(text, then)})`
   const other = dialect.differs(cell, value)
-  const said = saidIn(dialect, lines, c, text)
+  const said = saidIn(dialect, lines, c)
+  const misfit = lines.misfit(c)
+  const comes = `${said} AND NOT ${misfit}`
   const untouched = lines.over(c) ? '(1 = 1)' : untouchedIn(dialect, lines, c, cell)
   // A row that came since may have gone on from what the migration puts into every row.
   const kept = filled === null ? '1 = 1' : unlike(filled.always)
-  const free = `(${said} AND ${untouched} AND ${other})`
+  const free = `(${comes} AND ${untouched} AND ${other})`
   return {
     column,
     value: `CASE WHEN ${free} THEN ${value} ELSE ${cell} END`,
     free,
-    taken: `(${said} AND ${kept} AND NOT ${untouched} AND ${other})`,
+    taken: `(${comes} AND ${kept} AND NOT ${untouched} AND ${other})`,
+    odd: misfit === '1 = 0' ? misfit : `(${said} AND ${misfit})`,
   }
 }
 
@@ -42,14 +47,13 @@ function cellOf({ dialect }: Ground, lines: Lines, c: string, i: number): Cell {
  * Users wrote it: it is unlike what the migration had left in the row, or, of a row that came since or in which that was
  * nothing, unlike the default.
  */
-function saidIn(dialect: Ground['dialect'], lines: Lines, c: string, text: string): string {
-  const [some, was] = [`${text} IS NOT NULL`, lines.kept.defaults[c] ?? null]
-  // Of an odd line NULL is what does not fit.
-  const fits = `(w.odd = 0 OR ${some})`
-  const own = was === null ? some : `(${fits} AND ${dialect.differs(text, literal(was))})`
+function saidIn(dialect: Ground['dialect'], lines: Lines, c: string): string {
+  const was = lines.kept.defaults[c] ?? null
+  const { cell, as } = lines.keptOf(c)
+  const own = was === null ? `${cell} IS NOT NULL` : dialect.differs(cell, as(was))
   const filled = lines.filledOf(c)
-  if (filled === null) return own
-  return `((w.fn IS NULL AND ${own}) OR (w.fn IS NOT NULL AND ${fits} AND ${dialect.differs(text, filled.then)}))`
+  if (filled === null) return `(${own})`
+  return `((w.fn IS NULL AND ${own}) OR (w.fn IS NOT NULL AND ${dialect.differs(cell, filled.kept)}))`
 }
 
 function untouchedIn(dialect: Ground['dialect'], lines: Lines, c: string, cell: string): string {
@@ -79,5 +83,6 @@ function toldCell(dialect: Ground['dialect'], { cell, value, type, column, then 
     value: `CASE WHEN ${same} THEN ${value} ELSE ${cell} END`,
     free: `(${same} AND ${other})`,
     taken: `(NOT (${same}) AND ${other})`,
+    odd: 'w.odd = 1',
   }
 }

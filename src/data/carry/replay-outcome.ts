@@ -59,7 +59,9 @@ async function whyLeft(lines: Lines): Promise<string> {
   const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
   if (odd > 0) {
     const fit = odd === 1 ? 'does not fit' : 'do not fit'
-    reasons.push(`${odd} ${fit} the types that the table has now (${some(lines.retyped)})`)
+    const { columns } = lines.kept.shape
+    const names = lines.retyped.length > 0 ? lines.retyped : lines.columns.filter(c => columns[c]?.nullable === false)
+    reasons.push(`${odd} ${fit} the types that the table has now (${some(names)})`)
   }
   return reasons.join('; ')
 }

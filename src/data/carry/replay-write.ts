@@ -90,10 +90,21 @@ function withStamps(dialect: Ground['dialect'], lines: Lines, sets: readonly (re
 }
 
 async function markParts(ground: Ground, lines: Lines, range: Range): Promise<void> {
-  const taken = cellsOf(ground, lines).map(c => c.taken)
+  const cells = cellsOf(ground, lines)
+  const waits = `${inRange(range)} AND w.state = ${LINE.waits}`
+  const odd = cells.map(c => c.odd).filter(sql => sql !== '1 = 0')
+  if (!lines.told) {
+    // What is odd in a cell that nobody wrote to keeps nothing back.
+    await lines.setOdd(
+      0,
+      `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${waits} AND w.odd = 1 AND NOT ${lines.oddKey}`,
+    )
+    if (odd.length > 0) await lines.setOdd(1, `SELECT w.n AS n FROM ${lines.some(waits)} WHERE ${odd.join(' OR ')}`)
+  }
+  const taken = cells.map(c => c.taken)
   await lines.mark(
     lines.told ? LINE.left : LINE.part,
-    `SELECT w.n AS n FROM ${lines.some(`${inRange(range)} AND w.state = ${LINE.waits}`)} JOIN ${lines.ours} AS o
+    `SELECT w.n AS n FROM ${lines.some(waits)} JOIN ${lines.ours} AS o
      ON ${lines.onKey} WHERE ${['w.odd = 1', ...taken].join(' OR ')}`,
   )
 }

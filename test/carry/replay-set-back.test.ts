@@ -32,7 +32,7 @@ const PLANS = [
   `INSERT INTO plans VALUES (1, NULL, 'basic'), (2, NULL, 'pro'), (3, NULL, 'old'), (4, 3, 'older'), (5, NULL, 'kept'), (6, NULL, 'mended')`,
 ]
 
-describe.for(SYSTEMS)('what users took back of what the migration had done, on $name', ({ why, make }) => {
+describe.for(SYSTEMS)('what users took back of what the migration had done, on $name', ({ name, why, make }) => {
   const skipped = { timeout: LIMIT, skip: why !== null }
 
   it('comes back where cells were set to the default or to nothing again', skipped, async () => {
@@ -98,5 +98,23 @@ describe.for(SYSTEMS)('what users took back of what the migration had done, on $
     await world.run([`INSERT INTO plans VALUES (5, NULL, 'kept')`])
     expect(await counts(world)).toEqual({ plans: '0 1 1 0', subs: '0 0 0 0', 'plans deleted': '0 3 0 1' })
     expect(await held(world, 'plans')).toEqual(['1  basic', '2  other', '5  kept', '6  mine'])
+  })
+  it('is users’ own in columns that no migration wrote, whenever they did', skipped, async () => {
+    const up = [
+      'ALTER TABLE users ADD COLUMN coupon varchar(20)',
+      'ALTER TABLE users ADD COLUMN rank1 int DEFAULT 7',
+      'ALTER TABLE users ALTER COLUMN rank1 DROP DEFAULT',
+      'ALTER TABLE users ADD COLUMN st varchar(20)',
+      `UPDATE users SET st = 'on'`,
+    ].filter(sql => name !== 'SQLite' || !sql.includes('DROP DEFAULT'))
+    const meanwhile = [
+      `UPDATE users SET coupon = 'TEN', rank1 = 8 WHERE id = 2`,
+      `UPDATE users SET st = 'mine' WHERE id = 4`,
+    ]
+    const writes = [`UPDATE users SET coupon = 'FIVE' WHERE id = 1`]
+    await using world = await forward(await make(), { base: BASE, up, meanwhile, writes })
+    // Of what a migration did write nobody can tell: it is counted as it was right after migrating.
+    expect(await counts(world)).toEqual({ users: '2 0 2 0' })
+    expect(await held(world, 'users')).toEqual(['1 ann FIVE 7 on', '2 bob TEN 8 on', '3 cid  7 on', '4 dan  7 on'])
   })
 })

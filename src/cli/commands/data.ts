@@ -132,6 +132,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
 export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>, component?: string): Promise<number> {
   return withSession(globals, async session => {
     const { run, target } = await restoredBy(session, component, options.run)
+    await refuseUntold(session)
     return alone(session, run.id, async job => {
       const source = await target.replaying(run.id, job)
       const { settle = [] } = options
@@ -146,6 +147,19 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
       for (const line of replayLines(replayed, { archive, command, width: session.out.width })) session.out.line(line)
       return parts.some(p => p.conflicts > 0) ? EXIT.waiting : EXIT.ok
     })
+  })
+}
+
+/** What is put back before somebody tells that the migrations have ended would count as their work when data is carried next. */
+async function refuseUntold({ environment }: Session): Promise<void> {
+  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const open = standing.findLast(u => u.endedAt === null && u.migratedAt === null)
+  if (open === undefined || open !== standing.at(-1)) return
+  throw new BackoutError({
+    code: 'migrations_untold',
+    what: `The upgrade to ${open.to} began at ${open.begunAt}, and nobody has told that its migrations have ended: what is put back now would be taken for their work after the next rollback`,
+    next: `backout upgrade migrated ${open.to}, then replay, then let users in`,
+    exit: 'blocked',
   })
 }
 

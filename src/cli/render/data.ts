@@ -80,7 +80,7 @@ export function replayLines(
     `${p.back} ${p.kind === 'deleted' ? 'gone again' : 'back'}`,
     `${p.done} ${p.kind === 'deleted' ? 'gone' : 'there'} already`,
     p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
-    p.seeded === 0 ? '' : `${p.seeded} as the migration had left them, left to the one that ran since`,
+    p.seeded === 0 ? '' : `${p.seeded} as they were right after migrating, left to the migration that ran since`,
   ])
   return [
     ...(rows.length === 0 ? ['Nothing of it was archived for want of a place.'] : table(rows, width)),

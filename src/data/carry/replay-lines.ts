@@ -87,7 +87,9 @@ export class Lines {
     const { merger, dialect } = this.#ground
     const hashed = this.columns.filter(c => this.retyped.includes(c))
     const names = [
-      ...['n', 'state', 'odd'],
+      'n',
+      'state',
+      'odd',
       ...this.keys.map((_, i) => `k${i}`),
       ...this.columns.map((_, i) => `v${i}`),
       ...hashed.map(c => `h${this.columns.indexOf(c)}`),

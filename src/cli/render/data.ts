@@ -81,6 +81,7 @@ export function replayLines(
     `${p.done} ${p.kind === 'deleted' ? 'gone' : 'there'} already`,
     p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
     p.seeded === 0 ? '' : `${p.seeded} as they were right after migrating, left to the migration that ran since`,
+    p.computed === undefined ? '' : `${p.computed.join(', ')}: computed by the database now, stays in the archive`,
   ])
   return [
     ...(rows.length === 0 ? ['Nothing of it was archived for want of a place.'] : table(rows, width)),

@@ -15,13 +15,13 @@ export interface Cell {
 }
 
 export function cellsOf(ground: Ground, lines: Lines): Cell[] {
-  return lines.columns.map((c, i) => cellOf(ground, lines, c, i))
+  return lines.written.map(c => cellOf(ground, lines, c))
 }
 
 /** A cell that nobody wrote to holds its default, or what the migration puts there; only such a one takes what was archived. */
-function cellOf({ dialect }: Ground, lines: Lines, c: string, i: number): Cell {
+function cellOf({ dialect }: Ground, lines: Lines, c: string): Cell {
   const [type, column] = [lines.typeOf(c), dialect.quote(c)]
-  const [cell, text] = [`o.${column}`, `w.v${i}`]
+  const [cell, text] = [`o.${column}`, `w.v${lines.columns.indexOf(c)}`]
   const value = dialect.value(text, type)
   const filled = lines.filledOf(c)
   if (lines.told) return toldCell(dialect, { cell, value, type, column, then: filled?.then })

@@ -94,7 +94,8 @@ function groupsOf({ schema }: ReplaySource, row: ListedRow, names: MappedNames):
     return all.length > 0 ? no(`the table has no ${all.join(', ')}`) : [{ ...about, column: null, why: null }]
   }
   return changedIn(row, names).map(([, column]) => {
-    return { ...about, column, why: missing([column]).length > 0 ? `the table has no ${column}` : null }
+    const computed = shape.columns[column]?.generated === true ? `the database computes ${column} now` : null
+    return { ...about, column, why: missing([column]).length > 0 ? `the table has no ${column}` : computed }
   })
 }
 

@@ -78,6 +78,11 @@ export class Lines {
     return new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
   }
 
+  /** Columns that can be written to. The others the database computes. */
+  get written(): readonly string[] {
+    return this.columns.filter(c => this.kept.shape.columns[c]?.generated !== true)
+  }
+
   /** Columns that have another type now. */
   get retyped(): readonly string[] {
     return this.#retyped?.names ?? []
@@ -204,8 +209,9 @@ export class Lines {
 
   unlikeAs(w: string): string {
     const { dialect } = this.#ground
-    const differs = this.columns.map((c, i) => {
-      return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`${w}.v${i}`, this.typeOf(c)))
+    const differs = this.written.map(c => {
+      const value = dialect.value(`${w}.v${this.columns.indexOf(c)}`, this.typeOf(c))
+      return dialect.differs(`o.${dialect.quote(c)}`, value)
     })
     return `(${[`${w}.odd = 1`, ...differs].join(' OR ')})`
   }

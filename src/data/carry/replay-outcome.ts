@@ -15,6 +15,8 @@ export interface ReplayedPart {
   readonly seeded: number
   /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
   readonly conflicts: number
+  /** Columns that the database computes now: what they held stays in the archive. Left out: none. */
+  readonly computed?: readonly string[]
   /** Why lines of it were not put back, or not all of them; null: all are back. */
   readonly why: string | null
 }
@@ -26,10 +28,20 @@ export async function outcome({ part, lines, why, back }: Place): Promise<Replay
   const own = part.own ?? 0
   if (lines === null) return { ...about, back: 0, done: 0, seeded: own, conflicts: part.lines, why }
   const conflicts = await lines.count(NOT_BACK)
+  const computed = lines.columns.filter(c => !lines.written.includes(c))
+  const more = computed.length === 0 ? {} : { computed }
   const reason = part.what === 'deleted' ? whyThere : whyLeft
   const seeded = await lines.count(`w.state = ${LINE.seeded}`)
   const done = Math.max(0, lines.many - back - conflicts - seeded)
-  return { ...about, back, conflicts, done, seeded: seeded + own, why: conflicts === 0 ? null : await reason(lines) }
+  return {
+    ...about,
+    ...more,
+    back,
+    conflicts,
+    done,
+    seeded: seeded + own,
+    why: conflicts === 0 ? null : await reason(lines),
+  }
 }
 
 const WHY: readonly (readonly [number, (many: number) => string])[] = [

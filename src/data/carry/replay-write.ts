@@ -62,7 +62,7 @@ async function oneByOne(
 }
 
 async function writeRows({ merger, dialect }: Ground, lines: Lines, where: string): Promise<number> {
-  const { columns, keys, ours, work } = lines
+  const { written: columns, keys, ours, work } = lines
   const values = columns.map(c => lines.valueOf(c))
   const free = keys.length === 0 ? '' : ` AND NOT EXISTS (SELECT 1 FROM ${ours} AS o WHERE ${lines.onKey})`
   const changed = lines.seeds === null || keys.length === 0 ? 0 : await writeOver({ merger, dialect }, lines, where)
@@ -74,7 +74,7 @@ async function writeRows({ merger, dialect }: Ground, lines: Lines, where: strin
 
 /** What users made of a row that the migration had put there, where it has put it there again and nobody wrote to it since. */
 function writeOver({ merger, dialect }: Pick<Ground, 'merger' | 'dialect'>, lines: Lines, where: string) {
-  const sets = lines.columns.flatMap(c => {
+  const sets = lines.written.flatMap(c => {
     const value = lines.keys.includes(c) ? null : lines.valueOf(c)
     return value === null ? [] : [[dialect.quote(c), value] as const]
   })
@@ -112,6 +112,7 @@ async function markParts(ground: Ground, lines: Lines, range: Range): Promise<vo
 function writeCells(ground: Ground, lines: Lines, where: string): Promise<number> {
   const { merger, dialect } = ground
   const cells = cellsOf(ground, lines)
+  if (cells.length === 0) return Promise.resolve(0)
   const sets = cells.map(c => [c.column, c.value] as const)
   const on = `${lines.onKey} AND (${cells.map(c => c.free).join(' OR ')})`
   return merger.run(dialect.update(lines.ours, withStamps(dialect, lines, sets), lines.some(where), on))

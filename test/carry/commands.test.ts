@@ -164,6 +164,11 @@ describe('data that was written between the release and a restore', () => {
       file(),
       `ALTER TABLE orders RENAME COLUMN mail TO contact; ALTER TABLE orders ADD COLUMN discount INTEGER; CREATE TABLE reviews (id INTEGER PRIMARY KEY, stars INTEGER)`,
     )
+    await said(['upgrade', 'begin', 'v3', '--from', 'v1'])
+    const early = await toy.backout(['data', 'replay'])
+    expect(early).toMatchObject({ code: 3, stderr: expect.stringMatching(/migrations_untold.*upgrade migrated v3/s) })
+    expect(rows(file(), 'SELECT * FROM reviews')).toEqual([])
+    await said(['upgrade', 'migrated', 'v3'])
     const told = await said(['data', 'replay'])
     expect(told).toContain('1 back')
     expect(told).toMatch(/orders: total +1 changed +--settle orders:changed=theirs/)

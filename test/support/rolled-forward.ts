@@ -10,6 +10,8 @@ export interface Back {
   readonly base: readonly string[]
   readonly up: readonly string[]
   readonly writes: readonly string[]
+  /** After the migrations, before anybody told that they had ended. */
+  readonly meanwhile?: readonly string[]
   /** Between the restore and carrying. */
   readonly after?: readonly string[]
   readonly said?: Partial<CarryOptions>
@@ -21,9 +23,9 @@ export interface Back {
 
 /** Released, written to, gone back, carried, and rolled forward again. */
 export async function forward(system: System, back: Back): Promise<World> {
-  const { base, up, writes, after = [], said = {}, later = [], again = up } = back
+  const { base, up, writes, meanwhile = [], after = [], said = {}, later = [], again = up } = back
   const release = up.map((sql, i) => ({ name: `00${i + 2}_x`, up: sql, down: null }))
-  const world = await played(system, { base, release, early: [], meanwhile: [], told: true, writes })
+  const world = await played(system, { base, release, early: [], meanwhile, told: true, writes })
   await restored(world)
   await world.run(after)
   {

@@ -138,6 +138,7 @@ export function status(globals: Globals, options: Which & Shown, component?: str
 export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>, component?: string): Promise<number> {
   return withSession(globals, async session => {
     const { run, target } = await restoredBy(session, component, options.run)
+    await refuseUntold(session)
     return alone(session, run.id, async job => {
       const source = await target.replaying(run.id, job)
       const { settle = [] } = options
@@ -163,6 +164,19 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
 async function tellEarlier(session: Session, { run: named }: Which, run: string, component: string): Promise<void> {
   if (named !== undefined) return
   for (const line of earlierLines(await waitingData(session), run, component)) session.out.line(line)
+}
+
+/** What is put back before somebody tells that the migrations have ended would count as their work when data is carried next. */
+async function refuseUntold({ environment }: Session): Promise<void> {
+  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const open = standing.findLast(u => u.endedAt === null && u.migratedAt === null)
+  if (open === undefined || open !== standing.at(-1)) return
+  throw new BackoutError({
+    code: 'migrations_untold',
+    what: `The upgrade to ${open.to} began at ${open.begunAt}, and nobody has told that its migrations have ended: what is put back now would be taken for their work after the next rollback`,
+    next: `backout upgrade migrated ${open.to}, then replay, then let users in`,
+    exit: 'blocked',
+  })
 }
 
 /** A named person lets rows out of quarantine; the next `apply` carries them. */

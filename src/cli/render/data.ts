@@ -3,7 +3,7 @@ import type { CarryPlan, TablePlan } from '../../data/carry/plan.ts'
 import type { Replayed } from '../../data/carry/replay.ts'
 import type { ListedLeft } from '../../data/carry/replay-conflicts.ts'
 import type { ListedRow, Sides } from '../../data/carry/rows.ts'
-import { whyUnplaced } from '../../data/carry/unplaced.ts'
+import { nameUnplaced, whyUnplaced } from '../../data/carry/unplaced.ts'
 import type { Kind } from '../../data/carry/words.ts'
 import { table, wrap } from '../text.ts'
 
@@ -28,12 +28,7 @@ export function planLines(plan: CarryPlan, width: number): string[] {
   const head = [`Plan ${plan.hash.slice(0, 12)} for ${plan.component}, run ${plan.run}, mode ${plan.mode}`, '']
   const shown = plan.tables.filter(hasSomething)
   const rows = [['table', 'inserts', 'updates', 'deletes', 'done', 'conflicts', 'held'], ...shown.map(row)]
-  const archived = plan.archived
-    .filter(a => a.count > 0)
-    .map(
-      a =>
-        `archive: ${a.count} ${a.column === null ? `rows of ${a.table}` : `values of ${a.table}.${a.column}`}: ${whyUnplaced(a)}`,
-    )
+  const archived = plan.archived.filter(a => a.count > 0).map(a => `archive: ${nameUnplaced(a)}: ${whyUnplaced(a)}`)
   const gone = plan.gone.map(
     name => `${name} was not there any more right before the restore: it stays as it was at the release`,
   )
@@ -87,10 +82,11 @@ export function replayLines(
 ): string[] {
   const rows = parts.map(p => [
     `${nameOf(p)}${p.kind === undefined ? '' : ` (${p.kind})`}`,
-    `${p.back} back`,
-    `${p.done} there already`,
+    `${p.back} ${p.kind === 'deleted' ? 'gone again' : 'back'}`,
+    `${p.done} ${p.kind === 'deleted' ? 'gone' : 'there'} already`,
     p.conflicts === 0 ? '' : `${p.conflicts} left: ${p.why}`,
-    p.seeded === 0 ? '' : `${p.seeded} of the migration itself, left to the one that ran since`,
+    p.seeded === 0 ? '' : `${p.seeded} as they were right after migrating, left to the migration that ran since`,
+    p.computed === undefined ? '' : `${p.computed.join(', ')}: computed by the database now, stays in the archive`,
   ])
   return [
     ...(rows.length === 0 ? ['Nothing of it was archived for want of a place.'] : table(rows, width)),

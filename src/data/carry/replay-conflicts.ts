@@ -94,7 +94,8 @@ function groupsOf({ schema }: ReplaySource, row: ListedRow, names: MappedNames):
     return all.length > 0 ? no(`the table has no ${all.join(', ')}`) : [{ ...about, column: null, why: null }]
   }
   return changedIn(row, names).map(([, column]) => {
-    return { ...about, column, why: missing([column]).length > 0 ? `the table has no ${column}` : null }
+    const computed = shape.columns[column]?.generated === true ? `the database computes ${column} now` : null
+    return { ...about, column, why: missing([column]).length > 0 ? `the table has no ${column}` : computed }
   })
 }
 
@@ -174,7 +175,7 @@ export class ListedPlace {
     const what = column === null ? 'rows' : 'cells'
     const columns = column === null ? {} : { [column]: '' }
     const part = { what, table, columns, lines: this.#many, kind } as const
-    return { part, lines: this.lines, seeds: null, why: this.group.why, back: 0 }
+    return { part, lines: this.lines, why: this.group.why, back: 0 }
   }
 
   /** What of it is not there. */

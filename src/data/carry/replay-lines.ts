@@ -1,9 +1,10 @@
+import { hashOf } from '../../core/json.ts'
 import type { Dialect, Merger } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
 import type { ArchivedRow } from './archive.ts'
 import { LEDGER } from './ledger.ts'
 import { type Ground, literal } from './piece.ts'
-import { Retyped } from './replay-retyped.ts'
+import { Retyped, retypedIn } from './replay-retyped.ts'
 
 /**
  * How a line stands. Of its cells some hold something else, which stay (`part`); or it stays away: something else is in its
@@ -20,7 +21,7 @@ export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
 
 /** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
 export interface Kept {
-  readonly what: 'rows' | 'seeded' | 'cells' | 'filled' | 'listed'
+  readonly what: 'rows' | 'seeded' | 'deleted' | 'cells' | 'filled' | 'listed'
   /** Tells them from the lines of others, in the ledger too. */
   readonly path: string
   readonly table: string
@@ -43,6 +44,8 @@ export class Lines {
   many = 0
   /** What the migration had put into cells of the same rows; null: that is not known. `told`: what the cells are to hold still. */
   filled: Lines | null = null
+  /** Rows as the migration had put them there; null: that is not known. */
+  seeds: Lines | null = null
   told = false
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
@@ -62,14 +65,22 @@ export class Lines {
     const { dialect, merger } = ground
     const text = (column: string, as: string) =>
       `${dialect.text(dialect.quote(column), kept.shape.columns[column]?.type ?? '')} AS ${as}`
+    const retyped = retypedIn(kept)
     const list = [
       ...Object.keys(kept.key).map((k, i) => text(k, `k${i}`)),
       ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
+      ...Object.keys(kept.columns).flatMap((v, i) => (retyped.includes(v) ? [`${dialect.key(["'x'"])} AS h${i}`] : [])),
     ]
     const select = `SELECT 0 AS n, 0 AS state, 0 AS odd, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
-    const keys = kept.what === 'filled' ? [Object.keys(kept.key).map((_, i) => `k${i}`)] : []
-    const work = await merger.work(name, select, [['n'], ...keys])
+    const beside = kept.what === 'filled' || kept.what === 'seeded'
+    const keys = Object.keys(kept.key).map((_, i) => `k${i}`)
+    const work = await merger.work(name, select, [['n'], ...(beside && keys.length > 0 ? [keys] : [])])
     return new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
+  }
+
+  /** Columns that can be written to. The others the database computes. */
+  get written(): readonly string[] {
+    return this.columns.filter(c => this.kept.shape.columns[c]?.generated !== true)
   }
 
   /** Columns that have another type now. */
@@ -79,7 +90,15 @@ export class Lines {
 
   async add(lines: readonly ArchivedRow[]): Promise<void> {
     const { merger, dialect } = this.#ground
-    const names = ['n', 'state', 'odd', ...this.keys.map((_, i) => `k${i}`), ...this.columns.map((_, i) => `v${i}`)]
+    const hashed = this.columns.filter(c => this.retyped.includes(c))
+    const names = [
+      'n',
+      'state',
+      'odd',
+      ...this.keys.map((_, i) => `k${i}`),
+      ...this.columns.map((_, i) => `v${i}`),
+      ...hashed.map(c => `h${this.columns.indexOf(c)}`),
+    ]
     const first = this.many
     const plain = (from: Readonly<Record<string, string | null>>) => (name: string) =>
       this.retyped.includes(name) ? null : (from[name] ?? null)
@@ -93,6 +112,7 @@ export class Lines {
           0,
           ...this.keys.map(plain(line.key)),
           ...this.columns.map(plain(line.values)),
+          ...hashed.map(c => markOf(line.values[c])),
         ]
         return `(${row.map(value => dialect.parameter(given.push(value))).join(', ')})`
       })
@@ -120,7 +140,8 @@ export class Lines {
   some(where: string): string {
     const { filled } = this
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
-    const cells = filled.columns.map((_, i) => `f.v${i} AS f${i}`)
+    const raw = filled.columns.flatMap((c, i) => (filled.retyped.includes(c) ? [`f.h${i} AS g${i}`] : []))
+    const cells = ['f.n AS fn', ...filled.columns.map((_, i) => `f.v${i} AS f${i}`), ...raw]
     const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
     return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
       ON ${same.join(' AND ')} WHERE ${where}) AS w`
@@ -128,14 +149,36 @@ export class Lines {
 
   /**
    * The text that the migration had put into a cell, as `some` gives it, and what it would have put there, had the row been
-   * there already; null: nobody can tell.
+   * there already; null: nobody can tell. `kept`: what `keptOf` is to be compared with.
    */
-  filledOf(column: string): { readonly then: string; readonly always: string } | null {
+  filledOf(column: string): { readonly then: string; readonly always: string; readonly kept: string } | null {
     const { filled } = this
     const i = filled?.columns.indexOf(column) ?? -1
     if (filled === null || i < 0) return null
     const same = filled.retyped.includes(column) ? null : (filled.kept.defaults[column] ?? null)
-    return { then: `w.f${i}`, always: same === null ? `w.f${i}` : `coalesce(w.f${i}, ${literal(same)})` }
+    const kept = filled.retyped.includes(column) && this.retyped.includes(column) ? `w.g${i}` : `w.f${i}`
+    return { then: `w.f${i}`, kept, always: same === null ? `w.f${i}` : `coalesce(w.f${i}, ${literal(same)})` }
+  }
+
+  /** A cell as it was kept, to be compared, whatever its column takes now. `as`: a text of the type that it was kept with. */
+  keptOf(column: string, w = 'w'): { readonly cell: string; readonly as: (text: string) => string } {
+    const i = this.columns.indexOf(column)
+    if (!this.retyped.includes(column)) return { cell: `${w}.v${i}`, as: literal }
+    return { cell: `${w}.h${i}`, as: text => literal(markOf(text) ?? '') }
+  }
+
+  /** True where the column does not take what was kept. */
+  misfit(column: string): string {
+    const i = this.columns.indexOf(column)
+    const { nullable = true } = this.kept.shape.columns[column] ?? {}
+    const odd = this.retyped.includes(column) ? `(w.v${i} IS NULL AND w.h${i} IS NOT NULL)` : '1 = 0'
+    return nullable ? odd : `(w.v${i} IS NULL)`
+  }
+
+  /** True where the key is none that a row can have now. */
+  get oddKey(): string {
+    const odd = this.keys.flatMap((k, i) => (this.retyped.includes(k) ? [`w.k${i} IS NULL`] : []))
+    return odd.length === 0 ? '1 = 0' : `(${odd.join(' OR ')})`
   }
 
   get ours(): string {
@@ -161,11 +204,25 @@ export class Lines {
 
   /** The row `o` of ours is not as it was kept. */
   get unlike(): string {
+    return this.unlikeAs('w')
+  }
+
+  unlikeAs(w: string): string {
     const { dialect } = this.#ground
-    const differs = this.columns.map((c, i) => {
-      return dialect.differs(`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, this.typeOf(c)))
+    const differs = this.written.map(c => {
+      const value = dialect.value(`${w}.v${this.columns.indexOf(c)}`, this.typeOf(c))
+      return dialect.differs(`o.${dialect.quote(c)}`, value)
     })
-    return `(${['w.odd = 1', ...differs].join(' OR ')})`
+    return `(${[`${w}.odd = 1`, ...differs].join(' OR ')})`
+  }
+
+  /** The row `o` of ours is another one: neither as it was kept, nor, under its key, as the migration puts it there. */
+  get other(): string {
+    const { seeds } = this
+    if (seeds === null || this.keys.length === 0) return this.unlike
+    const same = this.keys.map((k, i) => `w.k${i} = s.k${seeds.keys.indexOf(k)}`)
+    const own = `SELECT 1 FROM ${seeds.work} AS s WHERE ${same.join(' AND ')} AND NOT ${seeds.unlikeAs('s')}`
+    return `(${this.unlike} AND (w.odd = 1 OR NOT EXISTS (${own})))`
   }
 
   /** Marks lines of which nobody can say any more what the cells were to hold. */
@@ -180,15 +237,20 @@ export class Lines {
   /** Marks lines that are rows of these to the last cell, of equal ones as many as there are of these. */
   async markSeeded(seeds: Lines): Promise<void> {
     const { dialect } = this.#ground
-    const whole = (lines: Lines, alias: string) =>
-      dialect.key(this.columns.map(c => `${alias}.v${lines.columns.indexOf(c)}`))
-    const many = `SELECT ${whole(seeds, 's')} AS k, count(*) AS many FROM ${seeds.work} AS s WHERE s.odd = 0 GROUP BY ${whole(seeds, 's')}`
+    const whole = (lines: Lines, alias: string) => dialect.key(this.columns.map(c => lines.keptOf(c, alias).cell))
+    const many = `SELECT ${whole(seeds, 's')} AS k, count(*) AS many FROM ${seeds.work} AS s GROUP BY ${whole(seeds, 's')}`
     const own = `SELECT w.n AS n, ${whole(this, 'w')} AS k, row_number() OVER (PARTITION BY ${whole(this, 'w')} ORDER BY w.n) AS place
-      FROM ${this.work} AS w WHERE w.odd = 0`
+      FROM ${this.work} AS w`
     await this.mark(
       LINE.seeded,
       `SELECT r.n AS n FROM (${own}) AS r JOIN (${many}) AS m ON m.k = r.k WHERE r.place <= m.many`,
     )
+  }
+
+  /** Says of lines that a query names by `n` whether a value of them does not fit. */
+  async setOdd(odd: 0 | 1, select: string): Promise<void> {
+    const { merger, dialect } = this.#ground
+    await merger.run(dialect.update(this.work, [['odd', String(odd)]], `(${select}) AS x`, 'o.n = x.n'))
   }
 
   /** Says how the lines stand that a query names by `n`. Returns how many they are. */
@@ -219,6 +281,10 @@ export class Lines {
   count(where: string): Promise<number> {
     return countOf(this.#ground.merger, `${this.work} AS w WHERE ${where}`)
   }
+}
+
+function markOf(text: string | null | undefined): string | null {
+  return text == null ? null : hashOf(text)
 }
 
 export async function countOf(merger: Merger, from: string): Promise<number> {

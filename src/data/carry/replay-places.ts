@@ -11,14 +11,12 @@ export const AT_ONCE = 200
 
 /** A part of the archive and where it is to go. */
 export interface Place {
-  readonly part: Pick<ArchivedPart, 'what' | 'table' | 'columns' | 'lines'> & {
-    /** Of what was listed as a conflict. */
+  readonly part: Pick<ArchivedPart, 'what' | 'table' | 'columns' | 'lines' | 'own'> & {
+    /** Of what was listed as a conflict, and of what users deleted. */
     readonly kind?: string
   }
   /** null: it has no place. */
   readonly lines: Lines | null
-  /** What the migration had put into the same table; null: that is not known. */
-  readonly seeds: Lines | null
   readonly why: string | null
   back: number
 }
@@ -26,7 +24,7 @@ export interface Place {
 /** What had no place in the schema of the release. */
 export async function placesOf(source: ReplaySource, ground: Ground, { parts }: Manifest): Promise<Place[]> {
   const out: Place[] = []
-  for (const part of parts.filter(p => p.what === 'rows' || p.what === 'cells')) {
+  for (const part of parts.filter(p => p.what === 'rows' || p.what === 'cells' || p.what === 'deleted')) {
     const shape = source.schema.tables[part.table ?? '']
     const why = whyNot(shape, part)
     const load = (of: ArchivedPart, in_: TableShape) => loaded(source, ground, of, in_, out.length)
@@ -39,7 +37,8 @@ export async function placesOf(source: ReplaySource, ground: Ground, { parts }: 
     // Rows are the same that are so in all columns.
     const known = part.what === 'rows' && seeded !== undefined && sameJson(seeded.columns, part.columns)
     const seeds = known && shape !== undefined && lines !== null ? await load(seeded, shape) : null
-    out.push({ part, lines, seeds, why, back: 0 })
+    if (lines !== null) lines.seeds = seeds
+    out.push({ part: part.what === 'deleted' ? { ...part, kind: 'deleted' } : part, lines, why, back: 0 })
   }
   return out
 }
@@ -58,7 +57,13 @@ function whyNot(shape: TableShape | undefined, part: ArchivedPart): string | nul
   return null
 }
 
-const WORK = { rows: 'backout_replay', cells: 'backout_replay', filled: 'backout_filled', seeded: 'backout_seeded' }
+const WORK = {
+  rows: 'backout_replay',
+  deleted: 'backout_deleted',
+  cells: 'backout_replay',
+  filled: 'backout_filled',
+  seeded: 'backout_seeded',
+}
 
 async function loaded(
   { dir }: ReplaySource,
@@ -68,7 +73,8 @@ async function loaded(
   i: number,
 ): Promise<Lines> {
   const { path, key, columns } = part
-  const what = part.what === 'rows' || part.what === 'filled' || part.what === 'seeded' ? part.what : 'cells'
+  const { what } = part
+  if (what === 'objects' || what === 'conflicts' || what === 'quarantine') throw new Error(`${what} have no table`)
   const kept = { what, path, key, columns, shape, table: part.table ?? '', defaults: part.defaults } as const
   const lines = await Lines.make(ground, kept, `${WORK[what]}_${i}`)
   let some: ArchivedRow[] = []

@@ -1,7 +1,14 @@
+import { sameJson } from '../../core/json.ts'
 import type { ArchivedRow } from './archive.ts'
 import { thrown } from './batches.ts'
 import type { Ground } from './piece.ts'
 import type { Kept } from './replay-lines.ts'
+
+/** Columns that have another type now. */
+export function retypedIn({ columns, key, shape }: Kept): string[] {
+  const then = Object.entries({ ...columns, ...key })
+  return then.flatMap(([column, type]) => (shape.columns[column]?.type === type ? [] : [column]))
+}
 
 interface Texts {
   readonly n: number
@@ -17,6 +24,8 @@ export class Retyped {
   readonly #ground: Ground
   readonly #kept: Kept
   readonly #table: string
+  /** By column, the text to compare with what was kept. Empty: nothing is compared. */
+  readonly #back: string[] = []
 
   private constructor(ground: Ground, kept: Kept, names: readonly string[], table: string) {
     this.names = names
@@ -28,14 +37,74 @@ export class Retyped {
   /** null: all are as they were kept. */
   static async make(ground: Ground, kept: Kept, name: string): Promise<Retyped | null> {
     const { dialect, merger } = ground
-    const then = Object.entries({ ...kept.columns, ...kept.key })
-    const names = then.flatMap(([column, type]) => (kept.shape.columns[column]?.type === type ? [] : [column]))
+    const names = retypedIn(kept)
     if (names.length === 0) return null
     const list = names.map((column, i) => `o.${dialect.quote(column)} AS c${i}`)
     // Of an outer join: each of them takes NULL.
     const from = `(SELECT 0 AS n) AS one LEFT JOIN ${merger.table('ours', kept.table)} AS o ON 1 = 0`
     const select = `SELECT one.n AS n, ${list.join(', ')} FROM ${from} WHERE 1 = 0`
-    return new Retyped(ground, kept, names, await merger.work(`${name}_typed`, select, [['n']]))
+    const retyped = new Retyped(ground, kept, names, await merger.work(`${name}_typed`, select, [['n']]))
+    // What the migration puts there is put into the new type as it is.
+    if (kept.what !== 'filled' && kept.what !== 'seeded') await retyped.#readBack()
+    return retyped
+  }
+
+  /** Finds out how what was taken is said in the type that it was kept with. */
+  async #readBack(): Promise<void> {
+    const { dialect } = this.#ground
+    for (const [i, name] of this.names.entries()) {
+      const [cell, to, from] = [`t.c${i}`, this.#typeOf(name), this.#typeThen(name)]
+      const ways = [dialect.convert(cell, to, from)?.value, `CAST(${cell} AS ${from})`]
+      let back = dialect.text(cell, to)
+      for (const way of from === '' ? [] : ways) {
+        const text = way === undefined ? null : dialect.text(way, from)
+        if (text === null || !(await this.#answers(text))) continue
+        back = text
+        break
+      }
+      this.#back.push(back)
+    }
+  }
+
+  /** Whether the database knows what that is; the type that it was kept with may be there no more. */
+  async #answers(text: string): Promise<boolean> {
+    const { merger } = this.#ground
+    const ask = async () => void (await merger.query(`SELECT ${text} AS b FROM ${this.#table} AS t WHERE 1 = 0`))
+    return (await merger.transaction(() => merger.savepoint(ask))) === null
+  }
+
+  /** Leaves out what was rounded or cut: read back it is another value. Returns the lines. */
+  async #leaveLossy(rows: readonly Texts[], first: number): Promise<number[]> {
+    const { merger } = this.#ground
+    if (this.#back.length === 0) return []
+    const list = this.#back.map((text, i) => `${text} AS b${i}`)
+    const found = await merger.query(
+      `SELECT t.n AS n, ${list.join(', ')} FROM ${this.#table} AS t WHERE t.n >= ${first}`,
+    )
+    const read = new Map(found.map(row => [Number(row['n']), row]))
+    const lossy: number[] = []
+    for (const { n, texts } of rows) {
+      const odd = texts.flatMap((text, i) => {
+        const back = read.get(n)?.[`b${i}`] ?? null
+        return text === null || this.#same(i, text, back as string | null) ? [] : [i]
+      })
+      if (odd.length === 0) continue
+      await merger.run(`UPDATE ${this.#table} SET ${odd.map(i => `c${i} = NULL`).join(', ')} WHERE n = ${n}`)
+      lossy.push(n)
+    }
+    return lossy
+  }
+
+  #same(i: number, kept: string, back: string | null): boolean {
+    const name = this.names[i] ?? ''
+    if (kept === back || back === null) return kept === back
+    if (this.#typeOf(name) === 'jsonb') return sameJson(JSON.parse(kept), JSON.parse(back))
+    // Kept with no type: the old schema's may have had other decimals.
+    return this.#typeThen(name) === '' && plainNumber(kept) !== null && plainNumber(kept) === plainNumber(back)
+  }
+
+  #typeThen(name: string): string {
+    return this.#kept.columns[name] ?? this.#kept.key[name] ?? ''
   }
 
   /** Takes lines with the numbers from `first` on. Returns those of which some values are none of the columns. */
@@ -44,10 +113,10 @@ export class Retyped {
       return { n: first + i, texts: this.names.map(name => values[name] ?? key[name] ?? null) }
     })
     return this.#ground.merger.transaction(async () => {
-      if (await this.#takes(() => this.#insert(rows))) return []
       const odd: number[] = []
-      for (const row of rows) if (!(await this.#single(row))) odd.push(row.n)
-      return odd
+      const all = await this.#takes(() => this.#insert(rows))
+      for (const row of all ? [] : rows) if (!(await this.#single(row))) odd.push(row.n)
+      return [...new Set([...odd, ...(await this.#leaveLossy(rows, first))])]
     })
   }
 
@@ -100,4 +169,12 @@ export class Retyped {
   #typeOf(name: string): string {
     return this.#kept.shape.columns[name]?.type ?? ''
   }
+}
+
+/** Without zeros at its end that say nothing; null: it is no such number. */
+function plainNumber(text: string): string | null {
+  const [, whole, decimals = ''] = /^(-?(?:0|[1-9]\d*))(?:\.(\d+))?$/.exec(text) ?? []
+  if (whole === undefined) return null
+  const rest = decimals.replace(/0+$/, '')
+  return rest === '' ? whole : `${whole}.${rest}`
 }

@@ -1,5 +1,6 @@
 import { thrown } from './batches.ts'
-import { type Ground, literal, stampsOf } from './piece.ts'
+import { type Ground, stampsOf } from './piece.ts'
+import { cellsOf } from './replay-cells.ts'
 import { LINE, type Lines, TO_PUT } from './replay-lines.ts'
 import type { Strangers } from './strangers.ts'
 
@@ -17,7 +18,7 @@ export async function markTaken(strangers: Strangers, lines: Lines, range: Range
   if (lines.keys.length === 0) return
   const there = `${lines.work} AS w JOIN ${lines.ours} AS o ON ${lines.onKey} WHERE ${among}`
   if (lines.kept.what === 'rows') {
-    await lines.mark(LINE.left, `SELECT w.n AS n FROM ${there} AND ${lines.unlike}`)
+    await lines.mark(LINE.left, `SELECT w.n AS n FROM ${there} AND ${lines.other}`)
     return
   }
   const gone = `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${among}
@@ -60,70 +61,50 @@ async function oneByOne(
   return back
 }
 
-function writeRows({ merger, dialect }: Ground, lines: Lines, where: string): Promise<number> {
-  const { columns, keys, ours, work } = lines
+async function writeRows({ merger, dialect }: Ground, lines: Lines, where: string): Promise<number> {
+  const { written: columns, keys, ours, work } = lines
   const values = columns.map(c => lines.valueOf(c))
   const free = keys.length === 0 ? '' : ` AND NOT EXISTS (SELECT 1 FROM ${ours} AS o WHERE ${lines.onKey})`
-  return merger.run(`INSERT INTO ${ours} (${columns.map(c => dialect.quote(c)).join(', ')}) ${dialect.overriding}
+  const changed = lines.seeds === null || keys.length === 0 ? 0 : await writeOver({ merger, dialect }, lines, where)
+  const came =
+    await merger.run(`INSERT INTO ${ours} (${columns.map(c => dialect.quote(c)).join(', ')}) ${dialect.overriding}
     SELECT ${values.join(', ')} FROM ${work} AS w WHERE ${where}${free}`)
+  return changed + came
 }
 
-/** A cell that nobody wrote to holds its default, or what the migration puts there; only such a one takes what was archived. */
-function cellsOf({ dialect }: Ground, lines: Lines) {
-  return lines.columns.map((c, i) => {
-    const type = lines.typeOf(c)
-    const [cell, value] = [`o.${dialect.quote(c)}`, dialect.value(`w.v${i}`, type)]
-    const fixed = dialect.fixedDefault(lines.kept.shape.columns[c]?.default ?? null, type)
-    const filled = lines.filledOf(c)
-    if (lines.told) return toldCell(dialect, { cell, value, type, column: dialect.quote(c), then: filled?.then })
-    const empty = fixed === null ? `${cell} IS NULL` : `NOT ${dialect.differs(cell, fixed)}`
-    const as =
-      filled === null
-        ? ''
-        : ` OR (${filled.always} IS NOT NULL AND NOT ${dialect.differs(cell, dialect.value(filled.always, type))})`
-    const untouched = lines.over(c) ? '(1 = 1)' : `(${empty}${as})`
-    // What the migration had put there is nothing that users wrote.
-    const unlike = (then: string) => `(${then} IS NULL OR ${dialect.differs(`w.v${i}`, then)})`
-    // Only what holds something of its own was archived for its own sake; of an odd line NULL is what does not fit.
-    const [some, was] = [`w.v${i} IS NOT NULL`, lines.kept.defaults[c] ?? null]
-    const archived = was === null ? some : `((w.odd = 0 OR ${some}) AND ${dialect.differs(`w.v${i}`, literal(was))})`
-    const said = filled === null ? archived : `(${archived} AND ${unlike(filled.then)})`
-    // A row that came since may have gone on from what the migration puts into every row.
-    const kept = filled === null ? '1 = 1' : unlike(filled.always)
-    return {
-      column: dialect.quote(c),
-      value: `CASE WHEN ${said} AND ${untouched} THEN ${value} ELSE ${cell} END`,
-      free: `(${said} AND ${untouched})`,
-      taken: `(${said} AND ${kept} AND NOT ${untouched} AND ${dialect.differs(cell, value)})`,
-    }
+/** What users made of a row that the migration had put there, where it has put it there again and nobody wrote to it since. */
+function writeOver({ merger, dialect }: Pick<Ground, 'merger' | 'dialect'>, lines: Lines, where: string) {
+  const sets = lines.written.flatMap(c => {
+    const value = lines.keys.includes(c) ? null : lines.valueOf(c)
+    return value === null ? [] : [[dialect.quote(c), value] as const]
   })
+  if (sets.length === 0) return 0
+  const on = `${lines.onKey} AND ${where} AND ${lines.unlike} AND NOT ${lines.other}`
+  return merger.run(dialect.update(lines.ours, withStamps(dialect, lines, sets), `${lines.work} AS w`, on))
 }
 
-interface Told {
-  readonly cell: string
-  readonly value: string
-  readonly type: string
-  readonly column: string
-  readonly then: string | undefined
-}
-
-/** By a person's word, over what it held when it was listed, and over nothing else. */
-function toldCell(dialect: Ground['dialect'], { cell, value, type, column, then }: Told) {
-  const same = then === undefined ? '1 = 0' : `NOT ${dialect.differs(dialect.text(cell, type), then)}`
-  const other = dialect.differs(cell, value)
-  return {
-    column,
-    value: `CASE WHEN ${same} THEN ${value} ELSE ${cell} END`,
-    free: `(${same} AND ${other})`,
-    taken: `(NOT (${same}) AND ${other})`,
-  }
+function withStamps(dialect: Ground['dialect'], lines: Lines, sets: readonly (readonly [string, string])[]) {
+  const { columns } = lines.kept.shape
+  const stamps = Object.keys(columns).filter(c => dialect.stamped?.(columns[c]?.type ?? ''))
+  return [...sets, ...stampsOf(dialect, stamps, sets)]
 }
 
 async function markParts(ground: Ground, lines: Lines, range: Range): Promise<void> {
-  const taken = cellsOf(ground, lines).map(c => c.taken)
+  const cells = cellsOf(ground, lines)
+  const waits = `${inRange(range)} AND w.state = ${LINE.waits}`
+  const odd = cells.map(c => c.odd).filter(sql => sql !== '1 = 0')
+  if (!lines.told) {
+    // What is odd in a cell that nobody wrote to keeps nothing back.
+    await lines.setOdd(
+      0,
+      `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${waits} AND w.odd = 1 AND NOT ${lines.oddKey}`,
+    )
+    if (odd.length > 0) await lines.setOdd(1, `SELECT w.n AS n FROM ${lines.some(waits)} WHERE ${odd.join(' OR ')}`)
+  }
+  const taken = cells.map(c => c.taken)
   await lines.mark(
     lines.told ? LINE.left : LINE.part,
-    `SELECT w.n AS n FROM ${lines.some(`${inRange(range)} AND w.state = ${LINE.waits}`)} JOIN ${lines.ours} AS o
+    `SELECT w.n AS n FROM ${lines.some(waits)} JOIN ${lines.ours} AS o
      ON ${lines.onKey} WHERE ${['w.odd = 1', ...taken].join(' OR ')}`,
   )
 }
@@ -131,9 +112,8 @@ async function markParts(ground: Ground, lines: Lines, range: Range): Promise<vo
 function writeCells(ground: Ground, lines: Lines, where: string): Promise<number> {
   const { merger, dialect } = ground
   const cells = cellsOf(ground, lines)
-  const { columns } = lines.kept.shape
+  if (cells.length === 0) return Promise.resolve(0)
   const sets = cells.map(c => [c.column, c.value] as const)
-  const stamps = Object.keys(columns).filter(c => dialect.stamped?.(columns[c]?.type ?? ''))
   const on = `${lines.onKey} AND (${cells.map(c => c.free).join(' OR ')})`
-  return merger.run(dialect.update(lines.ours, [...sets, ...stampsOf(dialect, stamps, sets)], lines.some(where), on))
+  return merger.run(dialect.update(lines.ours, withStamps(dialect, lines, sets), lines.some(where), on))
 }

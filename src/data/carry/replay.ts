@@ -7,6 +7,7 @@ import { parentsFirst } from './order.ts'
 import type { Ground } from './piece.ts'
 import { markCut } from './replay-circle.ts'
 import { type ListedLeft, type ListedPlace, listedPlaces, listedWords, wordOf } from './replay-conflicts.ts'
+import { deleteAgain } from './replay-deleted.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { outcome, type ReplayedPart } from './replay-outcome.ts'
@@ -59,9 +60,11 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   const kept = [...opened.filter(l => l.kept.what === 'rows'), ...(await listedLines(source, ground, manifest))]
   for (const lines of kept) await strangers.find(lines, lines.kept.what === 'rows' ? [] : keysOf(lines.kept.table))
   // Not before: a row that the fixed release numbers otherwise is a stranger to those that refer to it.
-  for (const { lines, seeds } of places) if (seeds !== null) await lines?.markSeeded(seeds)
+  for (const { lines } of places) if (lines?.seeds != null) await lines.markSeeded(lines.seeds)
+  const [deleted, others] = [places.filter(isDeleted), places.filter(place => !isDeleted(place))]
+  await deleteAgain(ground, deleted.toReversed(), strangers, job)
   for (const group of groups) {
-    const own = places.filter(p => p.lines !== null && group.includes(p.lines.kept.table))
+    const own = others.filter(p => p.lines !== null && group.includes(p.lines.kept.table))
     if (own.length > 0) await putGroup(ground, { group, places: own, strangers }, job)
   }
   await merger.sequences()
@@ -72,6 +75,8 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   const quarantined = manifest.parts.reduce((sum, p) => sum + (p.what === 'quarantine' ? p.lines : 0), 0)
   return { parts: out, listed: listed.filter(l => l.rows > 0), quarantined }
 }
+
+const isDeleted = ({ part }: Place) => part.what === 'deleted'
 
 /** Parents first; of one table whole rows before the cells that belong to them. */
 function inOrder(chosen: readonly ListedPlace[], parts: readonly Place[], tables: readonly string[]): Place[] {

@@ -36,7 +36,14 @@ const outcome = z.object({
   replayed: z.string().optional(),
   /** What was left, by table. */
   left: z.array(table),
-  archived: z.array(z.object({ table: z.string(), column: z.string().nullable(), count: z.number() })),
+  archived: z.array(
+    z.object({
+      table: z.string(),
+      column: z.string().nullable(),
+      count: z.number(),
+      deleted: z.literal(true).optional(),
+    }),
+  ),
   proof: z.object({
     ok: z.boolean(),
     carried: z.number(),

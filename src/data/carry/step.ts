@@ -8,7 +8,7 @@ import type { CarryOptions } from './options.ts'
 import type { CarryPlan, TablePlan } from './plan.ts'
 import type { CarrySource } from './source.ts'
 import { keepOutcome, readOutcome, readSaid } from './state.ts'
-import { whyUnplaced } from './unplaced.ts'
+import { nameUnplaced, whyUnplaced } from './unplaced.ts'
 import { unprovenIn } from './unproven.ts'
 
 /** A source that is closed when it is done with. */
@@ -147,9 +147,8 @@ function factsOf(
   }
   for (const archived of plan.archived.filter(a => a.count > 0)) {
     const { table, column, count } = archived
-    const what =
-      column === null ? `${amount(count, 'rows')} of ${table}` : `${amount(count, 'values')} of ${table}.${column}`
-    const text = `${what} ${count === 1 ? 'has' : 'have'} ${whyUnplaced(archived)}: archived in ${dir}; after a later roll-forward: backout data replay ${component} --run ${run}`
+    const has = count === 1 ? 'has' : 'have'
+    const text = `${nameUnplaced(archived)} ${has} ${whyUnplaced(archived)}: archived in ${dir}; after a later roll-forward: backout data replay ${component} --run ${run}`
     facts.push({ kind: 'kept', text, data: { table, column, count } })
   }
   return facts

@@ -31,7 +31,7 @@ export class Strangers {
       const as = named(dialect, 'o', names).map((cell, i) => `${cell} AS u${i}`)
       const found = ways.map(
         way => `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${way.join(' AND ')}
-        WHERE w.state = ${LINE.waits} AND ${lines.unlike}`,
+        WHERE w.state = ${LINE.waits} AND ${lines.other}`,
       )
       const us = names.map((_, i) => `u${i}`)
       const work = await merger.work(`backout_strangers_${this.#known.size}`, found.join(' UNION '), [us])
@@ -85,6 +85,20 @@ export class Strangers {
 
   referencesOf(table: string): readonly Reference[] {
     return this.#bonds[table]?.references ?? []
+  }
+
+  /** True for rows `alias` of a table that no other refers to. */
+  unreferred(alias: string, table: string): string {
+    const { merger, dialect } = this.#ground
+    const free = Object.entries(this.#bonds).flatMap(([child, { references }]) =>
+      references
+        .filter(r => r.table === table)
+        .map(({ columns, to }) => {
+          const on = named(dialect, 'c', columns).map((cell, i) => `${cell} = ${named(dialect, alias, to)[i]}`)
+          return `NOT EXISTS (SELECT 1 FROM ${merger.table('ours', child)} AS c WHERE ${on.join(' AND ')})`
+        }),
+    )
+    return free.length === 0 ? '1 = 1' : free.join(' AND ')
   }
 
   /** Lists of columns by which other rows refer to those of the table. */

@@ -1,0 +1,87 @@
+import type { Dialect, Image, Reader, Row } from '../engine.ts'
+import type { TableShape } from '../schema.ts'
+import type { ArchivedRow } from './archive.ts'
+
+/** Rows of a table in an image: these columns of those that meet the condition; null: of all. */
+export interface Side {
+  readonly image: Image
+  readonly table: string
+  readonly shape: TableShape
+  readonly columns: readonly string[]
+  readonly where: string | null
+}
+
+type Texts = ArchivedRow['values']
+
+/** Rows of which one query asks by their keys. */
+const ONE_COLUMN = 1_000
+const MORE = 100
+
+/** Each row of one side, with what the other has under its key; null: nothing. Both have the same key. Memory stays flat. */
+export async function eachBeside(
+  dialect: Dialect,
+  from: Side,
+  other: Side,
+  signal: AbortSignal,
+  each: (row: ArchivedRow, there: Texts | null) => void | Promise<void>,
+): Promise<void> {
+  const { key } = from.shape
+  const many = key.length === 1 ? ONE_COLUMN : MORE
+  await from.image.reading(signal, rows =>
+    other.image.reading(signal, async db => {
+      let some: ArchivedRow[] = []
+      const flush = async () => {
+        const found = await underKeys(dialect, db, other, some)
+        for (const row of some) await each(row, found.get(nameOf(row.key, key)) ?? null)
+        some = []
+      }
+      await rows.each(selectOf(dialect, from, []), [], async found => {
+        if (some.push(rowOf(found, from)) === many) await flush()
+      })
+      if (some.length > 0) await flush()
+    }),
+  )
+}
+
+export function selectOf(dialect: Dialect, { table, shape, columns, where }: Side, more: readonly string[]): string {
+  const text = (name: string, as: string) =>
+    `${dialect.text(dialect.quote(name), shape.columns[name]?.type ?? '')} AS ${as}`
+  const list = [...shape.key.map((k, i) => text(k, `k${i}`)), ...columns.map((c, i) => text(c, `v${i}`))]
+  const all = [...(where === null ? [] : [`(${where})`]), ...more]
+  const select = list.length === 0 ? '1 AS one' : list.join(', ')
+  return `SELECT ${select} FROM ${dialect.table(table)}${all.length === 0 ? '' : ` WHERE ${all.join(' AND ')}`}`
+}
+
+export function rowOf(row: Row, { shape, columns }: Side): ArchivedRow {
+  const of = (names: readonly string[], as: string) =>
+    Object.fromEntries(names.map((n, i) => [n, (row[`${as}${i}`] ?? null) as string | null]))
+  return { key: of(shape.key, 'k'), values: of(columns, 'v') }
+}
+
+async function underKeys(
+  dialect: Dialect,
+  db: Reader,
+  side: Side,
+  rows: readonly ArchivedRow[],
+): Promise<ReadonlyMap<string, Texts>> {
+  const { key, columns } = side.shape
+  const given: unknown[] = []
+  const value = (row: ArchivedRow, name: string) =>
+    dialect.value(dialect.parameter(given.push(row.key[name] ?? null)), columns[name]?.type ?? '')
+  const [one = ''] = key
+  const among =
+    key.length === 1
+      ? `${dialect.quote(one)} IN (${rows.map(row => value(row, one)).join(', ')})`
+      : rows.map(row => `(${key.map(k => `${dialect.quote(k)} = ${value(row, k)}`).join(' AND ')})`).join(' OR ')
+  const found = await db.query(selectOf(dialect, side, [`(${among})`]), given)
+  return new Map(
+    found.map(row => {
+      const { key: of, values } = rowOf(row, side)
+      return [nameOf(of, key), values] as const
+    }),
+  )
+}
+
+function nameOf(key: Texts, names: readonly string[]): string {
+  return JSON.stringify(names.map(name => key[name]))
+}

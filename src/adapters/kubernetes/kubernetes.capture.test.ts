@@ -42,6 +42,8 @@ describe.skipIf(noKubectl() !== null)(`C5: what is worth coming back to ${noKube
       refusal('it is paused', `kubectl -n ${space.name} rollout resume deployment/shop`),
     )
     await space.kubectl('rollout', 'resume', 'deployment/shop')
+    // Its controller has yet to see that.
+    await rolledOut(space, 'deployment/shop')
     expect(await captured(target)).toMatchObject({ objects: { 'deployment/shop': { ran: 2 } } })
   })
 

@@ -11,6 +11,8 @@ export interface Side {
   readonly where: string | null
 }
 
+const WHOLE = /^-?\d{1,18}$/
+
 type Texts = ArchivedRow['values']
 
 /** Rows of which one query asks by their keys. */
@@ -66,8 +68,12 @@ async function underKeys(
 ): Promise<ReadonlyMap<string, Texts>> {
   const { key, columns } = side.shape
   const given: unknown[] = []
-  const value = (row: ArchivedRow, name: string) =>
-    dialect.value(dialect.parameter(given.push(row.key[name] ?? null)), columns[name]?.type ?? '')
+  const value = (row: ArchivedRow, name: string) => {
+    const [text, type] = [row.key[name] ?? null, columns[name]?.type ?? '']
+    // As it is: SQLite takes twenty times as long over a thousand expressions in place of numbers.
+    if (text !== null && dialect.isWhole(type) && WHOLE.test(text)) return text
+    return dialect.value(dialect.parameter(given.push(text)), type)
+  }
   const [one = ''] = key
   const among =
     key.length === 1

@@ -39,7 +39,8 @@ const there = (lines: Lines) =>
 
 function deleteSome({ merger, dialect }: Ground, lines: Lines, strangers: Strangers, among: string): Promise<number> {
   return merger.transaction(async () => {
-    const free = `${there(lines)} AND ${among} AND ${strangers.unreferred('o', lines.kept.table)}`
+    // Users may have written to it since it was looked at.
+    const free = `${there(lines)} AND ${among} AND NOT (${lines.unlike}) AND ${strangers.unreferred('o', lines.kept.table)}`
     const found = (await merger.query(`SELECT w.n AS n FROM ${free}`)).map(({ n }) => Number(n))
     if (found.length === 0) return 0
     const these = `SELECT w.n AS n FROM ${lines.work} AS w WHERE w.n IN (${found.join(', ')})`

@@ -25,6 +25,17 @@ const stateOf = async (release: string) => {
   return all.find(r => r.name === release)?.state
 }
 
+/** The deployment of v2, of which no summary shows anything. */
+async function changesSettingsOnly(): Promise<void> {
+  const config = await toy.read('backout.yaml')
+  const more = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(cat mode)" "$(cat app)"')
+  expect(more).not.toBe(config)
+  await toy.write('mode', 'old\n')
+  await toy.write('backout.yaml', more)
+  await ok('upgrade', 'begin', 'v2', '--from', 'v1')
+  await toy.write('mode', 'new\n')
+}
+
 describe('a release that bakes', () => {
   it.each([
     ['a run takes it back', ['run', '--yes', '--to', 'v1'], 'it was left for v1'],
@@ -67,13 +78,7 @@ describe('an upgrade that is told to have ended with nothing deployed', () => {
   })
 
   it('ends where the deployment changed settings only, which no summary shows', async () => {
-    const config = await toy.read('backout.yaml')
-    const more = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(cat mode)" "$(cat app)"')
-    expect(more).not.toBe(config)
-    await toy.write('mode', 'old\n')
-    await toy.write('backout.yaml', more)
-    await ok('upgrade', 'begin', 'v2', '--from', 'v1')
-    await toy.write('mode', 'new\n')
+    await changesSettingsOnly()
     expect(await ok('upgrade', 'end', 'v2')).toContain('v2 is now known-good')
   })
 
@@ -109,13 +114,7 @@ describe('a release whose upgrade was begun and never deployed', () => {
   })
 
   it('gives it also where the deployment changed settings only, which no summary shows', async () => {
-    const config = await toy.read('backout.yaml')
-    const more = config.replace('"$(cat app)" "$(cat app)"', '"$(cat app) $(cat mode)" "$(cat app)"')
-    expect(more).not.toBe(config)
-    await toy.write('mode', 'old\n')
-    await toy.write('backout.yaml', more)
-    await ok('upgrade', 'begin', 'v2', '--from', 'v1')
-    await toy.write('mode', 'new\n')
+    await changesSettingsOnly()
     expect(await ok('upgrade', 'begin', 'v3')).toContain('v2 is captured')
   })
 })

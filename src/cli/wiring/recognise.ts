@@ -110,7 +110,12 @@ async function judge(
   mode: Plan['mode'],
 ): Promise<{ components: readonly PlanComponent[]; plan: Pick<Plan, 'findings' | 'impact'> }> {
   const [newest] = release.captures
-  if (newest === undefined) throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
+  if (newest === undefined)
+    throw new BackoutError({
+      code: 'release_unknown',
+      what: `${release.name} has no capture`,
+      next: 'look at it: `backout releases --all`',
+    })
   const capture = { ...newest, components: newestPins(release.captures) }
   const { signal } = new AbortController()
   const request = {

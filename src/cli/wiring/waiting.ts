@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { amount } from '../../core/impact-text.ts'
 import { byText } from '../../core/order.ts'
 import { readOutcome } from '../../data/carry/state.ts'
+import { conflictsIn } from '../../data/carry/words.ts'
 import type { Session } from '../session.ts'
 
 /** What a restore by one run left for somebody to decide on. */
@@ -24,7 +25,7 @@ export async function waitingData({ environment }: Session): Promise<WaitingData
       // What cannot be read is told by whoever asks for that run.
       const kept = await readOutcome(join(folder, run)).catch(() => null)
       if (kept === null) continue
-      const rows = kept.left.reduce((sum, t) => sum + t.held + Object.values(t.conflicts).reduce((a, b) => a + b, 0), 0)
+      const rows = kept.left.reduce((sum, t) => sum + t.held, conflictsIn(kept.left))
       const archived = kept.replayed === undefined ? kept.archived.reduce((sum, a) => sum + a.count, 0) : 0
       if (rows + archived > 0) found.push({ run, component, rows, archived })
     }

@@ -5,6 +5,7 @@ import type { Act } from '../engine.ts'
 import { BackoutError, first, messageOf } from '../errors.ts'
 import { hashOf, type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, accepts } from '../plan.ts'
+import { nextIn } from './result.ts'
 import type { World } from './world.ts'
 
 /** What one try at a step came to. `next`: what the error that it met says is to be done. */
@@ -105,7 +106,7 @@ async function open(
 }
 
 function nextOf(error: unknown): { next?: string } {
-  return error instanceof BackoutError && error.next !== undefined ? { next: error.next } : {}
+  return error instanceof BackoutError ? nextIn(error) : {}
 }
 
 /** What the work answers, or an error once the limit is over or the signal aborts, whatever the work goes on doing. */

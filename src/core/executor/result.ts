@@ -34,6 +34,11 @@ export interface Failure {
   readonly aborted?: true
 }
 
+/** To be passed on with what an error said, where it said anything. */
+export function nextIn({ next }: { readonly next?: string | undefined }): { next?: string } {
+  return next === undefined ? {} : { next }
+}
+
 export const OK: NodeResult = { ok: true, tolerated: [] }
 
 export function cancelled(): Failure {

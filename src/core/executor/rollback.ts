@@ -18,7 +18,7 @@ import { lookAtTheEnd } from './end.ts'
 import { leftIn } from './left.ts'
 import { checkpoint, executeChild, executeNode, hold, NODE_WORKFLOW, type NodeInput, stillAway } from './node.ts'
 import { AS_IS, planNow, planSuccessor } from './replan.ts'
-import { type Failure, type NodeResult, unexpected } from './result.ts'
+import { type Failure, type NodeResult, nextIn, unexpected } from './result.ts'
 import { bringToSafety, executeSafe, SAFE_WORKFLOW, type SafeInput } from './safe.ts'
 import type { LastGate, Place } from './step.ts'
 import { stepsIn } from './still.ts'
@@ -313,7 +313,7 @@ class Rollback {
       step: failure.what,
       phase,
       why: failure.why,
-      ...(failure.next === undefined ? {} : { next: failure.next }),
+      ...nextIn(failure),
       answers,
     })
     const said = await this.#ctx.wait(`${key}/answer`, [`answer:${key}`, '$cancel'], Infinity, 'waiting')

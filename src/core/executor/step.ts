@@ -6,7 +6,7 @@ import type { AcceptedLoss, Plan } from '../plan.ts'
 import { spare } from '../secret.ts'
 import type { Phase } from '../words.ts'
 import { makeAct, type Tried, tryStep, within } from './attempt.ts'
-import { cancelled, type Failure, type NodeResult, OK } from './result.ts'
+import { cancelled, type Failure, type NodeResult, nextIn, OK } from './result.ts'
 import type { World } from './world.ts'
 
 /** Where a part of a plan is executed. */
@@ -141,7 +141,7 @@ function failed(place: Place, key: string, step: Step, tried: Tried): Failure {
 }
 
 function nextOf(tried: Tried): { next?: string } {
-  return 'next' in tried && tried.next !== undefined ? { next: tried.next } : {}
+  return 'next' in tried ? nextIn(tried) : {}
 }
 
 /** An abort came before it was applied, or applied again, or while a person was asked what became of it. */

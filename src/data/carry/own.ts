@@ -9,7 +9,7 @@ import { defaultsIn, holdsSomething, plainColumns } from './unplaced.ts'
 type Each = (row: ArchivedRow, wrote: readonly string[]) => void | Promise<void>
 
 /**
- * Rows with cells that users wrote, in columns that the old schema has no place for: what is unlike the default, or, where it
+ * Rows with cells that users wrote, in columns that the schema of the release has no place for: what is unlike the default, or, where it
  * is known, unlike what the migration had left there, also where it is the default again. Answers how many rows hold just what
  * the migration had left.
  */

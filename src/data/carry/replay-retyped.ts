@@ -99,7 +99,7 @@ export class Retyped {
     const name = this.names[i] ?? ''
     if (kept === back || back === null) return kept === back
     if (this.#typeOf(name) === 'jsonb') return sameJson(JSON.parse(kept), JSON.parse(back))
-    // Kept with no type: the old schema's may have had other decimals.
+    // Kept with no type: the release's may have had other decimals.
     return this.#typeThen(name) === '' && plainNumber(kept) !== null && plainNumber(kept) === plainNumber(back)
   }
 

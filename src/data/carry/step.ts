@@ -10,6 +10,7 @@ import type { CarrySource } from './source.ts'
 import { keepOutcome, readOutcome, readSaid } from './state.ts'
 import { nameUnplaced, whyUnplaced } from './unplaced.ts'
 import { unprovenIn } from './unproven.ts'
+import { conflictsIn } from './words.ts'
 
 /** A source that is closed when it is done with. */
 export type OpenedSource = CarrySource & AsyncDisposable
@@ -95,10 +96,6 @@ export function rowsToCarry({ tables, objects }: CarryPlan): number {
 
 function rowsIn(tables: readonly Omit<Left, 'conflicts'>[], objects: number): number {
   return tables.reduce((sum, t) => sum + t.inserts + t.updates + t.deletes, objects)
-}
-
-export function conflictsIn(tables: readonly { conflicts: CarryPlan['tables'][number]['conflicts'] }[]): number {
-  return tables.reduce((sum, t) => sum + Object.values(t.conflicts).reduce((a, b) => a + b, 0), 0)
 }
 
 function jobFor(act: StepAct): Job {

@@ -10,7 +10,7 @@ import { defaultsIn, holdsSomething } from './unplaced.ts'
 
 type Texts = Readonly<Record<string, string | null>>
 
-/** What the columns that the old schema has no place for held right after migrating. */
+/** What the columns that the schema of the release has no place for held right after migrating. */
 export interface Then extends Side {
   /** How many rows hold what a roll-forward alone would not put there. */
   readonly many: number

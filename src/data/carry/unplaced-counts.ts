@@ -6,7 +6,7 @@ import type { Unplaced } from './unplaced.ts'
 /** Images do not change while they are open. */
 const COUNTED = new WeakMap<object, Map<string, Promise<Unplaced[]>>>()
 
-/** Counts what the old schema has no place for. */
+/** Counts what the schema of the release has no place for. */
 export async function unplacedOf(source: CarrySource, mapping: Mapping, signal: AbortSignal): Promise<Unplaced[]> {
   const counted = COUNTED.get(source.images) ?? new Map<string, Promise<Unplaced[]>>()
   COUNTED.set(source.images, counted)

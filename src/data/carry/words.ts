@@ -61,3 +61,10 @@ export const REFUSED = { no: 0, now: 1, orphan: 2, before: 3, again: 4 } as cons
 /** Whose word counts where both sides say something; `cascade`: a deletion may take others with it; `set`: a
  * person gave values of their own. */
 export const TAKE = { none: 0, ours: 1, theirs: 2, cascade: 3, set: 4 } as const
+
+/** Rows, and rows with cells, that wait for a word, of all tables. */
+export function conflictsIn(
+  tables: readonly { readonly conflicts: Readonly<Partial<Record<Kind, number>>> }[],
+): number {
+  return tables.reduce((sum, t) => sum + Object.values(t.conflicts).reduce((a, b) => a + b, 0), 0)
+}

@@ -1,6 +1,6 @@
 import type { RunInfo } from '../core/engine.ts'
 import { BackoutError } from '../core/errors.ts'
-import { within } from '../core/executor/attempt.ts'
+import { within } from '../core/executor/verdict.ts'
 import type { RunInput } from '../core/executor/world.ts'
 import { ownerOf } from './open-runs.ts'
 import type { Session } from './session.ts'

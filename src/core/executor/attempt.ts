@@ -1,11 +1,12 @@
 import { onAbort } from '../abort.ts'
 import type { Clock } from '../clock.ts'
-import type { Fact, Loss, StandsOn, Step, StepAct, Target, Verdict } from '../contract.ts'
+import type { Fact, Loss, Step, StepAct, Target } from '../contract.ts'
 import type { Act } from '../engine.ts'
 import { BackoutError, first, messageOf } from '../errors.ts'
 import { hashOf, type Json, toJson } from '../json.ts'
 import { type AcceptedLoss, accepts } from '../plan.ts'
 import { nextIn } from './result.ts'
+import { follow, patience, SETTLE_MS, VERIFY_MS, within } from './verdict.ts'
 import type { World } from './world.ts'
 
 /** What one try at a step came to. `next`: what the error that it met says is to be done. */
@@ -42,11 +43,6 @@ export interface TryOptions {
   readonly regardless?: boolean
 }
 
-const FOLLOW_EVERY_MS = 250
-const SETTLE_MS = 15_000
-/** A target gets at least so long to say what became of a step. */
-const VERIFY_MS = 30_000
-
 /**
  * Tries a step once: verify where it may have been begun, apply, verify. An error of `apply` proves nothing; the target's
  * verdict decides.
@@ -54,7 +50,7 @@ const VERIFY_MS = 30_000
 export async function tryStep(world: World, step: Step, act: Act, options: TryOptions): Promise<Tried> {
   const began = world.clock.mono()
   const ms = () => Math.round(world.clock.mono() - began)
-  const opened = await open(world, step, act.signal)
+  const opened = await open(world, step, act.signal, options)
   if ('why' in opened) {
     act.guard()
     // Nothing was done this time; what came of an earlier one, nobody can say.
@@ -94,39 +90,26 @@ async function open(
   world: World,
   step: Step,
   signal: AbortSignal,
+  { verifyFirst }: TryOptions,
 ): Promise<{ target: Target } | { why: string; next?: string }> {
   const { component } = step
+  const { clock } = world
   const limitMs = Math.max(step.limitMs, VERIFY_MS)
-  try {
-    return { target: await within(world.clock, limitMs, signal, () => world.target(component)) }
-  } catch (error) {
-    signal.throwIfAborted()
-    return { why: `${component} cannot be opened: ${messageOf(error)}`, ...nextOf(error) }
+  const lookAgain = patience(clock, step)
+  for (;;) {
+    const asked = clock.mono()
+    try {
+      return { target: await within(clock, limitMs, signal, () => world.target(component)) }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (verifyFirst && (await lookAgain(asked, signal))) continue
+      return { why: `${component} cannot be opened: ${messageOf(error)}`, ...nextOf(error) }
+    }
   }
 }
 
 function nextOf(error: unknown): { next?: string } {
   return error instanceof BackoutError ? nextIn(error) : {}
-}
-
-/** What the work answers, or an error once the limit is over or the signal aborts, whatever the work goes on doing. */
-export async function within<T>(
-  clock: Clock,
-  limitMs: number,
-  signal: AbortSignal,
-  work: () => Promise<T>,
-): Promise<T> {
-  signal.throwIfAborted()
-  const late = Promise.withResolvers<never>()
-  late.promise.catch(() => {})
-  const listened = onAbort(signal, () => late.reject(signal.reason))
-  const cancel = clock.after(limitMs, () => late.reject(new Error(`no answer within ${limitMs} ms`)))
-  try {
-    return await Promise.race([work(), late.promise])
-  } finally {
-    listened()
-    cancel()
-  }
 }
 
 /** Applies within the step's limit. Resolves with the error, if any, once the act has settled or was given up on. */
@@ -169,51 +152,6 @@ function timedOut(step: Step): BackoutError {
     next: 'raise its limit in backout.yaml, or find out what it waits for',
     exit: 'failed',
   })
-}
-
-/** Asks until the target says anything but `running`, or the step's limit is over. What cannot be asked is unknown. */
-async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () => Promise<Verdict>): Promise<Verdict> {
-  const began = clock.mono()
-  for (;;) {
-    const verdict = await askVerdict(clock, Math.max(step.limitMs, VERIFY_MS), verify, signal)
-    if (verdict.is !== 'running') return verdict
-    if (clock.mono() - began > step.limitMs) {
-      return { is: 'running', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
-    }
-    await clock.sleep(FOLLOW_EVERY_MS, signal)
-  }
-}
-
-/** What a step's target says once, whatever the step was begun for. What cannot be asked is unknown. */
-export async function verdictOf(
-  world: World,
-  step: Step,
-  signal: AbortSignal,
-  asked: (target: Target) => Promise<Verdict>,
-): Promise<Verdict> {
-  const ask = async () => asked(await world.target(step.component))
-  return askVerdict(world.clock, Math.max(step.limitMs, VERIFY_MS), ask, signal)
-}
-
-/** Long after a step: what its target is on now, whoever brought it there. */
-export async function standsOn(target: Target, step: Step, steps: readonly Step[], act: StepAct): Promise<StandsOn> {
-  if (target.standsOn !== undefined) return target.standsOn(step, steps, act)
-  const { is, why } = await target.verify(step, act)
-  return { is: is === 'done' ? 'release' : is === 'not-done' ? 'left' : 'unknown', why }
-}
-
-async function askVerdict(
-  clock: Clock,
-  limitMs: number,
-  verify: () => Promise<Verdict>,
-  signal: AbortSignal,
-): Promise<Verdict> {
-  try {
-    return await within(clock, limitMs, signal, verify)
-  } catch (error) {
-    signal.throwIfAborted()
-    return { is: 'unknown', why: `it could not be asked: ${messageOf(error)}` }
-  }
 }
 
 /** Marks an effect: unique to run and step, the same over attempts and processes, safe in file and unit names. */

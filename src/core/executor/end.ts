@@ -1,6 +1,6 @@
 import type { Act } from '../engine.ts'
 import { messageOf } from '../errors.ts'
-import { standsOn } from './attempt.ts'
+import { standsOn } from './verdict.ts'
 import { besides, type Left, phasesOf } from './left.ts'
 import type { Place } from './step.ts'
 import { askAll } from './still.ts'

@@ -2,7 +2,8 @@ import type { Node, Step, StepAct, Target, Verdict } from '../contract.ts'
 import type { Act } from '../engine.ts'
 import { toJson } from '../json.ts'
 import type { StepId } from '../words.ts'
-import { makeAct, verdictOf } from './attempt.ts'
+import { makeAct } from './attempt.ts'
+import { verdictOf } from './verdict.ts'
 import type { Place } from './step.ts'
 
 export interface Undone {

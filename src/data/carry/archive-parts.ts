@@ -1,10 +1,12 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { ArchivedPart } from './archive.ts'
 import { rowOf, type Side, selectOf } from './beside.ts'
-import { writeLines } from './lines.ts'
+import { type LineFile, writeLines } from './lines.ts'
 import type { MappedTable } from './mapping.ts'
-import { eachOwn, eachOwnRow } from './own.ts'
+import { eachOwn, eachOwnRow, type Own } from './own.ts'
 import type { CarrySource } from './source.ts'
-import { leftBy, type Then } from './then.ts'
+import type { Then } from './then.ts'
 import { defaultsIn, plainColumns } from './unplaced.ts'
 
 /** Where parts are written from, and the folder that they go to. */
@@ -38,29 +40,37 @@ export async function tableParts(from: From, i: number, table: string): Promise<
   return [...parts, seeded, ...(deleted.lines === 0 ? [] : [deleted])]
 }
 
-/** What users wrote into columns of a table; beside it what the migration had left there, so that a cell that holds just that again is known for one that nobody wrote to. */
+/** What users wrote into columns of a table; beside it what the migration had left in the same rows, so that a cell that holds just that again is known for one that nobody wrote to. */
 export async function columnParts(from: From, i: number, mapped: MappedTable): Promise<ArchivedPart[]> {
   const { source, dir, signal } = from
   const { images, schemas, dialect } = source
   const shape = schemas.theirs.tables[mapped.theirs]
   if (shape === undefined) return []
   const columns = shape.key.length > 0 ? mapped.unplaced : plainColumns(shape)
-  let found: Awaited<ReturnType<typeof eachOwn>> = { left: 0, then: null }
-  const file = await writeLines(dir, `columns-${i}.ndjson.zst`, async line => {
-    found = await eachOwn(source, mapped, signal, row => line(row))
+  const written: { cells?: LineFile; own?: Own } = {}
+  const before = await writeLines(dir, `filled-${i}.ndjson.zst`, async fill => {
+    written.cells = await writeLines(dir, `columns-${i}.ndjson.zst`, async line => {
+      written.own = await eachOwn(source, mapped, signal, async (row, _, then) => {
+        await line(row)
+        if (then !== null) await fill({ key: row.key, values: then })
+      })
+    })
   })
-  const { left, then } = found
+  const {
+    cells,
+    own: { left, then },
+  } = written as Required<typeof written>
   const defaults = await images.theirs.reading(signal, db => defaultsIn(db, dialect, mapped.theirs, shape, columns))
   const about = named({ image: images.theirs, table: mapped.theirs, shape, columns, where: null })
-  const cells = { ...file, what: 'cells' as const, ...about, defaults, ...(left === 0 ? {} : { own: left }) }
-  return [cells, ...(then === null || then.many === 0 ? [] : [await filledPart(from, i, then)])]
+  const part = { ...cells, what: 'cells' as const, ...about, defaults, ...(left === 0 ? {} : { own: left }) }
+  if (then !== null && then.many > 0) return [part, await filledPart(from, before, then)]
+  await rm(join(dir, before.path))
+  return [part]
 }
 
-async function filledPart(from: From, i: number, then: Then): Promise<ArchivedPart> {
-  const leave = (values: Readonly<Record<string, string | null>>) =>
-    Object.fromEntries(then.columns.map(c => [c, leftBy(then, c, values[c])]))
-  const part = await archive(from, `filled-${i}.ndjson.zst`, 'filled', then, leave)
-  return { ...part, defaults: { ...(await sameInAll(from.source, then, from.signal)), ...then.put } }
+async function filledPart({ source, signal }: From, file: LineFile, then: Then): Promise<ArchivedPart> {
+  const defaults = { ...(await sameInAll(source, then, signal)), ...then.put }
+  return { ...file, what: 'filled', ...named(then), defaults }
 }
 
 /** Column -> the value that the migration had put into every row: so it does to rows that came since, where it runs again. */
@@ -87,15 +97,9 @@ async function archive(
   path: string,
   what: ArchivedPart['what'],
   side: Side,
-  of: (values: Record<string, string | null>) => Record<string, string | null> = values => values,
 ): Promise<ArchivedPart> {
   const file = await writeLines(dir, path, line =>
-    side.image.reading(signal, db =>
-      db.each(selectOf(source.dialect, side, []), [], row => {
-        const { key, values } = rowOf(row, side)
-        return line({ key, values: of(values) })
-      }),
-    ),
+    side.image.reading(signal, db => db.each(selectOf(source.dialect, side, []), [], row => line(rowOf(row, side)))),
   )
   return { ...file, what, ...named(side), defaults: {} }
 }

@@ -18,6 +18,8 @@ type Texts = ArchivedRow['values']
 /** Rows of which one query asks by their keys. */
 const ONE_COLUMN = 1_000
 const MORE = 100
+/** Numbers that lie so close together are asked for as a range, which takes a fraction of the time; it holds so many rows for each at the most. */
+const CLOSE = 8n
 
 /** Each row of one side, with what the other has under its key; null: nothing. Both have the same key. Memory stays flat. */
 export async function eachBeside(
@@ -75,9 +77,10 @@ async function underKeys(
     return dialect.value(dialect.parameter(given.push(text)), type)
   }
   const [one = ''] = key
+  const range = key.length === 1 && dialect.isWhole(columns[one]?.type ?? '') ? rangeOf(rows, one) : null
   const among =
     key.length === 1
-      ? `${dialect.quote(one)} IN (${rows.map(row => value(row, one)).join(', ')})`
+      ? `${dialect.quote(one)} ${range ?? `IN (${rows.map(row => value(row, one)).join(', ')})`}`
       : rows.map(row => `(${key.map(k => `${dialect.quote(k)} = ${value(row, k)}`).join(' AND ')})`).join(' OR ')
   const found = await db.query(selectOf(dialect, side, [`(${among})`]), given)
   return new Map(
@@ -88,6 +91,16 @@ async function underKeys(
   )
 }
 
+/** null: they do not lie close together. */
+function rangeOf(rows: readonly ArchivedRow[], key: string): string | null {
+  const texts = rows.map(row => row.key[key] ?? '')
+  if (!texts.every(text => WHOLE.test(text))) return null
+  const numbers = texts.map(BigInt)
+  const [low, high] = [numbers.reduce((a, b) => (b < a ? b : a)), numbers.reduce((a, b) => (b > a ? b : a))]
+  return high - low < CLOSE * BigInt(numbers.length) ? `BETWEEN ${low} AND ${high}` : null
+}
+
 function nameOf(key: Texts, names: readonly string[]): string {
-  return JSON.stringify(names.map(name => key[name]))
+  const [one = ''] = names
+  return names.length === 1 ? String(key[one]) : JSON.stringify(names.map(name => key[name]))
 }

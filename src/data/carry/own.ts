@@ -5,20 +5,20 @@ import type { CarrySource } from './source.ts'
 import { leftBy, sameKey, type Then, thenOf } from './then.ts'
 import { defaultsIn, holdsSomething, plainColumns } from './unplaced.ts'
 
-/** A row of theirs, and the columns of it that users wrote. */
-type Each = (row: ArchivedRow, wrote: readonly string[]) => void | Promise<void>
+/** A row of theirs, the columns of it that users wrote, and what the migration had left in it; null: nothing, or nobody can tell. */
+type Each = (row: ArchivedRow, wrote: readonly string[], then: ArchivedRow['values'] | null) => void | Promise<void>
+
+export interface Own {
+  /** How many rows hold just what the migration had left. */
+  readonly left: number
+  readonly then: Then | null
+}
 
 /**
  * Rows with cells that users wrote, in columns that the schema of the release has no place for: what is unlike the default, or, where it
- * is known, unlike what the migration had left there, also where it is the default again. Answers how many rows hold just what
- * the migration had left.
+ * is known, unlike what the migration had left there, also where it is the default again.
  */
-export async function eachOwn(
-  source: CarrySource,
-  mapped: MappedTable,
-  signal: AbortSignal,
-  each: Each,
-): Promise<{ readonly left: number; readonly then: Then | null }> {
+export async function eachOwn(source: CarrySource, mapped: MappedTable, signal: AbortSignal, each: Each): Promise<Own> {
   const { images, schemas, dialect } = source
   const shape = schemas.theirs.tables[mapped.theirs]
   if (shape === undefined) return { left: 0, then: null }
@@ -33,11 +33,13 @@ export async function eachOwn(
       const known = there !== null && then?.columns.includes(c) === true
       return (values[c] ?? null) !== (known ? leftBy(then, c, there[c]) : (usual[c] ?? null))
     })
+  const thereThen = (there: ArchivedRow['values'] | null) =>
+    then === null || there === null ? null : Object.fromEntries(then.columns.map(c => [c, leftBy(then, c, there[c])]))
   let left = 0
   const look = async (row: ArchivedRow, there: ArchivedRow['values'] | null) => {
     const wrote = wroteIn(row, there)
     if (wrote.length === 0) left++
-    else await each(row, wrote)
+    else await each(row, wrote, thereThen(there))
   }
   if (then === null || then.many === 0) {
     await images.theirs.reading(signal, db =>
@@ -48,7 +50,7 @@ export async function eachOwn(
   await eachBeside(dialect, theirs, then, signal, look)
   await eachSetBack(source, { ...theirs, where: `NOT (${where})` }, then, signal, async (row, there) => {
     const wrote = wroteIn(row, there)
-    if (wrote.length > 0) await each(row, wrote)
+    if (wrote.length > 0) await each(row, wrote, thereThen(there))
   })
   return { left, then }
 }

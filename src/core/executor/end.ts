@@ -1,9 +1,9 @@
 import type { Act } from '../engine.ts'
 import { messageOf } from '../errors.ts'
-import { standsOn } from './verdict.ts'
 import { besides, type Left, phasesOf } from './left.ts'
 import type { Place } from './step.ts'
 import { askAll } from './still.ts'
+import { standsOn } from './verdict.ts'
 import type { Unproven } from './world.ts'
 
 /** Milliseconds before it is looked again: what a run has just put in place may need a moment to settle. */

@@ -27,6 +27,24 @@ describe('C16: what does not answer at all', () => {
     expect(run.app.applied).toEqual([])
   })
 
+  it('a system that starts anew: it is looked at again for a while before a person is asked', async () => {
+    let [applied, asked] = [0, 0]
+    const run = await one({
+      steps: { go: {} },
+      apply: () => {
+        applied++
+        run.app.there.add('app/go')
+        throw new Error('server closed the connection unexpectedly')
+      },
+      verify: () => {
+        if (++asked <= 3) throw new Error('the database system is starting up')
+        return undefined
+      },
+    })
+    expect((await run.settled()).state).toBe('succeeded')
+    expect([applied, asked]).toEqual([1, 4])
+  })
+
   it('a fence: the step counts as failed, and the fence writes nothing after it was given up on', async () => {
     const held = latch()
     let wrote: unknown = 'nothing yet'

@@ -84,24 +84,6 @@ describe('C16: a step that does not end', () => {
     never.open()
   })
 
-  it('is looked at again for a while where what has it does not answer, before a person is asked', async () => {
-    let [applied, asked] = [0, 0]
-    const run = await one({
-      steps: { go: {} },
-      apply: () => {
-        applied++
-        run.app.there.add('app/go')
-        throw new Error('server closed the connection unexpectedly')
-      },
-      verify: () => {
-        if (++asked <= 3) throw new Error('the database system is starting up')
-        return undefined
-      },
-    })
-    expect((await run.settled()).state).toBe('succeeded')
-    expect([applied, asked]).toEqual([1, 4])
-  })
-
   it('is followed while it runs, and asked about once its limit is over', async () => {
     const run = await one({ steps: { go: { limitMs: 2000 } }, verify: () => running })
     expect((await run.settled()).state).toBe('waiting')

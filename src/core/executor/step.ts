@@ -6,8 +6,8 @@ import type { AcceptedLoss, Plan } from '../plan.ts'
 import { spare } from '../secret.ts'
 import type { Phase } from '../words.ts'
 import { makeAct, type Tried, tryStep } from './attempt.ts'
-import { within } from './verdict.ts'
 import { cancelled, type Failure, type NodeResult, nextIn, OK } from './result.ts'
+import { within } from './verdict.ts'
 import type { World } from './world.ts'
 
 /** Where a part of a plan is executed. */

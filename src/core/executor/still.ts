@@ -3,8 +3,8 @@ import type { Act } from '../engine.ts'
 import { toJson } from '../json.ts'
 import type { StepId } from '../words.ts'
 import { makeAct } from './attempt.ts'
-import { verdictOf } from './verdict.ts'
 import type { Place } from './step.ts'
+import { verdictOf } from './verdict.ts'
 
 export interface Undone {
   readonly step: StepId

@@ -45,7 +45,12 @@ export async function within<T>(
 }
 
 /** Asks until the target says anything but `running`, or the step's limit is over. What cannot be asked is unknown. */
-export async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () => Promise<Verdict>): Promise<Verdict> {
+export async function follow(
+  clock: Clock,
+  step: Step,
+  signal: AbortSignal,
+  verify: () => Promise<Verdict>,
+): Promise<Verdict> {
   const began = clock.mono()
   const lookAgain = patience(clock, step)
   for (;;) {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -116,6 +116,27 @@ describe.skipIf(why !== null)(
         [],
       ])
       expect((await proposed(target, pin)).steps).toEqual([])
+    })
+
+    it.concurrent('is not taken for well where a container dies again and again and just runs, and is once it lives on', async ({
+      expect,
+    }) => {
+      const script = '"n=0; while :; do n=$$((n+1)); [ ! -e /flags/ill ] || [ $$n -lt 20 ] || exit 3; sleep 0.2; done"'
+      const mortal = `    restart: always\n    volumes: ["./flags:/flags"]\n    command: ["sh", "-c", ${script}]\n`
+      const files = { 'compose.yaml': `services:\n  web:\n    ${part('shop:${TAG}')}${mortal}`, '.env': 'TAG=v1\n' }
+      const { p, target, pin } = await shopOn(engine, made, files)
+      const found = async () => {
+        const { steps, unwell, findings } = await proposed(target, pin)
+        return steps.length > 0
+          ? 'restarting'
+          : [unwell?.map(u => u.step) ?? [], findings.filter(f => f.moves === true).map(f => f.code)]
+      }
+      expect(await found()).toEqual([[], []])
+      await writeFile(join(p.dir, 'flags/ill'), '')
+      const patient = { timeout: 120_000, interval: 300 }
+      await expect.poll(found, patient).toEqual([['web/up'], ['containers_unwell']])
+      await rm(join(p.dir, 'flags/ill'))
+      await expect.poll(found, patient).toEqual([[], []])
     })
 
     it.concurrent('refuses to capture a service that dies again and again', async ({ expect }) => {

@@ -29,7 +29,9 @@ export interface Container {
   readonly ref: string
   readonly hash: string
   readonly state: z.infer<typeof state>
+  /** How often the engine started it anew by itself since it was made. */
   readonly restarts: number
+  readonly created: string
   /** Volumes that no file names: they belong to this container, until Compose hands them on to the next one. */
   readonly volumes: readonly { readonly name: string; readonly path: string }[]
 }
@@ -89,6 +91,7 @@ const FIELDS = [
   `(index .Config.Labels "${LABEL}.config-hash")`,
   '.State',
   '.RestartCount',
+  '.Created',
   '.Mounts',
   `(index .Config.Labels "${LABEL}.oneoff")`,
 ]
@@ -203,18 +206,19 @@ function busyOf(line: string): Busy {
 
 const text = z.string()
 const mounts = z.array(z.object({ Type: z.string(), Name: z.string().optional(), Destination: z.string() }))
-const told = z.tuple([text, text, text, text, text, text.catch(''), state, z.number(), mounts, text.catch('')])
+const told = z.tuple([text, text, text, text, text, text.catch(''), state, z.number(), text, mounts, text.catch('')])
 /** As the engine calls a volume that was given no name. */
 const NAMELESS = /^[0-9a-f]{64}$/
 
 function containerOf(host: Host, line: string): Container & { readonly oneOff: boolean } {
   const found = columns(told, line)
   if (found === null) throw unread(host, 'docker inspect', line)
-  const [id, name, image, ref, service, hash, now, restarts, mounted, oneOff] = found
+  const [id, name, image, ref, service, hash, now, restarts, created, mounted, oneOff] = found
   const volumes = mounted.flatMap(({ Type: type, Name: called = '', Destination: path }) =>
     type === 'volume' && NAMELESS.test(called) ? [{ name: called, path }] : [],
   )
-  const plain = { id, name: name.replace(/^\//, ''), image, ref, service, hash, state: now, restarts, volumes }
+  const made = { id, name: name.replace(/^\//, ''), image, ref, service, hash, created }
+  const plain = { ...made, state: now, restarts, volumes }
   return { ...plain, oneOff: /^true$/i.test(oneOff) }
 }
 

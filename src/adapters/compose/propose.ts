@@ -15,6 +15,7 @@ import { runs } from './observe.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { standingOf } from './standing.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
+import { unwellFinding, unwellIn } from './unwell.ts'
 import { ended } from './verify.ts'
 
 const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
@@ -67,8 +68,11 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const halt = halting === null ? [] : [halting.step]
   // What is ended in the middle leaves nobody knows what: it is brought up whatever was seen while it worked.
   const acts = change || asked('stopped') || asked('redeployed') || halting !== null
-  const up = acts ? [upStep(host, release, args)] : []
-  if (up.length + stop.length === 0) return { ...NOTHING, findings, serves }
+  const bring = upStep(host, release, args)
+  const up = acts ? [bring] : []
+  const unwell = acts && standing !== 'more' ? [] : unwellIn(host, args, view, bring.id)
+  findings.push(...unwell.map(one => unwellFinding(host, question, one)))
+  if (up.length + stop.length === 0) return { ...NOTHING, findings, serves, unwell }
   const fewer = stop.length + halt.length === 0 && !asked('redeployed') && standing === 'more'
   const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000
   return {
@@ -81,6 +85,7 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
     needs: asked('stopped') || rung === 'recreate' ? drained(question) : [],
     serves,
     settles: halting?.settles ?? [],
+    unwell,
     steps: [...halt, ...stop, ...writes, ...up],
     phases: phasesOf({ halt, stop, writes, up }),
   }

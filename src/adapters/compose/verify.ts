@@ -111,7 +111,7 @@ function unready(host: Host, c: Container, now: number): Verdict | null {
     : null
 }
 
-function lastWords({ state }: Container): string {
+export function lastWords({ state }: Container): string {
   const said = state.Health?.Log?.at(-1)?.Output.trim() || state.Error?.trim() || ''
   return redact(said === '' ? `exit code ${state.ExitCode}` : said.slice(-300))
 }

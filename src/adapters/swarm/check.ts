@@ -6,7 +6,7 @@ import { localImage, lookAt, type Swarm, type View } from './look.ts'
 import { careful } from './pace.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
 import { renamedOf } from './references.ts'
-import { countWell, MOVING, PAUSED, settledOf } from './settled.ts'
+import { countWell, deathsBefore, MOVING, PAUSED, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { goalOf, identityOf, keptVariables, pinsItself, replicasOf, shortName, variable } from './spec.ts'
 import type { Goal } from './steps.ts'
@@ -27,6 +27,8 @@ export interface Way {
   readonly more: boolean
   /** Its specification is right, and its tasks are not yet: on their way, or not getting there by themselves. */
   readonly ill: 'moving' | 'stuck' | null
+  /** Why what runs as it should is not believed to go on; null: nothing speaks against it. */
+  readonly doubt: string | null
 }
 
 /** Looks at the way back of one service: is all there that the pin names, and what would have to change. Reads only. */
@@ -47,7 +49,7 @@ export async function wayOf(
   const spec = goalOf(then, today, { ref: image.ref, renamed, keeping: site.config })
   const goal = { sealed: pinned.sealed, shape: site.shape(spec), careful: site.shape(careful(spec)), image, renamed }
   sayKept(pinned.name, then, spec, renamed.secrets, say)
-  if (view === null) return { pinned, view, goal, spec, differs: true, more: false, ill: null }
+  if (view === null) return { pinned, view, goal, spec, differs: true, more: false, ill: null, doubt: null }
   sayLowered(view.service.Spec, spec, release, say)
   const differs = site.shape(view.service.Spec) !== goal.shape || identityOf(view.image) !== identityOf(image)
   const asMany = countWell(view, swarm, image, site.config.limits.settle) >= (replicasOf(spec) ?? 0)
@@ -62,7 +64,8 @@ export async function wayOf(
   const atIt = settled.is === 'moving' && MOVING.has(view.service.UpdateStatus?.State ?? '')
   const well = differs || settled.is === 'settled' || settled.is === 'unproven'
   const ill = well ? null : atIt ? 'moving' : 'stuck'
-  return { pinned, view, goal, spec, differs, more, ill }
+  const doubt = differs || ill !== null ? null : deathsBefore(view, swarm, site.config.limits.update)
+  return { pinned, view, goal, spec, differs, more, ill, doubt }
 }
 
 function isMore(site: Site, view: View, then: { spec: Spec; shape: string; image: Image }): boolean {

@@ -6,6 +6,7 @@ import {
   type Proposal,
   type Question,
   type Step,
+  type Unwell,
 } from '../../core/contract.ts'
 import { span } from '../../core/impact-text.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
@@ -17,7 +18,17 @@ import { stopsAll, waitsOf } from './pace.ts'
 import type { PinnedService, SwarmPin } from './pin.ts'
 import type { Site } from './site.ts'
 import { isJob, modeOf, shortName } from './spec.ts'
-import { type BringArgs, bringStep, configStep, type Expect, haltStep, stopStep, together, typicalMs } from './steps.ts'
+import {
+  type BringArgs,
+  bringStep,
+  configStep,
+  type Expect,
+  haltStep,
+  stepId,
+  stopStep,
+  together,
+  typicalMs,
+} from './steps.ts'
 import { isStopped } from './stopped.ts'
 
 interface Asked {
@@ -59,6 +70,8 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     saySlow(site, question.rung, swarm, way, asked, say)
   }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
+  const unwell = ways.filter(way => !bring.includes(way)).flatMap(way => unwellOf(site, question, way))
+  findings.push(...unwell.map(one => unwellFinding(site, question, one)))
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
     .filter(view => goesOn(site, view))
     .map(view => haltOf(site, view, say))
@@ -69,7 +82,7 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   const made = new Map(bring.flatMap(way => way.goal.renamed.made.map(config => [config.name, config] as const)))
   const configs = [...made.values()].map(config => configStep(site, config))
   const stops = asked.stop ? ways.flatMap(way => (way.view === null ? [] : [stopOf(site, way.view)])) : []
-  if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves }
+  if (code.length === 0 && stops.length === 0) return { ...NOTHING, findings, serves, unwell }
   const fewer = added.length === 0 && changing.every(way => way.more) ? { fewer: true as const } : {}
   return {
     ...NOTHING,
@@ -80,7 +93,23 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
     serves,
     steps: [...halts, ...stops, ...configs, ...code],
     phases: phasesOf(site, { preflight: halts, stop: stops, config: configs, code }),
+    unwell,
     settles: settled(site, [...changing.flatMap(way => way.view ?? []), ...added]),
+  }
+}
+
+function unwellOf(site: Site, { rung }: Question<SwarmPin>, { pinned: { name }, doubt }: Way): Unwell[] {
+  return doubt === null ? [] : [{ step: stepId(site, rung as BringArgs['do'], name), why: `${name}: ${doubt}` }]
+}
+
+function unwellFinding({ component }: Site, { release }: Question<SwarmPin>, { why }: Unwell): Finding {
+  return {
+    level: 'warning',
+    code: 'tasks_unwell',
+    component,
+    what: `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`,
+    remedy: 'look at `docker service ps --no-trunc` and `docker service logs` of it',
+    moves: true,
   }
 }
 

@@ -91,17 +91,51 @@ function youngOf({ tasks }: View, { info }: Swarm, settle: number): string | nul
 }
 
 /** Tasks that end again and again since the specification was written; null: there are none. Swarm itself looks at that in updates only. */
-function dyingOf({ service, tasks }: View): string | null {
+function dyingOf(view: View): string | null {
+  const most = Math.max(0, ...[...deathsOf(view).values()].map(deaths => deaths.length))
+  return most < DEATHS ? null : `${most} tasks in one place ended by themselves since it was written`
+}
+
+/** Tasks that ended by themselves since the specification was written, by their place. */
+function deathsOf({ service, tasks }: View): Map<string, Task[]> {
   const since = Date.parse(service.UpdatedAt)
-  const deaths = new Map<string, number>()
+  const deaths = new Map<string, Task[]>()
   for (const { task } of tasks) {
     const died = task.Status.State === 'failed' || task.Status.State === 'complete'
     if (!died || !isOf(service.Spec, task) || Date.parse(task.CreatedAt) < since) continue
-    const place = String(task.Slot ?? task.NodeID)
-    deaths.set(place, (deaths.get(place) ?? 0) + 1)
+    deaths.set(placeOf(task), [...(deaths.get(placeOf(task)) ?? []), task])
   }
-  const most = Math.max(0, ...deaths.values())
-  return most < DEATHS ? null : `${most} tasks in one place ended by themselves since it was written`
+  return deaths
+}
+
+function placeOf(task: Task): string {
+  return String(task.Slot ?? task.NodeID)
+}
+
+/** A task has outlived those before it once it is so many times as old as the oldest of them became. */
+const OUTLIVES = 2
+
+/**
+ * Why tasks that run now are not believed: those before them in the same place ended by themselves more than once, and these are
+ * no older than those became, nor than `within` milliseconds. null: nothing speaks against them.
+ */
+export function deathsBefore(view: View, { info }: Swarm, within: number): string | null {
+  const deaths = deathsOf(view)
+  for (const { task } of view.tasks.filter(({ task }) => task.Status.State === 'running')) {
+    const before = deaths.get(placeOf(task)) ?? []
+    if (before.length < 2) continue
+    const lived = Math.max(...before.map(dead => Date.parse(dead.Status.Timestamp ?? '') - Date.parse(dead.CreatedAt)))
+    const age = Date.parse(info.SystemTime) - Date.parse(task.CreatedAt)
+    // Where a time cannot be read, nothing is older than it.
+    if (age >= OUTLIVES * lived || age >= within) continue
+    return `${before.length} tasks in one place ended by themselves since it was written, the last one ${endedOf(before)}${errorsOf(view)}`
+  }
+  return null
+}
+
+function endedOf(dead: readonly Task[]): string {
+  const times = dead.flatMap(({ Status: { Timestamp } }) => Timestamp ?? []).toSorted()
+  return `at ${times.at(-1)?.replace(/\.\d+/, '') ?? 'a time that nobody can tell'}`
 }
 
 /** How many nodes a service with one task on each has at least; where constraints choose them, Swarm's own choice counts. */

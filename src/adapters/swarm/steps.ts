@@ -87,9 +87,13 @@ export function configStep(site: Site, { name, mac, sealed }: MadeConfig): Step 
   return { ...frame(site, own), title: `make the config ${name} again`, args: own, onUnknown: 'repeat' }
 }
 
+export function stepId({ component }: Pick<Site, 'component'>, verb: Args['do'], service: string): string {
+  return `${component}/${verb}/${service}`
+}
+
 function frame({ component, config }: Site, own: Args) {
   return {
-    id: `${component}/${own.do}/${own.service}`,
+    id: stepId({ component }, own.do, own.service),
     component,
     limitMs: config.limits.update + config.limits.settle + WAY_MS,
     retries: 1,

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -44,6 +44,33 @@ describe.skipIf(why !== null)(`C6: bad luck with a Swarm${why === null ? '' : ` 
     await engine.update(name, '--image', 'shop:v2')
     return { name, target, pin }
   }
+
+  it.concurrent('is not taken for well where tasks die again and again and one of them just runs, and is once one lives on', async ({
+    expect,
+  }) => {
+    const flags = await mkdtemp(join(tmpdir(), 'flags-'))
+    const script = 'n=0; while :; do n=$((n+1)); [ ! -e /flags/ill ] || [ $n -lt 20 ] || exit 3; sleep 0.2; done'
+    const mortal = ['--mount', `type=bind,source=${flags},target=/flags`, '--entrypoint', `sh -c "${script}"`]
+    await engine.create('mortal', 'shop:v1', '--restart-delay', '100ms', ...mortal)
+    const target = await open(engine, { services: ['mortal'] })
+    const pin = await captured(target)
+    await engine.update('mortal', '--image', 'shop:v2')
+    await writeFile(join(flags, 'ill'), '')
+    expect(await run(target, await proposed(target, pin))).toEqual(['done'])
+    const patient = { timeout: 120_000, interval: 500 }
+    const found = async () => {
+      const { change, unwell, findings } = await proposed(target, pin)
+      const unwellOnes = findings.map(f => f.code).filter(code => code === 'tasks_unwell')
+      return change === null ? [unwell?.map(u => u.step), unwellOnes] : change
+    }
+    const dies = [['web/update/mortal'], ['tasks_unwell']]
+    await expect.poll(found, patient).toEqual(dies)
+    const [one] = (await proposed(target, pin)).unwell ?? []
+    if (one !== undefined) expect(one.why).toMatch(/^mortal: [2-9] tasks in one place ended by themselves.*exit \(3\)/)
+    await rm(join(flags, 'ill'))
+    await expect.poll(found, patient).toEqual([[], []])
+    await rm(flags, { recursive: true })
+  })
 
   it.concurrent('goes on where a reply was lost: the write is found, and not done twice', async ({ expect }) => {
     const { name, pin } = await upgraded('lost')

@@ -9,9 +9,20 @@ const CONFIG = `environment: shop
 components:
   db: { adapter: sqlite, settings: { path: shop.db, writers: none, compatible: never, rungs: [restore] } }
 `
-const MIGRATION = `UPDATE orders SET total = total * 100; INSERT INTO schema_migrations VALUES ('002')`
+const BOOKS = `CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY); INSERT INTO schema_migrations VALUES ('001')`
+const ORDERS = 'CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER); INSERT INTO orders VALUES (1, 10), (2, 20)'
+const CENTS = 'UPDATE orders SET total = total * 100'
+const MIGRATION = `${CENTS}; INSERT INTO schema_migrations VALUES ('002')`
 
-it('C14: nothing is carried into a database that was rolled forward since, but by a person’s word', async () => {
+interface Shop {
+  /** Runs statements, and tells what the orders are then. */
+  readonly sql: (text: string) => string[]
+  readonly backout: (...argv: string[]) => Promise<{ code: number | null; said: string }>
+  /** A whole upgrade: `migration` by its deployment, then `writes` of users. */
+  readonly upgrade: (to: string, migration: string, writes?: string) => Promise<void>
+}
+
+async function inShop(base: string, work: (shop: Shop) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-moved-on-'))
   try {
     const line = commandLine(dir)
@@ -19,42 +30,89 @@ it('C14: nothing is carried into a database that was rolled forward since, but b
     const sql = (text: string) => {
       const db = new DatabaseSync(join(dir, 'shop.db'))
       db.exec(text)
-      const rows = db.prepare('SELECT id, total FROM orders ORDER BY id').all()
+      const rows = db.prepare('SELECT * FROM orders ORDER BY id').all()
       db.close()
       return rows.map(row => Object.values(row).join(' '))
     }
-    const backout = async (...argv: string[]) => {
+    const backout: Shop['backout'] = async (...argv) => {
       const { code, stdout, stderr } = await line.backout(argv)
       return { code, said: `${stdout}${stderr}`.replaceAll(/\s+/g, ' ') }
     }
-    sql(`CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY); INSERT INTO schema_migrations VALUES ('001');
-      CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER); INSERT INTO orders VALUES (1, 10), (2, 20)`)
+    const upgrade: Shop['upgrade'] = async (to, migration, writes = '') => {
+      await backout('upgrade', 'begin', to)
+      sql(migration)
+      await backout('upgrade', 'migrated', to)
+      sql(writes)
+      await backout('upgrade', 'end', to)
+    }
+    sql(base)
     await backout('capture', 'v1', '--known-good')
-    await backout('upgrade', 'begin', 'v2')
-    sql(MIGRATION)
-    await backout('upgrade', 'migrated', 'v2')
-    sql('INSERT INTO orders VALUES (3, 3000)')
-    await backout('upgrade', 'end', 'v2')
-    expect(await backout('run', '--to', 'v1', '--yes', '--loss-window', '1h')).toMatchObject({ code: 0 })
-    expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
-    const words = ['data', 'apply', '--settle', 'rewritten=theirs', '--settle', 'ambiguous=ours', '--yes']
-    const refused = await backout(...words)
-    expect(refused).toMatchObject({ code: 3, said: expect.stringContaining('error [database_moved_on]') })
-    expect(refused.said).toContain('migrations ran in the restored database')
-    expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000'])
-    const waits = /3 rows of db wait for a word since (\S+): backout data status db --run \1/
-    const [, run = ''] = waits.exec((await backout('status')).said) ?? []
-    expect(run).not.toBe('')
-    // A second rollback does not make what the first one left forgotten.
-    expect(await backout('run', '--to', 'v1', '--yes', '--loss-window', '2h')).toMatchObject({ code: 0 })
-    expect((await backout('status')).said).toContain(`since ${run}`)
-    expect((await backout('data', 'status')).said).toContain(`since ${run}`)
-    expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
-    const first = [...words, '--run', run, '--as-it-is', 'cents in both']
-    expect(await backout(...first)).toMatchObject({ code: 0 })
-    expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000', '3 3000'])
-    expect((await backout('status')).said).not.toContain(run)
+    await work({ sql, backout, upgrade })
   } finally {
     await rm(dir, { recursive: true, force: true })
   }
-}, 60_000)
+}
+
+const BACK = ['run', '--to', 'v1', '--yes', '--loss-window']
+const WORDS = ['data', 'apply', '--settle', 'rewritten=theirs', '--settle', 'ambiguous=ours', '--yes']
+const WAITS = /(\d) rows? of db waits? for a word since (\S+): backout data status db --run \2/
+
+it(
+  'C14: nothing is carried into a database that was rolled forward since, but by a person’s word',
+  () =>
+    inShop(`${BOOKS}; ${ORDERS}`, async ({ sql, backout, upgrade }) => {
+      await upgrade('v2', MIGRATION, 'INSERT INTO orders VALUES (3, 3000)')
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
+      const refused = await backout(...WORDS)
+      expect(refused).toMatchObject({ code: 3, said: expect.stringContaining('error [database_moved_on]') })
+      expect(refused.said).toContain('migrations ran in the restored database')
+      expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000'])
+      const [, many, run = ''] = WAITS.exec((await backout('status')).said) ?? []
+      expect([many, run]).toEqual(['3', expect.stringMatching(/./)])
+      // A second rollback does not make what the first one left forgotten.
+      expect(await backout(...BACK, '2h')).toMatchObject({ code: 0 })
+      expect((await backout('status')).said).toContain(`since ${run}`)
+      expect((await backout('data', 'status')).said).toContain(`since ${run}`)
+      expect(sql(MIGRATION)).toEqual(['1 1000', '2 2000'])
+      const first = [...WORDS, '--run', run, '--as-it-is', 'cents in both']
+      expect(await backout(...first)).toMatchObject({ code: 0 })
+      expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000', '3 3000'])
+      expect((await backout('status')).said).not.toContain(run)
+    }),
+  60_000,
+)
+
+it(
+  'C14: nor where values alone are others, and the upgrade alone tells',
+  () =>
+    inShop(ORDERS, async ({ sql, backout, upgrade }) => {
+      await upgrade('v2', CENTS, 'INSERT INTO orders VALUES (3, 3000)')
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      await upgrade('v3', CENTS)
+      const refused = await backout(...WORDS)
+      expect(refused).toMatchObject({ code: 3, said: expect.stringContaining('error [database_moved_on]') })
+      expect(refused.said).toContain('the upgrade to v3 began at')
+      expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000'])
+      expect(await backout(...WORDS, '--as-it-is', 'cents in both')).toMatchObject({ code: 0 })
+      expect(sql('SELECT 1')).toEqual(['1 1000', '2 2000', '3 3000'])
+    }),
+  60_000,
+)
+
+it(
+  'C14: of an archive that was put back in part it is told how much is left',
+  () =>
+    inShop(`${BOOKS}; ${ORDERS}`, async ({ sql, backout, upgrade }) => {
+      const coupons = `ALTER TABLE orders ADD COLUMN coupon TEXT; INSERT INTO schema_migrations VALUES ('002')`
+      await upgrade('v2', coupons, `UPDATE orders SET coupon = 'TEN'`)
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      sql('DELETE FROM orders WHERE id = 2')
+      await upgrade('v3', coupons)
+      expect(await backout('data', 'replay')).toMatchObject({ code: 5, said: expect.stringContaining('1 back') })
+      expect(sql('SELECT 1')).toEqual(['1 10 TEN'])
+      expect(await backout(...BACK, '2h')).toMatchObject({ code: 0 })
+      expect((await backout('data', 'status')).said).toContain('1 archived value is not all put back since')
+    }),
+  60_000,
+)

@@ -79,7 +79,8 @@ export function apply(
     const restored = await restoredBy(session, component, options.run)
     return alone(session, restored.run.id, async job => {
       await using source = await opened(session, restored, job)
-      if (source.moved != null && options.asItIs === undefined) throw movedOn(source, source.moved)
+      const moved = source.moved ?? (source.blind === true ? await upgradedSince(session, restored) : null)
+      if (moved !== null && options.asItIs === undefined) throw movedOn(source, moved)
       const said = await saidWith(await readSaid(source.dir), options)
       const confirm = async (made: CarryPlan) => {
         // Words that mean nothing were refused by now.
@@ -149,8 +150,9 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
       const back = parts.map(({ table, kind = null, back }) => ({ table, kind, back }))
       await record(session, 'data-replayed', source, { parts: back, ...said })
       const kept = await readOutcome(source.dir)
-      if (kept !== null && parts.every(p => p.kind !== undefined || p.conflicts === 0))
-        await keepOutcome(source.dir, { ...kept, replayed: iso(session.environment.clock.now()) })
+      const notBack = parts.reduce((sum, p) => sum + (p.kind === undefined ? p.conflicts : 0), 0)
+      const replayedAt = notBack === 0 ? { replayed: iso(session.environment.clock.now()) } : {}
+      if (kept !== null) await keepOutcome(source.dir, { ...kept, notBack, ...replayedAt })
       session.out.data(replayed)
       const archive = join(archiveIn(source.dir), CONFLICTS)
       const command = `backout data replay ${source.component} --run ${run.id}`
@@ -178,6 +180,14 @@ async function refuseUntold({ environment }: Session): Promise<void> {
     next: `backout upgrade migrated ${open.to}, then replay, then let users in`,
     exit: 'blocked',
   })
+}
+
+/** What the ledger knows of an upgrade that began after the restore, where the database itself does not tell; null: nothing. */
+async function upgradedSince({ environment }: Session, { run }: Restored): Promise<string | null> {
+  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const since = standing.findLast(u => Date.parse(u.begunAt) > Date.parse(run.createdAt))
+  if (since === undefined) return null
+  return `the upgrade to ${since.to} began at ${since.begunAt}, and no table of a migration tool tells whether values mean the same since`
 }
 
 /** A named person lets rows out of quarantine; the next `apply` carries them. */

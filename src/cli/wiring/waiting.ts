@@ -26,7 +26,8 @@ export async function waitingData({ environment }: Session): Promise<WaitingData
       const kept = await readOutcome(join(folder, run)).catch(() => null)
       if (kept === null) continue
       const rows = kept.left.reduce((sum, t) => sum + t.held, conflictsIn(kept.left))
-      const archived = kept.replayed === undefined ? kept.archived.reduce((sum, a) => sum + a.count, 0) : 0
+      const all = kept.notBack ?? kept.archived.reduce((sum, a) => sum + a.count, 0)
+      const archived = kept.replayed === undefined ? all : 0
       if (rows + archived > 0) found.push({ run, component, rows, archived })
     }
   }

@@ -3,6 +3,7 @@ import { type Manifest, writeArchive, writeConflicts } from './archive.ts'
 import { BATCH, Moved } from './batches.ts'
 import { moved, planMoved } from './errors.ts'
 import { makeLedger } from './ledger.ts'
+import { keepNotes } from './notes.ts'
 import { carryObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import type { Ground } from './piece.ts'
@@ -91,6 +92,7 @@ async function once(laid: Laid, job: Job, { batch, asItIs, done }: Once): Promis
   const held = await heldAgainst(laid, asItIs)
   job.guard()
   await makeLedger(ground)
+  await keepNotes(ground, laid.source.images.theirs, job)
   await carryObjects(ground, laid.objects, options, laid.source.component, job)
   const standing = options.mode === 'report' ? laid.standing : await carryOut(laid, job, batch, done)
   // Also where nothing is carried yet: what waits must find its number free.

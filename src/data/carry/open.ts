@@ -87,6 +87,7 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
       moved,
+      blind: base.facts.level.tool === null || live.level.tool === null,
       doubts: [...(moved === null ? [] : [moved]), ...(lost === null ? [] : [alteredText(lost)]), ...renamed.doubts],
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),

@@ -30,6 +30,8 @@ export interface CarrySource {
   readonly renames: readonly Rename[]
   /** For people: ours is not what was restored any more, for what a value means there may be another; null, or left out: it is. */
   readonly moved?: string | null
+  /** No bookkeeping tells which migrations ours has: where they changed values alone, `moved` says nothing of it. Left out: one does. */
+  readonly blind?: boolean
   /** For people: what looks like a rename and is not taken for one. */
   readonly doubts: readonly string[]
   /** What the live database is now: the backup that it came from, and a hash of its data. */

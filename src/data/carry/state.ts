@@ -34,6 +34,8 @@ const outcome = z.object({
   toldBy: z.string().optional(),
   /** When all of the archive had been put back after a roll-forward. Left out: it was not. */
   replayed: z.string().optional(),
+  /** How much of the archive was not put back the last time that somebody tried. Left out: nobody did. */
+  notBack: z.number().optional(),
   /** What was left, by table. */
   left: z.array(table),
   archived: z.array(

@@ -55,6 +55,7 @@ describe('what has no place in the schema of the release', () => {
     expect(archive.parts.map(p => `${p.what} ${p.table} ${p.lines}`)).toEqual([
       'rows reviews 2',
       'cells orders 3',
+      'whose orders 7',
       'quarantine null 0',
       'conflicts null 0',
     ])

@@ -69,9 +69,9 @@ describe.for(SYSTEMS)('what users took back of what the migration had done, on $
     await restored(world)
     await using source = await sourceOf(world)
     const { plan, archive } = await carryForward(source, NOTHING_SAID, job)
-    // What the migration had left is kept of the two rows alone that users wrote to.
+    // What the migration had left, and whose rows they are, is kept of the two alone that users wrote to.
     const kept = archive.parts.flatMap(p => (p.table === 'users' ? [`${p.what} ${p.lines}`] : []))
-    expect(kept).toEqual(['cells 2', 'filled 2'])
+    expect(kept).toEqual(['cells 2', 'filled 2', 'whose 4'])
     expect(plan.archived).toEqual([
       { table: 'plans', column: null, count: 1 },
       { table: 'plans', column: null, count: 1, deleted: true },

@@ -10,7 +10,7 @@ import type { Then } from './then.ts'
 import { defaultsIn, plainColumns } from './unplaced.ts'
 
 /** Where parts are written from, and the folder that they go to. */
-interface From {
+export interface From {
   readonly source: CarrySource
   readonly dir: string
   readonly signal: AbortSignal
@@ -104,7 +104,7 @@ async function archive(
   return { ...file, what, ...named(side), defaults: {} }
 }
 
-function named({ table, shape, columns }: Side): Pick<ArchivedPart, 'table' | 'key' | 'columns'> {
+export function named({ table, shape, columns }: Side): Pick<ArchivedPart, 'table' | 'key' | 'columns'> {
   const typed = (names: readonly string[]) => Object.fromEntries(names.map(n => [n, shape.columns[n]?.type ?? '']))
   return { table, key: typed(shape.key), columns: typed(columns) }
 }

@@ -7,13 +7,14 @@ import { replaceFile } from '../../exec/atomic-file.ts'
 import type { Job } from '../engine.ts'
 import { OBJECTS } from '../objects.ts'
 import { columnParts, tableParts } from './archive-parts.ts'
+import { whosePart } from './archive-whose.ts'
 import { lineFile, writeLines } from './lines.ts'
 import type { Piece } from './piece.ts'
 import type { Laid, TablePlan } from './plan.ts'
 import { eachRow, type ListedRow } from './rows.ts'
 
 const archivedPart = lineFile.extend({
-  what: z.enum(['rows', 'seeded', 'deleted', 'cells', 'filled', 'objects', 'conflicts', 'quarantine']),
+  what: z.enum(['rows', 'seeded', 'deleted', 'cells', 'filled', 'whose', 'objects', 'conflicts', 'quarantine']),
   /** In theirs; null: of all tables. */
   table: z.string().nullable(),
   /** What tells the rows apart, and what is kept of them; names and types in theirs. */
@@ -78,6 +79,15 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     if (source.schemas.theirs.tables[mapped.theirs] === undefined || mapped.unplaced.length === 0) continue
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(...(await columnParts(from, i, mapped)))
+  }
+  for (const [i, mapped] of mapping.tables.entries()) {
+    job.progress({ text: `archiving whose rows of ${mapped.theirs} they are` })
+    parts.push(
+      ...(await whosePart(from, i, mapped, {
+        mapping,
+        cells: parts.find(p => p.what === 'cells' && p.table === mapped.theirs),
+      })),
+    )
   }
   parts.push(...(await objectsPart(laid, dir)))
   const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)

@@ -62,7 +62,8 @@ export function rowOf(row: Row, { shape, columns }: Side): ArchivedRow {
   return { key: of(shape.key, 'k'), values: of(columns, 'v') }
 }
 
-async function underKeys(
+/** What a side has under the keys of these rows, by `nameOf`. */
+export async function underKeys(
   dialect: Dialect,
   db: Reader,
   side: Side,
@@ -100,7 +101,7 @@ function rangeOf(rows: readonly ArchivedRow[], key: string): string | null {
   return high - low < CLOSE * BigInt(numbers.length) ? `BETWEEN ${low} AND ${high}` : null
 }
 
-function nameOf(key: Texts, names: readonly string[]): string {
+export function nameOf(key: Texts, names: readonly string[]): string {
   const [one = ''] = names
   return names.length === 1 ? String(key[one]) : JSON.stringify(names.map(name => key[name]))
 }

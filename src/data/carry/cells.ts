@@ -39,7 +39,12 @@ export function cellsOf(ground: Ground, piece: Piece): Cell[] {
 
 /** A value that says something: a zero stays one in any unit, and many a row has none, nothing, or no. */
 export function isTelling(dialect: Dialect, value: string, type: string): string {
-  return `coalesce(replace(replace(${dialect.text(value, type)}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
+  return tells(dialect.text(value, type))
+}
+
+/** The same of the exact text of one. */
+export function tells(text: string): string {
+  return `coalesce(replace(replace(${text}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
 }
 
 /** A value right before the restore is not what base has. */

@@ -2,16 +2,27 @@ import { hashOf } from '../../core/json.ts'
 import type { Dialect, Merger } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
 import type { ArchivedRow } from './archive.ts'
+import { tells } from './cells.ts'
 import { LEDGER } from './ledger.ts'
 import { type Ground, literal } from './piece.ts'
 import { Retyped, retypedIn } from './replay-retyped.ts'
 
 /**
  * How a line stands. Of its cells some hold something else, which stay (`part`); or it stays away: something else is in its
- * place (`left`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it, or the migration
+ * place (`left`), the row under its key may be another one (`another`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it, or the migration
  * had put it there (`seeded`).
  */
-export const LINE = { waits: 0, noted: 1, left: 2, part: 3, gone: 4, cut: 5, refused: 6, seeded: 7 } as const
+export const LINE = {
+  waits: 0,
+  noted: 1,
+  left: 2,
+  part: 3,
+  gone: 4,
+  cut: 5,
+  refused: 6,
+  seeded: 7,
+  another: 8,
+} as const
 
 /** Lines that are not back, not with all that they have. */
 export const NOT_BACK = `w.state NOT IN (${LINE.waits}, ${LINE.noted}, ${LINE.seeded})`
@@ -21,7 +32,7 @@ export const TO_PUT = `w.state IN (${LINE.waits}, ${LINE.part})`
 
 /** Lines of one table, as they were kept: names and types are those of theirs, which is what the database has again. */
 export interface Kept {
-  readonly what: 'rows' | 'seeded' | 'deleted' | 'cells' | 'filled' | 'listed'
+  readonly what: 'rows' | 'seeded' | 'deleted' | 'cells' | 'filled' | 'listed' | 'whose'
   /** Tells them from the lines of others, in the ledger too. */
   readonly path: string
   readonly table: string
@@ -218,11 +229,23 @@ export class Lines {
 
   /** The row `o` of ours is another one: neither as it was kept, nor, under its key, as the migration puts it there. */
   get other(): string {
+    if (this.kept.what === 'whose') return this.#remade
     const { seeds } = this
     if (seeds === null || this.keys.length === 0) return this.unlike
     const same = this.keys.map((k, i) => `w.k${i} = s.k${seeds.keys.indexOf(k)}`)
     const own = `SELECT 1 FROM ${seeds.work} AS s WHERE ${same.join(' AND ')} AND NOT ${seeds.unlikeAs('s')}`
     return `(${this.unlike} AND (w.odd = 1 OR NOT EXISTS (${own})))`
+  }
+
+  /** Of what told something in the row, the row `o` of ours has nothing. By their texts: the type may not know the values any more. */
+  get #remade(): string {
+    const { dialect } = this.#ground
+    const telling = this.columns.map((_, i) => tells(`w.v${i}`))
+    const same = this.columns.map((c, i) => {
+      const text = dialect.text(`o.${dialect.quote(c)}`, this.typeOf(c))
+      return `(${telling[i]} AND NOT ${dialect.differs(text, `w.v${i}`)})`
+    })
+    return `((${telling.join(' OR ')}) AND NOT (${same.join(' OR ')}))`
   }
 
   /** Marks lines of which nobody can say any more what the cells were to hold. */

@@ -44,9 +44,10 @@ export async function outcome({ part, lines, why, back }: Place): Promise<Replay
   }
 }
 
-const WHY: readonly (readonly [number, (many: number) => string])[] = [
+const WHY: readonly (readonly [number, (many: number, table: string) => string])[] = [
   [LINE.left, many => `something else is in the place of ${many}`],
   [LINE.part, many => `something else is in some cells of ${many}`],
+  [LINE.another, (many, table) => `the row of ${many} may be another one (if not: --settle ${table}:another=theirs)`],
   [LINE.gone, many => `the row of ${many} is not there`],
   [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
   [LINE.refused, many => `the database refused ${many}`],
@@ -66,7 +67,7 @@ async function whyLeft(lines: Lines): Promise<string> {
   const reasons: string[] = []
   for (const [state, text] of WHY) {
     const many = await lines.count(`w.odd = 0 AND w.state = ${state}`)
-    if (many > 0) reasons.push(text(many))
+    if (many > 0) reasons.push(text(many, lines.kept.table))
   }
   const odd = await lines.count(`w.odd = 1 AND ${NOT_BACK}`)
   if (odd > 0) {

@@ -43,6 +43,25 @@ export async function placesOf(source: ReplaySource, ground: Ground, { parts }: 
   return out
 }
 
+/** How rows were that something belongs to or refers to, in columns that are as they were then. `same`: no word is needed of these. */
+export async function whoseLines(
+  source: ReplaySource,
+  ground: Ground,
+  { parts }: Manifest,
+  same: (table: string) => boolean,
+): Promise<Lines[]> {
+  const out: Lines[] = []
+  for (const part of parts.filter(p => p.what === 'whose' && !same(p.table ?? ''))) {
+    const shape = source.schema.tables[part.table ?? '']
+    const kept = (of: Readonly<Record<string, string>>) =>
+      Object.fromEntries(Object.entries(of).filter(([c, type]) => shape?.columns[c]?.type === type))
+    const columns = kept(part.columns)
+    if (shape === undefined || !sameJson(kept(part.key), part.key) || Object.keys(columns).length === 0) continue
+    out.push(await loaded(source, ground, { ...part, columns }, shape, out.length))
+  }
+  return out
+}
+
 /** The rows have the same key, and the columns are there. */
 function mayBeCompared({ key, columns }: ArchivedPart, of: ArchivedPart, shape: TableShape): boolean {
   const known = Object.keys(columns).every(c => shape.columns[c] !== undefined)
@@ -62,6 +81,7 @@ const WORK = {
   deleted: 'backout_deleted',
   cells: 'backout_replay',
   filled: 'backout_filled',
+  whose: 'backout_whose',
   seeded: 'backout_seeded',
 }
 

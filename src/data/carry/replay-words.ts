@@ -9,11 +9,13 @@ export interface Said {
   readonly over: Over
   /** Whether what was listed as a conflict of this kind is put back. */
   readonly listed: (word: string) => boolean
+  /** Rows of the table under the keys that were archived are the same ones, though nothing of them is as it was. */
+  readonly same: (table: string) => boolean
 }
 
 /**
  * By the words of a person: `theirs`, `TABLE=theirs`, `TABLE.COLUMN=theirs`; of conflicts, as `known` has them,
- * `TABLE:KIND=theirs` and `KIND=theirs`. Throws `words_unknown`.
+ * `TABLE:KIND=theirs` and `KIND=theirs`; of rows that may be others, `TABLE:another=theirs`. Throws `words_unknown`.
  */
 export function saidIn(words: readonly string[], parts: readonly ArchivedPart[], known: ReadonlySet<string>): Said {
   const kinds = [...known].map(word => word.slice(word.lastIndexOf(':') + 1))
@@ -24,6 +26,7 @@ export function saidIn(words: readonly string[], parts: readonly ArchivedPart[],
   const others = words.filter(word => !ofConflicts.includes(word.slice(0, -'=theirs'.length)))
   return {
     over: overIn(others, parts, known),
+    same: table => words.includes(`${anotherOf(table)}=theirs`),
     listed: word => ofConflicts.some(name => name === word || name === word.slice(word.lastIndexOf(':') + 1)),
   }
 }
@@ -32,7 +35,9 @@ function overIn(words: readonly string[], parts: readonly ArchivedPart[], known:
   const cells = parts.flatMap(({ what, table, columns }) =>
     what === 'cells' && table !== null ? [{ table, columns }] : [],
   )
-  const names = cells.flatMap(({ table, columns }) => [table, ...Object.keys(columns).map(c => `${table}.${c}`)])
+  const doubted = parts.flatMap(({ what, table }) => (what === 'whose' && table !== null ? [anotherOf(table)] : []))
+  const own = cells.flatMap(({ table, columns }) => [table, ...Object.keys(columns).map(c => `${table}.${c}`)])
+  const names = [...own, ...doubted]
   const all = [...names, ...known]
   const said = words.map(word => {
     const name = /^(?:(.+)=)?theirs$/.exec(word)
@@ -41,6 +46,10 @@ function overIn(words: readonly string[], parts: readonly ArchivedPart[], known:
     return name[1]
   })
   return (table, column) => said.some(name => name === undefined || name === table || name === `${table}.${column}`)
+}
+
+function anotherOf(table: string): string {
+  return `${table}:another`
 }
 
 function unknown(what: string, names: readonly string[]): BackoutError {

@@ -24,8 +24,13 @@ export async function markTaken(strangers: Strangers, lines: Lines, range: Range
   const gone = `SELECT w.n AS n FROM ${lines.work} AS w WHERE ${among}
     AND NOT EXISTS (SELECT 1 FROM ${lines.ours} AS o WHERE ${lines.onKey})`
   await lines.mark(LINE.gone, gone)
-  const own = strangers.none('o', lines.kept.table, lines.keys)
-  await lines.mark(LINE.left, `SELECT w.n AS n FROM ${there} AND NOT (${own})`)
+  for (const [state, certain] of [
+    [LINE.left, true],
+    [LINE.another, false],
+  ] as const) {
+    const own = strangers.none('o', lines.kept.table, lines.keys, certain)
+    await lines.mark(state, `SELECT w.n AS n FROM ${there} AND NOT ${own}`)
+  }
 }
 
 /** Puts lines of a range back, in a transaction; what the database refuses of them is marked. Returns how many rows it wrote. */

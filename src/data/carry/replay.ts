@@ -11,7 +11,7 @@ import { deleteAgain } from './replay-deleted.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { outcome, type ReplayedPart } from './replay-outcome.ts'
-import { AT_ONCE, type Place, placesOf } from './replay-places.ts'
+import { AT_ONCE, type Place, placesOf, whoseLines } from './replay-places.ts'
 import { saidIn } from './replay-words.ts'
 import { markTaken, type Range, write } from './replay-write.ts'
 import { Strangers } from './strangers.ts'
@@ -58,6 +58,8 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   for (const lines of opened) lines.over = column => said.over(lines.kept.table, column)
   const keysOf = (table: string) => opened.flatMap(l => (l.kept.table === table ? [l.keys] : []))
   const kept = [...opened.filter(l => l.kept.what === 'rows'), ...(await listedLines(source, ground, manifest))]
+  for (const lines of await whoseLines(source, ground, manifest, said.same))
+    await strangers.find(lines, keysOf(lines.kept.table))
   for (const lines of kept) await strangers.find(lines, lines.kept.what === 'rows' ? [] : keysOf(lines.kept.table))
   // Not before: a row that the fixed release numbers otherwise is a stranger to those that refer to it.
   for (const { lines } of places) if (lines?.seeds != null) await lines.markSeeded(lines.seeds)

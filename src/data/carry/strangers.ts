@@ -2,6 +2,12 @@ import type { Bonds, Reference } from '../engine.ts'
 import type { Ground } from './piece.ts'
 import { LINE, type Lines, named } from './replay-lines.ts'
 
+interface Known {
+  readonly work: string
+  /** It is only likely that they are others. */
+  readonly doubtful: boolean
+}
+
 /**
  * Rows of ours under a key, or another value that is referred to, of an archived row that they are not: users came
  * back before it did. What belongs to that row, or refers to it, is not theirs.
@@ -9,8 +15,9 @@ import { LINE, type Lines, named } from './replay-lines.ts'
 export class Strangers {
   readonly #ground: Ground
   readonly #bonds: Readonly<Record<string, Bonds>>
-  /** By table and columns that rows are known by: a table of their values, as `u0`…. */
-  readonly #known = new Map<string, string>()
+  /** By table and columns that rows are known by: tables of their values, as `u0`…. */
+  readonly #known = new Map<string, Known[]>()
+  #made = 0
 
   constructor(ground: Ground, bonds: Readonly<Record<string, Bonds>>) {
     this.#ground = ground
@@ -21,7 +28,8 @@ export class Strangers {
   async find(lines: Lines, keys: readonly (readonly string[])[]): Promise<void> {
     const { merger, dialect } = this.#ground
     const told = distinct([...keys, ...this.#referredTo(lines.kept.table)])
-    const ways = [lines.keys, ...told].flatMap(names => {
+    const doubtful = lines.kept.what === 'whose'
+    const ways = [lines.keys, ...(doubtful ? [] : told)].flatMap(names => {
       const values = names.map(name => lines.valueOf(name))
       if (names.length === 0 || values.includes(null)) return []
       return [named(dialect, 'o', names).map((cell, i) => `${cell} = ${values[i]}`)]
@@ -29,22 +37,27 @@ export class Strangers {
     if (ways.length === 0) return
     for (const names of told) {
       const as = named(dialect, 'o', names).map((cell, i) => `${cell} AS u${i}`)
-      const found = ways.map(
-        way => `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${way.join(' AND ')}
-        WHERE w.state = ${LINE.waits} AND ${lines.other}`,
-      )
+      const found = ways.map(way => {
+        const rows = `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${way.join(' AND ')}
+          WHERE w.state = ${LINE.waits}`
+        // A row is kept in each way that it may have been left in: it must be unlike all of these.
+        const cells = named(dialect, 'o', names).join(', ')
+        const all = `GROUP BY ${cells} HAVING min(CASE WHEN ${lines.other} THEN 1 ELSE 0 END) = 1`
+        return doubtful ? `${rows} ${all}` : `${rows} AND ${lines.other}`
+      })
       const us = names.map((_, i) => `u${i}`)
-      const work = await merger.work(`backout_strangers_${this.#known.size}`, found.join(' UNION '), [us])
-      this.#known.set(nameOf(lines.kept.table, names), work)
+      const work = await merger.work(`backout_strangers_${this.#made++}`, found.join(' UNION '), [us])
+      const name = nameOf(lines.kept.table, names)
+      this.#known.set(name, [...(this.#known.get(name) ?? []), { work, doubtful }])
     }
   }
 
-  /** True for rows `alias` of a table that are none of them. */
-  none(alias: string, table: string, names: readonly string[]): string {
-    const work = this.#known.get(nameOf(table, names))
-    if (work === undefined) return '1 = 1'
+  /** True for rows `alias` of a table that are none of them. `certain`: but for those of which it is only likely. */
+  none(alias: string, table: string, names: readonly string[], certain = false): string {
+    const known = (this.#known.get(nameOf(table, names)) ?? []).filter(k => !(certain && k.doubtful))
     const same = named(this.#ground.dialect, alias, names).map((cell, i) => `x.u${i} = ${cell}`)
-    return `NOT EXISTS (SELECT 1 FROM ${work} AS x WHERE ${same.join(' AND ')})`
+    const not = known.map(({ work }) => `NOT EXISTS (SELECT 1 FROM ${work} AS x WHERE ${same.join(' AND ')})`)
+    return not.length === 0 ? '1 = 1' : `(${not.join(' AND ')})`
   }
 
   /** Lines that refer to a row that is not there, or to one of them; null: what refers is nothing that they bring. */

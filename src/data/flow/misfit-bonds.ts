@@ -1,5 +1,6 @@
 import type { Dialect } from '../engine.ts'
-import type { SchemaShape, TableShape } from '../schema.ts'
+import { foreignKeyIn } from '../references.ts'
+import type { SchemaShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
 import type { Misfit, Narrowed } from './misfits.ts'
 import { isRestated } from './restated.ts'
@@ -45,13 +46,9 @@ function isSayable(condition: string, base: SchemaShape, live: SchemaShape): boo
 }
 
 function referenceAgain(dialect: Dialect, table: string, text: string, live: SchemaShape): Again | null {
-  const found = /^foreign key \(([^()]+)\) references ([^()]+?) ?\(([^()]*)\)/i.exec(text)
-  const [now, to] = [live.tables[table], tableNamed(live, found?.[2])]
-  const parent = to === null ? undefined : live.tables[to]
-  if (found === null || now === undefined || to === null || parent === undefined) return null
-  const from = columnsIn(now, found[1])
-  const into = found[3] === '' ? [...parent.key] : columnsIn(parent, found[3])
-  if (from === null || into === null || from.length !== into.length) return null
+  const found = foreignKeyIn(text, live.tables[table], live)
+  if (found === null) return null
+  const { columns: from, table: to, to: into } = found
   const at = (alias: string, name: string) => `${alias}.${dialect.quote(name)}`
   const filled = from.map(name => `${at('x', name)} IS NOT NULL`)
   const same = from.map((name, i) => `${at('y', into[i] ?? '')} = ${at('x', name)}`)
@@ -60,24 +57,4 @@ function referenceAgain(dialect: Dialect, table: string, text: string, live: Sch
     why: `${from.join(', ')} of ${table} refers to ${to} again`,
     broken: `${filled.join(' AND ')} AND NOT EXISTS (SELECT 1 FROM ${dialect.table(to)} AS y WHERE ${same.join(' AND ')})`,
   }
-}
-
-function tableNamed({ tables }: SchemaShape, name: string | undefined): string | null {
-  return name === undefined ? null : (called(Object.keys(tables), name) ?? null)
-}
-
-/** The columns of a list, as the table calls them; null where it lacks one. */
-function columnsIn(table: TableShape, list: string | undefined): string[] | null {
-  const columns = list?.split(',').map(word => called(Object.keys(table.columns), word))
-  return columns === undefined || columns.includes(undefined) ? null : columns.filter(c => c !== undefined)
-}
-
-/** Which of these is meant: letter case only counts where it tells two apart. */
-export function called(names: readonly string[], word: string): string | undefined {
-  const wanted = bare(word)
-  return names.find(n => bare(n) === wanted) ?? names.find(n => bare(n).toLowerCase() === wanted.toLowerCase())
-}
-
-function bare(name: string): string {
-  return name.trim().replaceAll(/["`]/g, '')
 }

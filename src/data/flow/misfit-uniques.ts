@@ -1,7 +1,7 @@
 import type { Dialect } from '../engine.ts'
+import { called } from '../references.ts'
 import type { TableShape } from '../schema.ts'
 import { askedNumber } from './asked.ts'
-import { called } from './misfit-bonds.ts'
 import type { Misfit, Narrowed } from './misfits.ts'
 import { isRestated } from './restated.ts'
 

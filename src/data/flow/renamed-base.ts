@@ -1,6 +1,6 @@
+import { called } from '../references.ts'
 import type { Rename } from '../renames.ts'
 import type { SchemaShape, TableShape } from '../schema.ts'
-import { called } from './misfit-bonds.ts'
 
 /** What the columns and tables of then are called now. */
 type Names = ReadonlyMap<string, string>

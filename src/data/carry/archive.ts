@@ -8,7 +8,7 @@ import type { Job } from '../engine.ts'
 import { OBJECTS } from '../objects.ts'
 import { columnParts, tableParts } from './archive-parts.ts'
 import { whosePart } from './archive-whose.ts'
-import { lineFile, writeLines } from './lines.ts'
+import { type ArchivedRow, lineFile, writeLines } from './lines.ts'
 import type { Piece } from './piece.ts'
 import type { Laid, TablePlan } from './plan.ts'
 import { eachRow, type ListedRow } from './rows.ts'
@@ -55,13 +55,6 @@ const FOLDER = 'archive'
 const MANIFEST = 'manifest.json'
 /** Where what was listed as a conflict lies, in the folder of the archive. */
 export const CONFLICTS = 'conflicts.ndjson.zst'
-
-/** One line of an archive: a row of theirs. Values are exact texts. */
-export const archivedRow = z.object({
-  key: z.record(z.string(), z.string().nullable()),
-  values: z.record(z.string(), z.string().nullable()),
-})
-export type ArchivedRow = z.infer<typeof archivedRow>
 
 /** Writes down what has no place in the schema of the release, and what waits for a person's word. Not there until its manifest is. */
 export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {

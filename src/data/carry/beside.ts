@@ -1,6 +1,6 @@
 import type { Dialect, Image, Reader, Row } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
-import type { ArchivedRow } from './archive.ts'
+import type { ArchivedRow } from './lines.ts'
 
 /** Rows of a table in an image: these columns of those that meet the condition; null: of all. */
 export interface Side {

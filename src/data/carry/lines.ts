@@ -20,6 +20,13 @@ export const lineFile = z.object({
 })
 export type LineFile = z.infer<typeof lineFile>
 
+/** One line of an archive: a row of theirs. Values are exact texts. */
+export const archivedRow = z.object({
+  key: z.record(z.string(), z.string().nullable()),
+  values: z.record(z.string(), z.string().nullable()),
+})
+export type ArchivedRow = z.infer<typeof archivedRow>
+
 /** Writes lines of JSON, compressed (zstd), into a file of its own; memory stays flat. `write` answers how many there are. */
 export async function writeLines(
   dir: string,

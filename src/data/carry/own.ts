@@ -1,5 +1,5 @@
-import type { ArchivedRow } from './archive.ts'
 import { eachBeside, rowOf, type Side, selectOf } from './beside.ts'
+import type { ArchivedRow } from './lines.ts'
 import type { MappedTable } from './mapping.ts'
 import type { CarrySource } from './source.ts'
 import { leftBy, sameKey, type Then, thenOf } from './then.ts'

@@ -1,6 +1,6 @@
 import type { TableShape } from '../schema.ts'
-import { type ArchivedPart, type ArchivedRow, archiveIn, type Manifest, type MappedNames } from './archive.ts'
-import { readLines } from './lines.ts'
+import { type ArchivedPart, archiveIn, type Manifest, type MappedNames } from './archive.ts'
+import { type ArchivedRow, readLines } from './lines.ts'
 import type { Ground } from './piece.ts'
 import type { ReplaySource } from './replay.ts'
 import { countOf, LINE, Lines } from './replay-lines.ts'

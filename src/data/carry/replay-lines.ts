@@ -1,9 +1,9 @@
 import { hashOf } from '../../core/json.ts'
 import type { Dialect, Merger } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
-import type { ArchivedRow } from './archive.ts'
 import { tells } from './cells.ts'
 import { LEDGER } from './ledger.ts'
+import type { ArchivedRow } from './lines.ts'
 import { type Ground, literal } from './piece.ts'
 import { Retyped, retypedIn } from './replay-retyped.ts'
 

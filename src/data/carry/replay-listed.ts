@@ -1,6 +1,6 @@
-import type { ArchivedRow, Manifest, MappedNames } from './archive.ts'
+import type { Manifest, MappedNames } from './archive.ts'
 import { archiveIn } from './archive.ts'
-import { readLines } from './lines.ts'
+import { type ArchivedRow, readLines } from './lines.ts'
 import type { Ground } from './piece.ts'
 import type { ReplaySource } from './replay.ts'
 import { Lines } from './replay-lines.ts'

@@ -1,6 +1,6 @@
 import { sameJson } from '../../core/json.ts'
-import type { ArchivedRow } from './archive.ts'
 import { thrown } from './batches.ts'
+import type { ArchivedRow } from './lines.ts'
 import type { Ground } from './piece.ts'
 import type { Kept } from './replay-lines.ts'
 

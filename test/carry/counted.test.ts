@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import { conflictLines } from '../../src/cli/render/data.ts'
+import { OPEN } from '../../src/data/carry/archive.ts'
 import { applyCarry, planCarry } from '../../src/data/carry/index.ts'
 import { type CarryOptions, type Decision, NOTHING_SAID } from '../../src/data/carry/options.ts'
+import { eachRow, type ListedRow } from '../../src/data/carry/rows.ts'
 import { carryForward } from '../../src/data/carry/step.ts'
 import type { Job } from '../../src/data/engine.ts'
 import { job, restored, sourceOf } from '../rungs/restored.ts'
@@ -45,6 +48,16 @@ const apply = async (world: World, more: Partial<CarryOptions> = {}, how: Job = 
   const { carried, proof, left } = await carryForward(source, { ...NOTHING_SAID, ...more }, how)
   const { conflicts, done } = left.find(t => t.table === 'audit') ?? {}
   return { carried, proven: proof.carried, listed: proof.listed, quarantined: proof.quarantined, conflicts, done }
+}
+
+/** As `backout data status` tells of conflicts. */
+const shown = async (world: World) => {
+  await using source = await sourceOf(world)
+  const rows: ListedRow[] = []
+  await planCarry(source, NOTHING_SAID, job, async ({ ground, pieces }) => {
+    for (const piece of pieces) await eachRow(ground, piece, OPEN, async row => void rows.push(row))
+  })
+  return conflictLines(rows, false).filter(line => line.startsWith('  audit'))
 }
 
 const NOTHING = { inserts: 0, deletes: 0, settled: 0, held: 0, conflicts: {} }
@@ -114,6 +127,10 @@ describe.for(SYSTEMS)('equal rows of a table without a key on $name', ({ name: o
     expect(await planned(world)).toEqual({ ...NOTHING, ...listed })
     expect(await apply(world)).toMatchObject({ carried: CAME, listed: 4, conflicts: { changed: 4 }, done: CAME })
     expect(await audit(world)).toEqual({ ...THEIRS, out: 4, old: 2 })
+    expect((await shown(world)).map(line => line.replace(/ id .*:/, ''))).toEqual([
+      '  audit delete, changed, 2 rows',
+      '  audit delete, changed, 2 rows',
+    ])
     const ours: Decision = { table: 'audit', kind: 'changed', take: 'ours' }
     expect(await planned(world, { decisions: [ours] })).toMatchObject({ settled: 4, done: CAME, conflicts: {} })
     expect((await said(world, { ...ours, take: 'theirs' })).carried).toBe(4)
@@ -144,6 +161,14 @@ describe.for(SYSTEMS)('equal rows of a table without a key on $name', ({ name: o
     await world.run(['DROP TABLE backout_carried'])
     expect(await apply(world)).toMatchObject({ carried: 0, listed: CAME + 1, conflicts: { changed: CAME + 1 } })
     expect(await audit(world)).toEqual(THEIRS)
+  })
+
+  test('stay carried where a version wrote it down that did not know how many there were', async world => {
+    await apply(world)
+    const old = ['low', 'high'].map(column => `ALTER TABLE backout_carried DROP COLUMN ${column}`)
+    expect(await world.run([...old, put('new', 5), gone('one'), put('one', 2)])).not.toContain(false)
+    for (const _ of ['as it was', 'with both columns']) expect(await apply(world)).toEqual({ ...ALL, carried: 0 })
+    expect(await audit(world)).toEqual({ ...THEIRS, new: 1203 })
   })
 
   test('are proven while somebody writes such rows', async world => {

@@ -204,6 +204,8 @@ function expectCounts({ listed, theirsCounts }: World, table: string, side: Side
     const what = `${table} ${row}: ${JSON.stringify(counts)}`
     const line = told.get(row)
     if (line !== undefined) expect(line.times ?? 1, what).toBe(toMove(counts))
+    // Others of ours keep nothing back that came.
+    if (line?.kind === 'changed') expect(change, what).toBeLessThan(0)
     // Where ours has others nobody can tell which of them went.
     const sure = change >= 0 || before === base || before === 0 || theirsCounts === true
     if (line === undefined) expect(sure, `${what} is not listed`).toBe(true)

@@ -16,7 +16,7 @@ import type { SchemaShape } from '../../src/data/schema.ts'
 import { touchedBy, writtenIn } from '../../src/data/touched.ts'
 import { plain } from '../../src/data/touched-targets.ts'
 import { JOB, sourceOf } from '../support/merge.ts'
-import { dumpOf, expectNothingLost, soundness, type World } from '../support/merge-oracle.ts'
+import { dumpOf, expectNothingLost, expectNumbers, soundness, type World } from '../support/merge-oracle.ts'
 import { type RandomStory, story } from '../support/merge-random.ts'
 
 const RUNS = Number(process.env['BACKOUT_RANDOM'] ?? 60)
@@ -115,7 +115,10 @@ async function check(random: RandomStory, usersAway: boolean): Promise<void> {
       renames: played.renames,
       listed: await listedIn(source, outcome),
     }
-    for (const table of plan.tables) expectNothingLost(world, table)
+    for (const table of plan.tables) {
+      expectNothingLost(world, table)
+      expectNumbers(world, table)
+    }
     for (const { table, column, count } of plan.archived) {
       const part = outcome.archive.parts.find(p => p.table === table && (column === null) === (p.what === 'rows'))
       expect(part?.lines, `${table} in the archive`).toBeGreaterThanOrEqual(count)

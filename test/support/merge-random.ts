@@ -64,7 +64,7 @@ const column = (i: number) =>
 const table = (i: number) =>
   fc
     .record({
-      key: fc.constantFrom<Key>('number', 'number', 'number', 'text', 'both', 'unique', 'none'),
+      key: fc.constantFrom<Key>('number', 'number', 'number', 'text', 'both', 'unique', 'none', 'none'),
       columns: fc.tuple(column(0), column(1), column(2)),
       parent: fc.option(
         fc.record({
@@ -123,6 +123,8 @@ function statement(table: Table): fc.Arbitrary<string> {
       x =>
         `UPDATE ${x.name} SET c1 = CASE id WHEN ${x.a} THEN 'was' || ${x.b} ELSE 'was' || ${x.a} END WHERE id IN (${x.a}, ${x.b})`,
     )
+  // Equal rows, where nothing tells rows apart.
+  const again = fc.record({ name, where }).map(x => `INSERT INTO ${x.name} SELECT * FROM ${x.name} WHERE ${x.where}`)
   const remove = fc.record({ name, where }).map(x => `DELETE FROM ${x.name} WHERE ${x.where}`)
   return fc.oneof(
     { weight: 4, arbitrary: insert },
@@ -131,6 +133,7 @@ function statement(table: Table): fc.Arbitrary<string> {
     { weight: 1, arbitrary: move },
     { weight: 1, arbitrary: swap },
     { weight: 2, arbitrary: remove },
+    { weight: table.key === 'none' ? 3 : 0, arbitrary: again },
   )
 }
 

@@ -56,7 +56,8 @@ export function conflictLines(rows: readonly ListedRow[], values: boolean): stri
     const key = Object.entries(r.key).map(([name, value]) => `${name} ${value ?? 'NULL'}`)
     const kind = r.kind ?? 'changed'
     const cells = Object.entries(r.cells).map(([name, sides]) => `    ${name}: ${side(r, sides, values)}`)
-    return ['', `  ${r.table} ${key.join(', ')}: ${r.action}, ${kind}`, ...cells, `    settle: ${SETTLE[kind]}`]
+    const times = r.times === undefined ? '' : `, ${r.times} rows`
+    return ['', `  ${r.table} ${key.join(', ')}: ${r.action}, ${kind}${times}`, ...cells, `    settle: ${SETTLE[kind]}`]
   })
 }
 

@@ -24,6 +24,8 @@ const archivedPart = lineFile.extend({
   defaults: z.record(z.string(), z.string().nullable()),
   /** Of cells: rows that hold just what the migration had left there, and are none of these. */
   own: z.number().optional(),
+  /** Of conflicts and quarantine: rows, where lines stand for several equal ones. */
+  rows: z.number().optional(),
 })
 export type ArchivedPart = z.infer<typeof archivedPart>
 
@@ -118,10 +120,16 @@ async function rowsPart(
   where: string,
 ): Promise<ArchivedPart> {
   const path = what === 'conflicts' ? CONFLICTS : `${what}.ndjson.zst`
+  let rows = 0
   const file = await writeLines(join(laid.source.dir, FOLDER), path, async line => {
-    for (const piece of pieces) await eachRow(laid.ground, piece, where, (row: ListedRow) => line(row))
+    const each = (row: ListedRow) => {
+      rows += row.times ?? 1
+      return line(row)
+    }
+    for (const piece of pieces) await eachRow(laid.ground, piece, where, each)
   })
-  return { ...file, what, table: null, key: {}, columns: {}, defaults: {} }
+  const counted = rows === file.lines ? {} : { rows }
+  return { ...file, what, table: null, key: {}, columns: {}, defaults: {}, ...counted }
 }
 
 /** Their numbers and content, piece by piece, so that a person can bring them back. */

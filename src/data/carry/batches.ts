@@ -1,14 +1,13 @@
-import { conflict, markWhere, type Whole, wholeRow } from './checks.ts'
+import { conflict, markWhere, type Whole } from './checks.ts'
+import { Moved } from './errors.ts'
 import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
+import { insertSql, putTimes, setTimes } from './put.ts'
 import type { Span } from './standing.ts'
 import { DELETE, INSERT, TAKE, UPDATE } from './words.ts'
 
 /** Rows of a work table that one statement handles. */
 export const BATCH = 50_000
-
-/** Ours was written to between comparing and carrying: what is left is to be compared again. */
-export class Moved extends Error {}
 
 /** What a savepoint gave back, to be thrown on. */
 export function thrown(error: unknown): Error {
@@ -56,11 +55,11 @@ function ready({ act, from, to }: Part): string {
 async function carry(ground: Ground, piece: Piece, part: Part, columns: number[], hash: string): Promise<number> {
   // Its rows became conflicts since they were counted, or it is a half that has none.
   if (part.act === UPDATE && columns.length === 0) return 0
-  let touched = 0
+  let wrote: Wrote = { lines: 0, rows: 0 }
   const error = await ground.merger.savepoint(async () => {
-    touched = await write(ground, piece, part, columns)
+    wrote = await write(ground, piece, part, columns)
   })
-  if (error === null) return noted(ground, piece, part, touched, hash)
+  if (error === null) return noted(ground, piece, part, wrote, hash)
   const kind = ground.merger.refusal(error)
   if (kind === null) throw thrown(error)
   if ((await count(ground, piece, ready(part))) === 1) {
@@ -83,27 +82,30 @@ async function carry(ground: Ground, piece: Piece, part: Part, columns: number[]
   return rows
 }
 
+/** Lines of the work table, and how many rows of ours they stand for. */
+interface Wrote {
+  readonly lines: number
+  readonly rows: number
+}
+
 /** Writes down what was carried. Throws `Moved` where that is not every row of the part. */
-async function noted(ground: Ground, piece: Piece, part: Part, touched: number, hash: string): Promise<number> {
-  if (touched > 0) await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
-  const rows = await markWhere(ground, piece, { done: 1, applied: 1 }, ready(part))
-  if (touched === rows) return rows
-  throw new Moved(`${piece.table.ours}: ${touched} rows of ${rows} were as they had been`)
+async function noted(ground: Ground, piece: Piece, part: Part, { lines, rows }: Wrote, hash: string): Promise<number> {
+  if (lines > 0) await writeLedger(ground, piece, hash, `${ready(part)} AND ${CARRIED_WHOLE}`)
+  const marked = await markWhere(ground, piece, { done: 1, applied: 1 }, ready(part))
+  if (lines === marked) return rows
+  throw new Moved(`${piece.table.ours}: ${lines} rows of ${marked} were as they had been`)
 }
 
-/** Returns how many rows of the work table that was. */
-async function write(ground: Ground, piece: Piece, part: Part, columns: number[]): Promise<number> {
+async function write(ground: Ground, piece: Piece, part: Part, columns: number[]): Promise<Wrote> {
   if (!piece.keyed) return counted(ground, piece, part)
-  const sql = { [INSERT]: insertSql, [UPDATE]: updateSql, [DELETE]: deleteSql }[part.act]
-  return ground.merger.run(sql?.(ground, piece, ready(part), columns) ?? '')
-}
-
-/** Puts in rows of the work table. */
-export function insertSql({ dialect }: Ground, piece: Piece, where: string): string {
-  const names = piece.table.columns.map(c => dialect.quote(c.ours))
-  const values = piece.table.columns.map((_, i) => piece.value(i))
-  return `INSERT INTO ${piece.into} (${names.join(', ')}) ${dialect.overriding}
-    SELECT ${values.join(', ')} FROM ${piece.from()} WHERE ${where}`
+  const where = ready(part)
+  const sql = {
+    [INSERT]: () => insertSql(ground, piece, where),
+    [UPDATE]: () => updateSql(ground, piece, where, columns),
+    [DELETE]: () => deleteSql(ground, piece, where),
+  }[part.act]
+  const rows = await ground.merger.run(sql?.() ?? '')
+  return { lines: rows, rows }
 }
 
 /** Only cells that are to be written change, and only where ours is as it was at the release or a person said so. */
@@ -142,24 +144,15 @@ function deleteSql({ dialect }: Ground, piece: Piece, where: string): string {
   return dialect.remove(piece.image('ours'), piece.keyOf('o', 'ours'), rows)
 }
 
-/** Rows that are counted: all equal ones go, and as many come as there are to be. */
-async function counted(ground: Ground, piece: Piece, part: Part): Promise<number> {
-  const { merger, dialect } = ground
-  const [row] = await merger.query(
-    `SELECT count(*) AS n, sum(w.here) AS here, max(w.target) AS most, max(w.target - w.here) AS more FROM ${piece.work} AS w WHERE ${ready(part)}`,
+/** Equal rows: as many come as are to; of what goes all do, and those that stay come again. */
+async function counted(ground: Ground, piece: Piece, part: Part): Promise<Wrote> {
+  const where = ready(part)
+  const [row] = await ground.merger.query(
+    `SELECT count(*) AS n, coalesce(sum(w.times), 0) AS times, sum(w.here) AS here FROM ${piece.work} AS w WHERE ${where}`,
   )
-  const adds = part.act === INSERT
-  if (!adds) {
-    const ids = `SELECT w.id FROM ${piece.work} AS w WHERE ${ready(part)}`
-    const gone = await merger.run(dialect.remove(piece.image('ours'), [wholeRow(ground, piece, 'o')], ids))
-    if (gone !== Number(row?.['here'])) throw new Moved(`${piece.table.ours}: ${gone} rows were as they had been`)
-  }
-  const copies = Number(adds ? row?.['more'] : row?.['most'])
-  const wanted = adds ? 'w.target - w.here' : 'w.target'
-  for (let copy = 1; copy <= copies; copy++) {
-    await merger.run(insertSql(ground, piece, `${ready(part)} AND ${wanted} >= ${copy}`))
-  }
-  return Number(row?.['n'])
+  if (part.act === DELETE) await setTimes(ground, piece, { where, times: 'w.target', there: Number(row?.['here']) })
+  else await putTimes(ground, piece, where, 'w.times')
+  return { lines: Number(row?.['n']), rows: Number(row?.['times']) }
 }
 
 /** Numbers of the columns in which any of these rows is to be written; left out: of all that wait. */
@@ -181,5 +174,11 @@ export async function writtenColumns(
 
 export async function count({ merger }: Ground, piece: Piece, where: string): Promise<number> {
   const [row] = await merger.query(`SELECT count(*) AS n FROM ${piece.work} AS w WHERE ${where}`)
+  return Number(row?.['n'])
+}
+
+/** How many rows that is: a line of equal ones stands for several. */
+export async function countRows({ merger }: Ground, piece: Piece, where: string): Promise<number> {
+  const [row] = await merger.query(`SELECT ${piece.weight} AS n FROM ${piece.work} AS w WHERE ${where}`)
   return Number(row?.['n'])
 }

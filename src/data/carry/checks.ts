@@ -242,7 +242,8 @@ export function referredTo(whole: Whole, piece: Piece, table: string, reference:
 function leaves(child: Piece, reference: Reference, whole: string): string {
   const indexes = reference.columns.map(name => child.indexOf(name)).filter(i => i >= 0)
   const moves = child.keyed && indexes.length > 0 ? ` OR ${indexes.map(i => child.written(i, 'cw')).join(' OR ')}` : ''
-  const same = child.keyed ? child.same(child.keyOf('cw', 'work'), child.keyOf('c', 'ours')) : `cw.id = ${whole}`
+  const all = `cw.id = ${whole} AND cw.target = 0`
+  const same = child.keyed ? child.same(child.keyOf('cw', 'work'), child.keyOf('c', 'ours')) : all
   return `EXISTS (SELECT 1 FROM ${child.work} AS cw WHERE ${same} AND ${pending('cw')} AND (cw.act = ${DELETE}${moves}))`
 }
 

@@ -13,8 +13,10 @@ export async function classify(ground: Ground, piece: Piece, since: Since, name:
   }
   const select = piece.keyed ? keyedSelect(ground, piece, mode, since) : countedSelect(ground, piece)
   piece.work = await ground.merger.work(name, select, [['n'], piece.workKey], piece.workKey)
-  const [row] = await ground.merger.query(`SELECT max(n) AS n FROM ${piece.work}`)
+  const equal = piece.keyed ? '' : ', sum(abs(delta)) AS total'
+  const [row] = await ground.merger.query(`SELECT max(n) AS n${equal} FROM ${piece.work}`)
   piece.changed = Number(row?.['n'] ?? 0)
+  piece.total = piece.keyed ? piece.changed : Number(row?.['total'] ?? 0)
   piece.empty = piece.changed === 0
 }
 

@@ -3,27 +3,37 @@ import type { Ground, Piece } from './piece.ts'
 import { codeOf, DELETE, INSERT } from './words.ts'
 
 /**
- * A table without a key: equal rows are counted on every side. Of a row that theirs has more or less often than before,
- * ours is to have as many more or less (`target`); it has `here` now. Nothing tells a row that was rewritten: one whose
- * number changed while migrating is ambiguous.
+ * A table without a key: equal rows are counted on every side. One line of the work table stands for `times` of them: of a
+ * row that theirs has `delta` times more or less often than before, ours is to have as many more or less (`target`) than it
+ * has (`here`), whatever came in ours meanwhile; that it was done is for the ledger to tell. What went is taken away only
+ * where ours is as at the release, else nobody can tell whether both mean the same. Nothing tells a row that was rewritten:
+ * one whose number changed while migrating is ambiguous.
  */
 export function countedSelect(ground: Ground, piece: Piece): string {
-  const { columns, migrated, needed } = piece.table
+  const { columns, migrated, needed, gone } = piece.table
   const m = ground.migrated && migrated !== null
   const texts = columns.map((_, i) => `x${i}`)
   const before = m && ground.ownWork ? 'migrated' : 'base'
-  const act = `CASE WHEN theirs > ${before} THEN ${INSERT} ELSE ${DELETE} END`
-  const target = `base + theirs - ${before}`
+  const delta = `(theirs - ${before})`
+  const comes = `${delta} > 0`
+  const target = `CASE WHEN here + ${delta} < 0 THEN 0 ELSE here + ${delta} END`
+  const done = `(${delta} < 0 AND here = 0)`
+  const times = `CASE WHEN ${delta} < 0 AND here > 0 AND here + ${delta} < 0 THEN here ELSE abs(${delta}) END`
   const empty = columns.flatMap((c, i) => (c.required ? [`x${i} IS NULL`] : [])).join(' OR ') || '1 = 0'
   const unsure = piece.table.unsure !== undefined || columns.some(c => c.unsure === true) ? '1 = 1' : null
   const moved = m && !ground.ownWork ? 'migrated <> base' : unsure
   const ambiguous = moved === null ? '' : `WHEN ${moved} THEN ${codeOf('ambiguous')}`
-  const mask = `CASE WHEN theirs < ${before} THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
-  const kind = `CASE WHEN here = ${target} THEN 0 ${ambiguous} WHEN here <> base THEN ${codeOf('changed')}
-    WHEN ${target} < 0 THEN ${codeOf('row-missing')} WHEN theirs < ${before} THEN 0 WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
+  const mask = `CASE WHEN NOT (${comes}) THEN '' WHEN misfit = 1 THEN 'm' WHEN ${empty} THEN 'n' ELSE '' END`
+  // Of some that stay, what they hold in columns that theirs has no more would be lost: all of them go, and some come back.
+  const apart = gone.length > 0 ? `WHEN here + ${delta} > 0 THEN ${codeOf('column-gone')}` : ''
+  const goes = `CASE WHEN here <> base THEN ${codeOf('changed')} WHEN here + ${delta} < 0 THEN ${codeOf('row-missing')} ${apart} ELSE 0 END`
+  const unknown = piece.forgotten ? `WHEN here <> base THEN ${codeOf('changed')}` : ''
+  const kind = `CASE WHEN ${done} THEN 0 ${ambiguous} WHEN NOT (${comes}) THEN ${goes} ${unknown}
+    WHEN misfit = 1 THEN ${codeOf('type')} WHEN ${empty} THEN ${codeOf('not-null')}
     WHEN ${needed.length} > 0 THEN ${codeOf('column-gone')} ELSE 0 END`
-  return `SELECT id, ${texts.join(', ')}, ${act} AS act, CASE WHEN here > 0 THEN 1 ELSE 0 END AS op,
-    ${mask} AS mask, ${target} AS target, here, ${kind} AS kind, 0 AS cell, CASE WHEN here = ${target} THEN 1 ELSE 0 END AS done, ${STATE}
+  return `SELECT id, ${texts.join(', ')}, CASE WHEN ${comes} THEN ${INSERT} ELSE ${DELETE} END AS act,
+    CASE WHEN here > 0 THEN 1 ELSE 0 END AS op, ${mask} AS mask, ${delta} AS delta, ${times} AS times, ${target} AS target, here,
+    ${kind} AS kind, 0 AS cell, CASE WHEN ${done} THEN 1 ELSE 0 END AS done, ${STATE}
     FROM (${countedRows(ground, piece)}) AS d WHERE theirs <> ${before} AND theirs <> base`
 }
 

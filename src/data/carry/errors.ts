@@ -1,6 +1,9 @@
 import { BackoutError } from '../../core/errors.ts'
 import type { CarrySource } from './source.ts'
 
+/** Ours was written to between comparing and carrying: what is left is to be compared again. */
+export class Moved extends Error {}
+
 /** Behind what says that a restored database is another one by now. */
 export const ROLLED =
   'it was rolled forward or changed since; after a roll-forward what was archived goes back by `backout data replay`'

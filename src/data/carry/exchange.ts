@@ -1,5 +1,6 @@
-import { Moved, thrown } from './batches.ts'
+import { thrown } from './batches.ts'
 import { markWhere } from './checks.ts'
+import { Moved } from './errors.ts'
 import { CARRIED_WHOLE, writeLedger } from './ledger.ts'
 import { type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'

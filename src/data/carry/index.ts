@@ -1,14 +1,14 @@
 import type { Job, Merger } from '../engine.ts'
 import { type Manifest, writeArchive, writeConflicts } from './archive.ts'
-import { BATCH, Moved } from './batches.ts'
-import { moved, planMoved } from './errors.ts'
+import { BATCH } from './batches.ts'
+import { Moved, moved, planMoved } from './errors.ts'
 import { makeLedger } from './ledger.ts'
-import { keepNotes } from './replay-notes.ts'
 import { carryObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import type { Ground } from './piece.ts'
 import { type CarryPlan, type Laid, layOut, type TablePlan, tablePlan } from './plan.ts'
 import { type CarryProof, prove, WrittenBeside } from './proof.ts'
+import { keepNotes } from './replay-notes.ts'
 import { carryOut } from './rounds.ts'
 import type { CarrySource } from './source.ts'
 import { keepBegun } from './state.ts'
@@ -89,10 +89,11 @@ interface Once {
 async function once(laid: Laid, job: Job, { batch, asItIs, done }: Once): Promise<CarryOutcome> {
   const { ground, options } = laid
   const archive = await writeArchive(laid, job)
-  const held = await heldAgainst(laid, asItIs)
   job.guard()
+  // It is there before it is noted that something was begun: where it is not any more, somebody took it away.
   await makeLedger(ground)
   await keepNotes(ground, laid.source.images.theirs, job)
+  const held = await heldAgainst(laid, asItIs)
   await carryObjects(ground, laid.objects, options, laid.source.component, job)
   const standing = options.mode === 'report' ? laid.standing : await carryOut(laid, job, batch, done)
   // Also where nothing is carried yet: what waits must find its number free.

@@ -1,6 +1,7 @@
 import { hashOf } from '../../core/json.ts'
 import type { Decision } from './options.ts'
 import { type Ground, literal, type Piece, type Tail } from './piece.ts'
+import { readBegun } from './state.ts'
 import { INSERT, REFUSED, TAKE } from './words.ts'
 
 /** The table in ours that says what was carried: whoever resumes does nothing twice. */
@@ -12,7 +13,8 @@ const HASH = 16
 /** Rows of which nothing is left that waits for a word; of others it is still to be told what waits. */
 export const CARRIED_WHOLE = `(w.cell = 0 OR w.take <> ${TAKE.none})`
 
-export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
+export async function makeLedger(ground: Ground): Promise<void> {
+  const { merger, dialect } = ground
   const columns = [
     `${dialect.quote('key')} ${dialect.keyType} NOT NULL PRIMARY KEY`,
     `run VARCHAR(200) NOT NULL`,
@@ -21,18 +23,31 @@ export async function makeLedger({ merger, dialect }: Ground): Promise<void> {
     `action INTEGER NOT NULL`,
     // The beginning of that of the plan that it was carried by.
     `hash VARCHAR(64) NOT NULL`,
-    // Of a line that speaks of all rows of theirs whose keys are in this range.
-    'low BIGINT',
-    'high BIGINT',
+    // Of a line that speaks of all rows of theirs whose keys are in this range. `low` alone: how many equal rows there were then.
+    ...NUMBERS,
   ]
-  await merger.run(`CREATE TABLE IF NOT EXISTS ${merger.table('ours', LEDGER)} (${columns.join(', ')})`)
+  const ledger = merger.table('ours', LEDGER)
+  await merger.run(`CREATE TABLE IF NOT EXISTS ${ledger} (${columns.join(', ')})`)
+  if (await knowsRanges(ground)) return
+  for (const column of NUMBERS) await merger.run(`ALTER TABLE ${ledger} ADD COLUMN ${column}`)
+}
+
+const NUMBERS = ['low BIGINT', 'high BIGINT']
+
+/** It is not of a version that did not. */
+function knowsRanges({ merger }: Ground): Promise<boolean> {
+  return merger.query(`SELECT low, high FROM ${merger.table('ours', LEDGER)} WHERE 1 = 0`).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Writes down rows of a work table. Belongs into the transaction that carries them. */
 export async function writeLedger(ground: Ground, piece: Piece, hash: string, where: string): Promise<void> {
   const { merger, dialect, run } = ground
-  const values = [piece.ledgerKey(), literal(run), literal(piece.table.ours), 'w.act', literal(hash.slice(0, HASH))]
-  await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash)
+  const named = [piece.ledgerKey(), literal(run), literal(piece.table.ours), 'w.act', literal(hash.slice(0, HASH))]
+  const [values, low] = piece.keyed ? [named, ''] : [[...named, 'w.target'], ', low']
+  await merger.run(`INSERT INTO ${merger.table('ours', LEDGER)} (${dialect.quote('key')}, run, table_name, action, hash${low})
     SELECT ${values.join(', ')} FROM ${piece.work} AS w WHERE ${where}`)
 }
 
@@ -64,11 +79,7 @@ export async function carriedIn(ground: Ground): Promise<ReadonlyMap<string, Car
   const { merger, dialect, run } = ground
   if (!(await isThere(ground))) return new Map()
   const ledger = merger.table('ours', LEDGER)
-  const known = await merger.query(`SELECT high FROM ${ledger} WHERE 1 = 0`).then(
-    () => true,
-    () => false,
-  )
-  if (!known) return null
+  if (!(await knowsRanges(ground))) return null
   const rows =
     await merger.query(`SELECT table_name, ${dialect.text('max(high)', 'bigint')} AS high, count(*) - count(high) AS single
     FROM ${ledger} WHERE run = ${literal(run)} AND action = ${INSERT} GROUP BY table_name`)
@@ -108,23 +119,49 @@ export async function expandRanges(ground: Ground, piece: Piece): Promise<void> 
   })
 }
 
-/** Takes out of the work what an earlier process carried, whatever became of it since. Returns how many rows that were. */
-export async function leaveCarried(ground: Ground, piece: Piece, ranges: boolean): Promise<number> {
+/**
+ * Takes out of the work what an earlier process carried, whatever became of it since. `before`: of `carriedIn`. Returns how
+ * many lines that were.
+ */
+export async function leaveCarried(
+  ground: Ground,
+  piece: Piece,
+  before: ReadonlyMap<string, Carried> | null,
+): Promise<number> {
   const { merger, dialect, run } = ground
   if (!(await isThere(ground))) return 0
   const known = `SELECT ${dialect.quote('key')} FROM ${merger.table('ours', LEDGER)}
     WHERE run = ${literal(run)} AND table_name = ${literal(piece.table.ours)}`
-  const carried = `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${piece.ledgerKey()} IN (${known})`
+  const carried = piece.keyed
+    ? `SELECT w.n AS n FROM ${piece.work} AS w WHERE ${piece.ledgerKey()} IN (${known})`
+    : countedBefore(ground, piece, before !== null)
   const sets = [
     ['carried', '1'],
     ['kind', '0'],
     ['cell', '0'],
     ['done', '1'],
   ] as const
-  const alone = await merger.run(dialect.update(piece.work, sets, `(${carried}) AS x`, 'o.n = x.n'))
-  if (!ranges) return alone
+  const counted = [
+    ['target', 'x.many'],
+    ['times', 'abs(o.delta)'],
+  ] as const
+  const all = piece.keyed ? sets : [...sets, ...counted]
+  const alone = await merger.run(dialect.update(piece.work, all, `(${carried}) AS x`, 'o.n = x.n'))
+  if (before?.get(piece.table.ours)?.to == null) return alone
   const among = `SELECT w.n AS n FROM ${inRange(ground, piece)}`
   return alone + (await merger.run(dialect.update(piece.work, sets, `(${among}) AS x`, 'o.n = x.n')))
+}
+
+/** Lines of equal rows that were carried, and how many rows there were then. `told`: the ledger says that. */
+function countedBefore({ merger, dialect, run }: Ground, piece: Piece, told: boolean): string {
+  return `SELECT w.n AS n, ${told ? 'coalesce(l.low, w.here)' : 'w.here'} AS many FROM ${piece.work} AS w
+    JOIN ${merger.table('ours', LEDGER)} AS l ON l.${dialect.quote('key')} = ${piece.ledgerKey()}
+    WHERE l.run = ${literal(run)} AND l.table_name = ${literal(piece.table.ours)}`
+}
+
+/** Something may have been carried, and there is no ledger that could tell. */
+export async function isForgotten(ground: Ground, dir: string): Promise<boolean> {
+  return !(await isThere(ground)) && (await readBegun(dir)) !== null
 }
 
 /** What the words of persons that hold are known by in the ledger. */

@@ -56,6 +56,10 @@ export class Piece {
   work = ''
   /** How many rows of the work table theirs changed. What a deletion takes with it comes behind them. */
   changed = 0
+  /** How many rows theirs changed, equal ones of a table without a key each by itself; but for the tail. */
+  total = 0
+  /** Ours was carried into before, and what was written down of it is lost: what came of equal rows nobody can tell. */
+  forgotten = false
   /** There is no row in the work table, so that nothing has to be asked of it. */
   empty = false
   /** Rows that theirs added and that are not in the work table; null: there they all are. */
@@ -71,6 +75,11 @@ export class Piece {
 
   get keyed(): boolean {
     return this.key.length > 0
+  }
+
+  /** How many rows lines of the work table stand for. */
+  get weight(): string {
+    return this.keyed ? 'count(*)' : 'coalesce(sum(times), 0)'
   }
 
   get staged(): Staged {

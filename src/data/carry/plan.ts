@@ -8,8 +8,9 @@ import { foresee, markWhere, type Whole } from './checks.ts'
 import { classify } from './classify.ts'
 import { keyFor } from './keys.ts'
 import { checkWords } from './known.ts'
-import { type Carried, carriedIn, leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
+import { type Carried, carriedIn, isForgotten, leaveCarried, recallRefused, refusedBefore } from './ledger.ts'
 import { type MappedColumn, type MappedTable, type Mapping, mapSchemas } from './mapping.ts'
+import { ambiguousNote, notesOf } from './notes.ts'
 import { type ObjectsFound, objectsOf, unplacedObjects } from './objects.ts'
 import type { CarryOptions } from './options.ts'
 import { parentsFirst } from './order.ts'
@@ -132,6 +133,7 @@ async function layOnce(
     job.progress({ text: `comparing ${name}`, done: pieces.length, total: order.length })
     const key = await keyFor(source, table, job.signal)
     const piece = new Piece(ground, onlyUsersCells(source, table, key), key)
+    piece.forgotten = !piece.keyed && (await isForgotten(ground, source.dir))
     piece.empty = !(await ground.merger.stage(piece.staged)) && piece.keyed
     const since = piece.empty
       ? NOTHING_SINCE
@@ -145,7 +147,7 @@ async function layOnce(
   }
   await checkWords(source, ground, pieces, options)
   const whole: Whole = { ground, pieces, bonds }
-  const totals = pieces.map(piece => [piece.table.ours, piece.changed + (piece.tail?.rows ?? 0)])
+  const totals = pieces.map(piece => [piece.table.ours, piece.total + (piece.tail?.rows ?? 0)])
   const carried = await said(whole, source, options, { anew, refused, before })
   job.progress({ text: 'looking for what keys and references would refuse' })
   await foresee(whole)
@@ -205,7 +207,7 @@ async function said(
 ): Promise<number> {
   let carried = 0
   for (const piece of pieces.filter(p => !p.empty)) {
-    carried += await leaveCarried(ground, piece, before?.get(piece.table.ours)?.to != null)
+    carried += await leaveCarried(ground, piece, before)
     await settle(ground, piece, options.decisions)
     if (refused.has(piece.table.ours)) await refusedRows(ground, piece, options.decisions, anew)
     const shape = source.schemas.theirs.tables[piece.table.theirs]
@@ -260,41 +262,4 @@ export function tablePlan(piece: Piece, standing: readonly Standing[]): TablePla
   const { guessed } = piece.anew
   const doubts = guessed.length === 0 ? {} : { doubts: guessed }
   return { table: ours, theirs, key: piece.key, ...pending, ...sums, conflicts, gone, ...doubts }
-}
-
-function ambiguousNote({ untold }: CarrySource, tables: readonly TablePlan[]): string[] {
-  const rows = tables.reduce((sum, t) => sum + (t.conflicts.ambiguous ?? 0), 0)
-  if (rows === 0) return []
-  if (untold !== null)
-    return [
-      `${rows} rows are not as they were at the release, by the migrations or by users, and nobody can tell which: they stay as they were at the release unless somebody says that it was users: --settle ambiguous=theirs, or TABLE:ambiguous=theirs`,
-    ]
-  return [
-    `${rows} rows changed between the backup and the end of migrating, by the migration or by users, and nobody can tell which: if no user could write then, --settle ambiguous=ours`,
-  ]
-}
-
-function notesOf({ untold, schemas, doubts }: CarrySource, { pieces }: Whole): string[] {
-  const notes: string[] = [...doubts]
-  if (untold !== null) {
-    const written = untold.touched === null ? 'what they may have written' : 'what their statements write'
-    notes.push(`nobody told when the migrations had ended: ${written} in rows of the release is ambiguous`)
-  }
-  for (const { table, key, anew } of pieces) {
-    notes.push(...anew.notes, ...anew.guessed)
-    if (key.length === 0)
-      notes.push(`${table.ours} has no key that tells its rows apart: rows are counted, not followed`)
-    if (table.theirs !== table.ours) notes.push(`${table.ours} was called ${table.theirs} right before the restore`)
-    for (const c of table.columns) {
-      if (c.ours !== c.theirs) notes.push(`${table.ours}.${c.ours} was called ${c.theirs} right before the restore`)
-    }
-    for (const name of table.gone) {
-      const stays = table.needed.includes(name)
-        ? 'rows that came since the release cannot be carried'
-        : 'rows that came since the release get its default'
-      notes.push(`${table.ours}.${name} was not there any more right before the restore: ${stays}`)
-    }
-  }
-  if (Object.keys(schemas.base.tables).length === 0) notes.push('there was no table at the release')
-  return notes
 }

@@ -1,8 +1,9 @@
 import type { Job } from '../engine.ts'
-import { Moved } from './batches.ts'
 import { alike, besideSaid, classify, recheck } from './classify.ts'
+import { Moved } from './errors.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
+import { comparedCounted } from './proof-counted.ts'
 import { orphansSql } from './rounds.ts'
 import { changedSince } from './since.ts'
 import { strayCells } from './stray.ts'
@@ -59,13 +60,14 @@ export async function prove(laid: Laid, held: Held, job: Job): Promise<CarryProo
     const idle = piece.empty && piece.tail === null
     const taken = piece.keyed && unmoved && !idle ? await addedUp(laid, piece) : null
     if (taken === null) open.push(piece)
-    const found = await (piece.keyed && unmoved ? comparedAgain(laid, piece, taken) : comparedWhole(laid, piece))
+    const found = await compared(laid, piece, { unmoved, taken, held })
     sums.carried += found.carried
     sums.listed += found.listed
     sums.quarantined += found.quarantined
     sums.changedSince += found.changedSince
     const { ours } = piece.table
-    if (found.strange > 0) beside.push(`${ours}: ${found.strange} rows came that nobody carried`)
+    if (found.strange > 0)
+      beside.push(`${ours}: ${found.strange} rows came ${piece.keyed ? '' : 'or went '}that nobody carried`)
     if (found.lacking > 0) problems.push(`${ours}: ${found.lacking} rows are neither carried nor listed`)
     if (found.unlike > 0) problems.push(`${ours}: ${found.unlike} rows were carried and are not what they are to be`)
     if (held.again && found.changedSince > 0)
@@ -96,7 +98,7 @@ function more(after: Untouched, before: Untouched, what: string): string[] {
   })
 }
 
-interface Found {
+export interface Found {
   readonly rows: number
   readonly carried: number
   readonly listed: number
@@ -137,6 +139,15 @@ async function addedUp({ ground }: Laid, piece: Piece): Promise<number | null> {
   const taken = takenSql(piece)
   const all = piece.tail === null ? keys(taken) : `${keys(taken)} UNION ALL ${tailKeys(piece)}`
   return (await ground.merger.addsUp?.(piece.staged, all, keys(`NOT (${taken})`))) ?? null
+}
+
+function compared(
+  laid: Laid,
+  piece: Piece,
+  { unmoved, taken, held }: { unmoved: boolean; taken: number | null; held: Held },
+): Promise<Found> {
+  if (!piece.keyed) return comparedCounted(laid, piece, held)
+  return unmoved ? comparedAgain(laid, piece, taken) : comparedWhole(laid, piece)
 }
 
 /** The rows that were changed, each compared again; one that is not found to have been changed is lacking. */

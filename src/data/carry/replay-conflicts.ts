@@ -145,8 +145,8 @@ export class ListedPlace {
     return new ListedPlace(begun, lines)
   }
 
-  async add({ key, cells }: ListedRow): Promise<void> {
-    this.#many++
+  async add({ key, cells, times = 1 }: ListedRow): Promise<void> {
+    this.#many += times
     if (this.lines === null) return
     const { columns } = this.#names
     const keys = Object.fromEntries(Object.entries(key).map(([name, value]) => [columns[name] ?? name, value]))

@@ -74,7 +74,7 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   for (const place of places) out.push(await outcome(place))
   const listed: ListedLeft[] = []
   for (const place of conflicts.filter(c => !chosen.includes(c))) listed.push(await place.left(ground))
-  const quarantined = manifest.parts.reduce((sum, p) => sum + (p.what === 'quarantine' ? p.lines : 0), 0)
+  const quarantined = manifest.parts.reduce((sum, p) => sum + (p.what === 'quarantine' ? (p.rows ?? p.lines) : 0), 0)
   return { parts: out, listed: listed.filter(l => l.rows > 0), quarantined }
 }
 

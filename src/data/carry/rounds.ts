@@ -1,11 +1,12 @@
 import type { Job, Reference } from '../engine.ts'
-import { type CarryingOptions, carryAll, count, insertSql } from './batches.ts'
-import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole, wholeRow } from './checks.ts'
+import { type CarryingOptions, carryAll, countRows } from './batches.ts'
+import { conflict, foresee, mark, markDeletes, markWhere, uniqueParts, type Whole } from './checks.ts'
 import { exchange } from './exchange.ts'
 import { expandRanges, LEDGER, noteRefused } from './ledger.ts'
 import { nullThenPatch } from './patch.ts'
 import { type Ground, type Piece, pending } from './piece.ts'
 import type { Laid } from './plan.ts'
+import { setTimes } from './put.ts'
 import { carrySingles } from './singles.ts'
 import { type Left, leftIn, type Span, type Standing, standingOf } from './standing.ts'
 import { carryTail, RowByRow, tailOrphansSql } from './tail.ts'
@@ -53,7 +54,8 @@ export async function carryOut(
     const refused = back > 0 || laid.refused.has(piece.table.ours) || leftIn(standing[i] ?? []).refused > 0
     if (refused) await noteRefused(laid.ground, piece, laid.options.decisions)
   }
-  done.rows -= back
+  // Some of them an earlier process may have carried.
+  done.rows = Math.max(0, done.rows - back)
   return back === 0 ? standing : allStanding(laid)
 }
 
@@ -169,13 +171,13 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
   const { ground } = laid
   const orphans = orphansSql(ground, piece, reference)
   await mark(ground, piece, { refused: REFUSED.orphan }, `SELECT DISTINCT w.n AS n ${orphans}`)
-  const found = await count(ground, piece, ORPHAN)
+  const found = await countRows(ground, piece, ORPHAN)
   if (found === 0) return 0
   if (laid.ranged.includes(piece)) await expandRanges(ground, piece)
   const { merger, dialect } = ground
   await merger.transaction(async () => {
     if (piece.keyed) await putBack(ground, piece)
-    else await countAgain(ground, piece)
+    else await setTimes(ground, piece, { where: ORPHAN, times: BEFORE, there: null })
     const ids = `SELECT ${piece.ledgerKey()} FROM ${piece.work} AS w WHERE ${ORPHAN}`
     await merger.run(dialect.remove(merger.table('ours', LEDGER), [`o.${dialect.quote('key')}`], ids))
     const sets = { ...conflict('foreign-key'), done: 0, applied: 0, carried: 0, refused: REFUSED.now }
@@ -184,16 +186,8 @@ async function takeBack(laid: Laid, piece: Piece, reference: Reference): Promise
   return found
 }
 
-/** Rows that are counted: as many as there were. */
-async function countAgain(ground: Ground, piece: Piece): Promise<void> {
-  const { merger, dialect } = ground
-  const ids = `SELECT w.id FROM ${piece.work} AS w WHERE ${ORPHAN}`
-  await merger.run(dialect.remove(piece.image('ours'), [wholeRow(ground, piece, 'o')], ids))
-  const [row] = await merger.query(`SELECT max(w.here) AS most FROM ${piece.work} AS w WHERE ${ORPHAN}`)
-  for (let copy = 1; copy <= Number(row?.['most']); copy++) {
-    await merger.run(insertSql(ground, piece, `${ORPHAN} AND w.here >= ${copy}`))
-  }
-}
+/** Of equal rows: how many there were before any was carried. */
+const BEFORE = 'CASE WHEN w.carried = 0 THEN w.here WHEN w.here > w.times THEN w.here - w.times ELSE 0 END'
 
 /** FROM and WHERE of rows that were carried and refer to nothing. */
 export function orphansSql(ground: Ground, piece: Piece, reference: Reference): string {

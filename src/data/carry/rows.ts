@@ -7,6 +7,8 @@ export interface ListedRow {
   readonly table: string
   readonly action: 'insert' | 'update' | 'delete'
   readonly kind: Kind | null
+  /** How many rows that is, of a table without a key. Left out: one. */
+  readonly times?: number
   /** What tells the row, in the names of the release. */
   readonly key: Readonly<Record<string, string | null>>
   /** Which sides have the row at all. */
@@ -34,7 +36,7 @@ export async function eachRow(
 ): Promise<void> {
   for (let after = 0, left = most; left > 0; ) {
     const page = await ground.merger.query(
-      `SELECT w.n AS n, w.act AS act, w.kind AS kind, w.cell AS cell FROM ${piece.work} AS w
+      `SELECT w.n AS n, w.act AS act, w.kind AS kind, w.cell AS cell, ${piece.keyed ? 1 : 'w.times'} AS times FROM ${piece.work} AS w
        WHERE w.n > ${after} AND (${where}) ORDER BY w.n LIMIT ${Math.min(ROWS, left)}`,
     )
     const last = page.at(-1)
@@ -46,7 +48,9 @@ export async function eachRow(
       const value = values.get(Number(found['n']))
       if (value === undefined) continue
       const action = ACTIONS[Number(found['act'])] ?? 'update'
-      await row({ table: piece.table.ours, action, kind: code === 0 ? null : kindOf(code), ...value })
+      const kind = code === 0 ? null : kindOf(code)
+      const times = Number(found['times'])
+      await row({ table: piece.table.ours, action, kind, ...(times === 1 ? {} : { times }), ...value })
     }
     after = Number(last['n'])
     left -= page.length

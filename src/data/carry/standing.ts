@@ -3,14 +3,14 @@ import { HELD } from './quarantine.ts'
 
 const STATE = ['act', 'kind', 'cell', 'take', 'held', 'done', 'wait', 'refused'] as const
 
-/** Rows of a work table that stand alike: how many, and the numbers of the first and the last of them. */
+/** Rows of a work table that stand alike: how many, and the numbers of the first and the last line of them. */
 export type Standing = Readonly<Record<(typeof STATE)[number] | 'many' | 'low' | 'high', number>>
 
 /** How the rows of a piece stand. Looked at once for all questions: however little is left, it takes reading the whole table. */
 export async function standingOf({ merger }: Ground, piece: Piece): Promise<Standing[]> {
   if (piece.empty) return []
   const list = STATE.join(', ')
-  const sums = 'count(*) AS many, min(n) AS low, max(n) AS high'
+  const sums = `${piece.weight} AS many, min(n) AS low, max(n) AS high`
   const rows = await merger.query(`SELECT ${list}, ${sums} FROM ${piece.work} GROUP BY ${list}`)
   return rows.map(row => {
     const numbers = [...STATE, 'many', 'low', 'high'].map(name => [name, Number(row[name])] as const)
@@ -18,7 +18,7 @@ export async function standingOf({ merger }: Ground, piece: Piece): Promise<Stan
   })
 }
 
-/** Numbers of rows that wait to be carried in one way, from the first to the last. */
+/** How many rows wait to be carried in one way, and the numbers of the first and the last line of them. */
 export interface Span {
   readonly many: number
   readonly low: number

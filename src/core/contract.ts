@@ -430,6 +430,8 @@ export interface ExecLeft {
   readonly alive: boolean
   /** How it ended; null: it has not, or nobody can tell. */
   readonly code: number | null
+  /** The command by which a person ends it before that, where there is one. */
+  readonly endedBy?: string
 }
 
 /** Encrypted content. A pin holds the reference, never the content. */

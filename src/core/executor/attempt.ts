@@ -66,7 +66,7 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
   let earlier = 'it was not begun'
   if (options.verifyFirst) {
-    const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+    const before = await follow(world.clock, step, act, () => target.verify(step, stepAct(act.signal)))
     if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
     // What is harmless twice is applied where nothing can tell; everything else is somebody's decision.
     const again = before.is === 'not-done' || (before.is === 'unknown' && step.onUnknown === 'repeat')
@@ -81,7 +81,7 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   if (error instanceof BackoutError && error.code === 'loss_not_accepted') {
     return { is: 'loss', why: messageOf(error), loss: asked.loss, ms: ms() }
   }
-  const after = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+  const after = await follow(world.clock, step, act, () => target.verify(step, stepAct(act.signal)))
   const why = error === null ? after.why : `${messageOf(error)} (asked afterwards: ${after.why})`
   if (after.is === 'done') return { is: 'done', why: after.why, found: false, ms: ms() }
   const said = { why, ...nextOf(error) }
@@ -172,14 +172,18 @@ function timedOut(step: Step): BackoutError {
 }
 
 /** Asks until the target says anything but `running`, or the step's limit is over. What cannot be asked is unknown. */
-async function follow(clock: Clock, step: Step, signal: AbortSignal, verify: () => Promise<Verdict>): Promise<Verdict> {
+async function follow(clock: Clock, step: Step, act: Act, verify: () => Promise<Verdict>): Promise<Verdict> {
+  const { signal } = act
   const began = clock.mono()
-  for (;;) {
+  for (let told = false; ; told = true) {
     const verdict = await askVerdict(clock, Math.max(step.limitMs, VERIFY_MS), verify, signal)
     if (verdict.is !== 'running') return verdict
     if (clock.mono() - began > step.limitMs) {
       return { is: 'running', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
     }
+    // It may take long, and nobody else says what is waited for, not to who aborts the run either.
+    const { id, component } = step
+    if (!told) await act.tell('fact', { step: id, component, kind: 'note', text: `it is waited for: ${verdict.why}` })
     await clock.sleep(FOLLOW_EVERY_MS, signal)
   }
 }

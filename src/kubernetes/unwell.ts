@@ -93,12 +93,19 @@ function aboutOf(pods: readonly Pod[], [dying]: readonly Pod[]): string {
   return dying === undefined ? '' : ` (${dying.metadata.name} was started anew just now)`
 }
 
-export function unwellFinding(site: Site, { release }: Pick<Case['question'], 'release'>, { why }: Unwell): Finding {
+export function unwellFinding(
+  site: Site,
+  { release }: Pick<Case['question'], 'release'>,
+  { why, mayTakeMs }: Unwell,
+): Finding {
   return {
     level: 'warning',
     code: 'pods_unwell',
     component: site.component,
-    what: `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`,
+    what:
+      mayTakeMs === undefined
+        ? `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`
+        : `Not all of what is on ${release} already is up yet: ${why}`,
     remedy: `look at \`kubectl -n ${site.namespace} get pods\` and at their events and logs`,
     moves: true,
   }

@@ -129,7 +129,9 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
       await anew()
       const mayTake = async () => (await unwell(target, pin)).mayTakeMs ?? 0
       await expect.poll(mayTake, PATIENT).toBeGreaterThan(60_000)
-      expect((await unwell(target, pin)).why).toMatch(RegExp(`\\d of \\d pods of ${object} stay up$`))
+      const { why, proposal } = await unwell(target, pin)
+      expect(why).toMatch(RegExp(`\\d of \\d pods of ${object} stay up$`))
+      for (const { code, what } of proposal.findings) if (code === 'pods_unwell') expect(what).toContain('is up yet')
       await expect.poll(async () => (await unwell(target, pin)).why, PATIENT).toBe('')
       const hasty = await space.open({ objects: [object], current: ['configmap/mode'], limits: { rollout: '1s' } })
       await mode('slower')

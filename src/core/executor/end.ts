@@ -29,13 +29,16 @@ export async function lookAtTheEnd(
   const { ctx } = place
   ctx.tell('end/begun', 'end-look', { release: request.plan.to.release })
   let waited = 0
+  // What is left of its time gets less while it is waited for; what begins anew again and again is not waited for for ever.
+  let most = 0
   let told = ''
   for (let look = 0; ; look++) {
     const key = look === 0 ? 'end' : `end/${look}`
     const { found, mayTakeMs = 0 } = lookOf(
       await ctx.run(key, async act => toJson(await lookOnce(place, request, act))),
     )
-    const pause = PAUSES_MS[look] ?? (waited < mayTakeMs ? LATER_MS : undefined)
+    most = Math.max(most, mayTakeMs)
+    const pause = PAUSES_MS[look] ?? (mayTakeMs > 0 && waited < most ? LATER_MS : undefined)
     if (found.length === 0 || pause === undefined) return { found, aborted: false }
     if (told !== found.join()) ctx.tell(`${key}/found`, 'end-found', { found: [...found] })
     told = found.join()

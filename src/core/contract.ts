@@ -162,6 +162,8 @@ export interface Unwell {
   /** The step that would bring it to the release, were it not there. */
   readonly step: StepId
   readonly why: string
+  /** Nothing is wrong with it but that it is on its way: for so many milliseconds it may still be. */
+  readonly mayTakeMs?: number
 }
 
 export interface Change {
@@ -169,6 +171,8 @@ export interface Change {
   readonly to: string
   /** The release is there, with more of it (pods, tasks) than it had: going back would only take some away. */
   readonly fewer?: true
+  /** All that would be done is to follow what goes to the release by itself. How that stands is in `unwell`. */
+  readonly coming?: true
 }
 
 export interface Need {
@@ -426,6 +430,8 @@ export interface ExecLeft {
   readonly alive: boolean
   /** How it ended; null: it has not, or nobody can tell. */
   readonly code: number | null
+  /** The command by which a person ends it before that, where there is one. */
+  readonly endedBy?: string
 }
 
 /** Encrypted content. A pin holds the reference, never the content. */

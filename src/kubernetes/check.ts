@@ -11,12 +11,13 @@ import { imagesSeen } from './images.ts'
 import { podsRefused } from './pod-security.ts'
 import { checkPorts } from './ports.ts'
 import { quotas } from './quota.ts'
+import { podsUnmakeable } from './refused.ts'
 import { rights } from './rights.ts'
 import { checkSteps } from './rollout-check.ts'
 import { serverFinding } from './server.ts'
 import { rolloutOf } from './status.ts'
 import { differingPaths, refsOf, withImages } from './template.ts'
-import { checkCommands, checkVolumes } from './volumes.ts'
+import { checkCommands, checkImageVolumes, checkOrdinals, checkVolumes } from './volumes.ts'
 
 /** What stands in the way of a rung, and what going back by it means. Reads only. */
 export async function check(it: Case): Promise<Finding[]> {
@@ -33,6 +34,8 @@ export async function check(it: Case): Promise<Finding[]> {
     return findings
   }
   for (const goal of it.changing) checkObject(it, goal, say)
+  // Nothing would be done because of it alone.
+  for (const goal of it.goals) checkOrdinals(it, goal, say)
   checkConfigs(it, say)
   checkCommands(it, say)
   checkOthers(it, say)
@@ -42,7 +45,8 @@ export async function check(it: Case): Promise<Finding[]> {
   checkOwners(it.owners, { gitops: it.site.config.gitops, acts: it.changing.length > 0 }, say)
   if (it.question.mode === 'emergency' || findings.some(f => f.level === 'blocker')) return findings
   const server = serverFinding(it.site, it.question.signal).then(found => found && findings.push(found))
-  await Promise.all([rights(it, say), quotas(it, say), podsRefused(it, say), imagesSeen(it, say), server])
+  const refused = podsRefused(it, say).then(told => podsUnmakeable(it, say, told))
+  await Promise.all([rights(it, say), quotas(it, say), refused, imagesSeen(it, say), server])
   // What ended first says nothing: the same world must have the same plan.
   return findings.toSorted((a, b) => (a.code + a.what < b.code + b.what ? -1 : 1))
 }
@@ -80,6 +84,7 @@ function checkObject(it: Case, goal: Goal, say: Say): void {
   if (seen.kind === 'Rollout') checkSteps(goal, rung, it.site, say)
   checkReplicas(it, goal, say)
   checkVolumes(it, goal, say)
+  checkImageVolumes(it, goal, say)
   checkDue(it, goal, say)
 }
 

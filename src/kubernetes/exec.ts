@@ -74,12 +74,13 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   const pods = podsOf(job, listed?.items ?? [])
   const ends = pods.map(pod => stateOf(pod, job.spec.template.spec.containers[0]?.name ?? '')?.terminated)
   const what = `the Job ${name} in ${site.namespace}`
+  const endedBy = `kubectl -n ${site.namespace} delete job ${name}`
   if (job.metadata.deletionTimestamp !== undefined) return { what, alive: true, code: null }
   if (ends.length > 0 && ends.every(end => end !== undefined)) {
     // Of one that was begun a second time nobody can tell.
     return { what, alive: false, code: ends.length === 1 ? (ends[0]?.exitCode ?? null) : null }
   }
-  return { what, alive: endOf(job.status) === undefined || pods.some(pod => !ended(pod)), code: null }
+  return { what, alive: endOf(job.status) === undefined || pods.some(pod => !ended(pod)), code: null, endedBy }
 }
 
 function endOf(status: Job['status']) {

@@ -113,14 +113,19 @@ export function fingerprint(template: Template, vault: Vault): string {
 
 /** Whether there is anything to be done to this object by a rung. */
 export function differs(goal: Goal, rung: RollArgs['rung'], replicas: number | null): boolean {
-  const { seen, sameTemplate, sameImages, rolling } = goal
+  return goal.rolling || isOther(goal, rung, replicas)
+}
+
+/** Whether it asks for anything else than a rung would have it ask for, or is kept from going there. */
+export function isOther(goal: Goal, rung: RollArgs['rung'], replicas: number | null): boolean {
+  const { seen, sameTemplate, sameImages } = goal
   if (seen.object === null) return true
   const scaled = replicas !== null && (seen.object.spec.replicas ?? 1) !== replicas
   const template = rung === 'image' ? false : !sameTemplate
   const { spec, metadata } = seen.object
   // A partition may be the user's own; a pause keeps everything from going back.
   const held = spec.paused === true || metadata.annotations?.[HALTED] !== undefined || isHeldStopped(spec.template)
-  return template || !sameImages || scaled || rolling || held
+  return template || !sameImages || scaled || held
 }
 
 /** On its way to the release already: it is followed, not stopped. */

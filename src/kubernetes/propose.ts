@@ -1,4 +1,5 @@
 import {
+  type Change,
   type Finding,
   type Impact,
   NO_IMPACT,
@@ -7,6 +8,7 @@ import {
   type Proposal,
   type Question,
   type Step,
+  type Unwell,
 } from '../core/contract.ts'
 import { sameJson } from '../core/json.ts'
 import { partitionOf } from './apply/partition.ts'
@@ -16,16 +18,16 @@ import { goesBack } from './capture.ts'
 import { type Case, caseOf, replicasFor, restarts } from './case.ts'
 import { check } from './check.ts'
 import { syncs } from './gitops.ts'
-import { differs, digestsOf, exactImages, fingerprint, type Goal, leftover, revisionFor, towardGoal } from './goals.ts'
+import { digestsOf, exactImages, fingerprint, type Goal, isOther, leftover, revisionFor, towardGoal } from './goals.ts'
 import { boundsOf, shortRef } from './observe.ts'
 import type { KubernetesPin } from './pin.ts'
 import { portsOf, portsToPut } from './ports.ts'
 import type { Site } from './site.ts'
 import { isLive, rolloutOf } from './status.ts'
-import { makeStep, type RollArgs, typicalMs } from './steps.ts'
+import { makeStep, type RollArgs, stepId, typicalMs } from './steps.ts'
 import { asReleased } from './stopped.ts'
 import { RESTARTED, refsOf } from './template.ts'
-import { unwellFinding, unwellIn } from './unwell.ts'
+import { asksForIt, unwellFinding, unwellIn } from './unwell.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
@@ -33,7 +35,7 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   const it = await caseOf(site, question)
   const serves = question.needs.filter(need => need.of === site.component && SERVED.includes(need.what))
   const unwell = unwellIn(it)
-  const findings = [...(await check(it)), ...unwell.map(one => unwellFinding(site, question, one))]
+  const findings = [...(await check(it)), ...illFindings(it, unwell)]
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const steps = stepsOf(it)
   const all = Object.values(steps).flat()
@@ -42,9 +44,7 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   const changed = it.changing.length > 0 || [steps.config, steps.bounds, steps.after].some(s => s.length > 0)
   return {
     ...NOTHING,
-    change: changed
-      ? { from: question.from.summary, to: nameOf(it), ...(isMore(it, steps) ? { fewer: true } : {}) }
-      : null,
+    change: changed ? { from: question.from.summary, to: nameOf(it), ...kindOf(it, steps) } : null,
     findings,
     impact: impactOf(it),
     needs: needsOf(it),
@@ -58,13 +58,24 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
   }
 }
 
-/** All that would change is that some pods of the release would be taken away again. */
-function isMore(it: Case, { config, bounds, after }: Steps): boolean {
-  if (it.asked.stop || it.asked.redeploy || [config, bounds, after].some(steps => steps.length > 0)) return false
-  return it.changing.every(goal => {
-    const [wanted, now] = [replicasFor(it, goal) ?? 0, goal.seen.object?.spec.replicas ?? 0]
-    return wanted > 0 && now > wanted && !differs(goal, it.rung, null) && !restarts(it, goal)
-  })
+/** What no step is done to, and does not run as it should. */
+function illFindings({ site, question, changing }: Case, unwell: readonly Unwell[]): Finding[] {
+  const steps = changing.map(({ seen }) => stepId(site, 'roll', seen.id))
+  return unwell.filter(({ step }) => !steps.includes(step)).map(one => unwellFinding(site, question, one))
+}
+
+/** All objects ask for the release: some pods of it would be taken away again, or what is on its way there is followed. */
+function kindOf(it: Case, { config, bounds, after }: Steps): Pick<Change, 'fewer' | 'coming'> {
+  if (it.asked.stop || it.asked.redeploy || [config, bounds, after].some(steps => steps.length > 0)) return {}
+  const there = (goal: Goal) =>
+    asksForIt(it, goal) && (isMore(it, goal) || !isOther(goal, it.rung, replicasFor(it, goal)))
+  if (!it.changing.every(there)) return {}
+  return it.changing.some(goal => goal.rolling) ? { coming: true } : { fewer: true }
+}
+
+function isMore(it: Case, goal: Goal): boolean {
+  const [wanted, now] = [replicasFor(it, goal) ?? 0, goal.seen.object?.spec.replicas ?? 0]
+  return wanted > 0 && now > wanted
 }
 
 const SERVED: readonly string[] = ['stopped', 'redeployed', 'exec-from']

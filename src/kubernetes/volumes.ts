@@ -1,9 +1,10 @@
 import type { Container, Workload } from './api/objects.ts'
 import type { Case, Say } from './case.ts'
 import type { Goal } from './goals.ts'
+import { digestOf } from './template.ts'
 
 /** Volumes that each pod of a StatefulSet has a claim of its own for. */
-function claimsOf({ kind, spec }: Workload): string[] {
+export function claimsOf({ kind, spec }: Workload): string[] {
   const claims = (spec['volumeClaimTemplates'] ?? []) as { metadata?: { name?: string } }[]
   return kind === 'StatefulSet' ? claims.flatMap(({ metadata }) => metadata?.name ?? []) : []
 }
@@ -74,4 +75,38 @@ export function checkCommands({ site, world, question }: Case, say: Say): void {
       'see that the commands need nothing of them',
     )
   }
+}
+
+/** Nodes say which image a container runs, not which one is mounted (served since 1.33). */
+export function checkImageVolumes({ question }: Case, { seen, manifest }: Goal, say: Say): void {
+  const volumes = (manifest?.spec.template.spec.volumes ?? []) as { name: string; image?: { reference?: string } }[]
+  for (const { name, image } of volumes) {
+    const reference = image?.reference
+    if (reference === undefined || digestOf(reference) !== null) continue
+    say(
+      'warning',
+      'image_volume',
+      `The volume ${name} of ${seen.id} is the image ${reference}: what that gives today is mounted, and nobody can tell whether it was that at ${question.release}`,
+      'name images of volumes by their digest (`@sha256:...`)',
+    )
+  }
+}
+
+/** Where a StatefulSet begins to count its pods (served since 1.27): by that they have their names, and their volumes. */
+export function checkOrdinals({ question, rung, site }: Case, { seen, manifest }: Goal, say: Say): void {
+  if (seen.kind !== 'StatefulSet' || seen.object === null || manifest === null) return
+  const [now, then] = [startOf(seen.object), startOf(manifest)]
+  // What is applied whole takes it back where the manifest says it.
+  if (now === then || (rung === 'manifest' && manifest.spec['ordinals'] !== undefined)) return
+  const patch = JSON.stringify({ spec: { ordinals: then === 0 ? null : { start: then } } })
+  say(
+    'warning',
+    'ordinals_differ',
+    `The pods of ${seen.id} are numbered from ${now} on, and were from ${then} on at ${question.release} (ordinals): they have other names and other volumes, and keep them`,
+    `see that the release can live with that; or: kubectl -n ${site.namespace} patch statefulset ${seen.name} --type merge -p '${patch}'`,
+  )
+}
+
+function startOf({ spec }: Workload): number {
+  return (spec['ordinals'] as { start?: number } | undefined)?.start ?? 0
 }

@@ -114,9 +114,14 @@ describe.skipIf(without !== null)(`a down-script that runs in the cluster ${with
     const aborting = line.backout(['abort'])
     const owner = async () => (await line.json<{ owner: { pid: number } | null }>(['status'])).owner?.pid ?? child.pid
     await expect.poll(owner, WAIT).not.toBe(child.pid)
+    await expect.poll(async () => (await line.backout(['report'])).stdout, WAIT).toContain('it is waited for')
     await writeFile(at('go'), '')
     const { code, stdout } = await aborting
     expect(code).toBe(7)
+    // Who aborts is told what is waited for, and how to end it.
+    const [, ends = ''] =
+      /it is waited for: the Job \S+ in \S+ is still there, .*\(`kubectl (.*)` ends it\)/.exec(stdout) ?? []
+    expect(ends).toMatch(RegExp(`^-n ${space.name} delete job backout-[0-9a-f]+$`))
     expect(stdout).not.toContain('still applied')
     expect(stdout).not.toContain('left as it is')
     expect(tables()).toEqual(['orders'])

@@ -114,6 +114,19 @@ describe.skipIf(noKubectl() !== null)(
       expect((await line.backout(['plan'])).stdout).toContain('replicas')
     })
 
+    it('has succeeded where its pods were drained at its end and are slow to come: they are waited for', async () => {
+      const initContainers = [{ name: 'first', image: IMAGES.shell, command: ['sh', '-c', 'sleep 8'] }]
+      await released(IMAGES.good, { pod: { initContainers } })
+      const path = join(folder, 'backout.yaml')
+      const config = JSON.parse(await readFile(path, 'utf8')) as object
+      const run = space.kubectl.line('delete', 'pods', '-l', 'app=shop', '--wait=false')
+      await writeFile(path, JSON.stringify({ ...config, hooks: { cleanup: { after: { run } } } }))
+      const { code, stdout } = await line.backout(['run', '--yes', '--reason', 'it is bad'])
+      expect(code).toBe(0)
+      expect(stdout).toContain('shop is on v1, and not all of it is up yet: 0 of 2 pods of deployment/shop stay up')
+      expect(await running(space)).toEqual(BACK)
+    })
+
     it('is no success where pods of the release die after each start at its end, though all of them are of it', async () => {
       const mode = (MODE: string) => configMap('mode', { MODE })
       await space.kubectl.apply(mode('good'))

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, MERGE_PATCH } from '../support/kubernetes/client.ts'
-import { deployment, IMAGES, job, NEVER_READY, type Options } from '../support/kubernetes/manifests.ts'
+import { deployment, IMAGES, job, NEVER_READY, type Options, statefulSet } from '../support/kubernetes/manifests.ts'
 import { makePlace, type Place } from '../support/kubernetes/place.ts'
 import { noPush } from '../support/kubernetes/real/index.ts'
 import { at, type ContainerStatus, type Obj, type Pod } from '../support/kubernetes/types.ts'
@@ -75,6 +75,25 @@ describe('pods of a cluster', () => {
     const readinessProbe = { exec: { command: ['test', '-n', 'x'] }, periodSeconds: 1 }
     await deploy('probed', IMAGES.shell, { container: { command: ['sleep', '300'], readinessProbe } })
     expect(container(await pod('probed', one => container(one)?.ready === true))?.started).toBe(true)
+  })
+
+  it('does not start what a startup probe holds back', async () => {
+    const command = ['sh', '-c', 'sleep 3; touch up; exec sleep 1000']
+    const startupProbe = { exec: { command: ['cat', 'up'] }, periodSeconds: 1, failureThreshold: 60 }
+    await deploy('starts', IMAGES.shell, { container: { command, startupProbe } })
+    const held = await pod('starts', one => container(one)?.state.running !== undefined)
+    expect(container(held)).toMatchObject({ started: false, ready: false })
+    await pod('starts', one => container(one)?.started === true && container(one)?.ready === true)
+  })
+
+  it('never says of a container that ends at once that it runs', async () => {
+    const path = `/apis/apps/v1/namespaces/${place.namespace}/statefulsets`
+    const container = { command: ['sh', '-c', 'exit 3'] }
+    await client.must('POST', path, statefulSet('ends', IMAGES.shell, { replicas: 2, container }))
+    await pod('ends', waits('CrashLoopBackOff'))
+    // A pod that was ready for a moment would have let the next one be made.
+    const all = (await client.must('GET', `${api}/pods?labelSelector=app%3Dends`))['items'] as Pod[]
+    expect(all.map(one => one.metadata.name)).toEqual(['ends-0'])
   })
 
   it('waits for a ConfigMap that is not there, and goes on once it is', async () => {

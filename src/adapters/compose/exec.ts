@@ -85,7 +85,8 @@ export async function execLeft(host: Host, idem: string, signal: AbortSignal): P
   const name = `backout-${idem}`
   const state = await stateOf(host, name, signal)
   if (state === '') return null
-  return { what: `the container ${name} at ${host.place}`, alive: !['exited', 'dead'].includes(state), code: null }
+  const alive = !['exited', 'dead'].includes(state)
+  return { what: `the container ${name} at ${host.place}`, alive, code: null, endedBy: `docker rm -f ${name}` }
 }
 
 /** Empty: there is no such container. */

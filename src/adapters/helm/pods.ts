@@ -33,11 +33,11 @@ function siteOf({ site }: Place, { namespace }: Member): Site {
 
 /** Objects that are on the release, and whose pods do not stay up: Helm looks at them once. */
 export async function unwellIn(place: Place, live: readonly Live[], signal: AbortSignal): Promise<Unwell[]> {
-  const whys = await eachOf(live, AT_ONCE, async one => {
+  const ills = await eachOf(live, AT_ONCE, async one => {
     const site = siteOf(place, one)
     return unwellOf(site, await lookAt(site, one, signal), null)
   })
-  return whys.flatMap(why => (why === null ? [] : [{ step: stepId(place.ctx, 'rollback'), why }]))
+  return ills.flatMap(ill => (ill === null ? [] : [{ step: stepId(place.ctx, 'rollback'), ...ill }]))
 }
 
 /** An object that Helm has put back, as the steps of `kubernetes` follow one: by its pods. */

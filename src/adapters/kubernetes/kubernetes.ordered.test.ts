@@ -131,4 +131,46 @@ describe.skipIf(noKubectl() !== null)(`C5: pods that no controller replaces ${no
     expect(await applied(target, proposal)).toEqual(['shop/roll/daemonset.shop: done'])
     expect(new Set(await running(space))).toEqual(new Set([IMAGES.good]))
   })
+
+  it('tells of a StatefulSet that numbers its pods from elsewhere than at the release, though nothing else differs', async ctx => {
+    if (kube.minor < 27) ctx.skip('served since 1.27')
+    const target = await space.open({ objects: ['statefulset/shop'], limits: { settle: '100ms' } })
+    await put(space, workload('StatefulSet', 'shop', { image: IMAGES.good }))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    await space.kubectl('patch', 'statefulset', 'shop', '--type=merge', '-p', '{"spec":{"ordinals":{"start":5}}}')
+    const names = async () => (await pods(space)).map(pod => pod.metadata.name).sort()
+    await expect.poll(names, { timeout: 60_000 }).toEqual(['shop-5', 'shop-6'])
+    await rolledOut(space, 'statefulset/shop')
+    const proposal = await proposed(target, pin)
+    expect(proposal).toMatchObject({
+      change: null,
+      steps: [],
+      findings: [{ level: 'warning', code: 'ordinals_differ' }],
+    })
+    const [{ what, remedy } = { what: '', remedy: '' }] = proposal.findings
+    expect(what).toContain('numbered from 5 on, and were from 0 on at v1')
+    const [, way = ''] = /kubectl -n \S+ (.*)$/.exec(remedy) ?? []
+    await space.kubectl(...(way.match(/'[^']*'|\S+/g) ?? []).map(word => word.replaceAll("'", '')))
+    await expect.poll(names, { timeout: 60_000 }).toEqual(['shop-0', 'shop-1'])
+    await expect.poll(async () => codes(await proposed(target, pin)), { timeout: 60_000 }).toEqual([])
+  })
+
+  it('tells of a volume that is an image, which nobody says by its digest', async ctx => {
+    if (kube.minor < 33) ctx.skip('served since 1.33')
+    const target = await space.open({ objects: ['deployment/shop'], limits: { settle: '100ms' } })
+    const made = (reference: string, image: string) =>
+      workload('Deployment', 'shop', { image, pod: { volumes: [{ name: 'model', image: { reference } }] } })
+    for (const [reference, codesThen] of [
+      ['example.test/model:stable', ['image_volume']],
+      [`example.test/model@sha256:${'0'.repeat(64)}`, []],
+    ] as const) {
+      await put(space, made(reference, IMAGES.good))
+      await rolledOut(space, 'deployment/shop')
+      const pin = await captured(target)
+      await put(space, made(reference, IMAGES.bad))
+      await rolledOut(space, 'deployment/shop')
+      expect(codes(await proposed(target, pin))).toEqual(codesThen)
+    }
+  })
 })

@@ -17,6 +17,8 @@ import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
 import type { Target } from '../../core/contract.ts'
 import type { KubernetesPin } from '../../kubernetes/pin.ts'
 
+const ALWAYS = ['sh', '-c', 'exec sleep 100000']
+const STAYS = { restartPolicy: 'Always' }
 const PATIENT = { timeout: 60_000, interval: 500 }
 
 describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay up ${noKubectl() ?? ''}`, () => {
@@ -29,22 +31,26 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
   /** What its pods need is there, or is gone: they see it when they start. */
   const mode = (MODE: string) => space.kubectl.apply(configMap('mode', { MODE }))
   const anew = () => space.kubectl('delete', 'pods', '-l', 'app=shop', '--wait=false')
-  const shop = (kind: string, bad: string) => {
+  const envFrom = [{ configMapRef: { name: 'mode' } }]
+  /** `first`: what dies, or does not, is an init container: it runs before the others to its end, or beside them where it stays. */
+  const shop = (kind: string, bad: string, first?: object) => {
     const command = ['sh', '-c', `[ "$MODE" = good ] || { ${bad}; }; exec sleep 100000`]
-    const container = { command, envFrom: [{ configMapRef: { name: 'mode' } }] }
-    return workload(kind, 'shop', { image: IMAGES.shell, container })
+    if (first === undefined) return workload(kind, 'shop', { image: IMAGES.shell, container: { command, envFrom } })
+    const initContainers = [{ name: 'first', image: IMAGES.shell, envFrom, ...first }]
+    return workload(kind, 'shop', { image: IMAGES.shell, container: { command: ALWAYS }, pod: { initContainers } })
   }
-  async function started(kind: string, bad = 'exit 3') {
+  async function started(kind: string, bad = 'exit 3', first?: object, limits: object = {}) {
     const object = `${kind.toLowerCase()}/shop`
     await mode('good')
-    await put(space, shop(kind, bad))
+    await put(space, shop(kind, bad, first))
     await rolledOut(space, object)
-    const target = await space.open({ objects: [object], current: ['configmap/mode'], limits: { settle: '500ms' } })
+    const settings = { objects: [object], current: ['configmap/mode'], limits: { settle: '500ms', ...limits } }
+    const target = await space.open(settings)
     return { object, target, pin: await captured(target) }
   }
   const unwell = async (target: Target<KubernetesPin>, pin: KubernetesPin) => {
     const { unwell: found = [], ...proposal } = await proposed(target, pin)
-    return { proposal, why: found.map(({ why }) => why).join() }
+    return { proposal, why: found.map(({ why }) => why).join(), mayTakeMs: found[0]?.mayTakeMs }
   }
 
   for (const kind of ['Deployment', 'StatefulSet', 'DaemonSet']) {
@@ -55,9 +61,13 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
       await anew()
       const why = async () => (await unwell(target, pin)).why
       await expect.poll(why, PATIENT).toMatch(RegExp(`0 of \\d pods of ${object} stay up \\(shop-.*CrashLoopBackOff`))
-      const { proposal } = await unwell(target, pin)
-      expect(proposal).toMatchObject({ change: null, steps: [] })
-      expect(codes(proposal)).toContain('pods_unwell')
+      const told = async () => {
+        const { proposal, mayTakeMs } = await unwell(target, pin)
+        // A StatefulSet that waits for its first pod before it makes the next one would be followed.
+        const is = proposal.change === null ? codes(proposal).includes('pods_unwell') : proposal.change.coming
+        return [mayTakeMs, is]
+      }
+      await expect.poll(told, PATIENT).toEqual([undefined, true])
       await mode('good')
       await anew()
       await expect.poll(why, PATIENT).toBe('')
@@ -107,5 +117,64 @@ describe.skipIf(noKubectl() !== null)(`C5: pods of the release that do not stay 
     const limits = { settle: '500ms', stuck: '10m' }
     const patient = await space.open({ objects: ['deployment/shop'], current: ['configmap/mode'], limits })
     expect((await unwell(patient, pin)).why).toBe('')
+  })
+
+  /** Goes on after it was started for so many seconds. */
+  const after = (seconds: number) => ({ command: ['sh', '-c', `[ "$MODE" = good ] || sleep ${seconds}`] })
+
+  for (const kind of ['Deployment', 'StatefulSet', 'DaemonSet']) {
+    it(`of a ${kind} may be on their way: they have as long as their step would have`, async () => {
+      const { object, target, pin } = await started(kind, '', after(6), { rollout: '2m', stuck: '1s' })
+      await mode('slow')
+      await anew()
+      const mayTake = async () => (await unwell(target, pin)).mayTakeMs ?? 0
+      await expect.poll(mayTake, PATIENT).toBeGreaterThan(60_000)
+      const { why, proposal } = await unwell(target, pin)
+      expect(why).toMatch(RegExp(`\\d of \\d pods of ${object} stay up$`))
+      for (const { code, what } of proposal.findings) if (code === 'pods_unwell') expect(what).toContain('is up yet')
+      await expect.poll(async () => (await unwell(target, pin)).why, PATIENT).toBe('')
+      const hasty = await space.open({ objects: [object], current: ['configmap/mode'], limits: { rollout: '1s' } })
+      await mode('slower')
+      await anew()
+      const late = async () => Object.values(await unwell(hasty, pin)).slice(1)
+      await expect.poll(late, PATIENT).toEqual([expect.stringMatching(/0 of \d pods/) as string, undefined])
+    })
+  }
+
+  it('are on their way where somebody has a StatefulSet make more of them, one after the other', async () => {
+    const { object, target, pin } = await started('StatefulSet', '', after(6))
+    await mode('slow')
+    await space.kubectl('scale', object, '--replicas=4')
+    const seen = async () => {
+      const { proposal, why, mayTakeMs } = await unwell(target, pin)
+      return [proposal.change?.coming ?? proposal.change?.fewer, why, mayTakeMs]
+    }
+    expect((await seen())[0]).toBe(true)
+    await rolledOut(space, object)
+    await expect.poll(async () => (await unwell(target, pin)).proposal.change?.fewer, PATIENT).toBe(true)
+  })
+
+  it('are not up where what stays beside their containers dies', async ctx => {
+    if (kube.minor < 29) ctx.skip('the cluster does not know sidecars')
+    const command = ['sh', '-c', '[ "$MODE" = good ] || exit 3; exec sleep 100000']
+    const { object, target, pin } = await started('DaemonSet', '', { ...STAYS, command })
+    expect((await unwell(target, pin)).why).toBe('')
+    await mode('bad')
+    await anew()
+    const ill = async () => Object.values(await unwell(target, pin)).slice(1)
+    const why = expect.stringMatching(RegExp(`0 of \\d pods of ${object} stay up \\(shop-.*CrashLoopBackOff`)) as string
+    await expect.poll(ill, PATIENT).toEqual([why, undefined])
+  })
+
+  it('are not up where what stays beside their containers does not let those start', async ctx => {
+    if (kube.minor < 29) ctx.skip('the cluster does not know sidecars')
+    const exec = { command: ['sh', '-c', '[ "$MODE" = good ]'] }
+    const startupProbe = { exec, periodSeconds: 1, failureThreshold: 1000 }
+    const { object, target, pin } = await started('DaemonSet', '', { ...STAYS, command: ALWAYS, startupProbe })
+    await mode('bad')
+    await anew()
+    const ill = async () => Object.values(await unwell(target, pin)).slice(1)
+    const why = expect.stringMatching(RegExp(`0 of \\d pods of ${object} stay up`)) as string
+    await expect.poll(ill, PATIENT).toEqual([why, expect.any(Number)])
   })
 })

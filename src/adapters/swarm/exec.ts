@@ -53,7 +53,8 @@ export async function execLeft(site: Site, idem: string, signal: AbortSignal): P
   const over = (await tasksOf(site, name, signal)).find(task => OVER.has(task.Status.State))
   // Its node is not heard of any more: what runs there may go on.
   if (over?.Status.State === 'orphaned') throw orphaned(name, over)
-  return { what: `the job ${name}`, alive: over === undefined, code: over === undefined ? null : exitOf(over) }
+  const code = over === undefined ? null : exitOf(over)
+  return { what: `the job ${name}`, alive: over === undefined, code, endedBy: `docker service rm ${name}` }
 }
 
 function orphaned(name: string, { NodeID: node }: Task): BackoutError {

@@ -40,21 +40,36 @@ export async function unprovenOf(environment: Environment, targets: Targets, req
       .filter(l => !out(l.component))
       .map(async l => ({ id: l.component, ...(await besidesLeft(l, plan, all, asked)) })),
   )
-  const found = [
-    ...blockers.map(f => f.what),
-    ...chosen.flatMap(({ candidate: { id, from }, proposal: { change, unwell = [] } }) => [
-      ...(isThere(change) ? unwell.map(one => unwellOn(id, release.name, one)) : [stillGoes(id, change)]),
-      ...from.inFlight.map(op => `${id}: ${op.what} goes on`),
-    ]),
+  const found: Found[] = [
+    ...blockers.map(f => ({ text: f.what })),
+    ...chosen.flatMap(({ candidate: { id, from }, proposal: { change, unwell = [] } }) => {
+      const ill = unwell.map(one => unwellOn(id, release.name, one))
+      // What follows by itself is told by how far it is.
+      if (change?.coming === true && ill.length > 0) return ill
+      const goesOn = from.inFlight.map(op => ({ text: `${id}: ${op.what} goes on` }))
+      return [...(isThere(change) ? [] : [{ text: stillGoes(id, change) }]), ...ill, ...goesOn]
+    }),
     ...parts.flatMap(({ id, would, unwell }) => [
-      ...(would === null || would.length === 0 ? [] : [stillOf(id, would)]),
+      ...(would === null || would.length === 0 ? [] : [{ text: stillOf(id, would) }]),
       ...unwell.map(one => unwellOn(id, release.name, one)),
     ]),
   ]
   const more = chosen.flatMap(({ candidate: { id }, proposal: { change } }) =>
     change?.fewer === true ? [{ component: id, text: moreOf(id, release.name, change) }] : [],
   )
-  return { found, mute: parts.filter(({ would }) => would === null).map(({ id }) => id), more }
+  const mute = parts.filter(({ would }) => would === null).map(({ id }) => id)
+  return { found: found.map(({ text }) => text), ...timeFor(found), mute, more }
+}
+
+interface Found {
+  readonly text: string
+  readonly mayTakeMs?: number
+}
+
+/** Waiting helps only where it helps all of it. */
+function timeFor(found: readonly Found[]): Pick<Looked, 'mayTakeMs'> {
+  const times = found.flatMap(({ mayTakeMs }) => mayTakeMs ?? [])
+  return times.length === 0 || times.length < found.length ? {} : { mayTakeMs: Math.max(...times) }
 }
 
 function moreOf(id: string, release: string, { from, to }: Change): string {
@@ -66,8 +81,9 @@ function isThere(change: Change | null): change is null | (Change & { fewer: tru
   return change === null || change.fewer === true
 }
 
-function unwellOn(id: string, release: string, { why }: Unwell): string {
-  return `${id} is on ${release} and does not run as it should: ${why}`
+function unwellOn(id: string, release: string, { why, mayTakeMs }: Unwell): Found {
+  if (mayTakeMs === undefined) return { text: `${id} is on ${release} and does not run as it should: ${why}` }
+  return { text: `${id} is on ${release}, and not all of it is up yet: ${why}`, mayTakeMs }
 }
 
 function stillGoes(id: string, { from, to }: { from: string; to: string }): string {

@@ -62,7 +62,7 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   const stepAct = (signal: AbortSignal) => makeAct(world, step, act, signal, options, asked)
   let earlier = 'it was not begun'
   if (options.verifyFirst) {
-    const before = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+    const before = await follow(world.clock, step, act, () => target.verify(step, stepAct(act.signal)))
     if (before.is === 'done') return { is: 'done', why: before.why, found: true, ms: ms() }
     // What is harmless twice is applied where nothing can tell; everything else is somebody's decision.
     const again = before.is === 'not-done' || (before.is === 'unknown' && step.onUnknown === 'repeat')
@@ -77,7 +77,7 @@ export async function tryStep(world: World, step: Step, act: Act, options: TryOp
   if (error instanceof BackoutError && error.code === 'loss_not_accepted') {
     return { is: 'loss', why: messageOf(error), loss: asked.loss, ms: ms() }
   }
-  const after = await follow(world.clock, step, act.signal, () => target.verify(step, stepAct(act.signal)))
+  const after = await follow(world.clock, step, act, () => target.verify(step, stepAct(act.signal)))
   const why = error === null ? after.why : `${messageOf(error)} (asked afterwards: ${after.why})`
   if (after.is === 'done') return { is: 'done', why: after.why, found: false, ms: ms() }
   const said = { why, ...nextOf(error) }

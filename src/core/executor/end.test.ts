@@ -35,6 +35,33 @@ describe('what a run says at its end', () => {
     expect(looks).toBe(3)
   })
 
+  it.each([
+    ['as long as it may be', 60_000, 'succeeded'],
+    ['no longer', 15_000, 'failed'],
+  ])('waits for what is on its way by itself %s', async (_, mayTakeMs, state) => {
+    let looks = 0
+    const unproven = async () =>
+      ++looks === 6 ? { found: [], mute: [] } : { found: ['web: 1 of 2'], mute: [], mayTakeMs }
+    const run = await rollback({ systems: { web: system('web') } }, { world: w => ({ ...w, unproven }) })
+    await run.begin()
+    expect((await run.settled()).state).toBe(state)
+    expect(looks).toBe(state === 'succeeded' ? 6 : 4)
+    expect(await run.of('end-found')).toEqual([{ found: ['web: 1 of 2'] }])
+  })
+
+  it('waits for all of the time that is left of what is on its way, which gets less meanwhile', async () => {
+    const left = [60, 59, 55, 45, 35, 25, 15, 5]
+    let looks = 0
+    const unproven = async () => {
+      const mayTakeMs = (left[looks++] ?? 0) * 1000
+      return mayTakeMs === 0 ? { found: [], mute: [] } : { found: ['web: 1 of 2'], mute: [], mayTakeMs }
+    }
+    const run = await rollback({ systems: { web: system('web') } }, { world: w => ({ ...w, unproven }) })
+    await run.begin()
+    expect((await run.settled()).state).toBe('succeeded')
+    expect(looks).toBe(left.length + 1)
+  })
+
   it('is success where somebody wanted more of the release meanwhile, and that is told', async () => {
     const more = [{ component: 'web', text: 'web has more of it: 6 pods' }]
     const world = { unproven: async () => ({ found: [], mute: [], more }) }

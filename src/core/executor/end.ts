@@ -1,5 +1,6 @@
 import type { Act } from '../engine.ts'
 import { messageOf } from '../errors.ts'
+import { type Json, toJson } from '../json.ts'
 import { besides, type Left, phasesOf } from './left.ts'
 import type { Place } from './step.ts'
 import { askAll } from './still.ts'
@@ -8,6 +9,13 @@ import type { Unproven } from './world.ts'
 
 /** Milliseconds before it is looked again: what a run has just put in place may need a moment to settle. */
 const PAUSES_MS = [1_000, 4_000]
+/** Between looks at what is on its way by itself, for as long as it may be. */
+const LATER_MS = 10_000
+
+interface Look {
+  readonly found: readonly string[]
+  readonly mayTakeMs?: number
+}
 
 /**
  * Looks at everything once more where a run has come to its end: each step was verified in its turn, and what it brought about
@@ -20,27 +28,41 @@ export async function lookAtTheEnd(
 ): Promise<{ found: readonly string[]; aborted: boolean }> {
   const { ctx } = place
   ctx.tell('end/begun', 'end-look', { release: request.plan.to.release })
+  let waited = 0
+  // What is left of its time gets less while it is waited for; what begins anew again and again is not waited for for ever.
+  let most = 0
+  let told = ''
   for (let look = 0; ; look++) {
     const key = look === 0 ? 'end' : `end/${look}`
-    const found = await ctx.run(key, act => lookOnce(place, request, act))
-    const pause = PAUSES_MS[look]
+    const { found, mayTakeMs = 0 } = lookOf(
+      await ctx.run(key, async act => toJson(await lookOnce(place, request, act))),
+    )
+    most = Math.max(most, mayTakeMs)
+    const pause = PAUSES_MS[look] ?? (mayTakeMs > 0 && waited < most ? LATER_MS : undefined)
     if (found.length === 0 || pause === undefined) return { found, aborted: false }
-    ctx.tell(`${key}/found`, 'end-found', { found: [...found] })
+    if (told !== found.join()) ctx.tell(`${key}/found`, 'end-found', { found: [...found] })
+    told = found.join()
     if ((await ctx.wait(`${key}/pause`, ['$cancel'], pause)) !== null) return { found, aborted: true }
+    waited += pause
   }
 }
 
-async function lookOnce(place: Place, request: Unproven, act: Act): Promise<string[]> {
+/** A run that an older one began has a list in its journal. */
+function lookOf(journalled: Json): Look {
+  return (Array.isArray(journalled) ? { found: journalled } : journalled) as unknown as Look
+}
+
+async function lookOnce(place: Place, request: Unproven, act: Act): Promise<Look> {
   try {
-    const { found, mute, more = [] } = await place.world.unproven(request, act.signal)
+    const { found, mayTakeMs, mute, more = [] } = await place.world.unproven(request, act.signal)
     const asked = request.left.filter(({ component }) => mute.includes(component))
     const gone = await Promise.all(asked.map(left => goneSince(place, left, act)))
     const all = [...found, ...gone.flat()]
     if (all.length === 0) for (const one of more) await act.tell('fact', { step: 'end', kind: 'note', ...one })
-    return all
+    return { found: all, ...(mayTakeMs === undefined || all.length > found.length ? {} : { mayTakeMs }) }
   } catch (error) {
     act.signal.throwIfAborted()
-    return [`it could not be looked at again: ${messageOf(error)}`]
+    return { found: [`it could not be looked at again: ${messageOf(error)}`] }
   }
 }
 

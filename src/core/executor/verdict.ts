@@ -1,6 +1,7 @@
 import { onAbort } from '../abort.ts'
 import type { Clock } from '../clock.ts'
 import type { StandsOn, Step, StepAct, Target, Verdict } from '../contract.ts'
+import type { Act } from '../engine.ts'
 import { messageOf } from '../errors.ts'
 import type { World } from './world.ts'
 
@@ -45,15 +46,11 @@ export async function within<T>(
 }
 
 /** Asks until the target says anything but `running`, or the step's limit is over. What cannot be asked is unknown. */
-export async function follow(
-  clock: Clock,
-  step: Step,
-  signal: AbortSignal,
-  verify: () => Promise<Verdict>,
-): Promise<Verdict> {
+export async function follow(clock: Clock, step: Step, act: Act, verify: () => Promise<Verdict>): Promise<Verdict> {
+  const { signal } = act
   const began = clock.mono()
   const lookAgain = patience(clock, step)
-  for (;;) {
+  for (let told = false; ; ) {
     const asked = clock.mono()
     const verdict = await askVerdict(clock, Math.max(step.limitMs, VERIFY_MS), verify, signal)
     if ('unheard' in verdict && (await lookAgain(asked, signal))) continue
@@ -61,6 +58,10 @@ export async function follow(
     if (clock.mono() - began > step.limitMs) {
       return { is: 'running', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
     }
+    // It may take long, and nobody else says what is waited for, not to who aborts the run either.
+    const { id, component } = step
+    if (!told) await act.tell('fact', { step: id, component, kind: 'note', text: `it is waited for: ${verdict.why}` })
+    told = true
     await clock.sleep(FOLLOW_EVERY_MS, signal)
   }
 }

@@ -47,6 +47,8 @@ export interface Unproven {
 export interface Looked {
   /** What would still change, in words. */
   readonly found: readonly string[]
+  /** All that was found is on its way by itself: for so many milliseconds it may still be. Left out: something is amiss. */
+  readonly mayTakeMs?: number
   /** Components, left in part, that do not say what would still change: what was done there has to be asked one by one. */
   readonly mute: readonly ComponentId[]
   /** What is on the release, and has more of it than that had: somebody wanted it so meanwhile. Left out: nothing. */

@@ -50,7 +50,10 @@ export async function leftElsewhere(act: StepAct): Promise<ExecLeft | null> {
 
 export async function stillAtIt({ engine }: Site, act: StepAct, there: ExecLeft | null = null): Promise<string | null> {
   const { pgid, elsewhere } = handleOf(act)
-  if (there?.alive === true) return `${there.what} is still there, working on ${engine.name}`
+  if (there?.alive === true) {
+    const by = there.endedBy === undefined ? '' : ` (\`${there.endedBy}\` ends it)`
+    return `${there.what} is still there, working on ${engine.name}${by}`
+  }
   if (elsewhere !== undefined && (await markAlive(act.idem))) {
     return `the command that ${elsewhere} ran is alive, working on ${engine.name}`
   }

@@ -116,6 +116,12 @@ export class Client {
     return answer.refusal === null ? [...answer.warnings] : []
   }
 
+  /** Why the server would not let an object be made; null: it would. Makes none. */
+  async wouldRefuse(path: string, body: unknown, signal: AbortSignal): Promise<Refusal | null> {
+    const request = { method: 'POST', path: managed(`${path}?dryRun=All`), body, type: 'application/json', signal }
+    return (await this.#send(request)).refusal
+  }
+
   /** Server-side apply under Backout's own name; fields that others own are taken over. */
   async apply<T extends KubeObject>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
     const type = 'application/apply-patch+yaml'

@@ -87,6 +87,7 @@ export interface Container {
   envFrom?: { prefix?: string; configMapRef?: Ref; secretRef?: Ref }[]
   imagePullPolicy?: string
   readinessProbe?: Probe
+  startupProbe?: Probe
   /** Of an init container alone. */
   restartPolicy?: 'Always'
   resources?: { requests?: Record<string, string>; limits?: Record<string, string> }

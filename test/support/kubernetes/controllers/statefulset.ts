@@ -1,6 +1,6 @@
 import { type Api } from '../api.ts'
 import { type Change } from '../store.ts'
-import { type ControllerRevision, type Pod, type PodTemplate, same, type StatefulSet } from '../types.ts'
+import { at, type ControllerRevision, type Pod, type PodTemplate, same, type StatefulSet } from '../types.ts'
 import { revisions, REVISION_LABEL, templateOf, truncate, updateRevision } from './history.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
 import { claim, create, ownerReference, tell, write, writeStatus } from './owned.ts'
@@ -53,11 +53,12 @@ export class StatefulSetController implements Controller {
   #act(view: View): void {
     const { set } = view
     const ordered = set.spec.podManagementPolicy === 'OrderedReady'
-    for (let ordinal = 0; ordinal < set.spec.replicas; ordinal += 1) {
+    const [start, end] = [startOf(set), startOf(set) + set.spec.replicas]
+    for (let ordinal = start; ordinal < end; ordinal += 1) {
       if (this.#replica(view, ordinal, ordered)) return
     }
     const condemned = view.pods
-      .filter(pod => ordinalOf(pod) >= set.spec.replicas)
+      .filter(pod => ordinalOf(pod) < start || ordinalOf(pod) >= end)
       .sort((a, b) => ordinalOf(b) - ordinalOf(a))
     for (const pod of condemned) {
       if (pod.metadata.deletionTimestamp === undefined) {
@@ -89,8 +90,9 @@ export class StatefulSetController implements Controller {
   /** From the highest ordinal down to the partition, one at a time, each waiting for the one above. */
   #roll(view: View): void {
     const { set, pods, update } = view
-    const partition = set.spec.updateStrategy.rollingUpdate?.partition ?? 0
-    for (let ordinal = set.spec.replicas - 1; ordinal >= partition; ordinal -= 1) {
+    const start = startOf(set)
+    const partition = start + (set.spec.updateStrategy.rollingUpdate?.partition ?? 0)
+    for (let ordinal = start + set.spec.replicas - 1; ordinal >= partition; ordinal -= 1) {
       const pod = pods.find(one => ordinalOf(one) === ordinal)
       if (pod === undefined) return
       const dying = pod.metadata.deletionTimestamp !== undefined
@@ -102,7 +104,7 @@ export class StatefulSetController implements Controller {
   #create(view: View, ordinal: number): void {
     const { set, current, update } = view
     const { type, rollingUpdate } = set.spec.updateStrategy
-    const isOld = type === 'RollingUpdate' && ordinal < (rollingUpdate?.partition ?? 0)
+    const isOld = type === 'RollingUpdate' && ordinal < startOf(set) + (rollingUpdate?.partition ?? 0)
     const revision = isOld ? current : update
     const name = `${set.metadata.name}-${ordinal}`
     const { metadata, spec } = podFrom(this.#withVolumes(set, name, templateOf(revision)))
@@ -200,6 +202,11 @@ export class StatefulSetController implements Controller {
     if (!same(status, set.status))
       writeStatus(this.#api, this.#api.resources.key('apps/statefulsets'), { ...set, status })
   }
+}
+
+/** Counted from there (GA in 1.31). */
+function startOf({ spec }: StatefulSet): number {
+  return Number(at(spec, 'ordinals', 'start') ?? 0)
 }
 
 function ordinalOf(pod: Pod): number {

@@ -20,6 +20,8 @@ export interface ContainerContext {
 }
 
 const NEXT_ROUND_MS = 40
+/** A kubelet lists its containers once a second: one that ended before was never seen to run. */
+const SEEN_AFTER_MS = 200
 
 /** An init container that stays beside the others, whatever its pod says of restarts (GA in 1.33). */
 export function isSidecar({ restartPolicy }: Container): boolean {
@@ -36,6 +38,7 @@ export class ContainerWorker {
   #lastState: ContainerState = {}
   #restarts = 0
   #ready = false
+  #started = false
   #id: string | undefined
   #pulls = 0
   #stopped = false
@@ -49,6 +52,11 @@ export class ContainerWorker {
 
   get running(): Running | null {
     return this.#running
+  }
+
+  /** It runs, and its startup probe has let it by. */
+  get started(): boolean {
+    return this.#started
   }
 
   get lines(): readonly string[] {
@@ -66,7 +74,7 @@ export class ContainerWorker {
       image: this.#image === null ? this.spec.image : full,
       imageID: this.#image === null ? '' : `${repository(full)}@${this.#image.digest}`,
       ready: this.#ready,
-      started: this.#running !== null,
+      started: this.#started,
       restartCount: this.#restarts,
       ...(this.#id === undefined ? {} : { containerID: this.#id }),
       state: this.#state,
@@ -125,8 +133,29 @@ export class ContainerWorker {
     const startedAt = this.#c.api.clock.stamp()
     this.#running = running
     this.#id = `containerd://${randomBytes(32).toString('hex')}`
-    this.#state = { running: { startedAt } }
     running.onEnd = code => this.#ended(running, code, startedAt)
+    const seen = (): void => {
+      if (this.#running !== running || this.#stopped) return
+      this.#state = { running: { startedAt } }
+      void this.#startUp(running, image)
+      this.#c.changed()
+    }
+    if (image.shell !== true && image.exits === undefined) seen()
+    else void running.begun.then(() => this.#c.api.clock.after(SEEN_AFTER_MS, seen))
+  }
+
+  /** Nothing else is probed before, and what comes after a sidecar does not begin. */
+  async #startUp(running: Running, image: Image): Promise<void> {
+    const { clock } = this.#c.api
+    const { startupProbe } = this.spec
+    const ok = startupProbe === undefined || (await this.#probe(startupProbe, image, clock.now()))
+    if (this.#running !== running || this.#stopped) return
+    if (!ok) {
+      const every = (startupProbe?.periodSeconds ?? 10) * 1000
+      this.#cancelProbe = clock.after(every, () => void this.#startUp(running, image))
+      return
+    }
+    this.#started = true
     this.#ready = this.spec.readinessProbe === undefined && image.readyAfterMs === undefined
     if (!this.#ready) this.#probeLater(image, this.#c.api.clock.now())
     this.#c.changed()
@@ -164,6 +193,7 @@ export class ContainerWorker {
   #ended(running: Running, code: number, startedAt: string): void {
     this.previous = running.lines
     this.#running = null
+    this.#started = false
     this.#ready = false
     this.#cancelProbe()
     const reason = code === 0 ? 'Completed' : 'Error'

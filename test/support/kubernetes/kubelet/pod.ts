@@ -212,6 +212,6 @@ export class PodWorker {
 }
 
 /** Whether what comes after an init container may begin. */
-function hasLetBy({ spec, state, running }: ContainerWorker): boolean {
-  return isSidecar(spec) ? running !== null : state.terminated?.exitCode === 0
+function hasLetBy({ spec, state, started }: ContainerWorker): boolean {
+  return isSidecar(spec) ? started : state.terminated?.exitCode === 0
 }

@@ -7,6 +7,8 @@ import { type Container } from '../types.ts'
 import { type Image } from './registry.ts'
 
 export interface Running {
+  /** Its process is there. */
+  readonly begun: Promise<void>
   /** Called once, when it ends by itself or is stopped. */
   onEnd: (code: number) => void
   readonly lines: string[]
@@ -25,6 +27,7 @@ export function start(image: Image, container: Container, env: Record<string, st
 function scripted(image: Image, clock: Clock): Running {
   let ended = false
   const running: Running = {
+    begun: Promise.resolve(),
     onEnd: () => {},
     lines: [...(image.log ?? [])],
     onLine: new Set(),
@@ -51,7 +54,9 @@ function shellProcess(container: Container, env: Record<string, string>): Runnin
   let child: ChildProcess | null = null
   let dir: string | null = null
   let stopped = false
+  const { promise, resolve } = Promise.withResolvers<void>()
   const running: Running = {
+    begun: promise,
     onEnd: () => {},
     lines: [],
     onLine: new Set(),
@@ -65,7 +70,12 @@ function shellProcess(container: Container, env: Record<string, string>): Runnin
   }
   const begin = async (): Promise<void> => {
     dir = await mkdtemp(join(tmpdir(), 'backout-container-'))
-    const code = stopped ? 137 : await follow(argv, dir, env, running, started => (child = started))
+    const code = stopped
+      ? 137
+      : await follow(argv, dir, env, running, started => {
+          child = started
+          resolve()
+        })
     child = null
     await rm(dir, { recursive: true, force: true })
     running.onEnd(code)

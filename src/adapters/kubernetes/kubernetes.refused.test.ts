@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  applied,
+  captured,
+  codes,
+  IMAGES,
+  type Kube,
+  proposed,
+  put,
+  rolledOut,
+  running,
+  type Space,
+  startKube,
+  workload,
+} from '../../../test/support/kubernetes/component.ts'
+import { noKubectl } from '../../../test/support/kubernetes/kubectl.ts'
+
+/** A rule that came with, or since, the bad release, and that pods of the release do not keep. */
+describe.skipIf(noKubectl() !== null)(`C5: pods that nobody may make any more ${noKubectl() ?? ''}`, () => {
+  let kube: Kube
+  let space: Space
+  beforeAll(async () => void (kube = await startKube()))
+  afterAll(() => kube[Symbol.asyncDispose]())
+  beforeEach(async () => void (space = await kube.namespace()))
+
+  const resources = { requests: { cpu: '1m' } }
+  const quota = (hard: object) => ({
+    apiVersion: 'v1',
+    kind: 'ResourceQuota',
+    metadata: { name: 'bounds' },
+    spec: { hard },
+  })
+  const counted = () =>
+    expect
+      .poll(() => space.kubectl('get', 'resourcequota', 'bounds', '-o', 'jsonpath={.status.used}'), { timeout: 30_000 })
+      .not.toBe('')
+
+  it.each(['Deployment', 'StatefulSet', 'DaemonSet'])('of a %s are named before anything is begun', async kind => {
+    const id = `${kind.toLowerCase()}/shop`
+    const claims = { volumeClaimTemplates: [claim('state')] }
+    const container = kind === 'StatefulSet' ? { volumeMounts: [{ name: 'state', mountPath: '/state' }] } : {}
+    // Claims that are never bound would keep the pods of a StatefulSet from starting: it has none of them.
+    const spec = kind === 'StatefulSet' ? { ...claims, replicas: 0 } : {}
+    const target = await space.open({ objects: [id], limits: { settle: '100ms' } })
+    await put(space, workload(kind, 'shop', { image: IMAGES.good, container, spec }))
+    await rolledOut(space, id)
+    const pin = await captured(target)
+    await put(space, workload(kind, 'shop', { image: IMAGES.bad, container: { ...container, resources }, spec }))
+    await rolledOut(space, id)
+    expect(codes(await proposed(target, pin))).toEqual([])
+    await space.kubectl.apply(quota({ 'requests.cpu': '100' }))
+    await counted()
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual(['PODS_REFUSED'])
+    expect(proposal.findings[0]?.what).toMatch(
+      RegExp(`^No pod of ${id} as it was at v1 can be made by now: .*failed quota: bounds: must specify requests.cpu`),
+    )
+    expect(proposal.steps).toEqual([])
+    // With images alone they keep what the bad release says of them.
+    expect(codes(await proposed(target, pin, 'image'))).toEqual(['template_differs'])
+  })
+
+  it('are let be where a quota merely is full: those that are left make room', async () => {
+    const target = await space.open({ objects: ['statefulset/shop'], limits: { settle: '100ms' } })
+    await put(space, workload('StatefulSet', 'shop', { image: IMAGES.good }))
+    await rolledOut(space, 'statefulset/shop')
+    const pin = await captured(target)
+    await put(space, workload('StatefulSet', 'shop', { image: IMAGES.bad }))
+    await rolledOut(space, 'statefulset/shop')
+    await space.kubectl.apply(quota({ pods: '2' }))
+    await counted()
+    const proposal = await proposed(target, pin)
+    expect(codes(proposal)).toEqual([])
+    await applied(target, proposal)
+    expect(await running(space)).toEqual([IMAGES.good, IMAGES.good])
+  })
+})
+
+function claim(name: string): object {
+  const spec = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } }
+  return { metadata: { name }, spec }
+}

@@ -6,6 +6,8 @@ import { messageOf } from '../errors.ts'
 import type { World } from './world.ts'
 
 const FOLLOW_EVERY_MS = 250
+/** What is followed for longer is told. */
+const TOLD_AFTER_MS = 5_000
 export const SETTLE_MS = 15_000
 /** A target gets at least so long to say what became of a step. */
 export const VERIFY_MS = 30_000
@@ -58,10 +60,11 @@ export async function follow(clock: Clock, step: Step, act: Act, verify: () => P
     if (clock.mono() - began > step.limitMs) {
       return { is: 'running', why: `still running after ${step.limitMs} ms: ${verdict.why}` }
     }
-    // It may take long, and nobody else says what is waited for, not to who aborts the run either.
+    // Nobody else says what is waited for, not to who aborts the run either.
     const { id, component } = step
-    if (!told) await act.tell('fact', { step: id, component, kind: 'note', text: `it is waited for: ${verdict.why}` })
-    told = true
+    const says = !told && clock.mono() - began > TOLD_AFTER_MS
+    if (says) await act.tell('fact', { step: id, component, kind: 'note', text: `it is waited for: ${verdict.why}` })
+    told ||= says
     await clock.sleep(FOLLOW_EVERY_MS, signal)
   }
 }

@@ -168,7 +168,9 @@ describe.skipIf(why !== null)(
         return [codes(await proposed(target, pin)), ready?.findings.map(f => `${f.level} ${f.code}`)]
       }
       const note = 'note image_without_digest'
-      expect(await found('26.1.5+dfsg1')).toEqual([[note], ['blocker compose_too_old']])
+      // Where nothing is to be made anew nothing is in the way. (Compose 2 that says it is 1 cannot tell that.)
+      const still = isPlugin() ? ['blocker compose_too_old', note] : [note]
+      expect(await found('26.1.5+dfsg1')).toEqual([still, ['blocker compose_too_old']])
       await p.write('.env', 'TAG=v2\n')
       await p.up()
       expect(await found('26.1.5+dfsg1')).toEqual([['blocker compose_too_old', note], ['blocker compose_too_old']])

@@ -34,6 +34,7 @@ const HOTEL: Story = {
     `UPDATE booking SET during = '[2026-02-01,2026-02-09)' WHERE no = 2`,
     `INSERT INTO room VALUES (4, '[2027-01-01,2028-01-01)', 130)`,
     `INSERT INTO booking (no, room, during, guest) VALUES (4, 4, '[2026-12-28,2027-01-05)', 'dan')`,
+    `UPDATE room SET during = '[2026-07-01,2026-08-15)' WHERE id = 2 AND during @> date '2026-08-01'`,
     `DELETE FROM room WHERE id = 5 AND during @> date '2026-08-01'`,
     `INSERT INTO visit VALUES (1, 77, 9)`,
   ],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# PostgreSQL and MariaDB of another release of Debian, for the tests that take them by an environment variable:
+# PostgreSQL, MariaDB and Docker of another release of Debian, for the tests that take them by an environment variable:
 #   sh tools/other-servers.sh trixie /srv/trixie
 # They are unpacked, not installed, and run by their own libraries. Needs root, mmdebstrap and patchelf. The folder must be
 # one that the user postgres may enter.
@@ -14,8 +14,10 @@ set -- $(apt-get indextargets --format "$format" 'Created-By: Packages' |
   awk -v here="$here" '$1 == here && $2 == "main" { print $2, $3, $4; exit }')
 [ -n "$2" ] || { echo 'apt knows no source of Debian' >&2; exit 1; }
 case $3 in /*) key="[signed-by=$3]" ;; *) key= ;; esac
+# Before, docker.io brings its client, and docker-compose is written in Python.
+case $release in buster | bullseye | bookworm) docker= ;; *) docker=,docker-cli,docker-compose ;; esac
 mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
-  --include=postgresql,mariadb-server "$release" "$dir" "deb $key $2 $release main"
+  --include=postgresql,mariadb-server,docker.io$docker "$release" "$dir" "deb $key $2 $release main"
 chmod 755 "$dir"
 dir=$(cd "$dir" && pwd)
 
@@ -34,12 +36,21 @@ for share in "$dir"/usr/share/mariadb "$dir"/usr/share/mysql; do
   fi
 done
 
+# Docker, which finds all of it by PATH. What becomes an init within containers finds no libraries there.
+mkdir -p "$dir/docker/bin"
+for program in sbin/dockerd sbin/runc sbin/docker-proxy bin/docker bin/containerd bin/containerd-shim-runc-v2 \
+  libexec/docker/cli-plugins/docker-compose; do
+  if [ -f "$dir/usr/$program" ]; then cp "$dir/usr/$program" "$dir/docker/bin/"; fi
+done
+cp "$dir/usr/bin/tini-static" "$dir/docker/bin/docker-init"
+
 loader=$(find "$dir" \( -name 'ld-linux-*.so.*' -o -name 'ld-2.*.so' \) -type f | head -n 1)
 libraries=$(dirname "$loader"):$dir/usr/lib/$(basename "$(dirname "$loader")")
-for program in "$dir"/usr/lib/postgresql/*/bin/* "$dir"/mariadb/bin/*; do
-  if [ ! -L "$program" ] && [ "$(head -c 4 "$program" | tail -c 3)" = ELF ]; then
+for program in "$dir"/usr/lib/postgresql/*/bin/* "$dir"/mariadb/bin/* "$dir"/docker/bin/*; do
+  if [ ! -L "$program" ] && patchelf --print-interpreter "$program" >/dev/null 2>&1; then
     patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$program"
   fi
 done
 echo "BACKOUT_TEST_POSTGRES=$(echo "$dir"/usr/lib/postgresql/*/bin)"
 echo "BACKOUT_TEST_MARIADB=$dir/mariadb/bin"
+echo "BACKOUT_TEST_DOCKER=$dir/docker/bin"

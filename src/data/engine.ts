@@ -353,6 +353,8 @@ export interface Reference {
   readonly table: string
   readonly to: readonly string[]
   readonly onDelete: 'refuse' | 'cascade' | 'set-null' | 'set-default'
+  /** Beside these columns a time has to lie within those of the rows that are referred to: whether it does the server alone says. */
+  readonly within?: boolean
 }
 
 export type Refusal = 'unique' | 'foreign-key' | 'check' | 'not-null' | 'type' | 'row-missing'

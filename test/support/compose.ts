@@ -1,13 +1,18 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import type { Dockerd } from './dockerd.ts'
+import { type Dockerd, ofOther } from './dockerd.ts'
 
-/** The Compose that the tests call: docker-compose, or the program that BACKOUT_TEST_COMPOSE names, such as another version's. */
-export const COMPOSE = process.env['BACKOUT_TEST_COMPOSE'] ?? 'docker-compose'
+/** The Compose that the tests call: docker-compose, that of BACKOUT_TEST_DOCKER, or the program that BACKOUT_TEST_COMPOSE names. */
+export const COMPOSE = process.env['BACKOUT_TEST_COMPOSE'] ?? ofOther('docker-compose')
+
+/** From version 2 on it is a plugin of docker itself. */
+export function isPlugin(): boolean {
+  return spawnSync(COMPOSE, ['docker-cli-plugin-metadata'], { stdio: 'ignore' }).status === 0
+}
 
 // Half of its start, and there are hundreds: docker-compose in Python loads setuptools only to find distutils in it, which
 // Python has itself before 3.12.
@@ -61,7 +66,7 @@ export async function project(engine: Dockerd, files: Readonly<Record<string, st
   return {
     dir,
     name,
-    settings: { directory: dir, docker: [...calls, 'docker'], compose: [...calls, COMPOSE] },
+    settings: { directory: dir, docker: [...calls, ofOther('docker')], compose: [...calls, COMPOSE] },
     write,
     containers,
     up: (...more) => upWith({}, ...more),

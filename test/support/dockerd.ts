@@ -5,8 +5,24 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, rmdir } from 'node:fs/promises'
 import { request } from 'node:http'
 import { networkInterfaces, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+
+/** Folder of another Engine that all tests are to run on, from BACKOUT_TEST_DOCKER, or of another client, or of both. */
+const OTHER = process.env['BACKOUT_TEST_DOCKER'] || null
+
+/** What a shell without this PATH calls it, too. */
+export function ofOther(tool: string): string {
+  const path = OTHER === null ? null : join(OTHER, tool)
+  return path !== null && existsSync(path) ? path : tool
+}
+
+// Backout finds the client program there, as it does in production.
+if (OTHER !== null) process.env['PATH'] = [OTHER, process.env['PATH']].join(delimiter)
+
+/** With BACKOUT_TEST_CONTAINERD=1 containerd keeps the images, as new engines have it: they have digests wherever they came from. */
+export const CONTAINERD = process.env['BACKOUT_TEST_CONTAINERD'] === '1'
+const CONFIG = JSON.stringify({ features: { 'containerd-snapshotter': CONTAINERD } })
 
 const TOOLS = ['dockerd', 'docker', 'unshare', 'setpriv', 'nsenter', 'ip']
 
@@ -22,7 +38,7 @@ export function noDockerd(): string | null {
 }
 
 function found(tool: string): boolean {
-  const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin']
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
   return folders.some(folder => existsSync(join(folder, tool)))
 }
 
@@ -56,8 +72,9 @@ mount -t tmpfs backout-etc "$1/etc"
 mkdir "$1/etc/upper" "$1/etc/work"
 mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/etc/upper,workdir=$1/etc/work" /etc
 [ -z "$3" ] || hostname "$3"
+echo "$4" >"$1/daemon.json"
 ip link set lo up
-dockerd --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid -H "unix://$1/docker.sock" \
+dockerd --config-file "$1/daemon.json" --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid -H "unix://$1/docker.sock" \
   --bridge none --iptables=false --ip6tables=false --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2" &
 wait
 `
@@ -79,7 +96,7 @@ export async function dockerd(hostname = ''): Promise<Dockerd> {
     '--kill-child',
     '--mount-proc',
   ]
-  const child = spawn('setpriv', [...words, 'sh', '-c', INIT, 'sh', dir, group, hostname], {
+  const child = spawn('setpriv', [...words, 'sh', '-c', INIT, 'sh', dir, group, hostname, CONFIG], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const log = collect(child)

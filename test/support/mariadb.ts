@@ -35,6 +35,15 @@ export function noMariadb(): string | null {
   return why
 }
 
+/** Why tests of what came with a version cannot run, or null. Those servers are given by BACKOUT_TEST_MARIADB: CI has none. */
+export function olderThan(major: number, minor: number): string | null {
+  const missing = noMariadb()
+  if (missing !== null) return missing
+  const told = execFileSync(find('mariadbd') ?? '', ['--no-defaults', '--version'], { encoding: 'utf8' })
+  const [, a, b] = /Ver (\d+)\.(\d+)/.exec(told) ?? []
+  return Number(a) * 100 + Number(b) < major * 100 + minor ? `MariaDB ${a}.${b} is older than ${major}.${minor}` : null
+}
+
 export interface Mariadb {
   readonly port: number
   readonly socket: string

@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { Client, type QueryResult } from 'pg'
 import { SUPERVISOR } from '../../src/exec/supervisor.ts'
@@ -22,6 +22,8 @@ export const INSTALLED = existsSync(DEBIAN)
 
 /** Folder of another one that all tests are to run on, from BACKOUT_TEST_POSTGRES; null: the installed one. */
 export const OTHER = process.env['BACKOUT_TEST_POSTGRES'] || null
+// Backout finds the client programs there where no setting names them, as it does in production.
+if (OTHER !== null) process.env['PATH'] = [OTHER, process.env['PATH']].join(delimiter)
 
 const BIN = OTHER ?? INSTALLED
 
@@ -33,6 +35,13 @@ export function noPostgres(): string | null {
   if (BIN !== null) return null
   if (process.env['CI'] === 'true') throw new Error('PostgreSQL is not installed, and CI must not skip its tests')
   return 'PostgreSQL is not installed'
+}
+
+/** Why tests of what came with a version cannot run, or null. Those servers are given by BACKOUT_TEST_POSTGRES: CI has none. */
+export function olderThan(major: number): string | null {
+  if (BIN === null) return noPostgres()
+  const [, has] = /(\d+)/.exec(execFileSync(join(BIN, 'postgres'), ['--version'], { encoding: 'utf8' })) ?? []
+  return Number(has) < major ? `PostgreSQL ${has} is older than ${major}` : null
 }
 
 export const PASSWORD = 'not-a-secret-of-anybody'

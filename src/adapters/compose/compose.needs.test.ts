@@ -4,8 +4,8 @@ import { chmod, mkdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, it, vi } from 'vitest'
 import { ordered, stepAct } from '../../../test/conformance/walk.ts'
-import { COMPOSE, noCompose, type Project, project } from '../../../test/support/compose.ts'
-import { type Dockerd, dockerd, noDockerd } from '../../../test/support/dockerd.ts'
+import { COMPOSE, isPlugin, noCompose, type Project, project } from '../../../test/support/compose.ts'
+import { type Dockerd, dockerd, noDockerd, ofOther } from '../../../test/support/dockerd.ts'
 import { makeImage, noImages } from '../../../test/support/shop-images.ts'
 import type { Need } from '../../core/contract.ts'
 import { actOf, captured, codes, open, part, proposed, run, shopOn, WEB } from './compose.fixture.ts'
@@ -133,7 +133,7 @@ describe.skipIf(why !== null)(
       const about = '{"SchemaVersion":"0.1.0","Vendor":"test","Version":"v0"}'
       const script = `#!/bin/sh\n[ "$1" != docker-cli-plugin-metadata ] || { echo '${about}'; exit; }\nshift\nexec ${COMPOSE} "$@"\n`
       // Later ones are a plugin themselves.
-      if (COMPOSE.includes('cli-plugins')) await symlink(COMPOSE, join(plugins, 'docker-compose'))
+      if (isPlugin()) await symlink(COMPOSE, join(plugins, 'docker-compose'))
       else await p.write('docker/cli-plugins/docker-compose', script)
       await chmod(join(plugins, 'docker-compose'), 0o755)
       const { compose: _, ...settings } = p.settings
@@ -149,6 +149,32 @@ describe.skipIf(why !== null)(
       await p.up()
       expect(await run(target, await proposed(target, pin))).toEqual(['done', 'done'])
       expect(await p.versions()).toBe('v1')
+    })
+
+    it.concurrent('C6: blocks where Compose is older than what the engine no longer tells it', async ({ expect }) => {
+      const { p, pin } = await shop({ 'compose.yaml': WEB, '.env': 'TAG=v1\n' })
+      // Not two versions of each are here: these say that they are others.
+      const says = async (name: string, word: string, version: string, program: string) => {
+        await p.write(name, `#!/bin/sh\n[ "$1" != ${word} ] || { echo ${version}; exit; }\nexec ${program} "$@"\n`)
+        await chmod(join(p.dir, name), 0o755)
+        return join(p.dir, name)
+      }
+      const [env = '', host = ''] = p.settings.docker
+      const old = await says('old', 'version', '1.29.2', COMPOSE)
+      const found = async (engine: string) => {
+        const docker = await says('engine', 'version', engine, ofOther('docker'))
+        const target = await open({ ...p.settings, docker: [env, host, docker], compose: [env, host, old] })
+        const ready = await target.ready?.(signal)
+        return [codes(await proposed(target, pin)), ready?.findings.map(f => `${f.level} ${f.code}`)]
+      }
+      const note = 'note image_without_digest'
+      // Where nothing is to be made anew nothing is in the way. (Compose 2 that says it is 1 cannot tell that.)
+      const still = isPlugin() ? ['blocker compose_too_old', note] : [note]
+      expect(await found('26.1.5+dfsg1')).toEqual([still, ['blocker compose_too_old']])
+      await p.write('.env', 'TAG=v2\n')
+      await p.up()
+      expect(await found('26.1.5+dfsg1')).toEqual([['blocker compose_too_old', note], ['blocker compose_too_old']])
+      expect(await found('24.0.7')).toEqual([[note], []])
     })
 
     it.concurrent('C2: sees that somebody else is at work there, and does not go between', async ({ expect }) => {

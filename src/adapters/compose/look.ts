@@ -112,9 +112,10 @@ shift 4
 # A process is where a link leads to, and not at the link.
 real=$(readlink -f "$dir") || exit 21
 date +now:%s
-id=$(docker_ info --format '{{.ID}}') || exit 20
-echo "engine $id"
+# Before \`info\`, which says of an engine that is away something else in older clients, and that all is well in others.
 ids=$(docker_ ps -aq --no-trunc --filter "label=${LABEL}.project=$project") || exit 20
+id=$(docker_ info --format '{{.ID}}') && [ -n "$id" ] || exit 20
+echo "engine $id"
 [ -z "$ids" ] || docker_ inspect --type container --format "$line" $ids || echo some are gone
 for f in $(grep -lsF compose /proc/[0-9]*/cmdline); do
   p=\${f%/cmdline}

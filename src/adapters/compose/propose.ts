@@ -9,9 +9,11 @@ import { execUnclear, nameOne } from './exec.ts'
 import { goalOf } from './files.ts'
 import { haltStep } from './halt.ts'
 import { composeFiles, docker, type Host, run } from './host.ts'
+import { sayImages } from './images.ts'
 import { definedBy, jobsOf } from './jobs.ts'
-import { imageOf, look, type View } from './look.ts'
+import { look, type View } from './look.ts'
 import { runs } from './observe.ts'
+import { saysOutdated } from './outdated.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { standingOf } from './standing.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
@@ -68,6 +70,7 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const halt = halting === null ? [] : [halting.step]
   // What is ended in the middle leaves nobody knows what: it is brought up whatever was seen while it worked.
   const acts = change || asked('stopped') || asked('redeployed') || halting !== null
+  if (acts && (await saysOutdated(host, signal, say))) return { ...NOTHING, findings, serves }
   const bring = upStep(host, release, args)
   const up = acts ? [bring] : []
   const unwell = acts && standing !== 'more' ? [] : unwellIn(host, args, view, bring.id)
@@ -215,34 +218,6 @@ function upArgs(
     hashes: to.hashes,
     force: rung === 'recreate' || redeploy || !to.hashes,
     orphans: host.config.orphans === 'remove' ? [...orphans] : [],
-  }
-}
-
-async function sayImages(host: Host, { to, release, signal }: Question<ComposePin>, say: Say): Promise<void> {
-  for (const { name, ref, id, digests } of to.services) {
-    const local = await imageOf(host, id, signal)
-    const short = `${ref} (${id.slice(7, 19)}) of ${name}`
-    if (local === null && digests.length === 0) {
-      const what = `${short} in ${release} is no longer on ${host.config.host}, and it has no digest to pull it by`
-      say('blocker', 'image_gone', what, 'load it again (`docker load`), or build it again and deploy that')
-      continue
-    }
-    if (local === null) {
-      const what = `${short} in ${release} is no longer on ${host.config.host}: it will be pulled as ${digests[0]}`
-      say('warning', 'image_pulled', what, `try it now: \`docker pull ${digests[0]}\``)
-    } else if (digests.length === 0) {
-      const what = `${short} was built there and has no digest: once it is pruned there is no way back to it`
-      say(
-        'note',
-        'image_without_digest',
-        what,
-        'do not prune images before the release is done with, or push them to a registry',
-      )
-    }
-    const now = ref.startsWith('sha256:') || ref.includes('@') ? null : await imageOf(host, ref, signal)
-    if (now === null || now.id === id) continue
-    const what = `${ref} means another image on ${host.config.host} than in ${release}: it will mean the one of ${release} again`
-    say('warning', 'tag_moved', what, 'use tags that are never moved, or deploy by digest')
   }
 }
 

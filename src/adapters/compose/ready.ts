@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Finding, Readiness } from '../../core/contract.ts'
 import { composeFiles, composeOf, type Host, said } from './host.ts'
 import { look } from './look.ts'
+import { saysOutdated } from './outdated.ts'
 
 const path = z.union([z.string(), z.object({ path: z.string() })])
 const paths = z.union([path, z.array(path)]).nullish()
@@ -39,6 +40,10 @@ export async function ready(host: Host, signal: AbortSignal): Promise<Readiness>
     const what = `${host.component}: the project reads ${name}, which is not captured: going back leaves it as it is then`
     const remedy = 'name it in `also` (variables) or `files` (Compose files), if it changes with releases'
     return { level: 'warning', code: 'file_not_captured', component: host.component, what, remedy }
+  })
+  const { component } = host
+  await saysOutdated(host, signal, (_, code, what, remedy) => {
+    findings.push({ level: 'blocker', code, component, what: `${component}: ${what}`, remedy })
   })
   return { well: [`${version.split('\n')[0]?.trim()} on ${host.config.host}`], findings }
 }

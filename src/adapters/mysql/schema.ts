@@ -3,6 +3,7 @@ import type { ColumnShape, SchemaShape, TableShape } from '../../data/schema.ts'
 import { bareName, isOwn, quoted, shownName, text } from './names.ts'
 import { programs } from './programs.ts'
 import type { Session } from './session.ts'
+import { withShownKeys } from './shown-keys.ts'
 
 /** Rows of a query over information_schema, by table. */
 type ByTable = ReadonlyMap<string, readonly Row[]>
@@ -43,7 +44,9 @@ export async function readSchema(db: Session, database: string): Promise<SchemaS
         } satisfies TableShape,
       ] as const
     })
-  return { tables: Object.fromEntries(shapes), ...(await programs(db, database)) }
+  const known: Record<string, TableShape> = {}
+  for (const [name, shape] of shapes) known[name] = await withShownKeys(db, database, name, shape)
+  return { tables: known, ...(await programs(db, database)) }
 }
 
 async function byTable(db: Session, sql: string, database: string): Promise<ByTable> {
@@ -76,6 +79,7 @@ function columnShape(row: Row, mariadb: boolean): ColumnShape {
     extra.includes('auto_increment') ? 'auto_increment' : '',
     /on update (\S+)/.exec(extra)?.[0] ?? '',
     extra.includes('invisible') ? 'invisible' : '',
+    extra.includes('without system versioning') ? 'without system versioning' : '',
     generated ? `as (${expression}) ${extra.includes('stored') ? 'stored' : 'virtual'}` : '',
   ]
   return {

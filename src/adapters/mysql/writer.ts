@@ -7,7 +7,11 @@ import { CARRIES } from './guard.ts'
 import { text } from './names.ts'
 import type { Session } from './session.ts'
 
-const DEADLOCK = 1213
+/**
+ * By these the server takes a whole transaction back: a deadlock, and a row that was changed since the transaction first looked,
+ * which MariaDB minds from 11.6 on, and before where `innodb_snapshot_isolation` is on.
+ */
+const TAKEN_BACK = [1213, 1020]
 
 /** Transactions of one session. */
 export class SessionWriter implements Writer {
@@ -29,7 +33,7 @@ export class SessionWriter implements Writer {
 
   transaction<T>(work: () => Promise<T>): Promise<T> {
     return afterDeadlocks(
-      error => numberOf(error) === DEADLOCK,
+      error => TAKEN_BACK.includes(numberOf(error)),
       () => this.#once(work),
     )
   }
@@ -50,7 +54,7 @@ export class SessionWriter implements Writer {
     }
   }
 
-  /** A deadlock takes the whole transaction back, so that it is no answer. */
+  /** What was taken back whole is no answer. */
   async savepoint(work: () => Promise<void>): Promise<unknown> {
     await this.#db.run('SAVEPOINT backout_part')
     try {
@@ -58,7 +62,7 @@ export class SessionWriter implements Writer {
       await this.#db.run('RELEASE SAVEPOINT backout_part')
       return null
     } catch (error) {
-      if (numberOf(error) === DEADLOCK) throw error
+      if (TAKEN_BACK.includes(numberOf(error))) throw error
       await this.#db.run('ROLLBACK TO SAVEPOINT backout_part')
       return error
     }

@@ -19,12 +19,18 @@ const UNIQUES = `(SELECT coalesce(json_agg(json_build_object('name', x.relname, 
 const names = (relation: string, numbers: string) => `(SELECT json_agg(a.attname ORDER BY u.n)
   FROM unnest(${numbers}) WITH ORDINALITY u(num, n), pg_attribute a WHERE a.attrelid = ${relation} AND a.attnum = u.num)`
 
-const REFERENCES = `(SELECT coalesce(json_agg(json_build_object('name', k.conname, 'columns', ${names('k.conrelid', 'k.conkey')},
-    'schema', tn.nspname, 'table', t.relname, 'to', ${names('k.confrelid', 'k.confkey')},
-    'onDelete', CASE k.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set-null' WHEN 'd' THEN 'set-default' ELSE 'refuse' END)
-    ORDER BY k.conname), '[]')
+const WITHIN = `coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)`
+
+/** Of a reference to a time (PERIOD, its last column) those that have to be equal; what the time needs the server says. */
+const equal = (numbers: string) => `${numbers}[1:cardinality(${numbers}) - ${WITHIN}::int]`
+
+/** Of those that bind: one that is NOT ENFORCED refuses nothing. */
+const REFERENCES = `(SELECT coalesce(json_agg(json_build_object('name', k.conname, 'columns', ${names('k.conrelid', equal('k.conkey'))},
+    'schema', tn.nspname, 'table', t.relname, 'to', ${names('k.confrelid', equal('k.confkey'))},
+    'onDelete', CASE k.confdeltype WHEN 'c' THEN 'cascade' WHEN 'n' THEN 'set-null' WHEN 'd' THEN 'set-default' ELSE 'refuse' END,
+    'within', ${WITHIN}) ORDER BY k.conname), '[]')
   FROM pg_constraint k JOIN pg_class t ON t.oid = k.confrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
-  WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.conparentid = 0)`
+  WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.conparentid = 0 AND coalesce((to_jsonb(k) ->> 'conenforced')::bool, true))`
 
 type Found = Omit<Reference, 'table'> & { schema: string; table: string }
 
@@ -37,10 +43,13 @@ export async function bondsOf(session: Session, home: string): Promise<Record<st
   const named = (schema: string, name: string) => joined(schema === home ? null : schema, name)
   return Object.fromEntries(
     rows.map(row => {
-      const references = (JSON.parse(String(row['refs'])) as Found[]).map(({ schema, table, ...reference }) => ({
-        ...reference,
-        table: named(schema, table),
-      }))
+      const references = (JSON.parse(String(row['refs'])) as Found[]).map(
+        ({ schema, table, within, ...reference }) => ({
+          ...reference,
+          ...(within === true ? { within } : {}),
+          table: named(schema, table),
+        }),
+      )
       const uniques = JSON.parse(String(row['uniques'])) as Unique[]
       return [named(String(row['schema']), String(row['name'])), { uniques, references }]
     }),

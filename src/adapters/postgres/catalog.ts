@@ -19,10 +19,14 @@ const IS_TABLE = `c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname
 const COLLATION = `(SELECT format(' COLLATE %s', a.attcollation::regcollation) FROM pg_type t
   WHERE t.oid = a.atttypid AND a.attcollation <> t.typcollation AND a.attcollation <> 0)`
 
+/** Since version 18 rows may be without a value though the column forbids it from now on. `a` is pg_attribute. */
+export const NEVER_NULL = `(a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint v
+  WHERE v.conrelid = a.attrelid AND v.contype = 'n' AND v.conkey[1] = a.attnum AND NOT v.convalidated))`
+
 const COLUMNS = `(SELECT coalesce(json_agg(json_build_object(
     'name', a.attname, 'number', a.attnum,
     'type', format_type(a.atttypid, a.atttypmod) || coalesce(${COLLATION}, ''),
-    'notNull', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
+    'notNull', ${NEVER_NULL}, 'default', pg_get_expr(d.adbin, d.adrelid),
     'identity', a.attidentity, 'generated', a.attgenerated) ORDER BY a.attnum), '[]')
   FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)`
@@ -39,7 +43,7 @@ const INDEXES = `(SELECT coalesce(json_agg(json_build_object('name', x.relname, 
     AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = x.oid AND k.contype IN ('p', 'u', 'x')))`
 
 const CONSTRAINTS = `(SELECT coalesce(json_agg(pg_get_constraintdef(k.oid)), '[]') FROM pg_constraint k
-  WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f') AND k.conparentid = 0)`
+  WHERE k.conrelid = c.oid AND (k.contype IN ('p', 'u', 'x', 'c', 'f') OR (k.contype = 'n' AND NOT k.convalidated)) AND k.conparentid = 0)`
 
 /** What else binds the rows: inheritance, partitions, row-level security. */
 const MORE = `(SELECT coalesce(json_agg(t), '[]') FROM (

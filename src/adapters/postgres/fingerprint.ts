@@ -4,6 +4,7 @@ import type { FingerprintPart } from '../../data/engine.ts'
 import type { Fingerprint, TableFingerprint } from '../../data/fingerprint.ts'
 import { OBJECTS } from '../../data/objects.ts'
 import type { SchemaShape, TableShape } from '../../data/schema.ts'
+import { NEVER_NULL } from './catalog.ts'
 import { quote, sqlName } from './names.ts'
 import { one, type Session, textOf } from './session.ts'
 import { COLUMNS_OF, type Column, hashed, seedOf } from './values.ts'
@@ -146,7 +147,7 @@ const KEYS = `
   FROM unnest($1::text[]) AS r(rel) JOIN pg_index i ON i.indrelid = r.rel::regclass JOIN pg_class x ON x.oid = i.indexrelid
   WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
     AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
-      AND (NOT a.attnotnull OR a.attgenerated <> ''))
+      AND (NOT ${NEVER_NULL} OR a.attgenerated <> ''))
   ORDER BY r.rel, i.indisprimary DESC, i.indnkeyatts, x.relname COLLATE "C"`
 
 async function keysOf(session: Session, relations: string[]): Promise<Map<string, string[]>> {

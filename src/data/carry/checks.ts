@@ -216,7 +216,7 @@ export async function markDeletes(whole: Whole, piece: Piece): Promise<number> {
   if (!piece.keyed) return 0
   let found = 0
   for (const [table, { references }] of Object.entries(whole.bonds)) {
-    for (const reference of references.filter(r => r.table === piece.table.ours)) {
+    for (const reference of references.filter(r => r.table === piece.table.ours && r.within !== true)) {
       const kind = reference.onDelete === 'refuse' ? 'foreign-key' : 'cascade'
       found += await mark(whole.ground, piece, conflict(kind), referredTo(whole, piece, table, reference))
     }

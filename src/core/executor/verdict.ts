@@ -62,7 +62,7 @@ export async function follow(clock: Clock, step: Step, act: Act, verify: () => P
     }
     // Nobody else says what is waited for, not to who aborts the run either.
     const { id, component } = step
-    const says = !told && clock.mono() - began > TOLD_AFTER_MS
+    const says: boolean = !told && clock.mono() - began > TOLD_AFTER_MS
     if (says) await act.tell('fact', { step: id, component, kind: 'note', text: `it is waited for: ${verdict.why}` })
     told ||= says
     await clock.sleep(FOLLOW_EVERY_MS, signal)

@@ -1,4 +1,4 @@
-import type { Refusal } from './api/errors.ts'
+import { isWarmingUp, type Refusal } from './api/errors.ts'
 import { corePath, type Template } from './api/objects.ts'
 import type { Case, Say } from './case.ts'
 import { exactImages, type Goal, revisionFor } from './goals.ts'
@@ -70,7 +70,9 @@ function withClaims({ seen, manifest }: Goal, { spec }: Template): Template['spe
 }
 
 /** Not of who asks; and there is room in a quota once one of the pods that are left has gone. */
-function isOfThePod({ status, message }: Refusal): boolean {
+function isOfThePod(refusal: Refusal): boolean {
+  const { status, message } = refusal
+  if (isWarmingUp(refusal)) return false
   if (/failed calling webhook/.test(message)) return true
   if (/denied the request/.test(message)) return !/does not support dry run/.test(message)
   return status === 403 && !/\bcannot \w+ (resource|path) |exceeded quota/.test(message)

@@ -60,6 +60,53 @@ describe.skipIf(noKubectl() !== null)(`C5: pods that nobody may make any more ${
     expect(codes(await proposed(target, pin, 'image'))).toEqual(['template_differs'])
   })
 
+  it.each([
+    ['a policy', 'admission webhook "signed.example.test" denied the request: not signed', 400, ['pods_refused']],
+    [
+      'a webhook that is away',
+      'Internal error occurred: failed calling webhook "signed.example.test"',
+      500,
+      ['pods_refused'],
+    ],
+    [
+      'a standard of the whole cluster',
+      'pods "shop-" is forbidden: violates PodSecurity "restricted:latest"',
+      403,
+      ['pods_refused'],
+    ],
+    [
+      'a service account that is gone',
+      'pods "shop-" is forbidden: error looking up service account shop/app',
+      403,
+      ['PODS_REFUSED'],
+    ],
+    ['a webhook that knows no dry run', 'admission webhook "old.example.test" does not support dry run', 400, []],
+    ['a server that has just started', 'pods "shop-" is forbidden: not yet ready to handle request', 403, []],
+    [
+      'the right to make pods, which the user has not',
+      'User "me" cannot create resource "pods" in API group ""',
+      403,
+      [],
+    ],
+  ])('are told of by what the server says of %s', async (_, message, code, told) => {
+    const wire = await kube.wire()
+    try {
+      const settings = { objects: ['daemonset/shop'], limits: { settle: '100ms' } }
+      const target = await space.open(settings, { kubeconfig: wire.kubeconfig })
+      await put(space, workload('DaemonSet', 'shop', { image: IMAGES.good }))
+      await rolledOut(space, 'daemonset/shop')
+      const pin = await captured(target)
+      await put(space, workload('DaemonSet', 'shop', { image: IMAGES.bad }))
+      await rolledOut(space, 'daemonset/shop')
+      const makes = (a: { verb: string; resource: string; subresource?: string; namespace?: string }) =>
+        a.verb === 'create' && a.resource === 'pods' && !a.subresource && a.namespace === space.name
+      wire.trouble.fail(makes, code, 1, message)
+      expect(codes(await proposed(target, pin))).toEqual(told)
+    } finally {
+      await wire.close()
+    }
+  })
+
   it('are let be where a quota merely is full: those that are left make room', async () => {
     const target = await space.open({ objects: ['statefulset/shop'], limits: { settle: '100ms' } })
     await put(space, workload('StatefulSet', 'shop', { image: IMAGES.good }))

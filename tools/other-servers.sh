@@ -1,5 +1,5 @@
 #!/bin/sh
-# PostgreSQL, MariaDB and Docker of another release of Debian, for the tests that take them by an environment variable:
+# PostgreSQL, MariaDB, Docker and HAProxy of another release of Debian, for the tests that take them by an environment variable:
 #   sh tools/other-servers.sh trixie /srv/trixie
 # They are unpacked, not installed, and run by their own libraries. Needs root, mmdebstrap and patchelf. The folder must be
 # one that the user postgres may enter.
@@ -17,7 +17,7 @@ case $3 in /*) key="[signed-by=$3]" ;; *) key= ;; esac
 # Before, docker.io brings its client, and docker-compose is written in Python.
 case $release in buster | bullseye | bookworm) docker= ;; *) docker=,docker-cli,docker-compose ;; esac
 mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
-  --include=postgresql,mariadb-server,docker.io$docker "$release" "$dir" "deb $key $2 $release main"
+  --include=postgresql,mariadb-server,haproxy,docker.io$docker "$release" "$dir" "deb $key $2 $release main"
 chmod 755 "$dir"
 dir=$(cd "$dir" && pwd)
 
@@ -44,9 +44,12 @@ for program in sbin/dockerd sbin/runc sbin/docker-proxy bin/docker bin/container
 done
 cp "$dir/usr/bin/tini-static" "$dir/docker/bin/docker-init"
 
+mkdir -p "$dir/haproxy/bin"
+cp "$dir/usr/sbin/haproxy" "$dir/haproxy/bin/"
+
 loader=$(find "$dir" \( -name 'ld-linux-*.so.*' -o -name 'ld-2.*.so' \) -type f | head -n 1)
 libraries=$(dirname "$loader"):$dir/usr/lib/$(basename "$(dirname "$loader")")
-for program in "$dir"/usr/lib/postgresql/*/bin/* "$dir"/mariadb/bin/* "$dir"/docker/bin/*; do
+for program in "$dir"/usr/lib/postgresql/*/bin/* "$dir"/mariadb/bin/* "$dir"/docker/bin/* "$dir"/haproxy/bin/*; do
   if [ ! -L "$program" ] && patchelf --print-interpreter "$program" >/dev/null 2>&1; then
     patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$program"
   fi
@@ -54,3 +57,4 @@ done
 echo "BACKOUT_TEST_POSTGRES=$(echo "$dir"/usr/lib/postgresql/*/bin)"
 echo "BACKOUT_TEST_MARIADB=$dir/mariadb/bin"
 echo "BACKOUT_TEST_DOCKER=$dir/docker/bin"
+echo "PATH=$dir/haproxy/bin:\$PATH"

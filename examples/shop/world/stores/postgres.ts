@@ -26,10 +26,10 @@ export function missingPostgres(): string | null {
   return 'PostgreSQL is not installed, or not all of it. Install its server and its client: apt install postgresql'
 }
 
-/** The newest that has all of the tools: where Debian's packages put them, or in the PATH. */
+/** A folder that has all of the tools: of the PATH, or the newest where Debian's packages put them, which is in none. */
 function bin(): string | null {
   const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).sort((a, b) => Number(b) - Number(a)) : []
-  const folders = [...versions.map(v => join(DEBIAN, v, 'bin')), ...(process.env.PATH ?? '').split(delimiter)]
+  const folders = [...(process.env.PATH ?? '').split(delimiter), ...versions.map(v => join(DEBIAN, v, 'bin'))]
   return folders.find(folder => TOOLS.every(tool => existsSync(join(folder, tool)))) ?? null
 }
 

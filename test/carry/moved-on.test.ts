@@ -116,3 +116,23 @@ it(
     }),
   60_000,
 )
+
+it(
+  'C14: what a later run has of the same row is not overtaken by what an earlier one has',
+  () =>
+    inShop(`${BOOKS}; ${ORDERS}`, async ({ sql, backout, upgrade }) => {
+      const states = `ALTER TABLE orders ADD COLUMN state TEXT; INSERT INTO schema_migrations VALUES ('002')`
+      await upgrade('v2', states, `UPDATE orders SET state = 'paid'`)
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      const [, run = ''] = /(\S+): v2 -> v1/.exec((await backout('status')).said) ?? []
+      await upgrade('v3', states, `UPDATE orders SET state = 'sent' WHERE id = 1`)
+      expect(await backout(...BACK, '2h')).toMatchObject({ code: 0 })
+      await upgrade('v4', states)
+      const earlier = await backout('data', 'replay', '--run', run)
+      expect(earlier).toMatchObject({ code: 5, said: expect.stringContaining('1 left: a later run has 1') })
+      expect(sql('SELECT 1')).toEqual(['1 10 ', '2 20 paid'])
+      expect(await backout('data', 'replay')).toMatchObject({ code: 0 })
+      expect(sql('SELECT 1')).toEqual(['1 10 sent', '2 20 paid'])
+    }),
+  60_000,
+)

@@ -150,7 +150,8 @@ export function replay(globals: Globals, options: Which & Pick<Words, 'settle'>,
       const back = parts.map(({ table, kind = null, back }) => ({ table, kind, back }))
       await record(session, 'data-replayed', source, { parts: back, ...said })
       const kept = await readOutcome(source.dir)
-      const notBack = parts.reduce((sum, p) => sum + (p.kind === undefined ? p.conflicts : 0), 0)
+      const own = parts.filter(p => p.kind === undefined)
+      const notBack = own.reduce((sum, { conflicts, later = 0 }) => sum + conflicts - later, 0)
       const replayedAt = notBack === 0 ? { replayed: iso(session.environment.clock.now()) } : {}
       if (kept !== null) await keepOutcome(source.dir, { ...kept, notBack, ...replayedAt })
       session.out.data(replayed)

@@ -9,7 +9,7 @@ import { Retyped, retypedIn } from './replay-retyped.ts'
 
 /**
  * How a line stands. Of its cells some hold something else, which stay (`part`); or it stays away: something else is in its
- * place (`left`), the row under its key may be another one (`another`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it, or the migration
+ * place (`left`), the row under its key may be another one (`another`), a later run's archive has it (`later`), its row is not there (`gone`), what it refers to is not (`cut`), the database refused it, or the migration
  * had put it there (`seeded`).
  */
 export const LINE = {
@@ -22,6 +22,7 @@ export const LINE = {
   refused: 6,
   seeded: 7,
   another: 8,
+  later: 9,
 } as const
 
 /** Lines that are not back, not with all that they have. */

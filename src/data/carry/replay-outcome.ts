@@ -15,6 +15,8 @@ export interface ReplayedPart {
   readonly seeded: number
   /** Lines whose place holds something else, whose row is another one, or that the database refused. Nothing was changed there. */
   readonly conflicts: number
+  /** Those of the conflicts that a later run has: they are none of this one's any more. Left out: none. */
+  readonly later?: number
   /** Columns that the database computes now: what they held stays in the archive. Left out: none. */
   readonly computed?: readonly string[]
   /** Why lines of it were not put back, or not all of them; null: all are back. */
@@ -33,9 +35,11 @@ export async function outcome({ part, lines, why, back }: Place): Promise<Replay
   const reason = part.what === 'deleted' ? whyThere : whyLeft
   const seeded = await lines.count(`w.state = ${LINE.seeded}`)
   const done = Math.max(0, lines.many - back - conflicts - seeded)
+  const later = await lines.count(`w.state = ${LINE.later}`)
   return {
     ...about,
     ...more,
+    ...(later === 0 ? {} : { later }),
     back,
     conflicts,
     done,
@@ -48,6 +52,7 @@ const WHY: readonly (readonly [number, (many: number, table: string) => string])
   [LINE.left, many => `something else is in the place of ${many}`],
   [LINE.part, many => `something else is in some cells of ${many}`],
   [LINE.another, (many, table) => `the row of ${many} may be another one (if not: --settle ${table}:another=theirs)`],
+  [LINE.later, many => `a later run has ${many}`],
   [LINE.gone, many => `the row of ${many} is not there`],
   [LINE.cut, many => `what ${many} refer${many === 1 ? 's' : ''} to is not there, or is another one`],
   [LINE.refused, many => `the database refused ${many}`],

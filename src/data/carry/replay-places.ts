@@ -85,12 +85,13 @@ const WORK = {
   seeded: 'backout_seeded',
 }
 
-async function loaded(
+/** Reads lines of an archive into a table of this session. `i`: tells it from the others. */
+export async function loaded(
   { dir }: ReplaySource,
   ground: Ground,
   part: ArchivedPart,
   shape: TableShape,
-  i: number,
+  i: number | string,
 ): Promise<Lines> {
   const { path, key, columns } = part
   const { what } = part

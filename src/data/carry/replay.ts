@@ -8,6 +8,7 @@ import type { Ground } from './piece.ts'
 import { markCut } from './replay-circle.ts'
 import { type ListedLeft, type ListedPlace, listedPlaces, listedWords, wordOf } from './replay-conflicts.ts'
 import { deleteAgain } from './replay-deleted.ts'
+import { leaveLater } from './replay-later.ts'
 import { LINE, Lines, TO_PUT } from './replay-lines.ts'
 import { listedLines } from './replay-listed.ts'
 import { outcome, type ReplayedPart } from './replay-outcome.ts'
@@ -53,6 +54,7 @@ export async function replay(source: ReplaySource, job: Job, words: readonly str
   const conflicts = await listedPlaces(source, ground, manifest)
   const chosen = conflicts.filter(c => c.group.why === null && said.listed(wordOf(c.group)))
   const places = inOrder(chosen, await placesOf(source, ground, manifest), groups.flat())
+  await leaveLater(source, ground, places)
   const strangers = new Strangers(ground, bonds)
   const opened = places.flatMap(({ lines }) => lines ?? [])
   for (const lines of opened) lines.over = column => said.over(lines.kept.table, column)

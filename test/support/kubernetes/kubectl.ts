@@ -36,7 +36,8 @@ export function kubectl(kubeconfig: string, namespace: string): Kubectl {
       const child = execFile(KUBECTL, [...where, ...args], (error, stdout, stderr) => {
         resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : 1, stdout, stderr })
       })
-      child.stdin?.end(input)
+      // One that ends before it has read says why by itself.
+      child.stdin?.on('error', () => {}).end(input)
     })
   const must = async (args: readonly string[], input?: string): Promise<string> => {
     const { code, stdout, stderr } = await run(args, input)

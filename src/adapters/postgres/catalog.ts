@@ -140,7 +140,7 @@ const FOREIGN = `SELECT 'foreign table', n.nspname, c.relname, '', concat(s.srvn
 /** Columns of pg_collation have other names in other versions. */
 const COLLATIONS = `SELECT 'collation', n.nspname, c.collname, '', concat_ws(' ', c.collprovider, c.collisdeterministic,
     CASE WHEN c.collprovider = 'c' THEN c.collcollate || ' ' || c.collctype
-      ELSE coalesce(to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale', c.collcollate) END)
+      ELSE coalesce(to_jsonb(c) ->> 'colliculocale', to_jsonb(c) ->> 'colllocale', c.collcollate) END, to_jsonb(c) ->> 'collicurules')
   FROM pg_collation c JOIN pg_namespace n ON n.oid = c.collnamespace
   WHERE ${OURS} AND NOT ${fromExtension('pg_collation', 'c.oid')}`
 

@@ -11,6 +11,8 @@ export const propertiesShape = z.object({
   /** c: of the operating system, i: ICU, b: PostgreSQL's own. */
   provider: z.string(),
   locale: z.string().nullable(),
+  /** How it sorts otherwise than its locale does, of ICU since version 16. Backups of before do not say it. */
+  rules: z.string().nullable().default(null),
   tablespace: z.string(),
   limit: z.number(),
   comment: z.string().nullable(),
@@ -24,7 +26,8 @@ export type Properties = z.infer<typeof propertiesShape>
 const PROPERTIES = `
   SELECT json_build_object('owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding),
     'collate', d.datcollate, 'ctype', d.datctype, 'provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
-    'locale', coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale'), 'tablespace', t.spcname,
+    'locale', coalesce(to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale'),
+    'rules', to_jsonb(d) ->> 'daticurules', 'tablespace', t.spcname,
     'limit', d.datconnlimit, 'comment', shobj_description(d.oid, 'pg_database'),
     'grants', CASE WHEN d.datacl IS NOT NULL THEN (SELECT coalesce(json_agg(json_build_object('to', CASE a.grantee WHEN 0 THEN NULL
       ELSE pg_get_userbyid(a.grantee) END, 'right', a.privilege_type, 'option', a.is_grantable)), '[]') FROM aclexplode(d.datacl) a) END,
@@ -55,6 +58,7 @@ export function createSql(name: string, of: Properties, own: boolean): string {
     `${makingSql(name)} TEMPLATE template0 ENCODING ${literal(of.encoding)}`,
     `LC_COLLATE ${literal(of.collate)} LC_CTYPE ${literal(of.ctype)}`,
     ...(locale == null ? [] : [`${words} ${literal(locale)}`]),
+    ...(of.rules === null ? [] : [`ICU_RULES ${literal(of.rules)}`]),
     ...(own ? [] : [`OWNER ${quote(of.owner)} CONNECTION LIMIT ${of.limit}`]),
     // Naming the usual one takes a right that not using it does not.
     ...(own || of.tablespace === 'pg_default' ? [] : [`TABLESPACE ${quote(of.tablespace)}`]),

@@ -5,8 +5,9 @@ import { NOTHING_SAID } from '../../data/carry/options.ts'
 import { compareFingerprints } from '../../data/diff.ts'
 import { bondMisfits } from '../../data/flow/misfit-bonds.ts'
 import { compareSchemas } from '../../data/schema.ts'
+import { createSql, propertiesOf } from './properties.ts'
 import { listedIn, played, type Story } from './test/merge.ts'
-import { backUp, engineOf, job, look, never, seen } from './test/support.ts'
+import { backUp, engineOf, job, look, never, openOn, seen } from './test/support.ts'
 
 const why = olderThan(18)
 let server: PostgresServer
@@ -93,6 +94,35 @@ describe.skipIf(why !== null)(`PostgreSQL 18${why === null ? '' : ` (skipped: ${
     await server.sql('ALTER TABLE t ADD CONSTRAINT filled NOT NULL id NOT VALID', 'moved')
     const now = await look(engineOf(server, 'moved'))
     expect(compareFingerprints(then.data, now.data)).not.toEqual([])
+  })
+
+  it.each([
+    `LOCALE_PROVIDER icu ICU_LOCALE 'de' ICU_RULES '&a < g'`,
+    `LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'`,
+    `LOCALE_PROVIDER builtin BUILTIN_LOCALE 'PG_UNICODE_FAST'`,
+  ])('A1: makes a database again that sorts by %s', async how => {
+    await server.sql(['DROP DATABASE IF EXISTS sorts', 'DROP DATABASE IF EXISTS again'])
+    await server.sql(`CREATE DATABASE sorts TEMPLATE template0 ${how}`)
+    await openOn(server, async session => {
+      const then = await propertiesOf(session, 'sorts')
+      if (then === null) throw new Error('no database')
+      await session.query(createSql('again', then, false))
+      expect(await propertiesOf(session, 'again')).toEqual(then)
+    })
+    const sorted = `SELECT string_agg(x, '' ORDER BY x) AS s FROM unnest('{z,g,B,b,a,A,ä}'::text[]) x`
+    expect(await server.sql(sorted, 'again')).toEqual(await server.sql(sorted, 'sorts'))
+  })
+
+  it('A4: tells by which rules a collation sorts', async () => {
+    await server.sql('CREATE DATABASE rules')
+    const make = (rules: string) =>
+      server.sql(`CREATE COLLATION own (provider = icu, locale = 'de', rules = '${rules}')`, 'rules')
+    await make('&a < g')
+    const then = await look(engineOf(server, 'rules'))
+    await server.sql('DROP COLLATION own', 'rules')
+    await make('&a < z')
+    const now = await look(engineOf(server, 'rules'))
+    expect(compareSchemas(then.schema, now.schema).map(d => d.text)).toEqual(['collation own was changed'])
   })
 
   it('B4: counts no rows that break what comes back and is not enforced', async () => {

@@ -211,6 +211,11 @@ export interface Merger extends AsyncDisposable, Writer {
   /** In its transactions no trigger fires and no foreign key is looked at, so that their rows may come in any order. */
   readonly quiet: boolean
   /**
+   * Whether code of the application (triggers, rules) may run for what its transactions write, or has: it could not be switched
+   * off. Left out: none does where it is `quiet`, and else all that there is.
+   */
+  fires?(): Promise<boolean>
+  /**
    * Makes the rows that differ between `theirs` and `base` (and what `migrated` and `ours` have under their keys)
    * readable by `table`. May copy more rows than differ, never fewer. Called once a table, before it is asked of.
    * Without a key rows are the same that are equal in all columns: those that one side has more often come with all copies.

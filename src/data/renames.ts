@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { sameJson } from '../core/json.ts'
-import type { ColumnShape, SchemaShape } from './schema.ts'
+import type { ColumnShape, SchemaShape, TableShape } from './schema.ts'
 
 /** A table, or a column of one. */
 const named = z.object({ table: z.string(), column: z.string().nullable() })
@@ -55,16 +55,73 @@ export function renameCandidates(
   for (const [table, then] of Object.entries(base.tables)) {
     const live = now.tables[table]
     if (live === undefined) out.push(...tableCandidates(base, now, table))
-    else {
-      const added = Object.entries(live.columns).filter(([name]) => then.columns[name] === undefined)
-      for (const [was, a] of Object.entries(then.columns)) {
-        if (live.columns[was] !== undefined || a.generated) continue
-        const fit = added.filter(([, b]) => !b.generated && alike(a, b))
-        out.push(...fit.map(([name]) => ({ was: { table, column: was }, now: { table, column: name } })))
-      }
-    }
+    else out.push(...columnCandidates(table, then, { table, shape: live }, alike))
   }
   return out
+}
+
+/** The same of the columns of tables that bear another name now. */
+export function columnsOfRenamed(
+  tables: readonly Rename[],
+  base: SchemaShape,
+  now: SchemaShape,
+  alike: (a: ColumnShape, b: ColumnShape) => boolean,
+): Rename[] {
+  return tables.flatMap(pair => {
+    const [then, shape] = [base.tables[pair.was.table], now.tables[pair.now.table]]
+    if (then === undefined || shape === undefined || !isTable(pair) || pair.was.table === pair.now.table) return []
+    return columnCandidates(pair.was.table, then, { table: pair.now.table, shape }, alike)
+  })
+}
+
+/** Tables that are gone, and new ones with the same key and most of their columns: one may be the other, and no row proves it. */
+export function alikeTables(
+  base: SchemaShape,
+  now: SchemaShape,
+  alike: (a: ColumnShape, b: ColumnShape) => boolean,
+): Rename[] {
+  const gone = Object.entries(base.tables).filter(([name]) => now.tables[name] === undefined)
+  const added = Object.entries(now.tables).filter(([name]) => base.tables[name] === undefined)
+  return gone.flatMap(([was, then]) => {
+    const fit = added.filter(([, shape]) => {
+      if (isSameShape(then, shape) || !sameJson(then.key, shape.key)) return false
+      const common = Object.entries(then.columns).filter(([name, column]) => {
+        const here = shape.columns[name]
+        return here !== undefined && alike(column, here)
+      })
+      const kept = then.key.every(k => common.some(([name]) => name === k))
+      return kept && common.length * 2 > Object.keys(then.columns).length
+    })
+    return fit.map(([name]) => ({ was: { table: was, column: null }, now: { table: name, column: null } }))
+  })
+}
+
+/** Of these a column counts only where its table is taken for the same one, too. */
+export function inTheirTables(renames: readonly Rename[], tables: readonly Rename[]): Rename[] {
+  return renames.filter(
+    ({ was, now }) =>
+      now.column === null ||
+      was.table === now.table ||
+      tables.some(t => isTable(t) && t.was.table === was.table && t.now.table === now.table),
+  )
+}
+
+export function isTable({ was, now }: Rename): boolean {
+  return was.column === null && now.column === null
+}
+
+function columnCandidates(
+  table: string,
+  then: TableShape,
+  live: { readonly table: string; readonly shape: TableShape },
+  alike: (a: ColumnShape, b: ColumnShape) => boolean,
+): Rename[] {
+  const added = Object.entries(live.shape.columns).filter(([name]) => then.columns[name] === undefined)
+  return Object.entries(then.columns).flatMap(([was, a]) => {
+    if (live.shape.columns[was] !== undefined || a.generated) return []
+    const fit = added.filter(([, b]) => !b.generated && alike(a, b))
+    return fit.map(([name]) => ({ was: { table, column: was }, now: { table: live.table, column: name } }))
+  })
 }
 
 /** What is called the same but for the case of letters, for systems that do not tell such names apart. `tables`: those of tables too. */
@@ -89,11 +146,15 @@ function alikeIn(now: Readonly<Record<string, unknown>>, base: Readonly<Record<s
   return same.length === 1 ? (same[0] ?? null) : null
 }
 
+function isSameShape(a: TableShape, b: TableShape): boolean {
+  return sameJson([a.columns, a.key], [b.columns, b.key])
+}
+
 function tableCandidates(base: SchemaShape, now: SchemaShape, gone: string): Rename[] {
   const then = base.tables[gone]
   return Object.entries(now.tables)
     .filter(([name]) => base.tables[name] === undefined)
-    .filter(([, shape]) => sameJson([then?.columns, then?.key], [shape.columns, shape.key]))
+    .filter(([, shape]) => then !== undefined && isSameShape(then, shape))
     .map(([name]) => ({ was: { table: gone, column: null }, now: { table: name, column: null } }))
 }
 

@@ -61,6 +61,7 @@ export function readStatement(tokens: readonly Token[], kind: DatabaseKind): Rea
     const brings = ['INSERT', 'REPLACE', 'MERGE'].includes(first)
     return { ...NOTHING, wrote, names, targets: targetsOf(tokens), fires: true, brings }
   }
+  if (first === 'RENAME') return kind === 'mysql' ? renamedBy(tokens, names) : null
   if (first !== 'CREATE' && first !== 'ALTER' && first !== 'DROP') return null
   const at = words.findIndex((word, i) => i > 0 && !BEFORE_OBJECT.has(word))
   const object = words[at] ?? ''
@@ -69,6 +70,16 @@ export function readStatement(tokens: readonly Token[], kind: DatabaseKind): Rea
   if (first === 'CREATE') return { ...NOTHING, fires: words.includes('SELECT'), made: madeBy(tokens, at + 1) }
   if (first === 'DROP') return { ...NOTHING, wrote: ALL, names, targets: lower(namesFrom(tokens, at + 1)) }
   return { ...NOTHING, wrote: columnsAltered(words, names), names, altered: alteredBy(tokens, at + 1, kind) }
+}
+
+/** `RENAME TABLE a TO b`. Several in one statement, which may exchange names, and into other databases: nobody can tell. */
+function renamedBy(tokens: readonly Token[], names: readonly string[]): Read | null {
+  const was = nameAt(tokens, 2)
+  const now = nameAt(tokens, was.next + 1)
+  const [table, to] = lower([was.name, now.name])
+  const alone = now.next === tokens.length && wordAt(tokens, was.next) === 'TO' && wordAt(tokens, 1) === 'TABLE'
+  if (!alone || table === undefined || to === undefined || `${table}${to}`.includes('.')) return null
+  return { ...NOTHING, names, altered: { table, anew: [], now: to, columns: [] } }
 }
 
 function madeBy(tokens: readonly Token[], at: number): Read['made'] {

@@ -2,6 +2,7 @@ import type { DatabaseKind } from './engine.ts'
 import type { SchemaShape } from './schema.ts'
 import { statementsOf } from './sql-words.ts'
 import { ALL, type Altered, type Read, readStatement, type Wrote } from './touched-statement.ts'
+import { type Moved, movedBy } from './touched-renames.ts'
 import { isKnown, partsOf, plain, writesElsewhere } from './touched-targets.ts'
 
 /** What migrations may have written: names in lower case, as their statements have them. Says too much rather than too little. */
@@ -12,6 +13,8 @@ export interface Touched {
   readonly columns: Readonly<Record<string, readonly string[]>>
   /** Those that were there before and that rows were put into. Left out: none. */
   readonly came?: readonly string[] | undefined
+  /** Tables that the statements of one upgrade give another name. Left out: none, or nobody can tell. */
+  readonly moved?: Moved | undefined
 }
 
 /**
@@ -46,7 +49,12 @@ export function touchedBy(
     for (const { altered } of all) if (altered !== null) follow(touched, altered)
   }
   const came = broughtInto(all, schemas[0])
-  return { ...told(touched), ...(came.length === 0 ? {} : { came }) }
+  const moved = movedBy(all, schemas[0])
+  return {
+    ...told(touched),
+    ...(came.length === 0 ? {} : { came }),
+    ...(moved.length === 0 ? {} : { moved }),
+  }
 }
 
 /** Not what the migrations made or renamed: rows that came into those were somewhere before. */

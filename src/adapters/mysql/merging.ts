@@ -19,7 +19,7 @@ import { besideName, type MysqlImage, makeMarked } from './image.ts'
 import { bareName, quoted, tableSql, text } from './names.ts'
 import { highestNumbers, keepNumbers } from './numbers.ts'
 import { type Access, connect, type Session, WRITE_MODE } from './session.ts'
-import { guardTriggers } from './triggers.ts'
+import { firesGuarded, guardTriggers } from './triggers.ts'
 import { middleOf, untouched } from './untouched.ts'
 import { makeWork } from './work.ts'
 import { lockLess, numberOf, SessionWriter } from './writer.ts'
@@ -63,6 +63,8 @@ export class MysqlMerger implements Merger {
   #made = false
   /** Triggers of ours do not fire for this session. */
   #hushed = false
+  /** Some could fire for it all the same, by what was seen when they were made quiet, and when they were made as they were. */
+  #loud = false
   /** While the first one is at work. */
   #beside: Session | null = null
 
@@ -233,14 +235,19 @@ export class MysqlMerger implements Merger {
   async #hush(): Promise<void> {
     if (this.#hushed) return
     this.#hushed = true
-    await guardTriggers(this.#live, this.#database, true, this.#job.signal)
+    if (!(await guardTriggers(this.#live, this.#database, true, this.#job.signal))) this.#loud = true
   }
 
   /** Also those that a process left which was killed. */
   async #wake(signal: AbortSignal): Promise<void> {
     this.#job.guard()
-    await guardTriggers(this.#live, this.#database, false, signal)
+    // Somebody may have made one meanwhile.
+    if (!(await guardTriggers(this.#live, this.#database, false, signal)) && this.#hushed) this.#loud = true
     this.#hushed = false
+  }
+
+  async fires(): Promise<boolean> {
+    return this.#loud || firesGuarded(this.#live, this.#database, this.#job.signal)
   }
 
   refusal(error: unknown): Refusal | null {

@@ -168,6 +168,20 @@ describe.skipIf(why !== null)(
         }
       })
 
+      it('are not said to fire, unless somebody makes one meanwhile', async () => {
+        const fired = async (meanwhile: string) => {
+          await using merger = await engine().merging(null, job)
+          const before = await merger.fires?.()
+          await merger.transaction(() => merger.run('UPDATE counted SET many = 3'))
+          await server.sql('USE shop', meanwhile)
+          await merger.sequences()
+          return [before, await merger.fires?.()]
+        }
+        expect(await fired('DO 0')).toEqual([false, false])
+        const late = `CREATE TRIGGER late AFTER UPDATE ON counted FOR EACH ROW INSERT INTO log VALUES ('late')`
+        expect(await fired(late)).toEqual([false, true])
+      })
+
       it('they are as they were where carrying failed', async () => {
         const before = await triggersOf('shop')
         const failing = async () => {

@@ -7,31 +7,62 @@ import { type Access, connect, type Session } from './session.ts'
 /**
  * Makes the triggers of a database quiet for the session that carries, or as they were again (`quiet` false). Each is replaced in
  * one statement, in its place, so that whatever ends this, every trigger is there and acts for the application as
- * before; and what it was is in what it is. Not on MySQL, which can drop a trigger or make one, and not replace it.
+ * before; and what it was is in what it is. Not on MySQL, which can drop a trigger or make one, and not replace it. Answers
+ * whether none could fire for that session until now, or can from now on.
  */
 export async function guardTriggers(
   access: Access,
   database: string,
   quiet: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   await using db = await connect(access, database, signal)
-  if (!db.flavour.mariadb) return
   const all = await triggersIn(db, database)
-  if (all.every(t => isGuarded(t.body) === quiet)) return
-  const written = new Map((await readDefinitions(db, database, 'trigger')).map(d => [d.name, d]))
-  for (const [i, { name, body, on }] of all.entries()) {
-    const definition = written.get(name)
-    if (definition === undefined || isGuarded(body) === quiet) continue
-    const next = all[i + 1]
-    const place = next?.on === on ? `PRECEDES ${quoted(next.name)}` : ''
-    const sql = replacing(definition, unguarded(body), place, quiet)
-    if (sql === null) continue
-    await asWritten(db, definition)
-    await db.run(sql)
+  if (!db.flavour.mariadb) return all.length === 0
+  const before = all.every(t => isGuarded(t.body))
+  if (all.every(t => isGuarded(t.body) === quiet)) return before
+  let others = 0
+  for (const { definition, sql, body } of await replacements(db, database, all, quiet)) {
+    if (sql === null || definition === null) others++
+    else if (isGuarded(body) !== quiet) {
+      await asWritten(db, definition)
+      await db.run(sql)
+    }
   }
   await db.run(`SET SESSION sql_mode = '${db.mode}'`)
   await expectAlike(db, database, all)
+  return quiet ? others === 0 : before
+}
+
+/** Whether a trigger of the database would fire for the session that carries, although `guardTriggers` was called. */
+export async function firesGuarded(access: Access, database: string, signal: AbortSignal): Promise<boolean> {
+  await using db = await connect(access, database, signal)
+  const all = await triggersIn(db, database)
+  if (!db.flavour.mariadb) return all.length > 0
+  return (await replacements(db, database, all, true)).some(r => r.sql === null)
+}
+
+interface Replacement {
+  readonly body: string
+  readonly definition: Definition | null
+  /** null: the trigger stays as it is. */
+  readonly sql: string | null
+}
+
+async function replacements(
+  db: Session,
+  database: string,
+  all: readonly Trigger[],
+  quiet: boolean,
+): Promise<Replacement[]> {
+  if (all.length === 0) return []
+  const written = new Map((await readDefinitions(db, database, 'trigger')).map(d => [d.name, d]))
+  return all.map(({ name, body, on }, i) => {
+    const definition = written.get(name) ?? null
+    const next = all[i + 1]
+    const place = next?.on === on ? `PRECEDES ${quoted(next.name)}` : ''
+    return { body, definition, sql: definition === null ? null : replacing(definition, unguarded(body), place, quiet) }
+  })
 }
 
 function isGuarded(body: string): boolean {

@@ -197,6 +197,10 @@ class PostgresMerger implements Merger {
     return table
   }
 
+  async fires(): Promise<boolean> {
+    return (await this.#silence?.fails()) ?? false
+  }
+
   stage(staged: Staged): Promise<boolean> {
     return this.#stage.stage(staged)
   }

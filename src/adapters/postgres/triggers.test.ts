@@ -89,6 +89,19 @@ describe.skipIf(missing !== null)(`C14: triggers of PostgreSQL${missing === null
     }
   })
 
+  it('are said to fire where the role owns not all tables that have some', async () => {
+    const merge = await played(server, SHOP)
+    try {
+      const firing = async (tables: readonly string[]) => {
+        await using merger = await (await asKeeper(merge, tables)).merging(job)
+        return await merger.fires?.()
+      }
+      expect([await firing(['customers']), await firing(ALL)]).toEqual([true, false])
+    } finally {
+      await merge.dispose()
+    }
+  })
+
   it.each(['a superuser', 'the owner'])(
     'do not fire for %s where they are told to fire always or for replicas, and neither do rules',
     async who => {

@@ -63,6 +63,14 @@ const owned = (quiet: boolean, among = 'true') => {
 
 const SORTED = 'ORDER BY 1, 2, 3'
 
+/** Whether any of a table that is another's fires, so that this role cannot switch it off: as a query. */
+const foreign = (quiet: boolean) => {
+  const others = `n.nspname !~ '^pg_' AND n.nspname !~ '^${OWN}' AND n.nspname <> 'information_schema' AND NOT pg_has_role(c.relowner, 'USAGE')`
+  return `SELECT EXISTS (SELECT FROM ${ON_TABLES} WHERE NOT t.tgisinternal AND t.tgenabled IN ${states(quiet)} AND ${others})
+    OR EXISTS (SELECT FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE w.ev_enabled IN ${states(quiet)} AND c.relkind IN ('r', 'p') AND ${others}) AS fires`
+}
+
 /** Whether any fires although triggers are quiet, as a query. */
 export const FIRES_QUIET = `SELECT EXISTS (${owned(true)})`
 
@@ -82,6 +90,12 @@ export class Silence {
   constructor(session: Session, quiet: boolean) {
     this.#session = session
     this.#quiet = quiet
+  }
+
+  /** Something may fire all the same. */
+  async fails(): Promise<boolean> {
+    const [row] = await this.#session.query(foreign(this.#quiet))
+    return row?.['fires'] !== false
   }
 
   /** Nothing is switched off in a transaction that begins. */

@@ -62,7 +62,7 @@ export function rowOf(row: Row, { shape, columns }: Side): ArchivedRow {
   return { key: of(shape.key, 'k'), values: of(columns, 'v') }
 }
 
-/** What a side has under the keys of these rows, by `nameOf`. */
+/** What a side has under the keys of these rows, by `nameOf` of the keys that were given. */
 export async function underKeys(
   dialect: Dialect,
   db: Reader,
@@ -70,26 +70,62 @@ export async function underKeys(
   rows: readonly ArchivedRow[],
 ): Promise<ReadonlyMap<string, Texts>> {
   const { key, columns } = side.shape
-  const given: unknown[] = []
-  const value = (row: ArchivedRow, name: string) => {
-    const [text, type] = [row.key[name] ?? null, columns[name]?.type ?? '']
-    // As it is: SQLite takes twenty times as long over a thousand expressions in place of numbers.
-    if (text !== null && dialect.isWhole(type) && WHOLE.test(text)) return text
-    return dialect.value(dialect.parameter(given.push(text)), type)
-  }
   const [one = ''] = key
   const range = key.length === 1 && dialect.isWhole(columns[one]?.type ?? '') ? rangeOf(rows, one) : null
-  const among =
-    key.length === 1
-      ? `${dialect.quote(one)} ${range ?? `IN (${rows.map(row => value(row, one)).join(', ')})`}`
-      : rows.map(row => `(${key.map(k => `${dialect.quote(k)} = ${value(row, k)}`).join(' AND ')})`).join(' OR ')
-  const found = await db.query(selectOf(dialect, side, [`(${among})`]), given)
-  return new Map(
+  const said = saidFor(dialect, side)
+  const among = range === null ? said.among(rows) : `${dialect.quote(one)} ${range}`
+  const found = await db.query(selectOf(dialect, side, [`(${among})`]), said.given)
+  const out = new Map(
     found.map(row => {
       const { key: of, values } = rowOf(row, side)
       return [nameOf(of, key), values] as const
     }),
   )
+  if (range !== null) return out
+  const asked = new Set(rows.map(row => nameOf(row.key, key)))
+  if ([...out.keys()].every(name => asked.has(name))) return out
+  const left = rows.filter(row => !out.has(nameOf(row.key, key)))
+  return new Map([...out, ...(await otherwiseWritten(dialect, db, side, left))])
+}
+
+/** The database takes keys for the same that are written otherwise (`Bob`, `bob`): which of those given it took each for. */
+async function otherwiseWritten(
+  dialect: Dialect,
+  db: Reader,
+  side: Side,
+  rows: readonly ArchivedRow[],
+): Promise<(readonly [string, Texts])[]> {
+  if (rows.length === 0) return []
+  const { key } = side.shape
+  const said = saidFor(dialect, side)
+  const which = rows.map((row, i) => `WHEN ${said.equal(row)} THEN ${i}`).join(' ')
+  const select = selectOf(dialect, side, [`(${said.among(rows)})`])
+  const found = await db.query(
+    select.replace(/^SELECT /, () => `SELECT CASE ${which} END AS asked, `),
+    said.given,
+  )
+  return found.flatMap(row => {
+    const given = rows[Number(row['asked'])]
+    return given === undefined ? [] : [[nameOf(given.key, key), rowOf(row, side).values] as const]
+  })
+}
+
+/** Keys of rows as one query says them, in the order of its text; `given` goes with it. */
+function saidFor(dialect: Dialect, { shape: { key, columns } }: Side) {
+  const given: unknown[] = []
+  const of = (row: ArchivedRow, name: string) => {
+    const [text, type] = [row.key[name] ?? null, columns[name]?.type ?? '']
+    // As it is: SQLite takes twenty times as long over a thousand expressions in place of numbers.
+    if (text !== null && dialect.isWhole(type) && WHOLE.test(text)) return text
+    return dialect.value(dialect.parameter(given.push(text)), type)
+  }
+  const equal = (row: ArchivedRow) => `(${key.map(k => `${dialect.quote(k)} = ${of(row, k)}`).join(' AND ')})`
+  const among = (rows: readonly ArchivedRow[]) => {
+    const [one = ''] = key
+    if (key.length > 1) return rows.map(equal).join(' OR ')
+    return `${dialect.quote(one)} IN (${rows.map(row => of(row, one)).join(', ')})`
+  }
+  return { given, equal, among }
 }
 
 /** null: they do not lie close together. */

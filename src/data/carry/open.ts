@@ -6,15 +6,17 @@ import { idemOf } from '../../core/executor/attempt.ts'
 import type { Beside, Image, Images, Job, Merger } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { type BackupFacts, factsIn } from '../flow/facts.ts'
-import { readLive } from '../flow/level.ts'
+import { type Live, readLive } from '../flow/level.ts'
 import { holdsLevel } from '../flow/levels.ts'
-import { renamesOver } from '../flow/renames.ts'
+import { touchedBetween } from '../flow/migrated.ts'
+import { alikeFor, renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
 import { toldOf, touchedSince, untoldSince } from '../flow/untold.ts'
-import { nameOf } from '../renames.ts'
+import { alikeTables, type Doubt, inTheirTables, isTable, nameOf, type Rename } from '../renames.ts'
 import { compareSchemas, type SchemaShape } from '../schema.ts'
+import { type Moved, movedTables } from '../touched-renames.ts'
 import { ROLLED } from './errors.ts'
 import type { Schemas } from './mapping.ts'
 import type { ReplaySource } from './replay.ts'
@@ -71,9 +73,10 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     const schemas = await schemasOf(site, images, job)
     const wrote = told === null ? null : await touchedSince(site, now, base, told, between)
     const touched = migrated === null ? null : wrote
-    const renamed = await renamesOf(site, images, schemas, { ...base.facts, touched }, job)
+    const moved = wrote?.moved ?? (await movedSince(site, now, base))
+    const renamed = await renamesOf(site, images, schemas, { ...base.facts, touched, moved }, job)
     const live = await engine.reading(job.signal, db => readLive(site, db, base.facts.level))
-    const moved = holdsLevel(live.level, base.facts.level) ? otherNow(site, schemas) : migratedNow(site)
+    const movedOn = holdsLevel(live.level, base.facts.level) ? otherNow(site, schemas) : migratedNow(site)
     const source: CarrySource = {
       component: ctx.component,
       run,
@@ -86,9 +89,13 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       untold: migrated !== null ? null : wrote !== null ? { touched: wrote } : await untoldSince(site, now, base, lost),
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
-      moved,
+      moved: movedOn,
       blind: base.facts.level.tool === null || live.level.tool === null,
-      doubts: [...(moved === null ? [] : [moved]), ...(lost === null ? [] : [alteredText(lost)]), ...renamed.doubts],
+      doubts: [
+        ...(movedOn === null ? [] : [movedOn]),
+        ...(lost === null ? [] : [alteredText(lost)]),
+        ...renamed.doubts,
+      ],
       merging: given => merging(images, given),
       result: async given => ({ base: base.backup.id, data: await dataOf(site, base.facts.level, given) }),
     }
@@ -138,6 +145,21 @@ function mergingOf(engine: Base): (images: Images | null, job: Job) => Promise<M
     next: 'bring it back by hand from the pre-rollback backup: backout releases --all',
     exit: 'blocked',
   })
+}
+
+/** Tables that the statements of the migrations since a capture give another name: none where nobody can tell. */
+async function movedSince(
+  site: Site,
+  now: Live,
+  { backup, facts }: { backup: Backup; facts: BackupFacts },
+): Promise<Moved> {
+  const gone = Object.keys(facts.schema.tables).some(name => now.schema.tables[name] === undefined)
+  if (backup.reason !== 'capture' || !gone) return []
+  return (await touchedBetween(site, now, facts))?.moved ?? []
+}
+
+interface Known extends Pick<CarrySource, 'touched'> {
+  readonly moved: Moved
 }
 
 type Opened = { image: Image; drop?: () => Promise<void> }[]
@@ -224,30 +246,44 @@ async function schemasOf(site: Site, { base, theirs, migrated }: Images, { signa
   }
 }
 
-/** Known by the ids of theirs, which a copy has not; else looked for where users wrote least: right after migrating. */
+/**
+ * What somebody else knows is taken: the ids of theirs, which a copy has not, and the statements of the migrations. The rest is
+ * looked for where users wrote least: right after migrating.
+ */
 async function renamesOf(
   site: Site,
   { base, theirs, migrated }: Images,
   schemas: Schemas,
-  { schema, fingerprint, touched }: Pick<BackupFacts, 'schema' | 'fingerprint'> & Pick<CarrySource, 'touched'>,
+  { schema, fingerprint, touched, moved }: Pick<BackupFacts, 'schema' | 'fingerprint'> & Known,
   { signal }: Job,
 ): Promise<Pick<CarrySource, 'renames' | 'doubts'>> {
   const live = schemas.migrated ?? schemas.theirs
   const then = { schema, data: fingerprint }
   const ids =
     migrated === null ? [] : await theirs.reading(signal, now => now.renames(then.schema, then.data, schemas.theirs))
-  const { renames, doubts } = await (migrated ?? theirs).reading(signal, now =>
-    base.reading(signal, was =>
-      renamesOver(site, { now, base: was, both: null }, then, live, signal, { renames: ids, touched }),
-    ),
+  const named = movedTables(moved, schema, live).filter(n => !sharesWith(n, ids))
+  const maybe = alikeTables(schema, live, alikeFor(site.engine.dialect)).filter(m => !sharesWith(m, [...ids, ...named]))
+  const told = { renames: [...ids, ...named], touched, maybe }
+  const found = await (migrated ?? theirs).reading(signal, now =>
+    base.reading(signal, was => renamesOver(site, { now, base: was, both: null }, then, live, signal, told)),
   )
-  return {
-    renames: renames.map(({ was, now }) => ({ was, now })),
-    doubts: doubts.map(({ was, now, why, rows, equal }) => {
-      const [then, name] = [nameOf(was), nameOf(now)]
-      if (why !== 'rewritten')
-        return `${name} may be what ${then} was at the release, and nothing proves it; if so: --renamed ${then}=${name}`
-      return `${name} was ${then} at the release, and the migration wrote ${rows - equal} of its ${rows} values anew, so that it has no place there; if they mean the same: --renamed ${then}=${name}`
-    }),
-  }
+  const renames = found.renames.map(({ was, now }) => ({ was, now }))
+  const open = maybe.filter(m => !sharesWith(m, renames))
+  const doubts = [
+    ...open.map(pair => ({ ...pair, why: 'untold' as const, rows: 0, equal: 0 })),
+    ...found.doubts.filter(d => inTheirTables([d], [...renames, ...open]).length > 0),
+  ]
+  return { renames, doubts: doubts.map(doubtText) }
+}
+
+/** One of the two names is another table's already. */
+function sharesWith(pair: Rename, taken: readonly Rename[]): boolean {
+  return taken.some(t => isTable(t) && (t.was.table === pair.was.table || t.now.table === pair.now.table))
+}
+
+function doubtText({ was, now, why, rows, equal }: Rename & Pick<Doubt, 'why' | 'rows' | 'equal'>): string {
+  const [then, name] = [nameOf(was), nameOf(now)]
+  if (why !== 'rewritten')
+    return `${name} may be what ${then} was at the release, and nothing proves it; if so: --renamed ${then}=${name}`
+  return `${name} was ${then} at the release, and the migration wrote ${rows - equal} of its ${rows} values anew, so that it has no place there; if they mean the same: --renamed ${then}=${name}`
 }

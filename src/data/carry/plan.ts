@@ -1,6 +1,6 @@
 import { hashOf, sameJson } from '../../core/json.ts'
 import type { Job } from '../engine.ts'
-import type { Rename } from '../renames.ts'
+import { inTheirTables, type Rename } from '../renames.ts'
 import { mayHaveCome, writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
 import { holdCounted } from './anew.ts'
@@ -196,7 +196,8 @@ function isAmong(column: MappedColumn, wrote: readonly string[]): boolean {
 /** A person's word comes before what was found. */
 function renamesOf({ renames }: CarrySource, said: CarryOptions): Rename[] {
   const free = renames.filter(r => !said.renames.some(s => sameJson(s.was, r.was) || sameJson(s.now, r.now)))
-  return [...said.renames, ...free]
+  const all = [...said.renames, ...free]
+  return [...said.renames, ...inTheirTables(free, all)]
 }
 
 async function said(

@@ -22,7 +22,7 @@ export async function heldAgainst(laid: Laid, asItIs: boolean): Promise<Held> {
   const begun = await readBegun(source.dir)
   // Of a try by a version that did not write that down nothing is known: all that is unlike the release counts then.
   const open = begun === null ? await wasCarried(laid) : !begun.proven
-  const spreads = mayWriteElsewhere(laid)
+  const spreads = await mayWriteElsewhere(laid)
   if (open && !asItIs) {
     const held = {
       before: begun?.before ?? {},
@@ -37,10 +37,11 @@ export async function heldAgainst(laid: Laid, asItIs: boolean): Promise<Held> {
 }
 
 /** By triggers that fire, or by what references do where they act. */
-function mayWriteElsewhere({ ground: { merger, dialect }, source, bonds }: Laid): boolean {
+async function mayWriteElsewhere({ ground: { merger, dialect }, source, bonds }: Laid): Promise<boolean> {
+  const triggers = !merger.quiet && Object.keys(source.schemas.ours.triggers).length > 0
+  if ((await merger.fires?.()) ?? triggers) return true
   if (merger.quiet) return false
-  const referencesAct = dialect.quiet.on.length === 0 && Object.values(bonds).some(b => b.references.length > 0)
-  return referencesAct || Object.keys(source.schemas.ours.triggers).length > 0
+  return dialect.quiet.on.length === 0 && Object.values(bonds).some(b => b.references.length > 0)
 }
 
 async function wasCarried({ source, carried }: Laid): Promise<boolean> {

@@ -31,6 +31,10 @@ const backupFacts = z.object({
       tables: z.array(z.string()).readonly(),
       columns: z.record(z.string(), z.array(z.string()).readonly()).readonly().default({}),
       came: z.array(z.string()).readonly().optional(),
+      moved: z
+        .array(z.tuple([z.string(), z.string()]).readonly())
+        .readonly()
+        .optional(),
     })
     .optional(),
 })

@@ -1,7 +1,8 @@
 import { sameJson } from '../../core/json.ts'
-import type { Image, Reader } from '../engine.ts'
+import type { Dialect, Image, Reader } from '../engine.ts'
 import type { Fingerprint } from '../fingerprint.ts'
 import {
+  columnsOfRenamed,
   type Doubt,
   NO_RENAMES,
   type Rename,
@@ -10,7 +11,7 @@ import {
   settle,
   type Weighed,
 } from '../renames.ts'
-import type { SchemaShape, TableShape } from '../schema.ts'
+import type { ColumnShape, SchemaShape, TableShape } from '../schema.ts'
 import { type Touched, writtenIn } from '../touched.ts'
 import { plain } from '../touched-targets.ts'
 import { byContent, joined, type Match, matchOf, type Pair } from './compare.ts'
@@ -34,8 +35,11 @@ const NOTHING: Evidence = { rows: 0, equal: 0, telling: 0, untold: null }
 
 /** Pairs of names that could stand for one thing, by their shape alone. */
 export function candidates({ engine }: Site, base: SchemaShape, live: SchemaShape): Rename[] {
-  const { dialect } = engine
-  return renameCandidates(base, live, (a, b) => dialect.alike?.(a, b) ?? a.type === b.type)
+  return renameCandidates(base, live, alikeFor(engine.dialect))
+}
+
+export function alikeFor(dialect: Dialect): (a: ColumnShape, b: ColumnShape) => boolean {
+  return (a, b) => dialect.alike?.(a, b) ?? a.type === b.type
 }
 
 /** The part of a fingerprint that renames are looked for in. */
@@ -52,10 +56,14 @@ export function findRenames(site: Site, then: Then & { image: Image | null }, si
   })
 }
 
-/** What another database knows, and what the migrations may have written (null: nobody can tell). */
+/**
+ * What another database or the migrations' own statements know, and what these may have written (null: nobody can tell).
+ * `maybe`: tables that a person may say to be the same, of which the columns are looked at too.
+ */
 export interface Told {
   readonly renames: readonly Rename[]
   readonly touched: Touched | null
+  readonly maybe?: readonly Rename[]
 }
 
 /** First what the database knows, or was `told` by another that does, then what the rows say of the rest. */
@@ -67,7 +75,6 @@ export async function renamesOver(
   signal: AbortSignal,
   told: Told = { renames: [], touched: null },
 ): Promise<Renames> {
-  const all = candidates(site, then.schema, live)
   const own = await sides.now.renames(then.schema, then.data, live)
   const others = told.renames.filter(pair => !own.some(k => sameJson(k.was, pair.was)))
   const anew: Doubt[] = []
@@ -77,6 +84,13 @@ export async function renamesOver(
   }
   const borne = others.filter(pair => !anew.some(d => sameJson(d.was, pair.was)))
   const known = meant([...borne, ...own], live)
+  const elsewhere = columnsOfRenamed(
+    [...known, ...(told.maybe ?? [])],
+    then.schema,
+    live,
+    alikeFor(site.engine.dialect),
+  )
+  const all = [...candidates(site, then.schema, live), ...elsewhere]
   if (known.length + all.length === 0) return { ...NO_RENAMES, doubts: anew }
   const said = [...known, ...anew]
   const open = all.filter(pair => !said.some(k => sameJson(k.was, pair.was) || sameJson(k.now, pair.now)))

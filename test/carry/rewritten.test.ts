@@ -15,6 +15,24 @@ function play(story: Story): Merge {
 }
 
 describe('C14: where a migration gave values another meaning', () => {
+  it('a word on what users changed leaves what the migration wrote, and the list says so', async () => {
+    const merge = play({
+      base: SHOP,
+      migration: 'UPDATE orders SET total = total * 100',
+      writes: 'UPDATE orders SET user_id = 3 WHERE id = 1',
+      after: 'UPDATE orders SET user_id = 2 WHERE id = 1',
+    })
+    const { listed } = await carry(merge)
+    expect(kinds(listed)).toEqual(['orders 1 changed', 'orders 2 ambiguous'])
+    expect(listed.map(row => [Object.keys(row.cells), row.left])).toEqual([
+      [['user_id', 'total'], { total: 'ambiguous' }],
+      [['total'], undefined],
+    ])
+    const again = await carry(merge, { decisions: [{ kind: 'changed', take: 'theirs' }] })
+    expect(kinds(again.listed)).toEqual(['orders 1 ambiguous', 'orders 2 ambiguous'])
+    expect(rows(merge.ours, 'SELECT user_id, total FROM orders WHERE id = 1')).toEqual([{ user_id: 3, total: 10 }])
+  })
+
   it('new rows wait for a person, who may give their values', async () => {
     const story = {
       base: `${SHOP} CREATE TABLE bag (v INTEGER); INSERT INTO bag VALUES (1), (2)`,

@@ -55,7 +55,10 @@ export function conflictLines(rows: readonly ListedRow[], values: boolean): stri
   return rows.flatMap(r => {
     const key = Object.entries(r.key).map(([name, value]) => `${name} ${value ?? 'NULL'}`)
     const kind = r.kind ?? 'changed'
-    const cells = Object.entries(r.cells).map(([name, sides]) => `    ${name}: ${side(r, sides, values)}`)
+    const cells = Object.entries(r.cells).map(([name, sides]) => {
+      const left = r.left?.[name]
+      return `    ${name}: ${side(r, sides, values)}${left === undefined ? '' : ` (a word on ${kind} leaves it: it waits as ${left})`}`
+    })
     const times = r.times === undefined ? '' : `, ${r.times} rows`
     return ['', `  ${r.table} ${key.join(', ')}: ${r.action}, ${kind}${times}`, ...cells, `    settle: ${SETTLE[kind]}`]
   })

@@ -33,9 +33,10 @@ export async function leaveLater(source: ReplaySource, ground: Ground, places: r
 /** The same component's, oldest first: runs are named by their time. */
 async function laterThan(source: ReplaySource): Promise<ReplaySource[]> {
   const folder = dirname(source.dir)
-  const runs = (await readdir(folder).catch((): string[] => [])).toSorted(byText)
+  const there = await readdir(folder, { withFileTypes: true }).catch(() => [])
   const own = basename(source.dir)
-  return runs.filter(run => byText(run, own) > 0).map(run => ({ ...source, run, dir: join(folder, run) }))
+  const runs = there.filter(entry => entry.isDirectory() && byText(entry.name, own) > 0).map(entry => entry.name)
+  return runs.toSorted(byText).map(run => ({ ...source, run, dir: join(folder, run) }))
 }
 
 /** Rows without a key cannot be told apart. Of a key that has another type now the texts say nothing. */

@@ -1,4 +1,5 @@
 import { type Ground, type Piece } from './piece.ts'
+import { leftBy } from './settle.ts'
 import { ACTIONS, type Kind, kindOf } from './words.ts'
 
 /** A changed row as both sides have it. Values are exact texts; null is NULL. */
@@ -15,6 +16,8 @@ export interface ListedRow {
   readonly there: { readonly base: boolean; readonly ours: boolean; readonly theirs: boolean }
   /** Column of the schema of the release -> its value on each side; of a row that is on several sides only cells that are not the same. */
   readonly cells: Readonly<Record<string, Sides>>
+  /** Of these cells those that a word on `kind` does not write, and the kind that they wait as. Left out: none. */
+  readonly left?: Readonly<Record<string, Kind>>
 }
 
 export interface Sides {
@@ -36,7 +39,7 @@ export async function eachRow(
 ): Promise<void> {
   for (let after = 0, left = most; left > 0; ) {
     const page = await ground.merger.query(
-      `SELECT w.n AS n, w.act AS act, w.kind AS kind, w.cell AS cell, ${piece.keyed ? 1 : 'w.times'} AS times FROM ${piece.work} AS w
+      `SELECT w.n AS n, w.act AS act, w.kind AS kind, w.cell AS cell, w.mask AS mask, ${piece.keyed ? 1 : 'w.times'} AS times FROM ${piece.work} AS w
        WHERE w.n > ${after} AND (${where}) ORDER BY w.n LIMIT ${Math.min(ROWS, left)}`,
     )
     const last = page.at(-1)
@@ -50,11 +53,28 @@ export async function eachRow(
       const action = ACTIONS[Number(found['act'])] ?? 'update'
       const kind = code === 0 ? null : kindOf(code)
       const times = Number(found['times'])
-      await row({ table: piece.table.ours, action, kind, ...(times === 1 ? {} : { times }), ...value })
+      const left = kind !== null && isUpdate(piece, value, action) ? cellsLeft(piece, kind, found['mask']) : {}
+      const more = { ...(times === 1 ? {} : { times }), ...(Object.keys(left).length === 0 ? {} : { left }) }
+      await row({ table: piece.table.ours, action, kind, ...value, ...more })
     }
     after = Number(last['n'])
     left -= page.length
   }
+}
+
+/** Single cells of such a row wait. */
+function isUpdate(piece: Piece, { there }: Values, action: ListedRow['action']): boolean {
+  return piece.keyed && action === 'update' && there.ours && there.theirs
+}
+
+function cellsLeft(piece: Piece, kind: Kind, mask: unknown): Record<string, Kind> {
+  const letters = typeof mask === 'string' ? mask : ''
+  return Object.fromEntries(
+    piece.table.columns.flatMap(({ ours }, i) => {
+      const left = leftBy(kind, letters.charAt(i))
+      return left === null ? [] : [[ours, left] as const]
+    }),
+  )
 }
 
 type Values = Pick<ListedRow, 'key' | 'there' | 'cells'>

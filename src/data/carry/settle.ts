@@ -14,6 +14,16 @@ const CELLS = [
   ['ambiguous', 'ax'],
 ] as const
 
+/** A word on the one holds for the other one too. */
+const together = (a: Kind, b: Kind) => a === b || (BOTH.includes(a) && BOTH.includes(b))
+const BOTH: readonly Kind[] = ['changed', 'rewritten']
+
+/** The kind that a cell waits as, by its letter, where a word on `kind` leaves it; null: it does not. */
+export function leftBy(kind: Kind, letter: string): Kind | null {
+  const own = CELLS.find(([, letters]) => letters.includes(letter))?.[0]
+  return own === undefined || together(own, kind) ? null : own
+}
+
 /** The conflict that is left in a row once the cells with these letters are settled. */
 function without(letters: string): string {
   const left = CELLS.flatMap(([kind, all]) =>

@@ -60,13 +60,14 @@ describe.each(systems)('$name: a customer writes while data is carried, and ther
   })
 
   // PostgreSQL says by sums that a table is not as it was, and not how much: it can be so no more than once.
-  const counts = system.name !== 'PostgreSQL'
-  it('is told where there is no end to it, and is proven once nobody writes', {
-    skip: !counts || system.why !== null,
-  }, async () => {
-    await using world = await play()
-    await expect(carriedBeside(world, customer, 99)).rejects.toMatchObject({ code: 'written_meanwhile' })
-    const { proof } = await carriedBeside(world, [])
-    expect(proof).toMatchObject({ ok: true, problems: [] })
-  })
+  const counting = system.name === 'PostgreSQL' ? [] : [99]
+  it.skipIf(system.why !== null).for(counting)(
+    'is told where there is no end to it, and is proven once nobody writes',
+    async times => {
+      await using world = await play()
+      await expect(carriedBeside(world, customer, times)).rejects.toMatchObject({ code: 'written_meanwhile' })
+      const { proof } = await carriedBeside(world, [])
+      expect(proof).toMatchObject({ ok: true, problems: [] })
+    },
+  )
 })

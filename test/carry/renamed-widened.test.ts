@@ -54,21 +54,23 @@ describe.each(systems)('$name: a table that was renamed and got one more column'
   })
 
   // PostgreSQL knows both by its own ids.
-  it('is a doubt where nobody reads these, and comes by a word, with its columns', {
-    skip: skip || name === 'PostgreSQL',
-  }, async () => {
-    const column = name === 'MariaDB' ? 'CHANGE note remark varchar(20)' : 'RENAME COLUMN note TO remark'
-    const writes = [...WRITES, `UPDATE accounts SET remark = 'vip' WHERE id = 2`]
-    await using world = await back(
-      [`${UNREAD}${WIDENED[0]}`, WIDENED[1] ?? '', `ALTER TABLE accounts ${column}`],
-      writes,
-    )
-    const doubt =
-      'accounts may be what members was at the release, and nothing proves it; if so: --renamed members=accounts'
-    expect(await carried(world)).toEqual({ doubts: [doubt], tables: [] })
-    expect(await held(world, 'members')).toEqual(['1 ann n1', '2 bob n2', '3 cid n3', '4 dan n4'])
-    expect((await carried(world, { renames: [RENAMED] })).tables).toEqual([['members', 'accounts']])
-    const now = await held(world, 'members')
-    expect(now.slice(0, 2)).toEqual(['1 ann lee n1', '2 bob vip'])
-  })
+  const blind = name === 'PostgreSQL' ? [] : [UNREAD]
+  it.skipIf(skip).for(blind)(
+    'is a doubt where nobody reads these, and comes by a word, with its columns',
+    async unread => {
+      const column = name === 'MariaDB' ? 'CHANGE note remark varchar(20)' : 'RENAME COLUMN note TO remark'
+      const writes = [...WRITES, `UPDATE accounts SET remark = 'vip' WHERE id = 2`]
+      await using world = await back(
+        [`${unread}${WIDENED[0]}`, WIDENED[1] ?? '', `ALTER TABLE accounts ${column}`],
+        writes,
+      )
+      const doubt =
+        'accounts may be what members was at the release, and nothing proves it; if so: --renamed members=accounts'
+      expect(await carried(world)).toEqual({ doubts: [doubt], tables: [] })
+      expect(await held(world, 'members')).toEqual(['1 ann n1', '2 bob n2', '3 cid n3', '4 dan n4'])
+      expect((await carried(world, { renames: [RENAMED] })).tables).toEqual([['members', 'accounts']])
+      const now = await held(world, 'members')
+      expect(now.slice(0, 2)).toEqual(['1 ann lee n1', '2 bob vip'])
+    },
+  )
 })

@@ -34,7 +34,7 @@ alive() {
 }
 base() {
   [ -L "$root/$link" ] || return 0
-  t=$(readlink "$root/$link")
+  t=${'$'}{1-$(readlink "$root/$link")}
   t=${'$'}{t%/}
   t=${'$'}{t#./}
   t=${'$'}{t#"$root"/}
@@ -73,7 +73,7 @@ take() {
   me=$(mark $$)
   tries=0
   while :; do
-    held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"
+    [ ! -L "$svc" ] || { held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"; }
     ln -s "$me" "$lock" 2>/dev/null && break
     held=$(readlink "$lock") || {
       tries=$((tries+1))
@@ -89,7 +89,7 @@ take() {
 finish() { rm -f "$svc" "$lock"; say "$@"; say end; exit 0; }
 leave() { rm -f "$svc" "$lock"; fail "$@"; }
 put() {
-  rm -f "$1.new"
+  { [ ! -e "$1.new" ] && [ ! -L "$1.new" ]; } || rm -f "$1.new"
   ( umask 022; printf '%s\n' "$2" >"$1.new" ) 2>/dev/null && mv -f "$1.new" "$1" && return 0
   say "$2" | cat >"$1.new"
   leave not_writable "$1"

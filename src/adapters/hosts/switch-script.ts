@@ -68,13 +68,14 @@ case $how in
   *) case $found in "sums $how $sha "*) ;; *) leave artefact_altered "$found" ;; esac ;;
 esac
 [ -L "$root/$link" ] || [ ! -e "$root/$link" ] || leave not_a_link "$root/$link"
-now=$(base)
+leads=$(readlink "$root/$link" 2>/dev/null)
+now=$(base "$leads")
 [ "$now" = "$to" ] || [ -z "$expect" ] || [ "$now" = "$expect" ] || leave link_moved "$now"
 [ -z "$reload" ] || put "$box/reload.due" "$release"
 if [ "$now" != "$to" ]; then
   for label in $stale; do put "$box/stale.$label" "$release"; done
   put "$box/from" "$now $to $towards"
-  case $(readlink "$root/$link") in /*) target=$root/$target ;; esac
+  case $leads in /*) target=$root/$target ;; esac
   new=$root/.$link.$idem
   [ ! -L "$new" ] || rm -f "$new"
   ln -s "$target" "$new" || leave not_writable "$root"

@@ -27,7 +27,7 @@ import { isLive, rolloutOf } from './status.ts'
 import { makeStep, type RollArgs, stepId, typicalMs } from './steps.ts'
 import { asReleased } from './stopped.ts'
 import { RESTARTED, refsOf } from './template.ts'
-import { asksForIt, unwellFinding, unwellIn } from './unwell.ts'
+import { asksForIt, podsUnwell, unwellIn } from './unwell.ts'
 
 export async function propose(site: Site, question: Question<KubernetesPin>): Promise<Proposal> {
   const foreign = otherCluster(site, question)
@@ -61,7 +61,7 @@ export async function propose(site: Site, question: Question<KubernetesPin>): Pr
 /** What no step is done to, and does not run as it should. */
 function illFindings({ site, question, changing }: Case, unwell: readonly Unwell[]): Finding[] {
   const steps = changing.map(({ seen }) => stepId(site, 'roll', seen.id))
-  return unwell.filter(({ step }) => !steps.includes(step)).map(one => unwellFinding(site, question, one))
+  return unwell.filter(({ step }) => !steps.includes(step)).map(one => podsUnwell(site, question, one))
 }
 
 /** All objects ask for the release: some pods of it would be taken away again, or what is on its way there is followed. */

@@ -1,5 +1,6 @@
 import { systemClock } from '../core/clock.ts'
 import type { Finding, Unwell } from '../core/contract.ts'
+import { unwellFinding } from '../core/unwell.ts'
 import type { Pod } from './api/objects.ts'
 import { anySettled, haveSettled } from './apply/settle.ts'
 import { type Case, restarts } from './case.ts'
@@ -93,20 +94,11 @@ function aboutOf(pods: readonly Pod[], [dying]: readonly Pod[]): string {
   return dying === undefined ? '' : ` (${dying.metadata.name} was started anew just now)`
 }
 
-export function unwellFinding(
-  site: Site,
+export function podsUnwell(
+  { component, namespace }: Site,
   { release }: Pick<Case['question'], 'release'>,
-  { why, mayTakeMs }: Unwell,
+  one: Unwell,
 ): Finding {
-  return {
-    level: 'warning',
-    code: 'pods_unwell',
-    component: site.component,
-    what:
-      mayTakeMs === undefined
-        ? `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`
-        : `Not all of what is on ${release} already is up yet: ${why}`,
-    remedy: `look at \`kubectl -n ${site.namespace} get pods\` and at their events and logs`,
-    moves: true,
-  }
+  const remedy = `look at \`kubectl -n ${namespace} get pods\` and at their events and logs`
+  return unwellFinding({ component, code: 'pods_unwell', remedy }, release, one)
 }

@@ -17,7 +17,7 @@ import { saysOutdated } from './outdated.ts'
 import type { ComposePin, PinnedFile } from './pin.ts'
 import { standingOf } from './standing.ts'
 import { stopStep, TYPICAL, type UpArgs, upStep, writeStep } from './steps.ts'
-import { unwellFinding, unwellIn } from './unwell.ts'
+import { containersUnwell, unwellIn } from './unwell.ts'
 import { ended } from './verify.ts'
 
 const SERVED: ReadonlySet<string> = new Set(['stopped', 'redeployed', 'exec-from'])
@@ -74,7 +74,7 @@ export async function propose(host: Host, question: Question<ComposePin>): Promi
   const bring = upStep(host, release, args)
   const up = acts ? [bring] : []
   const unwell = acts && standing !== 'more' ? [] : unwellIn(host, args, view, bring.id)
-  findings.push(...unwell.map(one => unwellFinding(host, question, one)))
+  findings.push(...unwell.map(one => containersUnwell(host, question, one)))
   if (up.length + stop.length === 0) return { ...NOTHING, findings, serves, unwell }
   const fewer = stop.length + halt.length === 0 && !asked('redeployed') && standing === 'more'
   const down = rung === 'recreate' || asked('stopped') ? TYPICAL.stop + TYPICAL.up : 5_000

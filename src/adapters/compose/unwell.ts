@@ -1,4 +1,5 @@
 import type { Finding, Question, Unwell } from '../../core/contract.ts'
+import { unwellFinding } from '../../core/unwell.ts'
 import type { Host } from './host.ts'
 import type { Container, View } from './look.ts'
 import { runs } from './observe.ts'
@@ -26,13 +27,11 @@ function diesAgain(c: Container, now: number, within: number): boolean {
   return !(age >= within || age >= (OUTLIVES * (started - created)) / c.restarts)
 }
 
-export function unwellFinding(host: Host, { release }: Pick<Question<never>, 'release'>, { why }: Unwell): Finding {
-  return {
-    level: 'warning',
-    code: 'containers_unwell',
-    component: host.component,
-    what: `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`,
-    remedy: 'look at `docker compose ps` and `docker compose logs` there',
-    moves: true,
-  }
+export function containersUnwell(
+  { component }: Host,
+  { release }: Pick<Question<never>, 'release'>,
+  one: Unwell,
+): Finding {
+  const remedy = 'look at `docker compose ps` and `docker compose logs` there'
+  return unwellFinding({ component, code: 'containers_unwell', remedy }, release, one)
 }

@@ -8,7 +8,7 @@ import {
   type Step,
 } from '../../core/contract.ts'
 import { checkOwners, syncs } from '../../kubernetes/gitops.ts'
-import { unwellFinding } from '../../kubernetes/unwell.ts'
+import { podsUnwell } from '../../kubernetes/unwell.ts'
 import { checkBehind, checkDrift, checkHooks, checkLast, checkRollouts, foreign, gone, type Say } from './check.ts'
 import type { Revision } from './cli.ts'
 import { driftSince } from './drift.ts'
@@ -36,7 +36,7 @@ export async function propose(place: Place, question: Question<HelmPin>): Promis
   const there = same && drift.length === 0 && behindOf(world).length === 0
   const more = same && drift.length > 0 && drift.every(one => one.more) && behindOf(world).length === 0
   const unwell = (there || more) && redeploy.length === 0 ? await unwellIn(place, world.live, signal) : []
-  for (const one of unwell) findings.push(unwellFinding(place.site, question, one))
+  for (const one of unwell) findings.push(podsUnwell(place.site, question, one))
   if (there && redeploy.length === 0) return { ...NOTHING, findings, unwell }
   const target = last === undefined || there ? null : await targetOf(place, world, to, signal)
   if (last === undefined || (target === null && !there)) {

@@ -9,6 +9,7 @@ import {
   type Unwell,
 } from '../../core/contract.ts'
 import { span } from '../../core/impact-text.ts'
+import { unwellFinding } from '../../core/unwell.ts'
 import { lostVariables, nameOf, type Say, saySwarm, type Way, wayOf } from './check.ts'
 import { execUnclear, nameOne } from './exec.ts'
 import { goesOn } from './halt.ts'
@@ -71,7 +72,8 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   }
   if (findings.some(f => f.level === 'blocker')) return { ...NOTHING, findings, serves }
   const unwell = ways.filter(way => !bring.includes(way)).flatMap(way => unwellOf(site, question, way))
-  findings.push(...unwell.map(one => unwellFinding(site, question, one)))
+  const ill = { component, code: 'tasks_unwell', remedy: PS }
+  findings.push(...unwell.map(one => unwellFinding(ill, question.release, one)))
   const halts = [...changing.flatMap(way => (way.differs ? (way.view ?? []) : [])), ...added]
     .filter(view => goesOn(site, view))
     .map(view => haltOf(site, view, say))
@@ -98,19 +100,10 @@ export async function propose(site: Site, question: Question<SwarmPin>): Promise
   }
 }
 
+const PS = 'look at `docker service ps --no-trunc` and `docker service logs` of it'
+
 function unwellOf(site: Site, { rung }: Question<SwarmPin>, { pinned: { name }, doubt }: Way): Unwell[] {
   return doubt === null ? [] : [{ step: stepId(site, rung as BringArgs['do'], name), why: `${name}: ${doubt}` }]
-}
-
-function unwellFinding({ component }: Site, { release }: Question<SwarmPin>, { why }: Unwell): Finding {
-  return {
-    level: 'warning',
-    code: 'tasks_unwell',
-    component,
-    what: `What is on ${release} already does not run as it should, and going back does not mend it: ${why}`,
-    remedy: 'look at `docker service ps --no-trunc` and `docker service logs` of it',
-    moves: true,
-  }
 }
 
 function sayForeign({ from, to }: Question<SwarmPin>, say: Say): void {

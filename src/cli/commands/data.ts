@@ -172,7 +172,7 @@ async function tellEarlier(session: Session, { run: named }: Which, run: string,
 
 /** What is put back before somebody tells that the migrations have ended would count as their work when data is carried next. */
 async function refuseUntold({ environment }: Session): Promise<void> {
-  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const standing = await standingUpgrades(environment)
   const open = standing.findLast(u => u.endedAt === null && u.migratedAt === null)
   if (open === undefined || open !== standing.at(-1)) return
   throw new BackoutError({
@@ -183,9 +183,13 @@ async function refuseUntold({ environment }: Session): Promise<void> {
   })
 }
 
+async function standingUpgrades({ ledger }: Session['environment']) {
+  return (await ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+}
+
 /** What the ledger knows of an upgrade that began after the restore, where the database itself does not tell; null: nothing. */
 async function upgradedSince({ environment }: Session, { run }: Restored): Promise<string | null> {
-  const standing = (await environment.ledger.releases.upgrades()).filter(u => u.undoneAt === null)
+  const standing = await standingUpgrades(environment)
   const since = standing.findLast(u => Date.parse(u.begunAt) > Date.parse(run.createdAt))
   if (since === undefined) return null
   return `the upgrade to ${since.to} began at ${since.begunAt}, and no table of a migration tool tells whether values mean the same since`

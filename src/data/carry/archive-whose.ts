@@ -20,7 +20,7 @@ export async function whosePart(
   from: From,
   i: number,
   mapped: MappedTable,
-  { mapping, cells }: { mapping: Mapping; cells: ArchivedPart | undefined },
+  { referred, cells }: { referred: string | undefined; cells: ArchivedPart | undefined },
 ): Promise<ArchivedPart[]> {
   const { source, dir, signal } = from
   const { images, schemas, dialect } = source
@@ -29,14 +29,13 @@ export async function whosePart(
   const placed = mapped.columns.map(c => c.theirs)
   const columns = plainColumns(shape).filter(c => placed.includes(c) && !shape.key.includes(c))
   const side: Side = { image: images.theirs, table: mapped.theirs, shape, columns, where: null }
-  const referred = referredIn(source, mapping, mapped.theirs)
-  if (columns.length === 0 || (cells === undefined && referred === null)) return []
+  if (columns.length === 0) return []
   const sides = [{ side, theirs: (name: string) => name }, ...beforeOf(source, mapped, side)]
   const file = await writeLines(dir, `whose-${i}.ndjson.zst`, line =>
     inLots(
       async each => {
         if (cells !== undefined) await readLines(dir, cells, row => each(archivedRow.parse(row).key))
-        if (referred === null) return
+        if (referred === undefined) return
         const keys = { ...side, columns: [] }
         const sql = selectOf(dialect, keys, [`(${referred})`])
         await images.theirs.reading(signal, db => db.each(sql, [], row => each(rowOf(row, keys).key)))
@@ -102,18 +101,24 @@ async function write(
   }
 }
 
-/** True for rows of a table that something refers to which has no place in the schema of the release; null: nothing does. */
-function referredIn({ schemas: { theirs }, dialect }: CarrySource, mapping: Mapping, to: string): string | null {
-  const unplaced = new Map(mapping.tables.map(t => [t.theirs, t.unplaced]))
-  const found = Object.entries(theirs.tables).flatMap(([name, shape]) =>
-    shape.constraints.flatMap(text => {
-      const key = foreignKeyIn(text, shape, theirs)
-      if (key === null || key.table !== to) return []
-      const comes = mapping.unplaced.includes(name) || key.columns.some(c => unplaced.get(name)?.includes(c))
-      const own = (column: string) => `${dialect.table(to)}.${dialect.quote(column)}`
+/** By table, what is true for rows of it that something refers to which has no place in the schema of the release. */
+export function referredIn(
+  { schemas: { theirs }, dialect }: CarrySource,
+  mapping: Mapping,
+): ReadonlyMap<string, string> {
+  const out = new Map<string, string>()
+  const whole = mapping.unplaced.map(name => ({ name, comes: null }))
+  const parts = mapping.tables.map(t => ({ name: t.theirs, comes: t.unplaced }))
+  for (const { name, comes } of [...whole, ...parts.filter(p => p.comes.length > 0)]) {
+    for (const text of theirs.tables[name]?.constraints ?? []) {
+      const key = foreignKeyIn(text, theirs.tables[name], theirs)
+      if (key === null || (comes !== null && !key.columns.some(c => comes.includes(c)))) continue
+      const own = (column: string) => `${dialect.table(key.table)}.${dialect.quote(column)}`
       const same = key.columns.map((c, i) => `x.${dialect.quote(c)} = ${own(key.to[i] ?? '')}`)
-      return comes ? [`EXISTS (SELECT 1 FROM ${dialect.table(name)} AS x WHERE ${same.join(' AND ')})`] : []
-    }),
-  )
-  return found.length === 0 ? null : found.join(' OR ')
+      const refers = `EXISTS (SELECT 1 FROM ${dialect.table(name)} AS x WHERE ${same.join(' AND ')})`
+      const before = out.get(key.table)
+      out.set(key.table, before === undefined ? refers : `${before} OR ${refers}`)
+    }
+  }
+  return out
 }

@@ -7,7 +7,7 @@ import { replaceFile } from '../../exec/atomic-file.ts'
 import type { Job } from '../engine.ts'
 import { OBJECTS } from '../objects.ts'
 import { columnParts, tableParts } from './archive-parts.ts'
-import { whosePart } from './archive-whose.ts'
+import { referredIn, whosePart } from './archive-whose.ts'
 import { type ArchivedRow, lineFile, writeLines } from './lines.ts'
 import type { Piece } from './piece.ts'
 import type { Laid, TablePlan } from './plan.ts'
@@ -75,14 +75,13 @@ export async function writeArchive(laid: Laid, job: Job): Promise<Manifest> {
     job.progress({ text: `archiving columns of ${mapped.theirs}` })
     parts.push(...(await columnParts(from, i, mapped)))
   }
+  const refers = referredIn(source, mapping)
   for (const [i, mapped] of mapping.tables.entries()) {
+    const cells = parts.find(p => p.what === 'cells' && p.table === mapped.theirs && p.lines > 0)
+    const referred = refers.get(mapped.theirs)
+    if (cells === undefined && referred === undefined) continue
     job.progress({ text: `archiving whose rows of ${mapped.theirs} they are` })
-    parts.push(
-      ...(await whosePart(from, i, mapped, {
-        mapping,
-        cells: parts.find(p => p.what === 'cells' && p.table === mapped.theirs),
-      })),
-    )
+    parts.push(...(await whosePart(from, i, mapped, { referred, cells })))
   }
   parts.push(...(await objectsPart(laid, dir)))
   const held = laid.pieces.filter((_, i) => laid.plan.tables[i]?.held !== 0)

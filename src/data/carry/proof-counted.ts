@@ -1,7 +1,7 @@
 import { classify } from './classify.ts'
+import { type Found, foundIn } from './found.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
-import type { Found } from './proof.ts'
 import { NOTHING_SINCE } from './since.ts'
 import type { Held } from './unproven.ts'
 import { INSERT } from './words.ts'
@@ -14,17 +14,8 @@ export async function comparedCounted({ ground, options }: Laid, piece: Piece, h
     WHERE NOT EXISTS (SELECT 1 FROM ${again.work} AS p WHERE p.id = w.id)`
   const [row] = await ground.merger.query(foundSql(piece, again, { reports: options.mode === 'report', held }))
   const [more] = await ground.merger.query(missed)
-  const of = (name: string) => Number(row?.[name])
-  return {
-    rows: of('found_now'),
-    carried: of('carried_now'),
-    listed: of('listed'),
-    quarantined: of('quarantined'),
-    changedSince: of('changed_since'),
-    lacking: of('lacking') + Number(more?.['n']),
-    unlike: of('unlike_it'),
-    strange: of('strange'),
-  }
+  const found = foundIn(row)
+  return { ...found, lacking: found.lacking + Number(more?.['n']), strange: Number(row?.['strange']) }
 }
 
 /** Ours had as many once these were carried (`was`); of what came it has less now (`lost`). */

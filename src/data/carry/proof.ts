@@ -1,6 +1,7 @@
 import type { Job } from '../engine.ts'
 import { alike, besideSaid, classify, recheck } from './classify.ts'
 import { Moved } from './errors.ts'
+import { type Found, foundIn } from './found.ts'
 import { Piece } from './piece.ts'
 import type { Laid } from './plan.ts'
 import { comparedCounted } from './proof-counted.ts'
@@ -97,20 +98,6 @@ function more(after: Untouched, before: Untouched, what: string): string[] {
     const known = before[table] ?? 0
     return count > known ? [`${table}: ${count - known} ${what}`] : []
   })
-}
-
-export interface Found {
-  readonly rows: number
-  readonly carried: number
-  readonly listed: number
-  readonly quarantined: number
-  readonly changedSince: number
-  /** Neither done nor listed. */
-  readonly lacking: number
-  /** Done, and not so. */
-  readonly unlike: number
-  /** In ours behind all that there was, and neither of theirs. */
-  readonly strange: number
 }
 
 const NOTHING: Found = {
@@ -220,17 +207,7 @@ async function compare({ ground, options }: Laid, rows: string): Promise<Found> 
     sum(`(done = 0 AND ${said} AND carried = 0 AND take < 3) OR ${rest}`, 'unlike_it'),
   ]
   const [row] = await ground.merger.query(`SELECT ${list.join(', ')} FROM (${rows}) AS found`)
-  const of = (name: string) => Number(row?.[name])
-  return {
-    rows: of('found_now'),
-    carried: of('carried_now'),
-    listed: of('listed'),
-    quarantined: of('quarantined'),
-    changedSince: of('changed_since'),
-    lacking: of('lacking'),
-    unlike: of('unlike_it'),
-    strange: 0,
-  }
+  return foundIn(row)
 }
 
 async function number({ ground }: Laid, sql: string): Promise<number> {

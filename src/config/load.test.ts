@@ -175,6 +175,9 @@ describe('a mistake', () => {
       '8:3',
       /hooks.retrun.*did you mean "return"/,
     ],
+    ['a wrong type where several can stand', and('home: 5'), '7:7', /home: expected a text or a mapping docs/],
+    ['a name that every object has', and('gates:', '  constructor: {}'), '8:3', /gates.constructor: expected another/],
+    ['a name that is lost when it is read', and('gates:', '  __proto__: {}'), '8:3', /"__proto__" cannot be the name/],
     ['a wrong type', and('policy:', '  concurrency: many'), '8:16', /expected a number, received a text/],
     [
       'a wrong type in settings',

@@ -45,6 +45,9 @@ function mistakeOf(part: Part, issue: Issue, inner: readonly PropertyKey[]): Mis
   if (issue.code === 'invalid_union') {
     const best = bestOf(issue.errors)
     if (best !== null) return best.flatMap(i => mistakeOf(part, i, [...inner, ...i.path]))
+    const kinds = kindsOf(issue.errors)
+    if (value !== undefined && kinds.length > 0)
+      return [{ path, what: `expected ${kinds.join(' or ')}`, remedy: REFERENCE }]
   }
   if (issue.code === 'invalid_value' && typeof value === 'string' && issue.values.length > 1) {
     const among = issue.values.map(String)
@@ -81,6 +84,12 @@ function bestOf(branches: readonly (readonly Issue[])[]): readonly Issue[] | nul
   const depth = (issues: readonly Issue[]) => Math.max(...issues.map(i => i.path.length))
   const deep = branches.filter(b => b.length > 0 && depth(b) > 0)
   return deep.length === 0 ? null : deep.reduce((a, b) => (depth(b) > depth(a) ? b : a))
+}
+
+/** What may stand there, of a union none of whose branches takes what does. */
+function kindsOf(branches: readonly (readonly Issue[])[]): string[] {
+  const kinds = branches.flat().map(i => (i.code === 'invalid_type' ? (PLAIN[i.expected] ?? null) : null))
+  return kinds.includes(null) ? [] : [...new Set(kinds.filter(k => k !== null))]
 }
 
 /** What zod calls by the names of a programming language. */

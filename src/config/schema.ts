@@ -6,7 +6,10 @@ import { command, duration, period, text } from './fields.ts'
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const name = () =>
-  z.string().regex(NAME, 'expected letters, digits, ".", "_" or "-", beginning with a letter or digit, 63 at most')
+  z
+    .string()
+    .regex(NAME, 'expected letters, digits, ".", "_" or "-", beginning with a letter or digit, 63 at most')
+    .refine(it => !(it in {}), 'expected another name: this one stands for something in every object of the program')
 
 const gateNames = () => z.array(z.string())
 

@@ -10,7 +10,7 @@ export function parse(file: string, text: string): Source {
   const document = documentOf(file, text, lines)
   const source: Source = { file, text, document, lines }
   const mistakes = document.errors.map(yamlMistake)
-  if (mistakes.length === 0) mistakes.push(...aliasMistakes(document), ...keysTwice(source))
+  if (mistakes.length === 0) mistakes.push(...aliasMistakes(document), ...keysTwice(source), ...lostKeys(document))
   if (mistakes.length === 0 && !isMap(document.contents)) {
     const remedy = 'backout init writes a file to begin with'
     mistakes.push({ path: [], offset: 0, what: 'expected settings such as "environment: production"', remedy })
@@ -78,6 +78,19 @@ function aliasMistakes(document: Document): Mistake[] {
       else if (path.some(node => node === target)) {
         out.push({ path: [], offset, what: `"*${alias.source}" stands for something that it is a part of`, remedy })
       }
+    },
+  })
+  return out
+}
+
+/** What is read afterwards leaves this key out without a word. */
+function lostKeys(document: Document): Mistake[] {
+  const out: Mistake[] = []
+  visit(document, {
+    Pair(_, { key }) {
+      if (!isScalar(key) || key.value !== '__proto__') return
+      const what = '"__proto__" cannot be the name of anything'
+      out.push({ path: [], offset: key.range?.[0] ?? 0, what, remedy: 'take another name' })
     },
   })
   return out

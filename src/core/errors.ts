@@ -58,6 +58,12 @@ export class BackoutError extends Error {
   }
 }
 
+/**
+ * What to do where something was changed while a run is at it: its steps wait for what was there then, so that trying again,
+ * or another plan beside it, leads nowhere.
+ */
+export const PLAN_ANEW = 'end this run and plan again: `backout abort`, then `backout run`'
+
 function indent(text: string): string {
   return text.trimEnd().replaceAll('\n', '\n       ')
 }

@@ -80,13 +80,17 @@ export function planHash(plan: Omit<Plan, 'hash'>): string {
     safe: plan.safe,
     findings: plan.findings
       .filter(f => f.moves !== true || f.level === 'blocker')
-      .map(f => `${f.level} ${f.code} ${f.component ?? ''}`)
+      .map(findingKey)
       .toSorted(),
     envelope: plan.envelope,
     onFailure: plan.onFailure,
     omitted: plan.omitted,
     configHash: plan.configHash,
   })
+}
+
+function findingKey({ level, code, component }: Finding): string {
+  return `${level} ${code} ${component ?? ''}`
 }
 
 export function blockersOf(plan: Pick<Plan, 'findings'>): Finding[] {
@@ -188,6 +192,17 @@ export function beyond(envelope: Envelope, plan: Plan): string[] {
   return out
 }
 
+/** What one plan says and the other does not, of what makes a plan another one; of blockers others tell. */
+function found(one: Plan, other: Plan): Finding[] {
+  const known = new Set(other.findings.map(findingKey))
+  return one.findings.filter(f => f.moves !== true && f.level !== 'blocker' && !known.has(findingKey(f)))
+}
+
+function changeOf(then: string, now: string): string {
+  if (then !== now) return `it was "${then}", now "${now}"`
+  return `it reads "${now}" as it did then, and something else of it differs (its files, its settings)`
+}
+
 /** What is different between two plans for the same release, in words. */
 export function differencesOf(planned: Plan, now: Plan): string[] {
   const out: string[] = []
@@ -196,11 +211,13 @@ export function differencesOf(planned: Plan, now: Plan): string[] {
     if (before === undefined) out.push(`${c.id} is new in backout.yaml`)
     else if (before.observed.identity !== c.observed.identity) out.push(`${c.id} is now ${c.observed.identity}`)
     else if (before.observed.state !== c.observed.state) {
-      out.push(`${c.id} changed: it was "${before.observed.summary}", now "${c.observed.summary}"`)
+      out.push(`${c.id} changed: ${changeOf(before.observed.summary, c.observed.summary)}`)
     } else if (before.rung !== c.rung)
       out.push(`${c.id} would now be taken back by "${c.rung}" instead of "${before.rung}"`)
   }
   for (const b of blockersOf(now)) out.push(b.what)
+  for (const f of found(now, planned)) out.push(`by now ${f.what}`)
+  for (const f of found(planned, now)) out.push(`no longer so: ${f.what}`)
   for (const why of beyond(planned.envelope, now)) out.push(why)
   if (planned.configHash !== now.configHash) out.push('backout.yaml was changed')
   return out.length > 0 ? [...new Set(out)] : ['the steps are no longer the same']

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { StepAct, Verdict } from '../core/contract.ts'
-import { BackoutError, messageOf } from '../core/errors.ts'
+import { BackoutError, messageOf, PLAN_ANEW } from '../core/errors.ts'
 import { readWhole, replaceFile, type WholeFile } from './atomic-file.ts'
 
 /** Whose a captured file was: that is what it becomes again where it is gone. Pins of before do not have it. */
@@ -49,7 +49,7 @@ function moved(path: string): BackoutError {
   return new BackoutError({
     code: 'file_moved',
     what: `${path} was changed since the plan looked at it; it was left alone`,
-    next: 'plan again: `backout plan`',
+    next: PLAN_ANEW,
     exit: 'moved',
   })
 }

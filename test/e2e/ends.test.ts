@@ -31,6 +31,7 @@ describe('how a run ended', () => {
       /toy is back on v1, but not all of it: app\/apply; by the word of \S+ alone, not verified: db\/apply\. /,
     )
     expect((await toy.backout(['status'])).stdout).toMatch(/by the word of \S+ alone, not verified: db\/apply/)
+    expect(await toy.json(['status'])).toMatchObject({ byWord: ['db/apply'], uncaptured: [] })
     const { stdout: report } = await toy.backout(['report'])
     expect(report).toContain('Not as planned: db/apply not verified, app/apply skipped.')
     expect(await toy.versions()).toEqual(['v1', 'v2'])

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { StepAct, Vault, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { redact } from '../../core/secret.ts'
 import { bytesOf, composed, textOf } from '../../exec/dotenv.ts'
 import { keepsToday } from '../../exec/secret-names.ts'
@@ -79,7 +79,7 @@ export function moved({ place }: Host, path: string): BackoutError {
   return new BackoutError({
     code: 'file_moved',
     what: `${place}/${path} was changed since the plan looked at it; it was left alone`,
-    next: 'find out who deploys there, then plan again: `backout plan`',
+    next: `find out who deploys there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

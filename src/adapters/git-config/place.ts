@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import type { StepAct } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { replaceFile, syncFolder } from '../../exec/atomic-file.ts'
 import { runLocal } from '../../exec/local.ts'
@@ -172,7 +172,7 @@ function moved(what: string, how: string): BackoutError {
   return new BackoutError({
     code: 'file_moved',
     what: `${what} ${how} meanwhile; it was left alone`,
-    next: 'plan again: `backout plan`',
+    next: PLAN_ANEW,
     exit: 'moved',
   })
 }

@@ -1,5 +1,5 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { groupAlive } from '../../exec/local.ts'
 import { isSuspended, suspend } from '../../kubernetes/apply/suspend.ts'
@@ -116,7 +116,7 @@ function moved({ config }: Place, last: Revision | undefined): BackoutError {
   return new BackoutError({
     code: 'release_moved',
     what: `${config.release} is not what the plan saw: ${is}; it was left alone`,
-    next: 'find out who deploys there, then plan again: `backout plan`',
+    next: `find out who deploys there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

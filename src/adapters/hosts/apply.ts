@@ -1,5 +1,5 @@
 import type { Step, StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError, messageOf } from '../../core/errors.ts'
+import { BackoutError, messageOf, PLAN_ANEW } from '../../core/errors.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { runLocal } from '../../exec/local.ts'
 import { type Fleet, fill, type Host, type Unit } from './fleet.ts'
@@ -77,7 +77,7 @@ function refusal(fleet: Fleet, args: StepArgs, said: string, stderr: string): Ba
     not_a_link: [`${detail} on ${where} is not a symbolic link`, 'put a link to a release folder in its place'],
     link_moved: [
       `Somebody else moved the link on ${where}: it leads to ${detail || 'nothing'} now`,
-      'find out who deploys there, then plan again',
+      `find out who deploys there, then ${PLAN_ANEW}`,
     ],
     not_running: [
       `The service on ${where} did not run within ${limits.start} ms (its status is ${detail})`,

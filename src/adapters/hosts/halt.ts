@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import type { Observation, Step, StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { redact, type Text } from '../../core/secret.ts'
 import { type Fleet, type Host, wordsOf } from './fleet.ts'
 import { flightHere, flightsIn, flightText, here } from './flight.ts'
@@ -149,7 +149,7 @@ function movedOn({ component }: Fleet, why: string): BackoutError {
     code: 'link_moved',
     what: `The deployment of ${component} was stopped, and had given hosts another release since the plan was made`,
     cause: why,
-    next: 'plan again: `backout plan`',
+    next: PLAN_ANEW,
     exit: 'moved',
   })
 }

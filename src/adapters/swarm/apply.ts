@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sealed, Step, StepAct } from '../../core/contract.ts'
-import { BackoutError, messageOf } from '../../core/errors.ts'
+import { BackoutError, messageOf, PLAN_ANEW } from '../../core/errors.ts'
 import { makeConfig, withMade } from './configs.ts'
 import { given, orNull, statusOf } from './engine.ts'
 import { haltedSpec, haltVerdict, isHalted, lifting, NOTHING_THERE } from './halt.ts'
@@ -82,7 +82,7 @@ function previousOf(site: Site, service: Service, { service: name, goal }: Bring
   throw new BackoutError({
     code: 'previous_is_other',
     what: `Swarm's own rollback of ${name} would not lead to the release any more; it was not asked for`,
-    next: 'take the rung update: plan again',
+    next: `${PLAN_ANEW}: the rung update leads there`,
     exit: 'failed',
   })
 }

@@ -1,5 +1,5 @@
 import type { StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { given } from './engine.ts'
 import { configOf, contentMac } from './observe.ts'
 import type { Site } from './site.ts'
@@ -72,7 +72,7 @@ function goneAgain(name: string): BackoutError {
   return new BackoutError({
     code: 'config_gone',
     what: `The config ${name}, which was made again for the release, is not there, or has other content`,
-    next: 'find out who cleans up there, then plan again: `backout plan`',
+    next: `find out who cleans up there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

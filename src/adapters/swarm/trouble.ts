@@ -1,11 +1,11 @@
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import type { View } from './look.ts'
 
 export function gone(service: string): BackoutError {
   return new BackoutError({
     code: 'service_gone',
     what: `There is no service ${service} any more`,
-    next: 'take the rung recreate: plan again',
+    next: `${PLAN_ANEW}: it can be made anew (the rung recreate)`,
     exit: 'failed',
   })
 }
@@ -14,7 +14,7 @@ export function moved(service: string, what: string): BackoutError {
   return new BackoutError({
     code: 'service_moved',
     what: `Somebody changed the service ${service} since the plan looked at ${what}; it was left alone`,
-    next: 'find out who deploys there, then plan again: `backout plan`',
+    next: `find out who deploys there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }
@@ -25,7 +25,7 @@ export function replaced(service: string, { service: now }: View): BackoutError 
     code: 'service_moved',
     what: `The specification of ${service} was replaced while its tasks were brought to the release`,
     cause: state === undefined ? undefined : `Swarm says ${state}: ${now.UpdateStatus?.Message ?? ''}`,
-    next: 'find out who deploys there, then plan again',
+    next: `find out who deploys there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

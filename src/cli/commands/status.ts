@@ -63,6 +63,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     ...middleIn(told),
     ...(ended || progress.abort === null ? {} : { abort: progress.abort }),
     output: run.output,
+    ...(ended ? { byWord: [...told.byWord.keys()], uncaptured: uncapturedIn(plan) } : {}),
   }
   const waiting = newest ? (await waitingData(session)).filter(w => w.rows > 0) : []
   out.data({ ...shown, ...looked.data, ...(waiting.length === 0 ? {} : { waiting: toJson(waiting) }) })

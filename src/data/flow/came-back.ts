@@ -1,5 +1,5 @@
 import type { Backup, StepAct } from '../../core/contract.ts'
-import { BackoutError, messageOf } from '../../core/errors.ts'
+import { BackoutError, messageOf, PLAN_ANEW } from '../../core/errors.ts'
 import { byText } from '../../core/order.ts'
 import type { Reader } from '../engine.ts'
 import { nameOf, type Rename } from '../renames.ts'
@@ -65,7 +65,7 @@ export async function refuseWritten(site: Site, kept: Kept, live: SchemaShape, s
     code: 'written_since_backup',
     what: `${differ.map(r => nameOf(r.now)).join(', ')} in ${site.engine.name} was written to after the backup ${kept.backup.id} was made; nothing was undone`,
     cause: 'somebody writes who was not stopped, or the backup is of another day',
-    next: 'stop who writes, abort this run, then plan again: `backout plan`',
+    next: `stop who writes, then ${PLAN_ANEW}`,
     exit: 'failed',
   })
 }

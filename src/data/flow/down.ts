@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ExecResult, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact } from '../../core/secret.ts'
@@ -143,7 +143,7 @@ function refuseMoved(args: DownArgs, live: Live): void {
     code: 'level_moved',
     what: `The migrations are not those that the plan reckoned with before undoing ${args.migration}`,
     cause: `other than planned: ${odd.join(', ') || `those of the other bookkeepings (now ${shownLevel(live.level)})`}`,
-    next: 'plan again: `backout plan`',
+    next: PLAN_ANEW,
     exit: 'moved',
   })
 }

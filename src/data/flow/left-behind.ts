@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { schemaHash } from '../schema.ts'
 import type { Live } from './level.ts'
 import { isEarlier, sameLevel, shownLevel } from './levels.ts'
@@ -39,7 +39,7 @@ export function halfWay({ engine }: Site, what: string, why: string): BackoutErr
     code: 'migration_left_half',
     what: `${what} in ${engine.name} was ended, and the rest of the plan does not fit what it left`,
     cause: why,
-    next: 'plan again: `backout plan`',
+    next: PLAN_ANEW,
     exit: 'moved',
   })
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { systemClock } from '../../core/clock.ts'
 import type { Backup, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
@@ -114,7 +114,7 @@ async function whyNotLoaded({ engine }: Site, act: StepAct, backup: string): Pro
     return new BackoutError({
       code: 'restore_not_loaded',
       what: `The backup ${backup} is not loaded beside ${engine.name} any more; nothing was touched`,
-      next: 'see who removed it, then plan again: `backout plan`',
+      next: `see who removed it, then ${PLAN_ANEW}`,
       exit: 'failed',
     })
   }

@@ -1,6 +1,6 @@
 import { systemClock } from '../../core/clock.ts'
 import type { StepAct } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { redact } from '../../core/secret.ts'
 import { corePath, type Pod, selectorText, type Workload, workloadPath } from '../api/objects.ts'
 import { until } from '../api/watch.ts'
@@ -234,8 +234,8 @@ function changedSince(id: string, why: string, object: Workload, args: RollArgs)
     code: 'object_moved',
     what: `While its pods were replaced, ${by ?? 'somebody else'} changed ${id}: ${why}`,
     next: scaled
-      ? 'find out who decides how many there are (a person, an autoscaler, who gives that its bounds) and hold it, then plan again'
-      : 'find out who does that (a person, a GitOps controller, an operator, CI) and hold it, then plan again',
+      ? `find out who decides how many there are (a person, an autoscaler, who gives that its bounds) and hold it, then ${PLAN_ANEW}`
+      : `find out who does that (a person, a GitOps controller, an operator, CI) and hold it, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

@@ -1,5 +1,5 @@
 import type { StepAct } from '../../core/contract.ts'
-import { BackoutError } from '../../core/errors.ts'
+import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import type { PatchOp } from '../api/client.ts'
 import { Conflict } from '../api/errors.ts'
 import type { KubeObject } from '../api/objects.ts'
@@ -48,7 +48,7 @@ export function gone(name: string, namespace: string): BackoutError {
   return new BackoutError({
     code: 'object_gone',
     what: `${name} is not in ${namespace} any more`,
-    next: 'plan again: it can be applied as it was captured',
+    next: `${PLAN_ANEW}: it can be applied as it was captured`,
     exit: 'moved',
   })
 }
@@ -68,7 +68,7 @@ export function moved(name: string, by: string | null): BackoutError {
   return new BackoutError({
     code: 'object_moved',
     what: `${name} is not what the plan saw${by === null ? '' : `: ${by} changed it since`}; it was left alone`,
-    next: 'find out who deploys there, then plan again: `backout plan`',
+    next: `find out who deploys there, then ${PLAN_ANEW}`,
     exit: 'moved',
   })
 }

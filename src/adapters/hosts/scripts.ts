@@ -191,8 +191,8 @@ export function serviceScript(fleet: Fleet, host: Host, idem: string, q: Service
     start: `if [ $code -eq 3 ]; then start_it
 elif [ $code -ne 0 ] || ! fresh; then restart_it; fi
 until_runs
-rm -f "$box/stale.$label"`,
-    restart: 'if [ $code -eq 3 ]; then start_it; else restart_it; fi\nuntil_runs\nrm -f "$box/stale.$label"',
+spent=$box/stale.$label`,
+    restart: 'if [ $code -eq 3 ]; then start_it; else restart_it; fi\nuntil_runs\nspent=$box/stale.$label',
   }[q.do]
   return whole(
     ground(fleet, host, idem),

@@ -71,6 +71,7 @@ take() {
   lock=$box/lock.$1
   svc=$box/svc.$1
   me=$(mark $$)
+  spent=
   tries=0
   while :; do
     [ ! -L "$svc" ] || { held=$(readlink "$svc" 2>/dev/null) && alive "$held" && fail busy "$held"; }
@@ -86,7 +87,8 @@ take() {
     rm -f "$box/dead.$$"
   done
 }
-finish() { rm -f "$svc" "$lock"; say "$@"; say end; exit 0; }
+# The link that names what was at work goes with the lock: until then it names a process that has ended.
+finish() { rm -f ${'$'}{spent:+"$spent"} "$svc" "$lock"; say "$@"; say end; exit 0; }
 leave() { rm -f "$svc" "$lock"; fail "$@"; }
 put() {
   { [ ! -e "$1.new" ] && [ ! -L "$1.new" ]; } || rm -f "$1.new"
@@ -143,7 +145,6 @@ do_it() {
   ln -sfn "$(mark $child)" "$svc"
   wait $child
   code=$?
-  rm -f "$svc"
   [ $code -eq 0 ]
 }
 now() {

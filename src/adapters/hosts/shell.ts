@@ -8,29 +8,34 @@ export const PRELUDE = String.raw`
 box=$root/.backout
 say() { printf '%s\n' "$*"; }
 fail() { say "fail $*"; say end; exit 1; }
-clean() {
-  IFS= read -r l || [ -n "$l" ] || return 0
+tidy() {
   case $l in
     *[!abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\ ._/:@+=,-]*)
-      say "$l" | head -c 400 | LC_ALL=C tr -cd '\012\040-\176' ;;
-    *) printf '%.400s\n' "$l" ;;
+      l=$(say "$l" | head -c 400 | LC_ALL=C tr -cd '\012\040-\176') ;;
+    *) [ ${'$'}{#l} -le 400 ] || l=$(printf '%.400s' "$l") ;;
   esac
 }
+clean() {
+  IFS= read -r l || [ -n "$l" ] || return 0
+  tidy
+  say "$l"
+}
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
+# What these two find out they leave in the variable of their name.
 born() {
-  l=
+  born= l=
   { IFS= read -r l <"/proc/$1/stat"; } 2>/dev/null || return 0
   l=${'$'}{l##*) }
   set -- $l
-  [ "$1" = Z ] || printf '%s' "${'$'}{20}"
+  [ "$1" = Z ] || born=${'$'}{20}
 }
-mark() { printf '%s:%s:%s' "$1" "$(born "$1")" "$idem"; }
+mark() { born "$1"; mark=$1:$born:$idem; }
 alive() {
   p=${'$'}{1%%:*}
   s=${'$'}{1#*:}
   s=${'$'}{s%%:*}
   [ -n "$p" ] || return 1
-  if [ -n "$s" ]; then [ "$(born "$p")" = "$s" ]; else [ ! -r /proc/self/stat ] && kill -0 "$p" 2>/dev/null; fi
+  if [ -n "$s" ]; then born "$p"; [ "$born" = "$s" ]; else [ ! -r /proc/self/stat ] && kill -0 "$p" 2>/dev/null; fi
 }
 base() {
   [ -L "$root/$link" ] || return 0
@@ -70,7 +75,8 @@ take() {
   [ -d "$box" ] || make_box
   lock=$box/lock.$1
   svc=$box/svc.$1
-  me=$(mark $$)
+  mark $$
+  me=$mark
   spent=
   tries=0
   while :; do
@@ -110,7 +116,6 @@ own() {
 }
 count() { ( cd "$1" && find . -mindepth 1 \( $ignored \) -prune -o -type f -exec sh -c 'for f; do echo; done' sh {} + | wc -l | tr -d ' ' ); }
 altered() {
-  ( cd "$1" && $H -c "$manifest" ) >/dev/null 2>&1 </dev/null && return 0
   bad=$( ( cd "$1" && $H -c "$manifest" ) 2>&1 </dev/null | LC_ALL=C grep -v -e ': OK$' -e 'WARNING:' | head -n 5 | LC_ALL=C tr -cd '\012\040-\176')
   say "${'$'}{bad:-$manifest could not be checked}"
 }
@@ -118,11 +123,14 @@ sums() {
   [ -d "$1/" ] || { say gone; return; }
   if [ "$2" != own ] && [ -f "$1/$manifest" ]; then
     h=$($H <"$1/$manifest")
-    n=$(wc -l <"$1/$manifest")
+    n=0
+    [ "$3" = sure ] || n=$(wc -l <"$1/$manifest")
     say "sums manifest ${'$'}{h%% *} ${'$'}{n##* }"
-    [ "$3" = quick ] || altered "$1" | while IFS= read -r bad; do say "bad $bad"; done
+    [ "$3" = quick ] || ( cd "$1" && exec $H -c "$manifest" ) >/dev/null 2>&1 </dev/null ||
+      altered "$1" | while IFS= read -r bad; do say "bad $bad"; done
   elif [ "$2" = manifest ]; then say nomanifest
   elif [ "$3" = quick ] || [ "$2" = none ]; then say "sums none - 0"
+  elif [ "$3" = sure ]; then say "sums own $(own "$1") 0"
   else say "sums own $(own "$1") $(count "$1")"
   fi
 }
@@ -130,6 +138,8 @@ sums() {
 
 /** Runs the service's commands and waits until they had their effect. */
 export const WATCH = String.raw`
+newline='
+'
 dir=$root/$link
 [ -z "$slot" ] || dir=$root/$slot
 is() {
@@ -137,12 +147,19 @@ is() {
   ( in_dir "$dir" "$status" ) </dev/null >/dev/null
   code=$?
 }
-ran() { got=; [ -z "$version" ] || got=$( ( in_dir "$dir" "$version" ) </dev/null | head -c 400 | clean ); }
+ran() {
+  got=
+  [ -n "$version" ] || return 0
+  l=$(in_dir "$dir" "$version" </dev/null)
+  l=${'$'}{l%%"$newline"*}
+  tidy
+  got=$l
+}
 do_it() {
-  ln -sfn "$me" "$svc" || leave not_writable "$svc"
   ( in_dir "$dir" "$1" ) </dev/null >&2 &
   child=$!
-  ln -sfn "$(mark $child)" "$svc"
+  mark $child
+  ln -sfn "$mark" "$svc"
   wait $child
   code=$?
   [ $code -eq 0 ]
@@ -167,7 +184,7 @@ until_runs() {
   until_time "$seconds"
   while :; do
     while is; [ $code -ne 0 ]; do in_time || leave not_running "$code"; nap; done
-    since=$(life)
+    [ "$settle" = 0 ] || since=$(life)
     until_version
     [ "$settle" != 0 ] || return 0
     sleep "$settle" 2>/dev/null || sleep 1

@@ -59,7 +59,7 @@ ${blueGreen ? FIND_SLOT : ''}
 target=$folder$to
 [ -d "$root/$target/" ] || leave release_gone "$root/$target"
 ${blueGreen ? '[ "$(slotrelease "$to")" = "$release" ] || leave release_gone "$root/$to holds $(slotrelease "$to")"' : ''}
-found=$(sums "$root/$target" "$how" full)
+found=$(sums "$root/$target" "$how" sure)
 bad=
 case $found in *"bad "*) bad=$(say "$found" | sed -n 's/^bad //p' | tr '\n' ' ') ;; esac
 [ -z "$bad" ] || leave artefact_altered "$bad"
@@ -81,7 +81,6 @@ if [ "$now" != "$to" ]; then
   ln -s "$target" "$new" || leave not_writable "$root"
   why=$(mv -Tf "$new" "$root/$link" 2>&1) || mv -hf "$new" "$root/$link" 2>/dev/null || { say "$why" >&2; leave not_writable "$root"; }
   sync "$root" 2>/dev/null || :
-  [ "$(base)" = "$to" ] || leave link_moved "$(base)"
 fi
 if [ -n "$reload" ]; then
   do_it "$reload" || leave command_failed "reload $code"

@@ -118,7 +118,7 @@ describe.skipIf(why !== null)(
       expect((await proposed(target, pin)).steps).toEqual([])
     })
 
-    it.concurrent('is not taken for well where a container dies again and again and just runs, and is once it lives on', async ({
+    it.concurrent('is neither well nor a release where a container dies again and again and just runs, and is once it lives on', async ({
       expect,
     }) => {
       const script = '"n=0; while :; do n=$$((n+1)); [ ! -e /flags/ill ] || [ $$n -lt 20 ] || exit 3; sleep 0.2; done"'
@@ -135,8 +135,13 @@ describe.skipIf(why !== null)(
       await writeFile(join(p.dir, 'flags/ill'), '')
       const patient = { timeout: 120_000, interval: 300 }
       await expect.poll(found, patient).toEqual([['web/up'], ['containers_unwell']])
+      await expect(captured(target)).rejects.toMatchObject({
+        code: 'project_unsettled',
+        why: expect.stringMatching(/web was started anew [2-9] times|web dies again and again/) as string,
+      })
       await rm(join(p.dir, 'flags/ill'))
       await expect.poll(found, patient).toEqual([[], []])
+      expect((await captured(target)).services.map(s => s.name)).toEqual(['web'])
     })
 
     it.concurrent('refuses to capture a service that dies again and again', async ({ expect }) => {

@@ -1,6 +1,7 @@
 import type { CaptureAct, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
+import { diesAgain, startedAnew } from './dying.ts'
 import { doing } from './halt.ts'
 import { composeFiles, type Host } from './host.ts'
 import { withoutJobs } from './jobs.ts'
@@ -103,7 +104,7 @@ async function hashed(host: Host, view: View, files: readonly string[], act: Cap
   }
 }
 
-function refuseUnsettled(host: Host, { containers }: View, files: readonly string[]): void {
+function refuseUnsettled(host: Host, { containers, now }: View, files: readonly string[]): void {
   const wrong = [...byService(containers)].flatMap(([name, list]) => {
     const up = list.filter(runs)
     // Neither runs, and neither has ended: left out of the pin, it would be taken for a service that the release did not have.
@@ -112,6 +113,8 @@ function refuseUnsettled(host: Host, { containers }: View, files: readonly strin
       return [`${name} dies again and again (exit code ${between.state.ExitCode})`]
     if (between !== undefined) return [`${name} is paused`]
     if (up.some(c => c.state.Health != null && c.state.Health.Status !== 'healthy')) return [`${name} is not healthy`]
+    const dying = up.find(c => diesAgain(c, now, host.config.limits.up))
+    if (dying !== undefined) return [startedAnew(dying)]
     const images = new Set(up.map(c => c.image))
     return images.size > 1 ? [`containers of ${name} run ${images.size} different images`] : []
   })

@@ -5,7 +5,7 @@ import { orNull } from './engine.ts'
 import { goesOn, isHeld, lifting, shares, unhalted } from './halt.ts'
 import { alive, lookAtServices, lookAtSwarm, type Swarm, type View } from './look.ts'
 import type { Image, PinnedService, SwarmPin } from './pin.ts'
-import { countOf, isOf, settledOf } from './settled.ts'
+import { countOf, deathsBefore, isOf, settledOf } from './settled.ts'
 import type { Site } from './site.ts'
 import { bare, identityOf, isJob, replicasOf, shortName, variable } from './spec.ts'
 import { isHeldStopped, starting, unstopped } from './stopped.ts'
@@ -120,6 +120,9 @@ function refuseUnsettled(site: Site, swarm: Swarm, views: ReadonlyMap<string, Vi
       return [`${name}: a run of Backout stopped its update where it was: ${shares(view.tasks)}`]
     const settled = settledOf(view, swarm, view.image, { update: 0, settle: 0 })
     if (settled.is !== 'settled') return [`${name}: ${settled.why}`]
+    // It runs at this moment, as what dies after each start does in between.
+    const dying = deathsBefore(view, swarm, site.config.limits.update)
+    if (dying !== null) return [`${name}: ${dying}`]
     return view.image.digest === null && view.image.id === null
       ? [`${name}: nobody knows what ${view.image.ref} is`]
       : []

@@ -45,7 +45,7 @@ describe.skipIf(why !== null)(`C6: bad luck with a Swarm${why === null ? '' : ` 
     return { name, target, pin }
   }
 
-  it.concurrent('is not taken for well where tasks die again and again and one of them just runs, and is once one lives on', async ({
+  it.concurrent('is neither well nor a release where tasks die again and again and one of them just runs, and is once one lives on', async ({
     expect,
   }) => {
     const flags = await mkdtemp(join(tmpdir(), 'flags-'))
@@ -67,8 +67,10 @@ describe.skipIf(why !== null)(`C6: bad luck with a Swarm${why === null ? '' : ` 
     await expect.poll(found, patient).toEqual(dies)
     const [one] = (await proposed(target, pin)).unwell ?? []
     if (one !== undefined) expect(one.why).toMatch(/^mortal: [2-9] tasks in one place ended by themselves.*exit \(3\)/)
+    await expect(captured(target)).rejects.toMatchObject({ code: 'service_unsettled' })
     await rm(join(flags, 'ill'))
     await expect.poll(found, patient).toEqual([[], []])
+    expect((await captured(target)).services.map(s => s.name)).toEqual(['mortal'])
     await rm(flags, { recursive: true })
   })
 

@@ -171,7 +171,7 @@ export function returnedLines(returned: readonly Returned[] | null): string[] {
       return `NOT kept away from users: ${step}: ${why}; take it out of the load balancer by hand`
     if (is === 'silent') return `${fenced === null ? 'still fenced' : 'fenced by now'}: ${step}: ${why}`
     if (is === 'on the release')
-      return `on the release by now: ${step}: ${why}; let it have users again: backout run --to ${release}`
+      return `on the release by now: ${step}: ${why}; put it back into traffic, where it was taken out of that`
     if (is === 'on another release')
       return `on another release by now: ${step}: ${why}; somebody has put it there since, so it is left alone`
     if (fenced === null)

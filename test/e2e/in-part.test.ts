@@ -73,3 +73,22 @@ describe('a release that was captured in part', () => {
     expect(await ok('plan', '--to', 'v2')).toContain('Nothing to do: toy is already as v2 was captured, but for app')
   })
 })
+
+it('nobody goes back without a component that does not answer, unless they take it out, as they are told', async () => {
+  await ok('capture', 'v2', '--known-good')
+  await toy.release('v3')
+  await toy.write('down', '')
+  for (const argv of [[], ['--emergency']]) {
+    const { code, stdout } = await toy.backout(['run', '--yes', '--to', 'v2', ...argv])
+    expect(code).toBe(3)
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain('to go back without it, take app out of backout.yaml for this run')
+  }
+  const whole = await toy.read('backout.yaml')
+  await toy.write('backout.yaml', whole.replace(/ {2}app:\n[^]*?(?=^probes:)/m, ''))
+  expect(await ok('run', '--yes', '--to', 'v2')).toContain('app was captured with v2 and is no longer in backout.yaml')
+  expect(await toy.versions()).toEqual(['v2', 'v3'])
+  await toy.write('backout.yaml', whole)
+  await rm(join(toy.folder, 'down'))
+  await ok('run', '--yes', '--to', 'v2')
+  expect(await toy.versions()).toEqual(['v2', 'v2'])
+})

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { Finding, Observation } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { sameJson } from '../../core/json.ts'
@@ -15,6 +16,7 @@ export interface Observed {
 export async function observeAll(environment: Environment, targets: Targets, signal: AbortSignal): Promise<Observed> {
   const observations = new Map<string, Observation>()
   const findings: Finding[] = []
+  const others = Object.keys(environment.config.components).length > 1
   await Promise.all(
     Object.keys(environment.config.components).map(async id => {
       try {
@@ -23,6 +25,8 @@ export async function observeAll(environment: Environment, targets: Targets, sig
       } catch (error) {
         signal.throwIfAborted()
         const why = messageOf(error)
+        const mend =
+          (error instanceof BackoutError ? error.next : undefined) ?? 'make it reachable from here, then try again'
         observations.set(id, {
           identity: 'unknown',
           state: null,
@@ -35,13 +39,18 @@ export async function observeAll(environment: Environment, targets: Targets, sig
           code: 'cannot_observe',
           component: id,
           what: `${id} cannot be observed: ${why}`,
-          remedy:
-            (error instanceof BackoutError ? error.next : undefined) ?? 'make it reachable from here, then try again',
+          remedy: others ? `${mend}; ${without(id, environment)}` : mend,
         })
       }
     }),
   )
   return { observations, findings }
+}
+
+/** Nobody but a person says that the others go back without it. */
+function without(id: string, { config }: Environment): string {
+  const on = Object.values(config.components).some(c => c.dependsOn.includes(id)) ? ', and of `dependsOn`,' : ''
+  return `to go back without it, take ${id} out of ${basename(config.file)}${on} for this run: it stays as it is`
 }
 
 /** Names of the components whose state is not the same in both. */

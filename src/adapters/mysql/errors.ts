@@ -104,7 +104,9 @@ export function explained(name: string, error: unknown): unknown {
 
 /** What the server says of data that it cannot take holds that data: `Duplicate entry '…' for key 'mail'`. */
 function withoutValues(text: string): string {
-  return text.replace(/\b(entry|value|string):? '.*'(?= for |$)/s, "$1 '***'")
+  return text
+    .replace(/\b(entry|value|string|record):? '.*'(?= for | would |, key |$)/s, "$1 '***'")
+    .replace(/\b(partition for value) .*$/s, "$1 '***'")
 }
 
 function meaningOf(code: number | string, message: string): Meaning {

@@ -10,6 +10,7 @@ import { applyCarry } from '../../data/carry/index.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import type { Job } from '../../data/engine.ts'
 import { mysql } from './index.ts'
+import { connect } from './session.ts'
 import { played, type Story } from './test/merge.ts'
 
 const why = noMariadb()
@@ -96,6 +97,39 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     // What the person on call does, who was told.
     await server.sql('USE shop', forget)
     expect(await again.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'done' })
+  })
+
+  describe('while rows are read one by one', () => {
+    const many = 'SELECT seq FROM seq_1_to_100000000'
+    let taken = 0
+    const slowly = () => {
+      taken++
+      return taken % 1000 === 0 ? new Promise<void>(resolve => setTimeout(resolve, 20)) : undefined
+    }
+    const restarted = async () => {
+      await server.kill()
+      await server.start()
+    }
+    it.each([
+      ['a server that crashes', many, [], () => {}, restarted],
+      ['one that crashes while it is slow to answer', 'SELECT SLEEP(30)', [], () => {}, restarted],
+      ['one that crashes while rows are taken slowly', many, [], slowly, restarted],
+      ['one that is shut down', 'SELECT seq + ? FROM seq_1_to_100000000', [1], slowly, () => server.dispose()],
+      ['a session that somebody ends', many, [], slowly, (id: number) => server.sql(`KILL ${id}`)],
+    ])('%s is told at once', async (_, sql, values, row, end) => {
+      const access = { server: { socket: server.socket, user: 'root' }, baseDir: dir, connectLimit: 5_000 }
+      const own = { ...access, busyLimit: 5_000, own: new Set<number>() } as unknown as Parameters<typeof connect>[0]
+      await server.sql('CREATE DATABASE d')
+      await using db = await connect(own, 'd', signal)
+      const reading = db.each(sql, values, row).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      await new Promise(resolve => setTimeout(resolve, 300))
+      await end(db.id)
+      expect(await reading).toMatchObject({ code: 'database_unreachable' })
+      await expect(db.each('SELECT 1', [], () => {})).rejects.toMatchObject({ code: 'database_unreachable' })
+    })
   })
 
   it('C11: while a migration stands half done: only the restore is left', async () => {

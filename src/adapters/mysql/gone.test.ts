@@ -83,7 +83,7 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     await expect.poll(() => existsSync(join(server.data, 'begun')), { timeout: 60_000 }).toBe(true)
     await server.kill()
     await failed
-    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown' })
+    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown', unheard: true })
     await server.start()
     expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({
       is: 'not-done',

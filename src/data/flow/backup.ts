@@ -133,6 +133,8 @@ async function tryLoading(
     }
   } catch (error) {
     act.signal.throwIfAborted()
+    // That tells nothing of the backup, which can be tried again once the server answers.
+    if (error instanceof BackoutError && error.code === 'database_unreachable') throw error
     // Of the backup itself the way on is another one; of anything else it is what that says.
     const apart = error instanceof BackoutError && !error.code.startsWith('backup_')
     return { differences: [messageOf(error)], next: apart ? error.next : undefined }

@@ -99,6 +99,32 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     expect(await again.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'done' })
   })
 
+  it('with the copy that was loaded: it is loaded again', async () => {
+    await server.sql('CREATE DATABASE shop', 'USE shop', ...GOOD)
+    const trigger = 'CREATE TRIGGER least BEFORE INSERT ON orders FOR EACH ROW SET NEW.total = GREATEST(NEW.total, 1)'
+    await server.sql('USE shop', trigger)
+    const { backups, vault } = stepAct()
+    const ctx = { environment: 'test', component: 'db', baseDir: dir, stateDir: join(dir, 'state'), backups, vault }
+    await using target = await mysql.open(
+      mysql.config.parse({ socket: server.socket, user: 'root', database: 'shop' }),
+      ctx,
+    )
+    const pin = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+    await server.sql('USE shop', ...BAD)
+    const { steps } = await target.propose(ask(await target.observe(signal), pin, 'restore'))
+    const [load, swap] = ['load', 'swap'].map(part => steps.find(s => s.id === `db/restore/${part}`))
+    if (load === undefined || swap === undefined) throw new Error('no step restores it')
+    const beside = async () => (await server.sql(`SHOW DATABASES LIKE 'shop\\_backout%'`)).flatMap(Object.values)
+    const act = (step: typeof load) => ({ ...stepAct(step, 'gone'), backups })
+    await target.apply(load, act(load))
+    const [copy] = await beside()
+    await server.sql(`DROP DATABASE ${String(copy)}`)
+    await target.apply(swap, act(swap))
+    expect(await target.verify(swap, act(swap))).toMatchObject({ is: 'done' })
+    expect(await server.sql('USE shop', `SHOW TABLES LIKE 'coupons'`)).toEqual([])
+    expect((await server.sql('USE shop', 'SHOW TRIGGERS')).length).toBe(1)
+  })
+
   describe('while rows are read one by one', () => {
     const many = 'SELECT seq FROM seq_1_to_100000000'
     let taken = 0

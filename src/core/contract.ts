@@ -248,8 +248,8 @@ export type Verdict =
   | { readonly is: 'not-done'; readonly why: string }
   /** Something begun earlier is still at it: follow, never apply again. */
   | { readonly is: 'running'; readonly why: string }
-  /** The target cannot say. */
-  | { readonly is: 'unknown'; readonly why: string }
+  /** The target cannot say. `unheard`: nothing answered at all; it is asked again for a while, for it may be starting anew. */
+  | { readonly is: 'unknown'; readonly why: string; readonly unheard?: true }
 
 export interface StandsOn {
   /**

@@ -2,6 +2,7 @@ import type { ExecResult, Step, StepAct, Verdict } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact } from '../core/secret.ts'
 import { groupAlive, runLocal } from './local.ts'
+import { withoutRows } from './without-rows.ts'
 import { runUser, type UserCommand } from './words.ts'
 
 interface CommandStep {
@@ -59,7 +60,7 @@ export async function runFor(act: StepAct, command: Omit<UserCommand, 'idem' | '
 }
 
 function commandFailed(title: string, result: { code: number; stdout: string; stderr: string }): BackoutError {
-  const said = redact((result.stderr.trim() || result.stdout.trim()).slice(-2000))
+  const said = redact(withoutRows(result.stderr.trim() || result.stdout.trim()).slice(-2000))
   return new BackoutError({
     code: 'command_failed',
     what: `"${title}" ended with code ${result.code}`,

@@ -3,6 +3,7 @@ import type { ExecResult } from '../core/contract.ts'
 import { BackoutError } from '../core/errors.ts'
 import { redact, reveal, type Text } from '../core/secret.ts'
 import { type Command, runLocal } from './local.ts'
+import { withoutRows } from './without-rows.ts'
 
 /** A command of the settings: its words and environment may hold secrets, which no output and no error shows. */
 export interface UserCommand extends Omit<Command, 'argv' | 'env'> {
@@ -63,8 +64,8 @@ export function seenBy(
   return code > 125 ? untold(code) : null
 }
 
-/** The end of an output, for a cause: its last lines, not more than `max` characters. */
+/** The end of an output, for a cause: its last lines, not more than `max` characters, without rows of a database. */
 export function lastLines(text: string, max = 400): string {
-  const trimmed = text.trim()
+  const trimmed = withoutRows(text).trim()
   return trimmed.length > max ? `…${trimmed.slice(-max)}` : trimmed
 }

@@ -1,7 +1,8 @@
 import { systemClock } from '../../core/clock.ts'
 import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
-import { BackoutError, messageOf } from '../../core/errors.ts'
+import { BackoutError } from '../../core/errors.ts'
+import { unknownFor } from '../../core/unheard.ts'
 import { type Config, config, type Pin, pin, type Servers, servers } from './config.ts'
 import { type Args, propose } from './propose.ts'
 import { Runtime, type Server } from './runtime.ts'
@@ -200,6 +201,6 @@ async function verify(runtime: Runtime, config: Config, step: Step, act: StepAct
     return { is: 'done', why: `${why}; ${open} requests were given ${waited / 1000} s and are still open` }
   } catch (error) {
     if (act.signal.aborted) throw act.signal.reason
-    return { is: 'unknown', why: messageOf(error) }
+    return unknownFor(error)
   }
 }

@@ -248,6 +248,20 @@ describe.skipIf(why !== null)(`A1, A2: a dump of MariaDB${why === null ? '' : ` 
     expect(await server.sql(`SHOW DATABASES LIKE 'busy\\_backout\\_try\\_2'`)).toEqual([])
   })
 
+  it('that is refused says why, and no row of it', async () => {
+    const { settings, backup } = await dumping('busy')
+    const people = Array.from({ length: 20_000 }, (_, i) => `(${i % 19_999},'ann${i}@self')`).join(',\n')
+    const text = `CREATE TABLE people (id int PRIMARY KEY, mail text);\nINSERT INTO people VALUES\n${people};\n-- Dump completed\n`
+    await writeFile(join(dir, DUMP), zstdCompressSync(text))
+    const refused = await back(settings, backup, 'busy_backout_try_5').catch((e: unknown) => e)
+    const why = `ERROR 1062 (23000) at line 2: Duplicate entry '***' for key 'PRIMARY'`
+    expect(refused).toMatchObject({ code: 'backup_damaged', why })
+    await writeFile(join(dir, DUMP), zstdCompressSync(text.replace(/;\n--/, `'\n--`)))
+    const broken = await back(settings, backup, 'busy_backout_try_5').catch((e: unknown) => e)
+    expect(broken).toMatchObject({ code: 'backup_damaged', why: expect.stringMatching(/^ERROR \d+/) })
+    expect((broken as { why: string }).why).not.toContain('@self')
+  })
+
   it('replaces what an earlier try left, and nothing that is not its own', async () => {
     const { settings, read, backup } = await dumping('zoo')
     await server.sql('CREATE DATABASE zoo_backout_try_3', 'CREATE TABLE zoo_backout_try_3.precious (id int)')

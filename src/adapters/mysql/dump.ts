@@ -9,6 +9,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
 import type { Dumped, Job, Reader } from '../../data/engine.ts'
 import { runLocal } from '../../exec/local.ts'
+import { withoutRows } from '../../exec/without-rows.ts'
 import { bytesOf, type MysqlSettings, type ServerSettings } from './config.ts'
 import { definitions, readDefinitions } from './definitions.ts'
 import { writeFloats } from './floats.ts'
@@ -196,7 +197,7 @@ async function runTool(tool: Tool, run: Run): Promise<void> {
   )
   const lost = await written
   if (lost !== null) throw failed(run, messageOf(lost), lost)
-  const said = ended.stderr.trim()
+  const said = withoutRows(ended.stderr).trim()
   if (ended.code !== 0 || !tail.includes(LAST_WORDS))
     throw failed(run, said || `${tool.shown} ended with ${ended.code}`)
 }

@@ -10,7 +10,8 @@ describe.skipIf(why !== null)(`an error about data${why === null ? '' : ` (skipp
     server = await mariadb()
     const first = `INSERT INTO said.t (mail) VALUES ('ann for ''key'' her@self')`
     const table = 'CREATE TABLE said.t (mail varchar(99) PRIMARY KEY, n int, at datetime)'
-    for (const sql of ['CREATE DATABASE said', table, first]) await server.sql(sql)
+    const parts = `CREATE TABLE said.p (mail varchar(99)) PARTITION BY LIST COLUMNS (mail) (PARTITION a VALUES IN ('b'))`
+    for (const sql of ['CREATE DATABASE said', table, first, parts]) await server.sql(sql)
   })
   afterAll(() => server?.dispose())
 
@@ -18,6 +19,7 @@ describe.skipIf(why !== null)(`an error about data${why === null ? '' : ` (skipp
     `INSERT INTO said.t (mail) VALUES ('ann for ''key'' her@self')`,
     `INSERT INTO said.t (mail, n) VALUES ('b', 'her@self')`,
     `INSERT INTO said.t (mail, at) VALUES ('c', 'her@self')`,
+    `INSERT INTO said.p VALUES ('her@self')`,
   ])('names what it is about and not what it is: %s', async sql => {
     const error = explained('said', await server.sql(sql).catch((e: unknown) => e))
     expect(error).toMatchObject({ why: expect.stringContaining("'***'") })

@@ -3,10 +3,12 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 /** The server's number of an error, or the name that the network or the driver gave it; null: no error of a database. */
 export function codeOf(error: unknown): number | string | null {
   if (!(error instanceof Error)) return null
-  const { errno, code } = error as { errno?: unknown; code?: unknown }
+  const { errno, code, fatal } = error as { errno?: unknown; code?: unknown; fatal?: unknown }
   if (typeof code === 'string' && !code.startsWith('ER_')) return code
   if (typeof errno === 'number' && errno > 0) return errno
-  return typeof code === 'string' ? code : null
+  if (typeof code === 'string') return code
+  // What is asked on a connection that was lost before has no code.
+  return fatal === true ? 'PROTOCOL_CONNECTION_LOST' : null
 }
 
 interface Meaning {
@@ -104,7 +106,9 @@ export function explained(name: string, error: unknown): unknown {
 
 /** What the server says of data that it cannot take holds that data: `Duplicate entry '…' for key 'mail'`. */
 function withoutValues(text: string): string {
-  return text.replace(/\b(entry|value|string):? '.*'(?= for |$)/s, "$1 '***'")
+  return text
+    .replace(/\b(entry|value|string|record):? '.*'(?= for | would |, key |$)/s, "$1 '***'")
+    .replace(/\b(partition for value) .*$/s, "$1 '***'")
 }
 
 function meaningOf(code: number | string, message: string): Meaning {

@@ -10,6 +10,7 @@ import { applyCarry } from '../../data/carry/index.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import type { Job } from '../../data/engine.ts'
 import { mysql } from './index.ts'
+import { connect } from './session.ts'
 import { played, type Story } from './test/merge.ts'
 
 const why = noMariadb()
@@ -82,7 +83,7 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     await expect.poll(() => existsSync(join(server.data, 'begun')), { timeout: 60_000 }).toBe(true)
     await server.kill()
     await failed
-    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown' })
+    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown', unheard: true })
     await server.start()
     expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({
       is: 'not-done',
@@ -96,6 +97,65 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     // What the person on call does, who was told.
     await server.sql('USE shop', forget)
     expect(await again.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'done' })
+  })
+
+  it('with the copy that was loaded: it is loaded again', async () => {
+    await server.sql('CREATE DATABASE shop', 'USE shop', ...GOOD)
+    const trigger = 'CREATE TRIGGER least BEFORE INSERT ON orders FOR EACH ROW SET NEW.total = GREATEST(NEW.total, 1)'
+    await server.sql('USE shop', trigger)
+    const { backups, vault } = stepAct()
+    const ctx = { environment: 'test', component: 'db', baseDir: dir, stateDir: join(dir, 'state'), backups, vault }
+    await using target = await mysql.open(
+      mysql.config.parse({ socket: server.socket, user: 'root', database: 'shop' }),
+      ctx,
+    )
+    const pin = await target.capture(await target.observe(signal), { ...stepAct(), purpose: 'release', release: 'v1' })
+    await server.sql('USE shop', ...BAD)
+    const { steps } = await target.propose(ask(await target.observe(signal), pin, 'restore'))
+    const [load, swap] = ['load', 'swap'].map(part => steps.find(s => s.id === `db/restore/${part}`))
+    if (load === undefined || swap === undefined) throw new Error('no step restores it')
+    const beside = async () => (await server.sql(`SHOW DATABASES LIKE 'shop\\_backout%'`)).flatMap(Object.values)
+    const act = (step: typeof load) => ({ ...stepAct(step, 'gone'), backups })
+    await target.apply(load, act(load))
+    const [copy] = await beside()
+    await server.sql(`DROP DATABASE ${String(copy)}`)
+    await target.apply(swap, act(swap))
+    expect(await target.verify(swap, act(swap))).toMatchObject({ is: 'done' })
+    expect(await server.sql('USE shop', `SHOW TABLES LIKE 'coupons'`)).toEqual([])
+    expect((await server.sql('USE shop', 'SHOW TRIGGERS')).length).toBe(1)
+  })
+
+  describe('while rows are read one by one', () => {
+    const many = 'SELECT seq FROM seq_1_to_100000000'
+    let taken = 0
+    const slowly = () => {
+      taken++
+      return taken % 1000 === 0 ? new Promise<void>(resolve => setTimeout(resolve, 20)) : undefined
+    }
+    const restarted = async () => {
+      await server.kill()
+      await server.start()
+    }
+    it.each([
+      ['a server that crashes', many, [], () => {}, restarted],
+      ['one that crashes while it is slow to answer', 'SELECT SLEEP(30)', [], () => {}, restarted],
+      ['one that crashes while rows are taken slowly', many, [], slowly, restarted],
+      ['one that is shut down', 'SELECT seq + ? FROM seq_1_to_100000000', [1], slowly, () => server.dispose()],
+      ['a session that somebody ends', many, [], slowly, (id: number) => server.sql(`KILL ${id}`)],
+    ])('%s is told at once', async (_, sql, values, row, end) => {
+      const access = { server: { socket: server.socket, user: 'root' }, baseDir: dir, connectLimit: 5_000 }
+      const own = { ...access, busyLimit: 5_000, own: new Set<number>() } as unknown as Parameters<typeof connect>[0]
+      await server.sql('CREATE DATABASE d')
+      await using db = await connect(own, 'd', signal)
+      const reading = db.each(sql, values, row).then(
+        () => null,
+        (error: unknown) => error,
+      )
+      await new Promise(resolve => setTimeout(resolve, 300))
+      await end(db.id)
+      expect(await reading).toMatchObject({ code: 'database_unreachable' })
+      await expect(db.each('SELECT 1', [], () => {})).rejects.toMatchObject({ code: 'database_unreachable' })
+    })
   })
 
   it('C11: while a migration stands half done: only the restore is left', async () => {

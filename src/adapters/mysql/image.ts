@@ -9,6 +9,7 @@ import { BackoutError, messageOf } from '../../core/errors.ts'
 import { dumpedIn } from '../../data/dumped.ts'
 import type { Beside, Image, Job, Reader } from '../../data/engine.ts'
 import { runLocal } from '../../exec/local.ts'
+import { withoutRows } from '../../exec/without-rows.ts'
 import type { MysqlSettings } from './config.ts'
 import { makeDefinitions } from './definitions.ts'
 import { DUMP, type DumpFacts, dumpFacts, NO_LIMIT_MS } from './dump.ts'
@@ -178,10 +179,16 @@ async function feed(
       throw damaged(backup, messageOf((await unpacked) ?? error), error)
     },
   )
-  if (ended.code !== 0) throw refused(backup, access, database, ended.stderr.trim())
+  if (ended.code !== 0) throw refused(backup, access, database, saidOf(ended.stderr))
   const broken = await unpacked
   if (broken !== null) throw damaged(backup, messageOf(broken), broken)
   if (!whole) throw damaged(backup, 'its end is missing')
+}
+
+/** It repeats the rows that it could not load, and only then says why. */
+function saidOf(stderr: string): string {
+  const said = withoutRows(stderr).trim()
+  return /^ERROR \d[\s\S]*/m.exec(said)?.[0] ?? said
 }
 
 /** The client's words, told apart: the server that went away is no fault of the backup. */

@@ -182,10 +182,8 @@ function sessionOn(
     },
     async each(sql, values, row) {
       signal.throwIfAborted()
-      const core = link as unknown as { connection: Core }
       try {
-        const sent = values.length === 0 ? core.connection.query(sql) : core.connection.execute(sql, values.map(bound))
-        for await (const one of addAbortSignal(signal, sent.stream())) await row(one as Row)
+        await eachOf(link, sql, values, signal, row)
       } catch (error) {
         signal.throwIfAborted()
         throw explained(name, error)
@@ -198,6 +196,33 @@ function sessionOn(
       await stopping
       access.own.delete(id)
     },
+  }
+}
+
+/** The driver tells a stream nothing of a connection that broke, only the connection itself: rows would be waited for, for ever. */
+async function eachOf(
+  link: Connection,
+  sql: string,
+  values: readonly unknown[],
+  signal: AbortSignal,
+  row: (row: Row) => void | Promise<void>,
+): Promise<void> {
+  const { connection } = link as unknown as { connection: Core }
+  let lost: Error | null = null
+  let rows: Readable | null = null
+  const lose = (error: Error) => {
+    lost ??= error
+    rows?.destroy(lost)
+  }
+  link.on('error', lose)
+  try {
+    const sent = values.length === 0 ? connection.query(sql) : connection.execute(sql, values.map(bound))
+    rows = addAbortSignal(signal, sent.stream())
+    // One that was lost before has said so by now.
+    if (lost !== null) rows.destroy(lost)
+    for await (const one of rows) await row(one as Row)
+  } finally {
+    link.off('error', lose)
   }
 }
 

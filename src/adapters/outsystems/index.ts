@@ -1,5 +1,5 @@
 import type { Adapter, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
-import { messageOf } from '../../core/errors.ts'
+import { unknownFor } from '../../core/unheard.ts'
 import { capture } from './capture.ts'
 import { type Config, config } from './config.ts'
 import { deploy, verifyDeploy } from './deploy.ts'
@@ -54,6 +54,6 @@ async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
     return await verifyDeploy(site, args, act)
   } catch (error) {
     if (act.signal.aborted) throw act.signal.reason
-    return { is: 'unknown', why: messageOf(error) }
+    return unknownFor(error)
   }
 }

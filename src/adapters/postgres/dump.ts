@@ -3,10 +3,9 @@ import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { toJson } from '../../core/json.ts'
-import { redact } from '../../core/secret.ts'
 import type { Dumped, Job, Reader } from '../../data/engine.ts'
 import type { PostgresSettings } from './config.ts'
-import { heldBy, saidByTool } from './errors.ts'
+import { endOf, heldBy, saidByTool } from './errors.ts'
 import { DUMP_FILE, DUMP_FOLDER, type Facts, ROLES_FILE } from './facts.ts'
 import { shownPlace } from './place.ts'
 import { propertiesOf } from './properties.ts'
@@ -130,12 +129,12 @@ function notWritten(dir: string, signal: AbortSignal, error: unknown): unknown {
 
 async function dumpFailed(name: string, stderr: string, { place, database }: Source): Promise<BackoutError> {
   const known = saidByTool(name, stderr)
-  if (known?.code === 'database_busy') return heldBy(name, new Error(stderr.trim()), await lockHolders(place, database))
+  if (known?.code === 'database_busy') return heldBy(name, new Error(endOf(stderr)), await lockHolders(place, database))
   if (known !== null) return known
   return new BackoutError({
     code: 'backup_failed',
     what: `The database ${name} could not be dumped; nothing of the dump was kept`,
-    cause: redact(stderr.trim().slice(-2000)),
+    cause: endOf(stderr),
     next: 'repair what it names, then try again',
     exit: 'failed',
   })

@@ -1,5 +1,6 @@
 import { BackoutError, type ExitName, messageOf } from '../../core/errors.ts'
 import { redact } from '../../core/secret.ts'
+import { withoutRows } from '../../exec/without-rows.ts'
 
 /** SQLSTATE of an error of the server's; '' for any other. */
 export function sqlState(error: unknown): string {
@@ -139,8 +140,14 @@ const TEXTS: readonly (readonly [RegExp, Meaning])[] = [
 
 /** What a tool of PostgreSQL complained of, where it is something that happens to any database; null: something else. */
 export function saidByTool(name: string, stderr: string): BackoutError | null {
-  const found = TEXTS.find(([pattern]) => pattern.test(stderr))
-  return found === undefined ? null : made(found[1], name, stderr.trim().slice(-2000), undefined)
+  const said = endOf(stderr)
+  const found = TEXTS.find(([pattern]) => pattern.test(said))
+  return found === undefined ? null : made(found[1], name, said, undefined)
+}
+
+/** The end of what a tool of PostgreSQL complained of, without rows and secrets. */
+export function endOf(stderr: string): string {
+  return redact(withoutRows(stderr).trim().slice(-2000))
 }
 
 /** The same error, with who stands in the way. */

@@ -59,7 +59,7 @@ describe.skipIf(missing !== null)(`PostgreSQL that goes away${missing === null ?
     await expect.poll(() => existsSync(begun), { timeout: 60_000 }).toBe(true)
     await server.crash()
     await failed
-    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown' })
+    expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'unknown', unheard: true })
     await server.start()
     expect(await slow.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'not-done' })
     expect(await shop.sql('SELECT count(*)::int AS n FROM coupons')).toEqual([{ n: 2 }])

@@ -2,10 +2,9 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backup } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
-import { redact } from '../../core/secret.ts'
 import type { Beside, Job } from '../../data/engine.ts'
 import type { PostgresSettings } from './config.ts'
-import { saidByTool } from './errors.ts'
+import { endOf, saidByTool } from './errors.ts'
 import { DUMP_FILE, DUMP_FOLDER, damaged, type Facts, factsOf, ROLES_FILE } from './facts.ts'
 import { besideName, besideOf, dropDatabase, type Note, noteOn } from './image.ts'
 import { type Place, type Places, shownPlace } from './place.ts'
@@ -191,7 +190,7 @@ function onlyOfTimeout(stderr: string): boolean {
 }
 
 function refused(id: string, name: string, stderr: string): BackoutError {
-  return saidByTool(name, stderr) ?? damaged(id, redact(stderr.trim().slice(-2000)))
+  return saidByTool(name, stderr) ?? damaged(id, endOf(stderr))
 }
 
 async function serverMajor(spot: Spot, limits: Limits, signal: AbortSignal): Promise<number> {

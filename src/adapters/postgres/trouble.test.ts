@@ -101,6 +101,25 @@ describe.skipIf(missing !== null)(`bad luck with PostgreSQL${missing === null ? 
     }
   })
 
+  it('says why a backup is refused, and no row of it', async () => {
+    await server.sql('CREATE DATABASE people')
+    const ok = (body: string) => `CREATE OR REPLACE FUNCTION ok(text) RETURNS bool LANGUAGE sql AS $$ ${body} $$`
+    await server.sql([ok('SELECT true'), 'CREATE TABLE p (id int, mail text CHECK (ok(mail)))'], 'people')
+    await server.sql([`INSERT INTO p VALUES (1, 'ann@self'), (2, '3')`, ok('SELECT $1::int > 3')], 'people')
+    const refusal = async () => {
+      const engine = engineOf(server, 'people')
+      const { backup } = await backUp(engine, async () => null)
+      return (await engine.beside(backup, 'scratch', 'refused', job).catch((e: unknown) => e)) as { why: string }
+    }
+    const invalid = await refusal()
+    expect(invalid).toMatchObject({ code: 'backup_damaged', why: expect.stringContaining('table "p"') })
+    expect(invalid.why).toMatch(/CONTEXT: .* \*\*\*/)
+    await server.sql(ok('SELECT length($1) < 2'), 'people')
+    const unfit = await refusal()
+    expect(unfit).toMatchObject({ code: 'backup_damaged', why: expect.stringContaining('"p_mail_check"') })
+    for (const { why } of [invalid, unfit]) expect(why).not.toContain('@self')
+  })
+
   it.skipIf(!asRoot)('says that the disk of the backups is full (needs root)', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'full-'))
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', dir])

@@ -143,6 +143,15 @@ describe('undoing migrations of an SQLite database', () => {
     expect(await target.verify(coupons, shop.act({ handle: handles.at(-1) ?? null }))).toMatchObject({ is: 'not-done' })
   })
 
+  it('says why the command failed, and no row that its client repeats', async () => {
+    const echo = `--------------\nINSERT INTO people VALUES ('ann@self')\n--------------\n\n`
+    const said = `${echo}ERROR 1062 (23000) at line 7: Duplicate entry 'ann@self' for key 'mail'\n`
+    await writeFile(join(shop.dir, 'said'), said)
+    const target = await shop.open({ migrations: { down: ['sh', '-c', 'cat said >&2; exit 1'], cwd: shop.dir } })
+    const why = `ERROR 1062 (23000) at line 7: Duplicate entry '***' for key 'mail'`
+    await expect(target.apply(coupons, shop.act())).rejects.toMatchObject({ code: 'down_failed', why })
+  })
+
   it('runs the command in the bad release where only that has the down-scripts', async () => {
     const target = await shop.open({ migrations: { runIn: 'shop' } })
     const calls: unknown[] = []

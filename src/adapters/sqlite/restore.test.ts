@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Backup, Fact, Proposal, Step, StepAct, Target } from '../../core/contract.ts'
 import type { DatabasePin } from '../../data/flow/settings.ts'
@@ -86,8 +86,32 @@ describe('C13: a restore loads the backup beside, and swaps only then', () => {
     expect(existsSync(`${beside()}.part`)).toBe(false)
   })
 
-  it('swaps nothing where nothing is loaded, or where more would be lost than was accepted', async () => {
+  it('loads again what is not loaded any more, and swaps that', async () => {
+    const facts: Fact[] = []
+    await target.apply(swap, act(swap, { tell: async fact => void facts.push(fact) }))
+    expect((await target.verify(swap, act(swap))).is).toBe('done')
+    expect([coupons(), facts[0]?.text]).toEqual([0, expect.stringContaining('it was loaded again')])
+  })
+
+  it('loads nothing again over what may have been restored and written since', async () => {
+    await target.apply(load, act(load))
+    await target.apply(swap, act(swap))
+    for (const file of [beside(), `${shop.file}.before-${run}.db.restore`]) await rm(file, { force: true })
+    shop.sql(`INSERT INTO orders (total, note) VALUES (1, 'since')`)
     await expect(target.apply(swap, act(swap))).rejects.toMatchObject({ code: 'restore_not_loaded' })
+    expect(shop.sql(`SELECT 1 FROM orders WHERE note = 'since'`).length).toBe(1)
+    // Where it is to the last row what was backed up before the rollback, nothing can have been restored.
+    const made = await target.capture(await target.observe(signal), {
+      ...shop.act(),
+      purpose: 'release',
+      release: 'v1',
+    })
+    const before = shop.ctx.backups.get(made.backup ?? '')
+    await target.apply(swap, act(swap, { preRollback: () => before }))
+    expect(shop.sql(`SELECT 1 FROM orders WHERE note = 'since'`)).toEqual([])
+  })
+
+  it('swaps nothing where more would be lost than was accepted', async () => {
     await target.apply(load, act(load))
     shop.sql(`INSERT INTO orders (total, note) VALUES (1, 'late')`)
     const planned = proposal.impact.loss

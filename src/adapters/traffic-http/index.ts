@@ -1,9 +1,10 @@
 import { systemClock } from '../../core/clock.ts'
 import type { Adapter, Observation, OpenContext, Step, StepAct, Target, Verdict } from '../../core/contract.ts'
 import { NOTHING } from '../../core/contract.ts'
-import { BackoutError, messageOf } from '../../core/errors.ts'
+import { BackoutError } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { reveal } from '../../core/secret.ts'
+import { unknownFor } from '../../core/unheard.ts'
 import { shownUrl } from '../../exec/http.ts'
 import { type Config, config, type Pin, type Place, pin, place } from './config.ts'
 import { type Args, propose } from './propose.ts'
@@ -180,6 +181,6 @@ async function verify(server: Switch, step: Step, act: StepAct): Promise<Verdict
     return { is: 'done', why: `${why}; ${now.open} requests were given ${waited / 1000} s and are still open` }
   } catch (error) {
     if (act.signal.aborted) throw act.signal.reason
-    return { is: 'unknown', why: messageOf(error) }
+    return unknownFor(error)
   }
 }

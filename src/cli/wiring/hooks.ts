@@ -5,6 +5,7 @@ import type { Json } from '../../core/json.ts'
 import { redact, reveal } from '../../core/secret.ts'
 import { PHASES, type Phase } from '../../core/words.ts'
 import { groupAlive, runLocal } from '../../exec/local.ts'
+import { withoutRows } from '../../exec/without-rows.ts'
 
 /** The name that the user's own hooks have among the components. */
 export const HOOKS = '$hooks'
@@ -77,7 +78,7 @@ export function hooksTarget(config: Config): Target<Json> {
       throw new BackoutError({
         code: 'hook_failed',
         what: `The hook ${when} ${phase} ended with ${result.code}`,
-        cause: redact(result.stderr.trim().split('\n').slice(-5).join('\n')) || undefined,
+        cause: redact(withoutRows(result.stderr).trim().split('\n').slice(-5).join('\n')) || undefined,
         next: 'mend what it names, then resume; or skip it with a reason',
         exit: 'failed',
       })

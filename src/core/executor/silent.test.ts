@@ -45,6 +45,28 @@ describe('C16: what does not answer at all', () => {
     expect([applied, asked]).toEqual([1, 4])
   })
 
+  it.each([
+    ['of a step that asks', 'ask', 0],
+    ['of one that is harmless twice', 'repeat', 1],
+  ] as const)(
+    'a system that starts anew, whose adapter says that nothing answered, %s',
+    async (_, onUnknown, retries) => {
+      let [applied, asked] = [0, 0]
+      const run = await one({
+        steps: { go: { onUnknown, retries } },
+        apply: () => {
+          if (++applied > 1) return void run.app.there.add('app/go')
+          throw new Error('server closed the connection unexpectedly')
+        },
+        verify: () => (++asked <= 4 ? { ...unknown, unheard: true } : undefined),
+      })
+      // Where it is not harmless twice, the target has told by now that nothing was done, and it failed.
+      expect((await run.settled()).state).toBe(onUnknown === 'repeat' ? 'succeeded' : 'waiting')
+      if (onUnknown === 'ask') expect((await run.asked()).why).toContain('closed the connection')
+      expect([applied, asked]).toEqual(onUnknown === 'repeat' ? [2, 7] : [1, 5])
+    },
+  )
+
   it('a fence: the step counts as failed, and the fence writes nothing after it was given up on', async () => {
     const held = latch()
     let wrote: unknown = 'nothing yet'

@@ -15,10 +15,11 @@ const LOOK_AGAIN_MS = [500, 1_000, 2_000, 4_000, 8_000]
 
 /**
  * Whether to look again at what did not answer, once the pause before that is over. A system that starts anew answers seconds
- * later: that is waited for before a person is asked, and not where silence took long itself. `asked`: when, on `clock.mono`.
+ * later: that is waited for before a person is asked or it is tried again, and not where silence took long itself. `asked`: when, on `clock.mono`.
  */
 export function patience(clock: Clock, { onUnknown }: Step): (asked: number, signal: AbortSignal) => Promise<boolean> {
-  const pauses = onUnknown === 'ask' ? [...LOOK_AGAIN_MS] : []
+  // A fence is there for what does not answer.
+  const pauses = onUnknown === 'fence' ? [] : [...LOOK_AGAIN_MS]
   return async (asked, signal) => {
     const pause = clock.mono() - asked < SETTLE_MS ? pauses.shift() : undefined
     if (pause === undefined) return false
@@ -87,15 +88,12 @@ export async function standsOn(target: Target, step: Step, steps: readonly Step[
   return { is: is === 'done' ? 'release' : is === 'not-done' ? 'left' : 'unknown', why }
 }
 
-/** `unheard`: nothing was answered at all. */
-type Heard = Verdict & { readonly unheard?: true }
-
 async function askVerdict(
   clock: Clock,
   limitMs: number,
   verify: () => Promise<Verdict>,
   signal: AbortSignal,
-): Promise<Heard> {
+): Promise<Verdict> {
   try {
     return await within(clock, limitMs, signal, verify)
   } catch (error) {

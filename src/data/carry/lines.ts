@@ -47,29 +47,41 @@ export async function writeLines(
   })
   const written = pipeline(zstd, measured, createWriteStream(to, { mode: 0o600, flush: true }))
   let lines = 0
-  const filled = (async () => {
-    await fill(async value => {
-      lines++
-      if (!zstd.write(`${JSON.stringify(value)}\n`)) await once(zstd, 'drain')
+  let broken = false
+  let unfilled: { readonly error: unknown } | null = null
+  const put = async (value: unknown) => {
+    lines++
+    if (zstd.write(`${JSON.stringify(value)}\n`)) return
+    await once(zstd, 'drain').catch((error: unknown) => {
+      broken = true
+      throw error
     })
-    zstd.end()
-  })().catch((error: unknown) => {
-    zstd.destroy(error as Error)
-    throw error
-  })
+  }
+  const filled = fill(put).then(
+    () => zstd.end(),
+    (error: unknown) => {
+      if (!broken) unfilled = { error }
+      zstd.destroy(error as Error)
+      throw error
+    },
+  )
   try {
     await Promise.all([filled, written])
   } catch (error) {
-    throw new BackoutError({
-      code: 'archive_failed',
-      what: `${to} could not be written`,
-      cause: messageOf(error),
-      next: 'free space on that disk, then do it again',
-      exit: 'failed',
-      from: error,
-    })
+    throw unfilled === null ? notWritten(to, error) : (unfilled as { error: unknown }).error
   }
   return { path, lines, bytes, sha256: hash.digest('hex') }
+}
+
+function notWritten(to: string, error: unknown): BackoutError {
+  return new BackoutError({
+    code: 'archive_failed',
+    what: `${to} could not be written`,
+    cause: messageOf(error),
+    next: 'free space on that disk, then do it again',
+    exit: 'failed',
+    from: error,
+  })
 }
 
 /** Reads the lines again. Throws `archive_altered` where the file is not what was written. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Backup, Step, StepAct, Verdict } from '../../core/contract.ts'
+import { BackoutError } from '../../core/errors.ts'
 import { bytes } from '../../core/impact-text.ts'
 import { makeBackup, prove, type Release, releaseShape } from './backup.ts'
 import { factsIn } from './facts.ts'
@@ -53,12 +54,23 @@ function isReadable(site: Site, backup: Backup): boolean {
   return factsIn(backup, site.engine.dialect.kind) !== null
 }
 
+/** One that starts anew could not be backed up in the next try either. Throws `database_unreachable`. */
+async function answers({ engine }: Site, signal: AbortSignal): Promise<void> {
+  await engine.identity(signal).catch((error: unknown) => {
+    if (error instanceof BackoutError && error.code === 'database_unreachable') throw error
+  })
+}
+
 export async function backupVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
   const args = backupArgs.parse(step.args)
   const backup = await ownBackup(site, act)
-  if (backup === null) return { is: 'not-done', why: 'there is no backup of this step' }
+  if (backup === null) {
+    await answers(site, act.signal)
+    return { is: 'not-done', why: 'there is no backup of this step' }
+  }
   if (!args.prove || !isReadable(site, backup)) return { is: 'done', why: `the backup ${backup.id} is there` }
   if (backup.proof?.ok === true) return { is: 'done', why: `the backup ${backup.id} is there and proven` }
+  if (backup.proof === null) await answers(site, act.signal)
   const why = backup.proof === null ? 'was not proven yet' : backup.proof.differences.join('; ')
   return { is: 'not-done', why: `the backup ${backup.id}: ${why}` }
 }

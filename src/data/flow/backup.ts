@@ -92,12 +92,21 @@ async function factsOf(
 export async function prove(site: Site, backup: Backup, act: Act): Promise<Backup> {
   act.progress({ text: 'restoring the backup into a scratch place' })
   const start = systemClock.mono()
-  const differences = await tryLoading(site, backup, act)
-  return recordProof(backup, act, differences, systemClock.mono() - start)
+  const { differences, next } = await tryLoading(site, backup, act)
+  return recordProof(backup, act, differences, systemClock.mono() - start, next)
 }
 
-/** `ms`: how long loading and comparing took; what a plan reckons with. Throws `backup_unproven` where there are differences. */
-export async function recordProof(backup: Backup, act: Act, differences: string[], ms: number): Promise<Backup> {
+/**
+ * `ms`: how long loading and comparing took; what a plan reckons with. Throws `backup_unproven` where there are differences.
+ * `next`: what to do about it.
+ */
+export async function recordProof(
+  backup: Backup,
+  act: Act,
+  differences: string[],
+  ms: number,
+  next = 'look at the disk, then make the backup again',
+): Promise<Backup> {
   const proof: Proof = { at: iso(systemClock.now()), ms: Math.round(ms), ok: differences.length === 0, differences }
   const proven = await act.backups.recordProof(backup.id, proof)
   if (proof.ok) return proven
@@ -105,22 +114,30 @@ export async function recordProof(backup: Backup, act: Act, differences: string[
     code: 'backup_unproven',
     what: `Restoring the backup ${backup.id} did not give back what was backed up`,
     cause: differences.slice(0, 5).join('\n'),
-    next: 'look at the disk, then make the backup again',
+    next,
     exit: 'failed',
   })
 }
 
-async function tryLoading(site: Site, backup: Backup, act: Act): Promise<string[]> {
+async function tryLoading(
+  site: Site,
+  backup: Backup,
+  act: Act,
+): Promise<{ differences: string[]; next?: string | undefined }> {
   try {
     const image = await site.engine.beside(backup, 'scratch', backup.id, jobOf(act))
     try {
-      return await differencesOf(site, backup, image, act.signal)
+      return { differences: await differencesOf(site, backup, image, act.signal) }
     } finally {
       await image.drop()
     }
   } catch (error) {
     act.signal.throwIfAborted()
-    return [messageOf(error)]
+    // That tells nothing of the backup, which can be tried again once the server answers.
+    if (error instanceof BackoutError && error.code === 'database_unreachable') throw error
+    // Of the backup itself the way on is another one; of anything else it is what that says.
+    const apart = error instanceof BackoutError && !error.code.startsWith('backup_')
+    return { differences: [messageOf(error)], next: apart ? error.next : undefined }
   }
 }
 

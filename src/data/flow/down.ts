@@ -4,6 +4,7 @@ import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
 import { sameJson } from '../../core/json.ts'
 import { redact } from '../../core/secret.ts'
+import { withoutRows } from '../../exec/without-rows.ts'
 import { between } from '../bookkeeping.ts'
 import { compareFingerprints } from '../diff.ts'
 import { nameOf } from '../renames.ts'
@@ -212,7 +213,7 @@ function wrongError(args: DownArgs, name: string, wrong: { code: string; why: st
 }
 
 function downFailed(migration: string, result: ExecResult): BackoutError {
-  const said = redact((result.stderr.trim() || result.stdout.trim()).slice(-2000))
+  const said = redact(withoutRows(result.stderr.trim() || result.stdout.trim()).slice(-2000))
   return new BackoutError({
     code: 'down_failed',
     what: `The command that undoes ${migration} ended with code ${result.code}`,

@@ -3,6 +3,7 @@ import { systemClock } from '../../core/clock.ts'
 import type { Backup, Loss, Step, StepAct, Verdict } from '../../core/contract.ts'
 import { BackoutError, PLAN_ANEW } from '../../core/errors.ts'
 import { amount } from '../../core/impact-text.ts'
+import { compareFingerprints } from '../diff.ts'
 import type { Beside } from '../engine.ts'
 import { fingerprintHash } from '../fingerprint.ts'
 import { schemaHash } from '../schema.ts'
@@ -21,6 +22,8 @@ const restoreArgs = z.object({
   method: z.string().optional(),
 })
 
+type RestoreArgs = z.infer<typeof restoreArgs>
+
 /** The same for both steps of one restore, and another one for every run. */
 export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
   return idem.replace(/\.restore\.(load|swap)(-[0-9a-f]{8})?$/, '.restore')
@@ -28,7 +31,10 @@ export function markOf({ idem }: Pick<StepAct, 'idem'>): string {
 
 /** Loads the backup beside the database and compares it with what was backed up: nobody who uses that one notices. */
 export async function applyLoad(site: Site, step: Step, act: StepAct): Promise<void> {
-  const args = restoreArgs.parse(step.args)
+  await loadBeside(site, restoreArgs.parse(step.args), act)
+}
+
+async function loadBeside(site: Site, args: RestoreArgs, act: StepAct): Promise<Beside> {
   const { backup } = await wholeBackup(site, args.backup, act)
   act.signal.throwIfAborted()
   act.guard()
@@ -38,6 +44,7 @@ export async function applyLoad(site: Site, step: Step, act: StepAct): Promise<v
   const differences = await differencesOf(site, backup, image, act.signal)
   if (differences.length > 0) await image.drop()
   await recordProof(backup, act, differences, systemClock.mono() - start)
+  return image
 }
 
 export async function loadVerdict(site: Site, step: Step, act: StepAct): Promise<Verdict> {
@@ -70,8 +77,8 @@ async function wholeBackup(site: Site, id: string, act: StepAct): Promise<{ back
 export async function applySwap(site: Site, step: Step, act: StepAct): Promise<void> {
   const args = restoreArgs.parse(step.args)
   const facts = factsIn(await act.backups.get(args.backup), site.engine.dialect.kind)
-  const image = await site.engine.found('swap', markOf(act), act.signal)
-  if (image === null || facts === null) throw await whyNotLoaded(site, act, args.backup)
+  if (facts === null) throw await whyNotLoaded(site, act, args.backup)
+  const image = (await site.engine.found('swap', markOf(act), act.signal)) ?? (await loadAgain(site, args, act))
   const loss = await lossNow(site, image, facts, act)
   if (!act.accepts(loss)) throw notAccepted(`Restoring ${args.backup}`, loss)
   act.guard()
@@ -106,6 +113,34 @@ async function tellKept(site: Site, act: StepAct): Promise<void> {
   if (kept === null) return
   const text = `The database as it was right before the restore is kept as ${kept.name}`
   await act.tell({ kind: 'kept', text, data: { name: kept.name, mark: markOf(act) } })
+}
+
+/**
+ * A server that lost what it wrote last may have lost the copy with it, once that was loaded. Only where the database is not
+ * what this step brings: one that was restored already may hold what was written since.
+ */
+async function loadAgain(site: Site, args: RestoreArgs, act: StepAct): Promise<Beside> {
+  const { backup } = args
+  const kept = await site.engine.kept(markOf(act), act.signal)
+  if (kept !== null || !(await isAsLeft(site, args, act))) throw await whyNotLoaded(site, act, backup)
+  const image = await loadBeside(site, args, act)
+  const text = `${backup} was not loaded beside ${site.engine.name} any more (a server may lose that as it goes away): it was loaded again`
+  await act.tell({ kind: 'note', text })
+  return image
+}
+
+/** Another schema than the restored one's, or to the last row what was there right before the rollback. */
+async function isAsLeft(site: Site, { schema: restored }: RestoreArgs, act: StepAct): Promise<boolean> {
+  const before = await act.preRollback()
+  const left = before === null ? null : factsIn(before, site.engine.dialect.kind)
+  const is = await readOrTell(site, act.signal, async db => {
+    const { schema } = await readLive(site, db)
+    if (schemaHash(schema) !== restored) return true
+    if (left === null) return false
+    const now = await db.fingerprint(schema, undefined, left.fingerprint.method)
+    return now.method === left.fingerprint.method && compareFingerprints(left.fingerprint, now).length === 0
+  })
+  return isState(is) || is
 }
 
 async function whyNotLoaded({ engine }: Site, act: StepAct, backup: string): Promise<BackoutError> {

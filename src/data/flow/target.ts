@@ -11,6 +11,7 @@ import type {
 } from '../../core/contract.ts'
 import { BackoutError, messageOf } from '../../core/errors.ts'
 import { byText } from '../../core/order.ts'
+import { unknownFor } from '../../core/unheard.ts'
 import { type CarryTarget, carryTarget } from '../carry/open.ts'
 import { carryVerb } from '../carry/verb.ts'
 import { makeBackup, prove } from './backup.ts'
@@ -115,7 +116,7 @@ async function verify(site: Site, step: Step, act: StepAct): Promise<Verdict> {
     return await verbOf(step).verify(site, step, act)
   } catch (error) {
     const busy = error instanceof BackoutError && error.code === 'database_busy'
-    return { is: busy && begun(act) ? 'running' : 'unknown', why: messageOf(error) }
+    return busy && begun(act) ? { is: 'running', why: messageOf(error) } : unknownFor(error)
   }
 }
 

@@ -68,7 +68,7 @@ export interface Target<Pin = unknown> extends AsyncDisposable {
   /**
    * Right after the migrations of an upgrade and before users write: keeps what tells the migrations' own changes from what
    * users change later, as a backup with the reason `migrated`, the upgraded release, and facts that name the upgrade. Throws
-   * where a migration is still under way. Answers the backup; null: nothing here is worth keeping.
+   * where a migration is still under way. Answers the backup; null: nothing is kept, for the settings say that nothing is ever carried forward.
    */
   migrated?(act: MigratedAct): Promise<Backup | null>
   /** Compares what is there with what was captured, to the row where asked. Changes nothing; may load a backup beside. */

@@ -104,12 +104,16 @@ ERROR 2013 (HY000) at line 54: Lost connection to server during query`,
   [
     `ERROR 1526 (HY000) at line 1: Table has no partition for value 'ann@self'
 ERROR 1292 (22007) at line 1: Incorrect datetime value: 'ann@self' for column \`d\`.\`people\`.\`at\` at row 1
+ERROR 1292 (22007) at line 2: Truncated incorrect DOUBLE value: 'ann@self'
+ERROR 1761 (23000) at line 3: Foreign key constraint for table 'a', record 'ann@self-1' would lead to a duplicate entry in table 'b', key 'k'
 insert into \`people\` (\`mail\`) values ('ann@self') - Duplicate entry 'ann@self' for key 'mail'
 migration failed: duplicate key value violates unique constraint "people_pkey"
   Detail: Key (mail)=(ann@self) already exists.
   Detail: Failing row contains (7, ann@self).`,
     `ERROR 1526 (HY000) at line 1: Table has no partition for value ***
 ERROR 1292 (22007) at line 1: Incorrect datetime value: '***' for column \`d\`.\`people\`.\`at\` at row 1
+ERROR 1292 (22007) at line 2: Truncated incorrect DOUBLE value: '***'
+ERROR 1761 (23000) at line 3: Foreign key constraint for table 'a', record '***' would lead to a duplicate entry in table 'b', key 'k'
 insert into \`people\` (\`mail\`) values (***) - Duplicate entry '***' for key 'mail'
 migration failed: duplicate key value violates unique constraint "people_pkey"
   Detail: Key (mail)=(***)
@@ -128,6 +132,7 @@ describe('what a client of a database said', () => {
     'ERROR:  insert or update on table "a" violates foreign key constraint "fk"\nHINT:  See server log.\n',
     'ERROR:  unrecognized configuration parameter "transaction_timeout"\nCommand was: SET transaction_timeout = 0;\n',
     "ERROR 1045 (28000): Access denied for user 'app'@'localhost' (using password: YES)",
+    "invalid value 'up' for option --set: no entry 'web-3' in values (prod.yaml)",
     'Error: no such table: people\n--------------\nmigration 7 of 9\n',
   ])('stays as it is where it holds none: %s', said => {
     expect(withoutRows(said)).toBe(said)

@@ -54,9 +54,13 @@ const LOOSE: readonly (readonly [RegExp, string])[] = [
   [/(row contains) \((?!\*\*\*\)).*(?:\)|$)/gim, `$1 (${HIDDEN})`],
   [/(\bCOPY [^\s,]+, [^:\n]*: )".*$/gm, `$1${HIDDEN}`],
   [/(\binvalid input (?:syntax|value) for [^:\n]*: ).*$/gm, `$1"${HIDDEN}"`],
-  [/(\bvalues\s*)\(.*\)/gi, `$1(${HIDDEN})`],
-  [/(\b(?:entry|value|string|record):?) '.*?'(?= (?:for|at|in|would)\b|,|$)/gms, `$1 '${HIDDEN}'`],
-  [/(\bpartition for value) .*$/gm, `$1 ${HIDDEN}`],
+  [/(\b(?:insert|replace)\s+into\b.*\bvalues\s*)\(.*\)/gi, `$1(${HIDDEN})`],
+  [
+    /(\b(?:Duplicate entry|Incorrect [^'\n]*value:|incorrect [^'\n]*value:|character string:)) '.*?'(?= (?:for|at|in)\b|$)/gms,
+    `$1 '${HIDDEN}'`,
+  ],
+  [/(\b(?:entry|record)) '.*?'(?= would\b|, key\b)/gms, `$1 '${HIDDEN}'`],
+  [/(\bno partition for value) .*$/gm, `$1 ${HIDDEN}`],
   [/(\bnear) '.*'(?= at line \d)/gms, `$1 '${HIDDEN}'`],
   [/(?<=^LINE \d+: .*)'.*$/gm, `'${HIDDEN}'`],
 ]

@@ -108,6 +108,33 @@ describe('data that was written between the release and a restore', () => {
     expect(await said(['audit', 'verify'])).not.toBe('')
   }, 60_000)
 
+  it('says, also as migrations end, that nothing tells what they wrote where nothing is ever carried', async () => {
+    const plan = (await said(['data', 'status'], 5)).replaceAll(/\s+/g, ' ')
+    expect(plan).toContain('carryForward is off, so that nothing was kept when the migrations had ended')
+    expect(plan).not.toContain('nobody told')
+    await said(['upgrade', 'begin', 'v2'])
+    write(file(), `${RELEASE}; INSERT INTO knex_migrations VALUES (2, '002_reviews', 2, '2026-01-02')`)
+    expect(await said(['upgrade', 'migrated', 'v2'])).toMatch(/^ {2}db: carryForward is off, so nothing is kept/m)
+  }, 60_000)
+
+  it('is named by status as long as it waits, once there may be a place for it again', async () => {
+    const archived = /2 archived values are not all put back since r\S+: backout data replay db --run r/
+    const status = async () => (await said(['status'])).replaceAll(/\s+/g, ' ')
+    const waiting = async () => (await toy.json<{ waiting?: unknown }>(['status'])).waiting
+    await said(['data', 'apply', '--yes'])
+    expect(await status()).not.toMatch(/not all put back/)
+    await said(['upgrade', 'begin', 'v2'])
+    write(file(), `${RELEASE}; INSERT INTO knex_migrations VALUES (2, '002_reviews', 2, '2026-01-02')`)
+    expect([await status(), await waiting()]).toEqual([expect.not.stringMatching(/not all put back/), undefined])
+    await said(['upgrade', 'migrated', 'v2'])
+    expect([await status(), await waiting()]).toEqual([
+      expect.stringMatching(archived),
+      [expect.objectContaining({ component: 'db', archived: 2 })],
+    ])
+    await said(['data', 'replay'])
+    expect([await status(), await waiting()]).toEqual([expect.not.stringMatching(/not all put back/), undefined])
+  }, 60_000)
+
   it('is compared by one process at a time: what they read lies beside the database under one name', async () => {
     const lock = takeLock(join(toy.folder, '.backout', 'locks'), 'shop-data', 'r1')
     const refused = await toy.backout(['data', 'status'])

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { ask } from '../../../test/support/ask.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
+import { tried } from '../../../test/support/tried.ts'
 import { applyCarry } from '../../data/carry/index.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import { dumpOf, played, type Story } from './test/merge.ts'
@@ -66,6 +67,32 @@ describe.skipIf(missing !== null)(`PostgreSQL that goes away${missing === null ?
     await using target = await shop.open()
     await target.apply(step, stepAct(step, 'gone'))
     expect(await target.verify(step, stepAct(step, 'gone'))).toMatchObject({ is: 'done' })
+    await shop.dispose()
+  })
+
+  it('and is back a second later: it is waited for, and the step is tried again', async () => {
+    const shop = await makeShop(server)
+    await using target = await shop.open()
+    const pin = await target.capture(await target.observe(never), { ...shop.act(), purpose: 'release', release: 'v1' })
+    await shop.upgrade()
+    const { steps } = await target.propose(ask(await target.observe(never), pin, 'restore'))
+    const load = steps.find(s => s.id === 'db/restore/load')
+    if (load === undefined) throw new Error('no step loads it')
+    const again = async () => {
+      await server.crash()
+      await new Promise(resolve => setTimeout(resolve, 1_200))
+      await server.start()
+    }
+    const restarts: Promise<void>[] = []
+    const restart = (said: unknown) => {
+      if (JSON.stringify(said).includes('loading') && restarts.length === 0) restarts.push(again())
+    }
+    expect(await tried(target, load, shop.ctx, 1, restart)).toMatchObject({
+      is: 'not-done',
+      why: expect.stringContaining('asked afterwards: '),
+    })
+    await Promise.all(restarts)
+    expect(await tried(target, load, shop.ctx, 2)).toMatchObject({ is: 'done', found: false })
     await shop.dispose()
   })
 

@@ -15,7 +15,7 @@ import { type Abort, questionLines, standingLine, subjectOf, toldToAbort } from 
 import { findRun, type Session, withSession } from '../session.ts'
 import { wrap } from '../text.ts'
 import { standingOf } from '../wiring/standing.ts'
-import { waitingData, waitingLine } from '../wiring/waiting.ts'
+import { waitingLines, waitingNow } from '../wiring/waiting.ts'
 
 export function status(globals: Globals, options: { follow?: boolean }, id?: string): Promise<number> {
   return withSession(globals, async session => {
@@ -65,7 +65,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
     output: run.output,
     ...(ended ? { byWord: [...told.byWord.keys()], uncaptured: uncapturedIn(plan) } : {}),
   }
-  const waiting = newest ? (await waitingData(session)).filter(w => w.rows > 0) : []
+  const waiting = newest ? await waitingNow(session, engine) : []
   out.data({ ...shown, ...looked.data, ...(waiting.length === 0 ? {} : { waiting: toJson(waiting) }) })
   out.line(`${paint('bold', run.id)}: ${plan.from ?? 'what runs'} -> ${plan.to.release}, ${state}`)
   if (!ended) out.line(`  ${standingLine(standing, environment.clock.now())}`)
@@ -78,7 +78,7 @@ async function show(session: Session, engine: Engine, run: RunInfo, newest: bool
   const lines = [
     ...details(told, state, { ended, attended: mine !== null }),
     ...stays,
-    ...waiting.map(waitingLine),
+    ...waiting.flatMap(waitingLines),
   ].map(text => ({
     text,
     command: null,

@@ -169,7 +169,12 @@ async function keepMigrated(
     const said = words === null ? {} : { wrote: words[component] ?? [] }
     const act = { release: to, upgrade: id, usersAway, ...said, backups, vault, signal, progress: () => {} }
     const backup = await target.migrated?.(act)
-    if (backup == null) continue
+    if (backup == null) {
+      out.line(
+        `  ${component}: carryForward is off, so nothing is kept that tells later what its migrations wrote from what users write`,
+      )
+      continue
+    }
     made[component] = backup.id
     out.line(`  ${component} as its migrations left it: ${backup.id}, ${bytes(backup.bytes)}`)
   }

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Engine } from '../../core/engine.ts'
 import { amount } from '../../core/impact-text.ts'
 import { byText } from '../../core/order.ts'
 import { readOutcome } from '../../data/carry/state.ts'
@@ -34,18 +35,37 @@ export async function waitingData({ environment }: Session): Promise<WaitingData
   return found
 }
 
-export function waitingLine({ run, component, rows }: WaitingData): string {
+/** What somebody is to decide on or do now: archived values only where an upgrade since may have made a place for them. */
+export async function waitingNow(session: Session, engine: Engine): Promise<WaitingData[]> {
+  const upgrades = (await session.environment.ledger.releases.upgrades()).filter(
+    u => u.undoneAt === null && (u.migratedAt !== null || u.endedAt !== null),
+  )
+  const since = async (run: string) => {
+    const begun = Date.parse((await engine.get(run))?.createdAt ?? '')
+    return upgrades.some(u => Date.parse(u.begunAt) > begun)
+  }
+  const now: WaitingData[] = []
+  for (const found of await waitingData(session)) {
+    const archived = found.archived > 0 && (await since(found.run)) ? found.archived : 0
+    if (found.rows + archived > 0) now.push({ ...found, archived })
+  }
+  return now
+}
+
+/** What one run left, each with the command that goes on with it. */
+export function waitingLines(found: WaitingData): string[] {
+  const { run, component, rows, archived } = found
+  const values = archived === 1 ? 'value is' : 'values are'
+  const archive = `${archived} archived ${values} not all put back since ${run}: backout data replay ${component} --run ${run}`
+  return [...(rows > 0 ? [waitingLine(found)] : []), ...(archived > 0 ? [archive] : [])]
+}
+
+function waitingLine({ run, component, rows }: WaitingData): string {
   const wait = rows === 1 ? 'waits' : 'wait'
   return `${amount(rows, 'rows')} of ${component} ${wait} for a word since ${run}: backout data status ${component} --run ${run}`
 }
 
 /** What other runs than the one that is spoken of left of a component. */
 export function earlierLines(all: readonly WaitingData[], run: string, component: string): string[] {
-  return all
-    .filter(w => w.component === component && w.run !== run)
-    .flatMap(w => {
-      const values = w.archived === 1 ? 'value is' : 'values are'
-      const archive = `${w.archived} archived ${values} not all put back since ${w.run}: backout data replay ${component} --run ${w.run}`
-      return [...(w.rows > 0 ? [waitingLine(w)] : []), ...(w.archived > 0 ? [archive] : [])]
-    })
+  return all.filter(w => w.component === component && w.run !== run).flatMap(waitingLines)
 }

@@ -20,7 +20,10 @@ export function notesOf({ untold, schemas, doubts }: CarrySource, { pieces }: Wh
   const notes: string[] = [...doubts]
   if (untold !== null) {
     const written = untold.touched === null ? 'what they may have written' : 'what their statements write'
-    notes.push(`nobody told when the migrations had ended: ${written} in rows of the release is ambiguous`)
+    const why = untold.off
+      ? 'carryForward is off, so that nothing was kept when the migrations had ended'
+      : 'nobody told when the migrations had ended'
+    notes.push(`${why}: ${written} in rows of the release is ambiguous`)
   }
   for (const { table, key, anew } of pieces) {
     notes.push(...anew.notes, ...anew.guessed)

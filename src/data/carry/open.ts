@@ -13,7 +13,7 @@ import { alikeFor, renamesOver } from '../flow/renames.ts'
 import { markOf } from '../flow/restore.ts'
 import type { Level } from '../flow/settings.ts'
 import type { Base, Site } from '../flow/site.ts'
-import { toldOf, touchedSince, untoldSince } from '../flow/untold.ts'
+import { toldOf, touchedSince, type Untold, untoldSince } from '../flow/untold.ts'
 import { alikeTables, type Doubt, inTheirTables, isTable, nameOf, type Rename } from '../renames.ts'
 import { compareSchemas, type SchemaShape } from '../schema.ts'
 import { type Moved, movedTables } from '../touched-renames.ts'
@@ -86,7 +86,12 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
       schemas,
       touched,
       // What was told of it holds, where what it left cannot be looked at any more.
-      untold: migrated !== null ? null : wrote !== null ? { touched: wrote } : await untoldSince(site, now, base, lost),
+      untold:
+        migrated !== null
+          ? null
+          : wrote !== null
+            ? { touched: wrote }
+            : sayingOff(site, await untoldSince(site, now, base, lost)),
       ownWork: migrated !== null && factsIn(migrated, engine.dialect.kind)?.ownWorkSince === base.backup.id,
       renames: renamed.renames,
       moved: movedOn,
@@ -104,6 +109,10 @@ async function carrying(site: Site, run: string, baseId: string, job: Job): Prom
     await close()
     throw error
   }
+}
+
+function sayingOff({ settings }: Site, untold: Untold | null): Untold | null {
+  return untold === null || settings.carryForward !== 'off' ? untold : { ...untold, off: true }
 }
 
 async function replaying(site: Site, run: string, job: Job): Promise<ReplaySource> {

@@ -13,6 +13,8 @@ import type { Site } from './site.ts'
 export interface Untold {
   /** What they may have written, by their statements; null: nobody can tell. */
   readonly touched: Touched | null
+  /** Where nothing is ever carried forward, nothing was kept, whoever told. */
+  readonly off?: boolean
 }
 
 /**

@@ -1,0 +1,20 @@
+import { systemClock } from '../../src/core/clock.ts'
+import type { Step, StepAct, Target } from '../../src/core/contract.ts'
+import type { Act } from '../../src/core/engine.ts'
+import { type Tried, tryStep } from '../../src/core/executor/attempt.ts'
+import type { World } from '../../src/core/executor/world.ts'
+import type { Json } from '../../src/core/json.ts'
+
+/** Tries a step as the executor does, on the clock of the day. `progress` is told what the step says of itself. */
+export async function tried(
+  target: Target,
+  step: Step,
+  { backups, vault }: Pick<StepAct, 'backups' | 'vault'>,
+  attempt: number,
+  progress: (data: Json) => void = () => {},
+): Promise<Tried> {
+  const world = { clock: systemClock, backups, vault, target: async () => target } as unknown as World
+  const { signal } = new AbortController()
+  const act: Act = { signal, guard() {}, handle: null, note: async () => {}, progress, tell: async () => {} }
+  return tryStep(world, step, act, { attempt, verifyFirst: attempt > 1, accepted: [], runId: 'r1' })
+}

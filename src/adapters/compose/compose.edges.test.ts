@@ -144,6 +144,28 @@ describe.skipIf(why !== null)(
       expect((await captured(target)).services.map(s => s.name)).toEqual(['web'])
     })
 
+    it.concurrent('is the same state where a container runs at this moment and where it is about to be started anew', async ({
+      expect,
+    }) => {
+      const dies = '    restart: always\n    command: ["sh", "-c", "sleep 1; exit 3"]\n'
+      const p = await project(engine, { 'compose.yaml': `${WEB}${dies}`, '.env': 'TAG=v1\n' })
+      made.push(p)
+      await p.up()
+      const target = await open(p.settings)
+      const looks = new Map<string, string>()
+      const looked = async () => {
+        const { summary, state } = await target.observe(signal)
+        looks.set(summary, JSON.stringify(state))
+        return looks.size
+      }
+      await expect.poll(looked, { timeout: 60_000, interval: 100 }).toBe(2)
+      expect([...looks.keys()].sort()).toEqual([expect.stringContaining('(0 of 1'), expect.stringContaining('(1 of 1')])
+      expect(new Set(looks.values()).size).toBe(1)
+      // Stopped by a person it stays so: that is another one.
+      await engine.docker('stop', only(await p.containers('web')))
+      expect([...looks.values()]).not.toContain(JSON.stringify((await target.observe(signal)).state))
+    })
+
     it.concurrent('refuses to capture a service that dies again and again', async ({ expect }) => {
       const dies = `  worker:\n    ${part('shop:v1')}    restart: always\n    command: ["sh", "-c", "exit 3"]\n`
       const p = await project(engine, { 'compose.yaml': `${WEB}${dies}`, '.env': 'TAG=v1\n' })

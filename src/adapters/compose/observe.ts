@@ -46,7 +46,8 @@ function stateOf(list: readonly Container[]): Json {
   return {
     images: [...new Set(list.map(c => c.image))].sort(),
     hashes: [...new Set(list.map(c => c.hash))].sort(),
-    running: list.filter(runs).length,
+    // What is about to be started anew runs at one moment, and not at the next.
+    up: list.filter(c => runs(c) || c.state.Status === 'restarting').length,
   }
 }
 

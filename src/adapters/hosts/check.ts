@@ -17,12 +17,12 @@ export interface Plan {
   readonly to: string | null
 }
 
-type Say = (level: Finding['level'], code: string, what: string, remedy: string) => void
+type Say = (level: Finding['level'], code: string, what: string, remedy: string, moves?: boolean) => void
 
 function collector(fleet: Fleet): { findings: Finding[]; say: Say } {
   const findings: Finding[] = []
-  const say: Say = (level, code, what, remedy) =>
-    findings.push({ level, code, component: fleet.component, what, remedy })
+  const say: Say = (level, code, what, remedy, moves = false) =>
+    findings.push({ level, code, component: fleet.component, what, remedy, ...(moves ? { moves } : {}) })
   return { findings, say }
 }
 
@@ -252,7 +252,8 @@ function sayFleet(
   states: Readonly<Record<string, HostState>>,
   say: Say,
 ): void {
-  const mixed = [versionsSeen(states), versionsRunning(states)].find(seen => seen.size > 1)
+  const [there, running] = [versionsSeen(states), versionsRunning(states)]
+  const mixed = [there, running].find(seen => seen.size > 1)
   if (mixed !== undefined) {
     const list = [...mixed].map(
       ([name, on]) => `${name} on ${on.slice(0, 5).join(', ')}${on.length > 5 ? ` and ${on.length - 5} more` : ''}`,
@@ -262,6 +263,8 @@ function sayFleet(
       'versions_mixed',
       `Versions are mixed: ${list.join('; ')}`,
       `this plan brings all of them to ${question.release}`,
+      // What runs may run at this moment only.
+      mixed === running,
     )
   }
   const left = Object.keys(question.to.hosts).filter(name => !fleet.hosts.some(h => h.name === name))

@@ -16,9 +16,9 @@ const NAMES = ['front', 'back']
 /** As if one host had not answered when the plan was made; its steps then meet it as it is. */
 function without(seen: Observation, host: string): Observation {
   const { hosts } = seen.state as { hosts: Record<string, Json> }
-  const { slots } = seen.detail as { slots: Record<string, Record<string, string>> }
+  const { slots, ...rest } = seen.detail as { slots: Record<string, Record<string, string>> }
   const { [host]: _, ...others } = slots
-  return { ...seen, state: { hosts: { ...hosts, [host]: { unreachable: true } } }, detail: { slots: others } }
+  return { ...seen, state: { hosts: { ...hosts, [host]: { unreachable: true } } }, detail: { ...rest, slots: others } }
 }
 
 describe('C7: a blue-green host that was out of reach when the plan was made', () => {

@@ -51,6 +51,23 @@ describe('C7: hosts on this machine', () => {
     expect(codes(proposal)).toEqual([])
   })
 
+  it('is the same state, with the same steps, whether what dies again and again runs at this moment or not', async () => {
+    await upgrade()
+    const needs = [{ of: 'shop', what: 'stopped' as const, by: 'db' }]
+    const looked = async () => {
+      const { state, summary } = await target.observe(signal)
+      const steps = [await proposed(target, good), await proposed(target, good, { needs })].map(p => p.steps)
+      return { summary, covered: { state, steps } }
+    }
+    const up = await looked()
+    shop.call('local', 'stop', 'current')
+    const down = await looked()
+    expect(down.summary).toBe(`${up.summary}, local not running`)
+    expect(down.covered).toEqual(up.covered)
+    await shop.link('local', 'current', 'releases/v1.2.9')
+    expect((await looked()).covered.state).not.toEqual(up.covered.state)
+  })
+
   it('blocks where the release folder was deleted, and refuses the switch where that came later', async () => {
     await upgrade()
     const proposal = await proposed(target, good)

@@ -8,7 +8,7 @@ import { type HostView, look, readSums, releaseOf } from './look.ts'
 import { type HostsPin, type PinnedHost, type Sums, sums } from './pin.ts'
 import { SAFE_NAME } from './scripts.ts'
 
-const unitState = z.object({ is: z.string(), version: z.string().nullable(), stale: z.boolean().optional() })
+const unitState = z.object({ is: z.string(), version: z.string().nullable() })
 const hostState = z.union([
   z.object({ unreachable: z.literal(true) }),
   z.object({
@@ -16,7 +16,8 @@ const hostState = z.union([
     link: z.string().nullable(),
     notLink: z.boolean(),
     reloadDue: z.boolean().optional(),
-    units: z.record(z.string(), unitState),
+    /** Units that run another release than the link leads to. */
+    stale: z.array(z.string()).default([]),
   }),
 ])
 const seen = z.object({
@@ -24,12 +25,24 @@ const seen = z.object({
   silent: z.record(z.string(), z.string()).default({}),
 })
 const observed = z.object({ hosts: z.record(z.string(), hostState) })
+const moving = z.object({ units: z.record(z.string(), z.record(z.string(), unitState)).default({}) })
 
-/** What is covered by the plan's hash, read back from an observation. */
-export type HostState = z.infer<typeof hostState>
+type Unreachable = { readonly unreachable: true }
+type Answering = Exclude<z.infer<typeof hostState>, Unreachable>
+export type HostState =
+  | Unreachable
+  | (Answering & { readonly units: Readonly<Record<string, z.infer<typeof unitState>>> })
 
-export function statesOf(observation: Observation): Readonly<Record<string, HostState>> {
-  return observed.parse(observation.state).hosts
+/** What is known of each host, read back from an observation. */
+export function statesOf({ state, detail }: Observation): Readonly<Record<string, HostState>> {
+  const { hosts } = observed.parse(state)
+  const { units } = moving.parse(detail ?? {})
+  return Object.fromEntries(
+    Object.entries(hosts).map(([name, is]): [string, HostState] => [
+      name,
+      'unreachable' in is ? is : { ...is, units: units[name] ?? {} },
+    ]),
+  )
 }
 
 /** Does a piece of work for every host, no more than `limit` at the same time. */
@@ -69,14 +82,29 @@ export async function observe(fleet: Fleet, signal: AbortSignal): Promise<Observ
 function stateOf(fleet: Fleet, view: HostView): Json {
   if (view.silent !== null) return { unreachable: true }
   const release = releaseOf(fleet, view)
-  const units = Object.entries(view.units).map(([label, unit]): [string, Json] => {
-    const slot = fleet.perSlot ? label.split('.').at(-1) : null
-    if (slot !== null && slot !== view.link) return [label, { is: unit.is, version: null }]
-    const state = { is: unit.is, version: unit.version }
-    return [label, unit.stale !== null && unit.stale === release ? { ...state, stale: true } : state]
+  const stale = Object.entries(view.units).flatMap(([label, unit]) => {
+    return isLive(fleet, view, label) && unit.stale !== null && unit.stale === release ? [label] : []
   })
-  const state = { release, link: view.link, notLink: view.notLink, units: Object.fromEntries(units) }
-  return reloadDue(fleet, view) ? { ...state, reloadDue: true } : state
+  const state = { release, link: view.link, notLink: view.notLink }
+  return {
+    ...state,
+    ...(stale.length > 0 ? { stale } : {}),
+    ...(reloadDue(fleet, view) ? { reloadDue: true } : {}),
+  }
+}
+
+/** Whether a unit runs at this moment moves by itself: one that dies after each start is what one goes back from. */
+function unitsOf(fleet: Fleet, view: HostView): Json {
+  return Object.fromEntries(
+    Object.entries(view.units).map(([label, { is, version }]) => [
+      label,
+      { is, version: isLive(fleet, view, label) ? version : null },
+    ]),
+  )
+}
+
+function isLive(fleet: Fleet, view: HostView, label: string): boolean {
+  return !fleet.perSlot || label.split('.').at(-1) === view.link
 }
 
 /** A switch was begun here whose `reload` never ended well: nobody knows what is served. */
@@ -89,7 +117,8 @@ function detailOf(fleet: Fleet, views: readonly HostView[], here: string | null)
   const sums = views.map(v => [v.host, v.sums && { ...v.sums }])
   const clocks = Object.fromEntries(views.flatMap(v => (v.skew === null ? [] : [[v.host, v.skew]])))
   const flying = Object.fromEntries(views.flatMap(v => (v.inFlight === null ? [] : [[v.host, v.inFlight]])))
-  const detail = { silent: Object.fromEntries(silent), sums: Object.fromEntries(sums), flying, here, clocks }
+  const units = Object.fromEntries(views.filter(v => v.silent === null).map(v => [v.host, unitsOf(fleet, v)]))
+  const detail = { units, silent: Object.fromEntries(silent), sums: Object.fromEntries(sums), flying, here, clocks }
   if (fleet.config.strategy === 'symlink') return detail
   return { ...detail, slots: Object.fromEntries(views.map(v => [v.host, { ...v.slots }])) }
 }

@@ -108,7 +108,7 @@ function switches(plan: Plan): boolean {
 function off(plan: Plan, unit: Unit): boolean {
   const seen = plan.state?.units[unit.label]
   if (seen === undefined) return plan.state === null
-  if (seen.is !== 'running' || seen.stale === true) return true
+  if (seen.is !== 'running' || plan.state?.stale.includes(unit.label) === true) return true
   return plan.pinned.version !== null && seen.version !== plan.pinned.version
 }
 
@@ -116,10 +116,15 @@ function differs(fleet: Fleet, plan: Plan): boolean {
   return switches(plan) || unitsAfter(fleet, plan).some(unit => off(plan, unit))
 }
 
+/** What users are on is started anew where it dies: that it does not run at this moment says nothing of the next one. */
+function mayRun({ state }: Plan, { label, slot }: Unit): boolean {
+  return state === null || slot === null || slot === state.link || state.units[label]?.is !== 'stopped'
+}
+
 function stopsOf(fleet: Fleet, plan: Plan): Step[] {
   const release = plan.state?.release ?? plan.pinned.release
   return plan.host.units
-    .filter(unit => plan.state?.units[unit.label]?.is !== 'stopped')
+    .filter(unit => mayRun(plan, unit))
     .map(unit => unitStep(fleet, plan.host, unit, 'stop', { release, version: null, fence: false }))
 }
 
@@ -156,7 +161,7 @@ function slotStops(fleet: Fleet, plan: Plan, asked: Asked, fence: boolean): Step
   if (asked.stop || !fleet.config.stopLeft || !switches(plan)) return []
   const release = plan.state?.release ?? plan.pinned.release
   return plan.host.units
-    .filter(unit => unit.slot !== plan.to && plan.state?.units[unit.label]?.is !== 'stopped')
+    .filter(unit => unit.slot !== plan.to && mayRun(plan, unit))
     .map(unit => unitStep(fleet, plan.host, unit, 'stop', { release, version: null, fence }))
 }
 

@@ -1,12 +1,12 @@
 import type { Step } from '../core/contract.ts'
 import type { Engine, Event, RunInfo } from '../core/engine.ts'
-import { messageOf } from '../core/errors.ts'
 import { supersededBy } from '../core/executor/gate.ts'
 import type { RunInput } from '../core/executor/world.ts'
 import type { Plan } from '../core/plan.ts'
 import { ENDED } from '../core/words.ts'
 import { Progress } from './render/progress.ts'
 import type { Session } from './session.ts'
+import { changes } from './wiring/changed-since.ts'
 import { LOOK_BACK } from './wiring/events.ts'
 
 /** What the journal says of one run, as far as it matters afterwards. */
@@ -30,6 +30,8 @@ export interface Told {
   readonly middle: ReadonlyMap<string, string | null>
   /** Its watch ended early, and why; null: it did not. */
   readonly cutShort: string | null
+  /** The number of its last event. */
+  readonly last: number
 }
 
 export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
@@ -46,10 +48,12 @@ export async function readRun(engine: Engine, run: RunInfo): Promise<Told> {
     waits: new Set<string>(),
     middle: new Map<string, string | null>(),
     cutShort: null as string | null,
+    last: 0,
   }
   const failures = new Map<string, string>()
   for await (const event of engine.events(run.id)) {
     progress.see(event)
+    told.last = event.seq
     noteSkipped(told, failures, event)
     note(told, event)
     noteMiddle(told.middle, event)
@@ -173,7 +177,7 @@ export async function leftBehind(session: Session, engine: Engine, newest: Told)
   const release = wanting[0]?.progress.plan.to.release
   const end = wanting.findIndex(t => t.progress.plan.to.release !== release)
   const same = end < 0 ? wanting : wanting.slice(0, end)
-  return { lasting, fenced: same.some(t => t.left.size > 0) ? await fencedOf(session, same) : [] }
+  return { lasting, fenced: same.some(t => t.left.size > 0) ? await fencedOf(session, engine, same) : [] }
 }
 
 /** The newest run, and those before it that have anything to say, newest first. */
@@ -199,12 +203,13 @@ function lastsIn({ steps }: Plan): boolean {
   return Object.values(steps).some(step => step.lasts === true)
 }
 
-async function fencedOf({ environment }: Session, runs: readonly Told[]): Promise<LeftStep[]> {
+async function fencedOf(session: Session, engine: Engine, runs: readonly Told[]): Promise<LeftStep[]> {
   const seen = new Set<string>()
   const fenced: LeftStep[] = []
   const all = runs.flatMap(({ progress }) => Object.values(progress.plan.steps))
-  for (const [i, { run, progress, left, loose, done }] of runs.entries()) {
-    const since = await changedSince(environment.ledger, run)
+  const changedSince = await changes(session, engine)
+  for (const [i, { run, progress, left, loose, done, last }] of runs.entries()) {
+    const since = changedSince({ run, last })
     // Older ones are as good as forgotten: what was deployed since is what counts.
     if (since !== null && i > 0) break
     for (const id of left) {
@@ -217,21 +222,6 @@ async function fencedOf({ environment }: Session, runs: readonly Told[]): Promis
     for (const id of [...left, ...done]) seen.add(id)
   }
   return fenced
-}
-
-type Ledger = Session['environment']['ledger']
-
-/** Whether anything was deployed or captured after a run, as far as Backout was told. */
-async function changedSince({ releases }: Ledger, { updatedAt }: RunInfo): Promise<string | null> {
-  try {
-    const upgrade = (await releases.upgrades()).findLast(u => u.begunAt > updatedAt)
-    if (upgrade !== undefined) return `the upgrade to ${upgrade.to} began at ${upgrade.begunAt}, after that run`
-    const captures = (await releases.list()).flatMap(r => r.captures)
-    const capture = captures.find(c => c.purpose === 'release' && c.at > updatedAt)
-    return capture === undefined ? null : `${capture.release} was captured at ${capture.at}, after that run`
-  } catch (error) {
-    return `nobody can tell what was deployed since: ${messageOf(error)}`
-  }
 }
 
 /** Each step once, of the newest run that began it. */

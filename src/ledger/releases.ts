@@ -33,6 +33,8 @@ export interface Capture {
   readonly environment: string
   readonly purpose: 'release' | 'departure'
   readonly at: string
+  /** Where it stands among the captures, where its time would put it before one that was made earlier: a clock was set back. */
+  readonly order?: string
   readonly by: string
   /** Commit of the repository that backout.yaml lies in, where there is one. */
   readonly commit: string | null
@@ -60,6 +62,8 @@ export interface Upgrade {
   readonly from: string
   readonly to: string
   readonly begunAt: string
+  /** The capture of `from` that was made as it began. Left out by an earlier Backout. */
+  readonly capture?: string
   readonly migratedAt: string | null
   /** Component -> the backup of it as its migrations left it. Left out: none was made, or an earlier Backout did not say. */
   readonly migratedBackups?: Readonly<Record<string, string>>
@@ -87,29 +91,53 @@ export class Releases {
   }
 
   /** Writes a capture down. It comes last: without it the release does not exist. */
-  async add(capture: Omit<Capture, 'format' | 'id' | 'at' | 'by'> & { id?: string }): Promise<Capture> {
+  async add(capture: Omit<Capture, 'format' | 'id' | 'at' | 'by' | 'order'>): Promise<Capture> {
     refuseName(capture.release)
-    const now = this.#clock.now()
-    const whole: Capture = {
-      ...capture,
-      format: 1,
-      id: capture.id ?? `${stamp(now)}-${hex(3)}`,
-      at: iso(now),
-      by: person(),
-    }
-    await this.keep(whole)
-    return whole
+    return this.#alone(async () => {
+      const now = this.#clock.now()
+      const order = await this.#after(now)
+      const whole: Capture = {
+        ...capture,
+        format: 1,
+        id: `${stamp(order)}-${hex(3)}`,
+        at: iso(now),
+        ...(order === now ? {} : { order: iso(order) }),
+        by: person(),
+      }
+      await this.#keep(whole)
+      return whole
+    })
   }
 
-  async keep(capture: Capture): Promise<void> {
+  /** One of another ledger stands where its time puts it. */
+  keep(capture: Capture): Promise<void> {
+    return this.#alone(() => this.#keep(capture))
+  }
+
+  async #keep(capture: Capture): Promise<void> {
     const { release, id } = capture
     const sealed = { mac: this.#mac(capture), capture }
-    await this.#alone(async () => {
-      // Before the capture, so that a release without its marks is one that somebody took them from.
-      await this.#marks.begin(release)
-      const path = join(this.#folder(release), 'captures', `${id}.json`)
-      await writeWhole(path, `${JSON.stringify(sealed, null, 2)}\n`)
-    })
+    // Before the capture, so that a release without its marks is one that somebody took them from.
+    await this.#marks.begin(release)
+    const path = join(this.#folder(release), 'captures', `${id}.json`)
+    await writeWhole(path, `${JSON.stringify(sealed, null, 2)}\n`)
+  }
+
+  /** Now, or right after the capture made last where a clock had it later than that. Names tell which to read: they begin with it. */
+  async #after(now: number): Promise<number> {
+    let last = now - 1
+    for (const folder of await namesIn(join(this.#root, 'releases'))) {
+      const dir = join(this.#root, 'releases', folder, 'captures')
+      for (const file of await namesIn(dir)) {
+        if (!file.endsWith('.json') || file < stamp(now)) continue
+        const found = await this.#read(join(dir, file), folder).catch((error: unknown) => {
+          if (!isAltered(error)) throw error
+          return null
+        })
+        if (found !== null) last = Math.max(last, Date.parse(orderOf(found)))
+      }
+    }
+    return last + 1
   }
 
   /** Says what a release is; what was said before is kept. */
@@ -158,7 +186,7 @@ export class Releases {
         return null
       })
     const read = await Promise.all(files.map(file => noted(this.#read(join(dir, file), folder))))
-    const captures = read.filter(c => c !== null).toSorted((a, b) => byText(b.at, a.at))
+    const captures = read.filter(c => c !== null).toSorted((a, b) => byText(orderOf(b), orderOf(a)))
     const name = captures[0]?.release ?? nameOf(folder)
     const marks = await noted(this.#marks.of(name))
     const state = marks?.at(-1)?.state ?? 'captured'
@@ -191,7 +219,7 @@ export class Releases {
    */
   async counting(release: Release, components: readonly string[]): Promise<Capture> {
     const left = await this.leftBy(release.name)
-    const before = left === null ? [] : release.captures.filter(c => c.at <= left.begunAt)
+    const before = left === null ? [] : madeBefore(release.captures, left)
     const capture = wholest(before.length > 0 ? before : release.captures, components)
     if (capture === undefined)
       throw new BackoutError({ code: 'release_unknown', what: `${release.name} has no capture` })
@@ -259,6 +287,17 @@ export class Releases {
   }
 }
 
-function newest(release: Release): string {
-  return release.captures[0]?.at ?? ''
+function newest({ captures: [capture] }: Release): string {
+  return capture === undefined ? '' : orderOf(capture)
+}
+
+/** Sorts captures in the order in which they were made, whatever the clocks said. */
+export function orderOf({ order, at }: Pick<Capture, 'order' | 'at'>): string {
+  return order ?? at
+}
+
+/** Those captures of a release that were made before an upgrade left it. */
+export function madeBefore(captures: readonly Capture[], { capture: id, begunAt }: Upgrade): Capture[] {
+  const own = captures.find(c => c.id === id)
+  return captures.filter(c => (own === undefined ? c.at <= begunAt : orderOf(c) <= orderOf(own)))
 }

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { TestProxy } from '../../src/adapters/haproxy/haproxy.fixture.ts'
 import { type CommandLine, commandLine } from '../support/command-line.ts'
 import { type Releases, releases } from '../support/releases.ts'
+import { shifted } from '../support/shifted.ts'
 import { noSshd, type SshHosts, sshHosts } from '../support/sshd.ts'
 
 const NAMES = ['web-1', 'web-2']
@@ -43,12 +44,12 @@ describe.skipIf(missing !== null)(
       return writeFile(join(shop.dir, 'backout.yaml'), text)
     }
     /** Back to v1 while web-2 is down. */
-    const goBack = async () => {
+    const goBack = async (env: Record<string, string> = {}) => {
       await deploy('v1')
       expect(await line.backout(['capture', 'v1', '--known-good'])).toMatchObject({ code: 0, stderr: '' })
       await deploy('v2')
       await fleet.stop('web-2')
-      return line.backout(['run', '--yes', '--to', 'v1'])
+      return line.backout(['run', '--yes', '--to', 'v1'], env)
     }
 
     beforeAll(async () => void (fleet = await sshHosts(NAMES)))
@@ -110,6 +111,22 @@ s.resume()`,
       }
       expect((await line.backout(['run', '--yes', '--to', 'v1'])).code).toBe(0)
       expect(await line.backout(['upgrade', 'begin', 'v3'])).toMatchObject({ code: 0, stderr: '' })
+    })
+
+    it('is left with its users where it is on what was deployed after, though the clock was ahead when it was fenced', async () => {
+      await config({ fence: ['true'] })
+      expect((await goBack(await shifted(shop.dir, 7_200_000))).code).toBe(0)
+      await fleet.start('web-2')
+      await deploy('v1')
+      expect((await line.backout(['upgrade', 'begin', 'v2', '--from', 'v1'])).code).toBe(0)
+      for (const host of NAMES) await shop.unpack(host, 'releases/v3', 'v2')
+      await deploy('v2')
+      expect((await line.backout(['upgrade', 'end', 'v2'])).code).toBe(0)
+      const { stdout } = await line.backout(['status'])
+      expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(
+        /the upgrade to v2 began at \S+, after that run, so it is left alone/,
+      )
+      expect(stdout).not.toContain('kept away from users')
     })
 
     it('is named at the end where there is no fence, and the exit code is that of a failure', async () => {

@@ -22,6 +22,7 @@ import { conflictLines, outcomeLines, planLines, replayLines } from '../render/d
 import { type Session, withSession } from '../session.ts'
 import { alone, looking, type Restored, restoredBy } from '../wiring/carry.ts'
 import { saidWith, type Words } from '../wiring/carry-words.ts'
+import { upgradesSince } from '../wiring/changed-since.ts'
 import { earlierLines, waitingData } from '../wiring/waiting.ts'
 
 interface Which {
@@ -188,9 +189,10 @@ async function standingUpgrades({ ledger }: Session['environment']) {
 }
 
 /** What the ledger knows of an upgrade that began after the restore, where the database itself does not tell; null: nothing. */
-async function upgradedSince({ environment }: Session, { run }: Restored): Promise<string | null> {
-  const standing = await standingUpgrades(environment)
-  const since = standing.findLast(u => Date.parse(u.begunAt) > Date.parse(run.createdAt))
+async function upgradedSince(session: Session, { run }: Restored): Promise<string | null> {
+  const { environment } = session
+  const engine = await environment.engine({ worker: false })
+  const since = (await upgradesSince(session, engine, await standingUpgrades(environment), run.id)).at(-1)
   if (since === undefined) return null
   return `the upgrade to ${since.to} began at ${since.begunAt}, and no table of a migration tool tells whether values mean the same since`
 }

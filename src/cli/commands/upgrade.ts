@@ -47,6 +47,7 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
       from,
       to,
       begunAt: iso(now),
+      capture: capture.id,
       migratedAt: null,
       endedAt: null,
       undoneAt: null,
@@ -57,7 +58,7 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
     await besideRuns(engine, session, beside, () => keep(session, upgrade, 'upgrade-begun'))
     await noteUndone(environment)
     await endWatches(session, to)
-    out.data({ ...upgrade, capture: capture.id })
+    out.data({ ...upgrade })
     out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
     return EXIT.ok
   })

@@ -6,7 +6,7 @@ import { messageOf } from '../../core/errors.ts'
 import type { Json } from '../../core/json.ts'
 import { type Candidate, negotiate } from '../../core/negotiate.ts'
 import { type AcceptedLoss, type Plan, wordsHidden } from '../../core/plan.ts'
-import { type Capture, person, type Release } from '../../ledger/releases.ts'
+import { type Capture, orderOf, person, type Release } from '../../ledger/releases.ts'
 import { lackedBy } from '../../ledger/whole.ts'
 import { VERSION } from '../version.ts'
 import { durationsOf } from './durations.ts'
@@ -122,7 +122,7 @@ export function pinOf(environment: Environment, id: string, capture: Capture, pr
 /** What counts is the whole one: what was changed, or written, between the two is not gone back to. */
 function newerInPart({ config }: Environment, { name, captures }: Release, capture: Capture): string | null {
   const has = Object.keys(config.components).filter(id => capture.components[id] !== undefined)
-  const newer = captures.find(c => c.at > capture.at && lackedBy(c, has).length > 0)
+  const newer = captures.find(c => orderOf(c) > orderOf(capture) && lackedBy(c, has).length > 0)
   if (newer === undefined) return null
   const lacks = lackedBy(newer, has).join(', ')
   return `a newer capture of ${name}, ${newer.id} of ${newer.at}, lacks ${lacks}, so the whole one of ${capture.at} counts, with the backups of then`

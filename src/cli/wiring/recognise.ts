@@ -1,7 +1,7 @@
 import type { Observation } from '../../core/contract.ts'
 import { BackoutError } from '../../core/errors.ts'
 import { blockersOf, type Plan, type PlanComponent } from '../../core/plan.ts'
-import type { PinRecord, Release, Upgrade } from '../../ledger/releases.ts'
+import { madeBefore, type PinRecord, type Release, type Upgrade } from '../../ledger/releases.ts'
 import { lackedBy, newestPins } from '../../ledger/whole.ts'
 import type { Environment } from './environment.ts'
 import { type Observed, observeAll } from './observe.ts'
@@ -50,7 +50,7 @@ export async function refuseOther(
 export async function refuseUndeployed(environment: Environment, targets: Targets, upgrade: Upgrade): Promise<void> {
   const releases = await environment.ledger.releases.list()
   const from = releases.find(r => r.name === upgrade.from && r.altered.length === 0)
-  const then = from?.captures.find(c => c.at <= upgrade.begunAt)
+  const then = madeBefore(from?.captures ?? [], upgrade)[0]
   if (from === undefined || then === undefined) return
   if (lackedBy(then, Object.keys(environment.config.components)).length > 0) return
   const observed = await observeAll(environment, targets, new AbortController().signal)

@@ -6,6 +6,7 @@ import { byText } from '../../core/order.ts'
 import { readOutcome } from '../../data/carry/state.ts'
 import { conflictsIn } from '../../data/carry/words.ts'
 import type { Session } from '../session.ts'
+import { upgradesSince } from './changed-since.ts'
 
 /** What a restore by one run left for somebody to decide on. */
 export interface WaitingData {
@@ -40,10 +41,7 @@ export async function waitingNow(session: Session, engine: Engine): Promise<Wait
   const upgrades = (await session.environment.ledger.releases.upgrades()).filter(
     u => u.undoneAt === null && (u.migratedAt !== null || u.endedAt !== null),
   )
-  const since = async (run: string) => {
-    const begun = Date.parse((await engine.get(run))?.createdAt ?? '')
-    return upgrades.some(u => Date.parse(u.begunAt) > begun)
-  }
+  const since = async (run: string) => (await upgradesSince(session, engine, upgrades, run)).length > 0
   const now: WaitingData[] = []
   for (const found of await waitingData(session)) {
     const archived = found.archived > 0 && (await since(found.run)) ? found.archived : 0

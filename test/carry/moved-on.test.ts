@@ -136,3 +136,50 @@ it(
     }),
   60_000,
 )
+
+const COUPON = 'ALTER TABLE orders ADD COLUMN coupon TEXT'
+const NOTE = 'ALTER TABLE orders ADD COLUMN note TEXT'
+const runIn = (said: string) => /(\S+): v\d -> v1/.exec(said)?.[1] ?? ''
+
+it(
+  'C14: of the same row comes from an earlier run what the later one has nothing of, whichever is put back first',
+  () =>
+    inShop(`${BOOKS}; ${ORDERS}`, async ({ sql, backout, upgrade }) => {
+      const both = `${COUPON}; ${NOTE}; INSERT INTO schema_migrations VALUES ('002')`
+      await upgrade('v2', both, `UPDATE orders SET coupon = 'TEN', note = 'of then'`)
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      const run = runIn((await backout('status')).said)
+      const note = `${NOTE}; INSERT INTO schema_migrations VALUES ('003')`
+      await upgrade('v3', note, `UPDATE orders SET note = 'call first' WHERE id = 1`)
+      expect(await backout(...BACK, '2h')).toMatchObject({ code: 0 })
+      await upgrade('v4', both)
+      expect(await backout('data', 'replay', '--run', run)).toMatchObject({ code: 0 })
+      expect(sql('SELECT 1')).toEqual(['1 10 TEN ', '2 20 TEN of then'])
+      expect(await backout('data', 'replay')).toMatchObject({ code: 0 })
+      expect(sql('SELECT 1')).toEqual(['1 10 TEN call first', '2 20 TEN of then'])
+    }),
+  60_000,
+)
+
+it(
+  'C14: what another row of a later run keeps from its place stays counted',
+  () =>
+    inShop(`${BOOKS}; ${ORDERS}`, async ({ sql, backout, upgrade }) => {
+      const gifts = `CREATE TABLE gifts (id INTEGER PRIMARY KEY, what TEXT); INSERT INTO schema_migrations VALUES ('002')`
+      await upgrade('v2', gifts, `INSERT INTO gifts VALUES (1, 'watch of ann')`)
+      expect(await backout(...BACK, '1h')).toMatchObject({ code: 0 })
+      const run = runIn((await backout('status')).said)
+      await upgrade('v3', gifts, `INSERT INTO gifts VALUES (1, 'pen of zoe')`)
+      expect(await backout(...BACK, '2h')).toMatchObject({ code: 0 })
+      await upgrade('v4', gifts)
+      const left = expect.stringContaining('1 left: something else is in the place of 1') as string
+      expect(await backout('data', 'replay', '--run', run)).toMatchObject({ code: 5, said: left })
+      expect(await backout('data', 'replay')).toMatchObject({ code: 0 })
+      expect(await backout('data', 'replay', '--run', run)).toMatchObject({ code: 5, said: left })
+      expect((await backout('status')).said).toContain(`1 archived value is not all put back since ${run}`)
+      sql('DELETE FROM gifts')
+      expect(await backout('data', 'replay', '--run', run)).toMatchObject({ code: 0 })
+      expect((await backout('status')).said).not.toContain('not all put back')
+    }),
+  60_000,
+)

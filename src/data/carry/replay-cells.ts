@@ -6,6 +6,8 @@ export interface Cell {
   readonly column: string
   /** What it is set to. */
   readonly value: string
+  /** Users wrote it, the column takes it, and no later run has written it. Asked without `o`. */
+  readonly comes: string
   /** It takes another value by that. */
   readonly free: string
   /** Something else is in its place, which stays. */
@@ -27,7 +29,7 @@ function cellOf({ dialect }: Ground, lines: Lines, c: string): Cell {
   if (lines.told) return toldCell(dialect, { cell, value, type, column, then: filled?.then })
   const unlike = (then: string) => `(${then} IS NULL OR ${dialect.differs(text, then)})`
   const other = dialect.differs(cell, value)
-  const said = saidIn(dialect, lines, c)
+  const said = [saidIn(dialect, lines, c), ...lines.laterHas(c).map(later => `NOT ${later}`)].join(' AND ')
   const misfit = lines.misfit(c)
   const comes = `${said} AND NOT ${misfit}`
   const untouched = lines.over(c) ? '(1 = 1)' : untouchedIn(dialect, lines, c, cell)
@@ -37,6 +39,7 @@ function cellOf({ dialect }: Ground, lines: Lines, c: string): Cell {
   return {
     column,
     value: `CASE WHEN ${free} THEN ${value} ELSE ${cell} END`,
+    comes: `(${comes})`,
     free,
     taken: `(${comes} AND ${kept} AND NOT ${untouched} AND ${other})`,
     odd: misfit === '1 = 0' ? misfit : `(${said} AND ${misfit})`,
@@ -81,6 +84,7 @@ function toldCell(dialect: Ground['dialect'], { cell, value, type, column, then 
   return {
     column,
     value: `CASE WHEN ${same} THEN ${value} ELSE ${cell} END`,
+    comes: '(1 = 1)',
     free: `(${same} AND ${other})`,
     taken: `(NOT (${same}) AND ${other})`,
     odd: 'w.odd = 1',

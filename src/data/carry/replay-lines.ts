@@ -1,10 +1,10 @@
 import { hashOf } from '../../core/json.ts'
 import type { Dialect, Merger } from '../engine.ts'
 import type { TableShape } from '../schema.ts'
-import { tells } from './cells.ts'
 import { LEDGER } from './ledger.ts'
 import type { ArchivedRow } from './lines.ts'
 import { type Ground, literal } from './piece.ts'
+import { remade, usualIn } from './replay-remade.ts'
 import { Retyped, retypedIn } from './replay-retyped.ts'
 
 /**
@@ -46,7 +46,8 @@ export interface Kept {
 
 /**
  * Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. `odd`: a
- * value of it is none of its column as that is now, and left out.
+ * value of it is none of its column as that is now, and left out. Of how rows were (`whose`) `c0`… say that the value tells none
+ * from another.
  */
 export class Lines {
   readonly kept: Kept
@@ -59,14 +60,24 @@ export class Lines {
   /** Rows as the migration had put them there; null: that is not known. */
   seeds: Lines | null = null
   told = false
+  /** Cells of the same table that later runs have. */
+  readonly laters: Lines[] = []
   /** Columns of which a person said that the lines go over what is there. */
   over: (column: string) => boolean = () => false
   readonly #ground: Ground
   readonly #retyped: Retyped | null
+  /** For each column of `whose` the texts that tell no row from another. */
+  readonly #usual: readonly ReadonlySet<string>[]
 
-  private constructor(ground: Ground, kept: Kept, work: string, retyped: Retyped | null) {
+  private constructor(
+    ground: Ground,
+    kept: Kept,
+    work: string,
+    beside: { retyped: Retyped | null; usual: readonly ReadonlySet<string>[] },
+  ) {
     this.#ground = ground
-    this.#retyped = retyped
+    this.#retyped = beside.retyped
+    this.#usual = beside.usual
     this.kept = kept
     this.keys = Object.keys(kept.key)
     this.columns = Object.keys(kept.columns)
@@ -82,12 +93,14 @@ export class Lines {
       ...Object.keys(kept.key).map((k, i) => text(k, `k${i}`)),
       ...Object.keys(kept.columns).map((v, i) => text(v, `v${i}`)),
       ...Object.keys(kept.columns).flatMap((v, i) => (retyped.includes(v) ? [`${dialect.key(["'x'"])} AS h${i}`] : [])),
+      ...Object.keys(kept.columns).flatMap((_, i) => (kept.what === 'whose' ? [`0 AS c${i}`] : [])),
     ]
     const select = `SELECT 0 AS n, 0 AS state, 0 AS odd, ${list.join(', ')} FROM ${merger.table('ours', kept.table)} WHERE 1 = 0`
     const beside = kept.what === 'filled' || kept.what === 'seeded'
     const keys = Object.keys(kept.key).map((_, i) => `k${i}`)
     const work = await merger.work(name, select, [['n'], ...(beside && keys.length > 0 ? [keys] : [])])
-    return new Lines(ground, kept, work, await Retyped.make(ground, kept, name))
+    const usual = kept.what === 'whose' ? await usualIn(ground, kept.table, kept.shape, Object.keys(kept.columns)) : []
+    return new Lines(ground, kept, work, { retyped: await Retyped.make(ground, kept, name), usual })
   }
 
   /** Columns that can be written to. The others the database computes. */
@@ -110,6 +123,7 @@ export class Lines {
       ...this.keys.map((_, i) => `k${i}`),
       ...this.columns.map((_, i) => `v${i}`),
       ...hashed.map(c => `h${this.columns.indexOf(c)}`),
+      ...this.#usual.map((_, i) => `c${i}`),
     ]
     const first = this.many
     const plain = (from: Readonly<Record<string, string | null>>) => (name: string) =>
@@ -125,6 +139,7 @@ export class Lines {
           ...this.keys.map(plain(line.key)),
           ...this.columns.map(plain(line.values)),
           ...hashed.map(c => markOf(line.values[c])),
+          ...this.#usual.map((usual, i) => Number(usual.has(line.values[this.columns[i] ?? ''] ?? ''))),
         ]
         return `(${row.map(value => dialect.parameter(given.push(value))).join(', ')})`
       })
@@ -170,6 +185,24 @@ export class Lines {
     const same = filled.retyped.includes(column) ? null : (filled.kept.defaults[column] ?? null)
     const kept = filled.retyped.includes(column) && this.retyped.includes(column) ? `w.g${i}` : `w.f${i}`
     return { then: `w.f${i}`, kept, always: same === null ? `w.f${i}` : `coalesce(w.f${i}, ${literal(same)})` }
+  }
+
+  /** True where a later run has something in that cell, of the line `w`. */
+  laterHas(column: string): string[] {
+    const { dialect } = this.#ground
+    return this.laters.flatMap(later => {
+      const i = later.columns.indexOf(column)
+      if (i < 0) return []
+      const usual = later.kept.defaults[column] ?? null
+      const { cell, as } = later.keptOf(column, 'l')
+      const own = usual === null ? `${cell} IS NOT NULL` : dialect.differs(cell, as(usual))
+      return [`EXISTS (SELECT 1 FROM ${later.work} AS l WHERE ${this.sameKey(later, 'l')} AND ${own})`]
+    })
+  }
+
+  /** The line `w` of these and the line `as` of others are of the same key. */
+  sameKey(others: Lines, as: string): string {
+    return this.keys.map((k, i) => `${as}.k${others.keys.indexOf(k)} = w.k${i}`).join(' AND ')
   }
 
   /** A cell as it was kept, to be compared, whatever its column takes now. `as`: a text of the type that it was kept with. */
@@ -230,7 +263,7 @@ export class Lines {
 
   /** The row `o` of ours is another one: neither as it was kept, nor, under its key, as the migration puts it there. */
   get other(): string {
-    if (this.kept.what === 'whose') return this.#remade
+    if (this.kept.what === 'whose') return this.remade([])
     const { seeds } = this
     if (seeds === null || this.keys.length === 0) return this.unlike
     const same = this.keys.map((k, i) => `w.k${i} = s.k${seeds.keys.indexOf(k)}`)
@@ -238,15 +271,15 @@ export class Lines {
     return `(${this.unlike} AND (w.odd = 1 OR NOT EXISTS (${own})))`
   }
 
-  /** Of what told something in the row, the row `o` of ours has nothing. By their texts: the type may not know the values any more. */
-  get #remade(): string {
-    const { dialect } = this.#ground
-    const telling = this.columns.map((_, i) => tells(`w.v${i}`))
-    const same = this.columns.map((c, i) => {
-      const text = dialect.text(`o.${dialect.quote(c)}`, this.typeOf(c))
-      return `(${telling[i]} AND NOT ${dialect.differs(text, `w.v${i}`)})`
+  /** The row `o` of ours may be another one. By their texts: the type may not know the values any more. `by`: what it was found by. */
+  remade(by: readonly string[]): string {
+    const cells = this.columns.map((column, i) => {
+      return { column, type: this.typeOf(column), text: `w.v${i}`, usual: `w.c${i}` }
     })
-    return `((${telling.join(' OR ')}) AND NOT (${same.join(' OR ')}))`
+    return remade(
+      this.#ground,
+      cells.filter(({ column }) => !by.includes(column)),
+    )
   }
 
   /** Marks lines of which nobody can say any more what the cells were to hold. */

@@ -29,20 +29,20 @@ export class Strangers {
     const { merger, dialect } = this.#ground
     const told = distinct([...keys, ...this.#referredTo(lines.kept.table)])
     const doubtful = lines.kept.what === 'whose'
-    const ways = [lines.keys, ...(doubtful ? [] : told)].flatMap(names => {
-      const values = names.map(name => lines.valueOf(name))
-      if (names.length === 0 || values.includes(null)) return []
-      return [named(dialect, 'o', names).map((cell, i) => `${cell} = ${values[i]}`)]
+    const ways = distinct([lines.keys, ...told]).flatMap(by => {
+      const values = by.map(name => lines.valueOf(name))
+      if (by.length === 0 || values.includes(null)) return []
+      return [{ by, on: named(dialect, 'o', by).map((cell, i) => `${cell} = ${values[i]}`) }]
     })
     if (ways.length === 0) return
     for (const names of told) {
       const as = named(dialect, 'o', names).map((cell, i) => `${cell} AS u${i}`)
-      const found = ways.map(way => {
-        const rows = `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${way.join(' AND ')}
+      const found = ways.map(({ by, on }) => {
+        const rows = `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${on.join(' AND ')}
           WHERE w.state = ${LINE.waits}`
         // A row is kept in each way that it may have been left in: it must be unlike all of these.
         const cells = named(dialect, 'o', names).join(', ')
-        const all = `GROUP BY ${cells} HAVING min(CASE WHEN ${lines.other} THEN 1 ELSE 0 END) = 1`
+        const all = `GROUP BY ${cells} HAVING min(CASE WHEN ${lines.remade(by)} THEN 1 ELSE 0 END) = 1`
         return doubtful ? `${rows} ${all}` : `${rows} AND ${lines.other}`
       })
       const us = names.map((_, i) => `u${i}`)

@@ -187,8 +187,10 @@ describe('what has no place in the schema of the release', () => {
 
   it('goes to a row that both sides changed, and to none that took the number of one in quarantine', async () => {
     const merge = play({
-      ...story,
-      writes: `UPDATE orders SET total = 11, coupon = 'OWN' WHERE id = 1; INSERT INTO orders VALUES (3, 30, NULL, 0, 'XMAS')`,
+      base: `CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER, buyer TEXT, made_at TEXT);
+        INSERT INTO orders VALUES (1, 10, 'ann', '2026-01-01T00:00:00Z'), (2, 20, 'bob', '2026-01-02T00:00:00Z')`,
+      migration: RELEASE,
+      writes: `UPDATE orders SET total = 11, coupon = 'OWN' WHERE id = 1; INSERT INTO orders VALUES (3, 30, 'cid', NULL, 0, 'XMAS')`,
       after: 'UPDATE orders SET total = 12 WHERE id = 1',
     })
     const suspicion = { where: { orders: 'total = 30' }, since: null, until: null }

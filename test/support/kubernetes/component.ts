@@ -137,6 +137,23 @@ export async function put({ kubectl }: Space, ...items: readonly Fields[]): Prom
   await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')
 }
 
+/** Nodes that take any pod: others (a control plane's, a cordoned one) keep them away. */
+export async function openNodes({ kubectl }: Space): Promise<string[]> {
+  const { items } = JSON.parse(await kubectl('get', 'nodes', '-o', 'json')) as { items: NodeView[] }
+  const open = items.filter(({ spec }) => spec.unschedulable !== true && (spec.taints ?? []).length === 0)
+  return open.map(({ metadata }) => metadata.name)
+}
+
+/** The rollout of a DaemonSet has no middle where it has one node: its only pod is the last one, too. */
+export async function skipOnOneNode(space: Space, ctx: { skip(why: string): void }): Promise<void> {
+  if ((await openNodes(space)).length < 2) ctx.skip('the cluster has one node for a DaemonSet')
+}
+
+interface NodeView {
+  metadata: { name: string }
+  spec: { unschedulable?: boolean; taints?: object[] }
+}
+
 interface PodView {
   metadata: { name: string; deletionTimestamp?: string }
   spec: { containers: { image: string }[] }

@@ -149,6 +149,13 @@ export async function skipOnOneNode(space: Space, ctx: { skip(why: string): void
   if ((await openNodes(space)).length < 2) ctx.skip('the cluster has one node for a DaemonSet')
 }
 
+/** Pods with claims get ready where somebody makes volumes for them: the stand-in asks for none. */
+export async function skipWithoutVolumes(kube: Kube, { kubectl }: Space, ctx: { skip(why: string): void }) {
+  const isDefault = 'jsonpath={.items[*].metadata.annotations.storageclass\\.kubernetes\\.io/is-default-class}'
+  if (kube.standIn === null && !(await kubectl('get', 'storageclasses', '-o', isDefault)).includes('true'))
+    ctx.skip('the cluster has no default StorageClass')
+}
+
 interface NodeView {
   metadata: { name: string }
   spec: { unschedulable?: boolean; taints?: object[] }

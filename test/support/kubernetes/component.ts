@@ -7,17 +7,11 @@ import { ordered, stepAct } from '../../conformance/walk.ts'
 import { definition } from './definitions.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
+import { IMAGES as PULLED } from './manifests.ts'
 import { type Names, namesOf, notOwn, type Powers, powersOver, REAL } from './real/index.ts'
 
-/** Images that are small and anywhere to be had. A real cluster without a way out names its own. */
-export const IMAGES = {
-  good: process.env['BACKOUT_TEST_IMAGE_GOOD'] ?? 'registry.k8s.io/pause:3.9',
-  bad: process.env['BACKOUT_TEST_IMAGE_BAD'] ?? 'registry.k8s.io/pause:3.10',
-  /** Has a shell. */
-  shell: process.env['BACKOUT_TEST_IMAGE_SHELL'] ?? 'busybox:1.36',
-  /** Is nowhere to be had. */
-  missing: process.env['BACKOUT_TEST_IMAGE_MISSING'] ?? 'registry.k8s.io/pause:0.0.0-never-made',
-}
+const { old: good, new: bad, shell, missing } = PULLED
+export const IMAGES = { good, bad, shell, missing }
 
 export { noArgo, noPush, noStop, notOwn, onlyStandIn } from './real/index.ts'
 

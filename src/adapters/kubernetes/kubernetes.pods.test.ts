@@ -147,7 +147,7 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
       for (const name of names) await space.kubectl('patch', name, ...off).catch(() => {})
     }
     await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, pod }))
-    await expect.poll(async () => (await letIn(), running(space)), { timeout: 30_000 }).toEqual(BACK)
+    await expect.poll(async () => (await letIn(), running(space)), { timeout: 120_000 }).toEqual(BACK)
     await rolledOut(space, 'deployment/shop')
     const pin = await captured(target)
     await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.bad }))

@@ -13,6 +13,7 @@ import { Kubelets } from './kubelet/index.ts'
 import { serveLogs } from './kubelet/logs.ts'
 import { type ImageSpec, Registry } from './kubelet/registry.ts'
 import { Scheduler } from './kubelet/scheduler.ts'
+import { enforceLimits } from './limits.ts'
 import { enforcePodSecurity } from './pod-security.ts'
 import { Resources } from './resources.ts'
 import { Store } from './store.ts'
@@ -69,6 +70,7 @@ function run(o: ClusterOptions, clock: Clock, registry: Registry) {
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)
   enforcePodSecurity(api)
+  enforceLimits(api)
   furnish(api, o)
   return {
     store,

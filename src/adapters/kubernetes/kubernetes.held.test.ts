@@ -100,8 +100,8 @@ describe.skipIf(noKubectl() !== null)(`C5: a rollback that the cluster holds up 
 
   it("by a node that is not there: says so in the scheduler's words, and users keep what they have", async () => {
     const label = `backout.test/${space.name}`
-    const [open] = await openNodes(space)
-    const node = `node/${open}`
+    const [open] = await openNodes(space.kubectl)
+    const node = `node/${open?.metadata.name}`
     const settings = { objects: ['deployment/shop'], limits: { settle: '100ms', stuck: '1s', rollout: '6s' } }
     const target = await space.open(settings)
     await space.kubectl('label', node, `${label}=yes`)

@@ -8,12 +8,14 @@ import { definition } from './definitions.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
 import { IMAGES as PULLED } from './manifests.ts'
+import { openNodes, withImages } from './real/images.ts'
 import { type Names, namesOf, notOwn, type Powers, powersOver, REAL } from './real/index.ts'
 
 const { old: good, new: bad, shell, missing } = PULLED
 export const IMAGES = { good, bad, shell, missing }
 
 export { noArgo, noPush, noStop, notOwn, onlyStandIn } from './real/index.ts'
+export { openNodes }
 
 export interface Kube extends AsyncDisposable, Powers, Names {
   readonly kubeconfig: string
@@ -35,6 +37,7 @@ export async function startKube(options: ClusterOptions = {}, o: { another?: boo
   const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
   const made: string[] = []
   const admin = kubectl(kubeconfig, 'default')
+  if (standIn === null) await withImages(admin)
   // They stay: another test may be at them.
   if (standIn === null && notOwn === null)
     for (const name of options.definitions ?? []) await admin.apply(definition(name))
@@ -131,16 +134,9 @@ export async function put({ kubectl }: Space, ...items: readonly Fields[]): Prom
   await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')
 }
 
-/** Nodes that take any pod: others (a control plane's, a cordoned one) keep them away. */
-export async function openNodes({ kubectl }: Space): Promise<string[]> {
-  const { items } = JSON.parse(await kubectl('get', 'nodes', '-o', 'json')) as { items: NodeView[] }
-  const open = items.filter(({ spec }) => spec.unschedulable !== true && (spec.taints ?? []).length === 0)
-  return open.map(({ metadata }) => metadata.name)
-}
-
 /** The rollout of a DaemonSet has no middle where it has one node: its only pod is the last one, too. */
 export async function skipOnOneNode(space: Space, ctx: { skip(why: string): void }): Promise<void> {
-  if ((await openNodes(space)).length < 2) ctx.skip('the cluster has one node for a DaemonSet')
+  if ((await openNodes(space.kubectl)).length < 2) ctx.skip('the cluster has one node for a DaemonSet')
 }
 
 /** Pods with claims get ready where somebody makes volumes for them: the stand-in asks for none. */
@@ -148,11 +144,6 @@ export async function skipWithoutVolumes(kube: Kube, { kubectl }: Space, ctx: { 
   const isDefault = 'jsonpath={.items[*].metadata.annotations.storageclass\\.kubernetes\\.io/is-default-class}'
   if (kube.standIn === null && !(await kubectl('get', 'storageclasses', '-o', isDefault)).includes('true'))
     ctx.skip('the cluster has no default StorageClass')
-}
-
-interface NodeView {
-  metadata: { name: string }
-  spec: { unschedulable?: boolean; taints?: object[] }
 }
 
 interface PodView {

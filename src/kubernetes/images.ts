@@ -6,8 +6,12 @@ interface Node extends KubeObject {
   status?: { images?: { names?: string[] }[] }
 }
 
+type Nodes = KubeObject & { metadata: { continue?: string }; items?: Node[] }
+
 /** Nodes that are asked which images they hold. */
 const NODES = 50
+/** A kubelet tells of so many, the largest ones (`nodeStatusMaxImages`). */
+const TOLD = 50
 
 /**
  * Whether the images of the release can still be had. A registry is not asked, for its credentials are the nodes'; a node
@@ -27,9 +31,7 @@ export async function imagesSeen({ site, question, changing }: Case, say: Say): 
   }
   if (wanted.size === 0) return
   // Who may not list nodes is not told anything here; an image that is gone shows within `limits.stuck`.
-  const nodes = await site.client
-    .get<KubeObject & { items?: Node[] }>(`/api/v1/nodes?limit=${NODES}`, question.signal)
-    .catch(() => null)
+  const nodes = await site.client.get<Nodes>(`/api/v1/nodes?limit=${NODES}`, question.signal).catch(() => null)
   const held = new Set(
     (nodes?.items ?? []).flatMap(n =>
       (n.status?.images ?? []).flatMap(i => (i.names ?? []).map(name => digestOf(name))),
@@ -38,10 +40,19 @@ export async function imagesSeen({ site, question, changing }: Case, say: Say): 
   if (held.size === 0) return
   const unseen = [...wanted].filter(([digest]) => !held.has(digest)).map(([, ref]) => ref)
   if (unseen.length === 0) return
+  const what = `${unseen.sort().join(', ')} as it was at ${question.release}`
   say(
     'warning',
     'image_unproven',
-    `No node holds ${unseen.sort().join(', ')} as it was at ${question.release}: it has to be pulled`,
+    tellAll(nodes)
+      ? `No node holds ${what}: it has to be pulled`
+      : `Whether a node holds ${what} is not known, for not all that nodes hold is told: it may have to be pulled`,
     'see that the registry still has it',
   )
+}
+
+/** What they do not name they do not hold. */
+function tellAll(nodes: Nodes | null): boolean {
+  const isCut = (node: Node) => (node.status?.images ?? []).length >= TOLD
+  return !nodes?.metadata.continue && !nodes?.items?.some(isCut)
 }

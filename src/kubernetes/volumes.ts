@@ -77,7 +77,7 @@ export function checkCommands({ site, world, question }: Case, say: Say): void {
   }
 }
 
-/** Nodes say which image a container runs, not which one is mounted (served since 1.33). */
+/** Nodes say which image a container runs, not which one is mounted (taken by default since 1.35). */
 export function checkImageVolumes({ question }: Case, { seen, manifest }: Goal, say: Say): void {
   const volumes = (manifest?.spec.template.spec.volumes ?? []) as { name: string; image?: { reference?: string } }[]
   for (const { name, image } of volumes) {

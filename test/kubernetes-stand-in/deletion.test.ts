@@ -54,11 +54,17 @@ describe("deletion in a cluster, and kinds of one's own", () => {
         spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Mi' } } },
       },
     ]
-    const spec = { volumeClaimTemplates: claims, persistentVolumeClaimRetentionPolicy: { whenScaled: 'Delete' } }
+    // All at once: where the cluster has nobody who makes volumes, no pod ever gets ready.
+    const spec = {
+      podManagementPolicy: 'Parallel',
+      volumeClaimTemplates: claims,
+      persistentVolumeClaimRetentionPolicy: { whenScaled: 'Delete' },
+    }
     const sets = deployments.replace('deployments', 'statefulsets')
     const volumes = maps.replace('configmaps', 'persistentvolumeclaims')
     await client.must('POST', sets, statefulSet('kept', IMAGES.old, { replicas: 2, spec }))
-    await client.until(`${sets}/kept`, one => at(one.status, 'readyReplicas') === 2)
+    await client.until(`${sets}/kept`, one => at(one.status, 'replicas') === 2)
+    for (const ordinal of [0, 1]) await client.until(`${volumes}/data-kept-${ordinal}`, () => true)
     await client.must('PATCH', `${sets}/kept`, { spec: { replicas: 1 } }, MERGE_PATCH)
     await gone(`${volumes}/data-kept-1`)
     expect((await client.ask('GET', `${volumes}/data-kept-0`)).code).toBe(200)

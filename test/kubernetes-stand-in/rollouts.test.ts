@@ -44,7 +44,7 @@ describe('Argo Rollouts in the stand-in', () => {
     await reached('canary', 'Healthy')
     await patch('canary', image(IMAGES.new))
     const paused = await reached('canary', 'Paused')
-    expect(await running('canary')).toEqual([IMAGES.new, IMAGES.old])
+    expect(await running('canary')).toEqual([IMAGES.new, IMAGES.old].sort())
     expect(paused.status?.pauseConditions?.[0]?.reason).toBe('CanaryPauseStep')
     await status('canary', { abort: true })
     const aborted = await reached('canary', 'Degraded')

@@ -26,7 +26,7 @@ spec: { maxUnavailable: 1, selector: { matchLabels: { app: {{ .Release.Name }} }
 `
 
 /** The server is brought up to date between a release and its rollback. The stand-in's is, whatever other cluster there is. */
-describe.each(HELMS)('C5: kinds that a newer server does not have any more, with Helm %s', version => {
+describe.each(HELMS)('C5: kinds that a newer server (the stand-in) does not have any more, with Helm %s', version => {
   const without = noHelm(version) ?? noKubectl()
   let kube: Kube
   beforeAll(async () => {

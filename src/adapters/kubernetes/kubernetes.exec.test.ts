@@ -217,7 +217,7 @@ describe.skipIf(noKubectl() !== null)(`C5: commands from an image ${noKubectl() 
   })
 
   it.skipIf(onlyStandIn !== null).each([0, 3])(
-    'ends with its own container (code %i) where a mesh adds one that never ends',
+    `ends with its own container (code %i) where a mesh adds one that never ends ${onlyStandIn ?? ''}`,
     async code => {
       const target = await space.open({ objects: ['deployment/shop'], limits: { exec: '20s' } })
       await deploy('v1')

@@ -14,6 +14,7 @@ import {
   type Space,
   service,
   signal,
+  skipOnOneNode,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
@@ -33,11 +34,12 @@ describe.skipIf(noKubectl() !== null)(`C2: a run that ends after its halt ${noKu
     space = await kube.namespace()
   })
 
-  it.each([
+  it.for([
     ['Deployment', 'strategy'],
     ['StatefulSet', 'updateStrategy'],
     ['DaemonSet', 'updateStrategy'],
-  ])('leaves a %s held, says so, and how its controller is let go on', async (kind, field) => {
+  ] as const)('leaves a %s held, says so, and how its controller is let go on', async ([kind, field], ctx) => {
+    if (kind === 'DaemonSet') await skipOnOneNode(space, ctx)
     const object = `${kind.toLowerCase()}/shop`
     const target = await space.open({ objects: [object], ...QUICK })
     await put(space, service('shop', { app: 'shop' }), workload(kind, 'shop', { image: IMAGES.good }))

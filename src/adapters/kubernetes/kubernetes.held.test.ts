@@ -5,6 +5,7 @@ import {
   codes,
   IMAGES,
   type Kube,
+  openNodes,
   proposed,
   put,
   rolledOut,
@@ -26,7 +27,7 @@ describe.skipIf(noKubectl() !== null)(`C5: a rollback that the cluster holds up 
   let kube: Kube
   let space: Space
   beforeAll(async () => {
-    kube = await startKube()
+    kube = await startKube({ controlPlane: true })
   })
   afterAll(() => kube[Symbol.asyncDispose]())
   beforeEach(async () => {
@@ -99,7 +100,8 @@ describe.skipIf(noKubectl() !== null)(`C5: a rollback that the cluster holds up 
 
   it("by a node that is not there: says so in the scheduler's words, and users keep what they have", async () => {
     const label = `backout.test/${space.name}`
-    const [node = ''] = (await space.kubectl('get', 'nodes', '-o', 'name')).split('\n')
+    const [open] = await openNodes(space.kubectl)
+    const node = `node/${open?.metadata.name}`
     const settings = { objects: ['deployment/shop'], limits: { settle: '100ms', stuck: '1s', rollout: '6s' } }
     const target = await space.open(settings)
     await space.kubectl('label', node, `${label}=yes`)

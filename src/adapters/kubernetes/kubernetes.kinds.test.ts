@@ -17,6 +17,7 @@ import {
   type Space,
   service,
   signal,
+  skipOnOneNode,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
@@ -86,7 +87,8 @@ describe.skipIf(noKubectl() !== null)(`C5: StatefulSets and DaemonSets ${noKubec
       expect((await proposed(target, pin)).steps).toEqual([])
     })
 
-    it('stops a DaemonSet in the middle of its rollout, and lets it go on with the release', async () => {
+    it('stops a DaemonSet in the middle of its rollout, and lets it go on with the release', async ctx => {
+      await skipOnOneNode(space, ctx)
       const target = await space.open({ objects: ['daemonset/shop'], ...QUICK })
       await put(space, workload('DaemonSet', 'shop', { image: IMAGES.good }))
       await rolledOut(space, 'daemonset/shop')

@@ -38,7 +38,16 @@ describe.skipIf(noKubectl() !== null)(
         '--overwrite',
         ...labels.map(one => `pod-security.kubernetes.io/${one}`),
       )
-    const hardened = { securityContext: { allowPrivilegeEscalation: false } }
+    /** All that the standard "restricted" asks of a container. */
+    const hardened = {
+      securityContext: {
+        allowPrivilegeEscalation: false,
+        capabilities: { drop: ['ALL'] },
+        runAsNonRoot: true,
+        runAsUser: 65_535,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+    }
 
     describe.each(['Deployment', 'StatefulSet', 'DaemonSet'])('of a %s', kind => {
       const id = `${kind.toLowerCase()}/shop`
@@ -63,7 +72,7 @@ describe.skipIf(noKubectl() !== null)(
           findings: [
             {
               what: expect.stringContaining(
-                `no pod of ${id} as it was at v1: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false`,
+                `no pod of ${id} as it was at v1: would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "app" must set securityContext.allowPrivilegeEscalation=false), unrestricted capabilities`,
               ) as string,
               remedy: expect.stringContaining(
                 `kubectl label namespace ${space.name} pod-security.kubernetes.io/enforce-`,

@@ -120,11 +120,11 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
     it('is not captured in a moment in which it runs', async () => {
       await using target = await space.open({ ...SHOP, limits: { ...LIMITS, stuck: '90s' } })
       await space.kubectl.apply(made({ command: ['sh', '-c', 'sleep 1; exit 3'] }))
-      await expect.poll(() => running(space), { timeout: 60_000 }).toHaveLength(1)
-      await expect(captured(target)).rejects.toMatchObject({
-        code: 'object_unavailable',
-        message: expect.stringMatching(/(app|proxy) of shop-\S+ was started anew/) as string,
-      })
+      // Of a real kubelet's it may be over before it was looked at: there are some more then.
+      const taken: unknown[] = []
+      const refusal = () => captured(target).then(pin => taken.push(pin), String)
+      await expect.poll(refusal, { timeout: 120_000 }).toMatch(/(app|proxy) of shop-\S+ was started anew/)
+      expect(taken).toEqual([])
     })
 
     it('is back once it stays up', async () => {
@@ -147,7 +147,7 @@ describe.skipIf(noKubectl() !== null)(`C5: what pods say of themselves ${noKubec
       for (const name of names) await space.kubectl('patch', name, ...off).catch(() => {})
     }
     await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.good, pod }))
-    await expect.poll(async () => (await letIn(), running(space)), { timeout: 30_000 }).toEqual(BACK)
+    await expect.poll(async () => (await letIn(), running(space)), { timeout: 120_000 }).toEqual(BACK)
     await rolledOut(space, 'deployment/shop')
     const pin = await captured(target)
     await space.kubectl.apply(workload('Deployment', 'shop', { image: IMAGES.bad }))

@@ -60,6 +60,42 @@ describe.skipIf(noKubectl() !== null)(`C5: pods that nobody may make any more ${
     expect(codes(await proposed(target, pin, 'image'))).toEqual(['template_differs'])
   })
 
+  const both = (cpu: string) => ({ resources: { requests: { cpu }, limits: { cpu } } })
+  const wide = { resources: { requests: { cpu: '10m' }, limits: { cpu: '300m' } } }
+  it.each([
+    [
+      'Deployment',
+      both('200m'),
+      { type: 'Container', max: { cpu: '100m' } },
+      'maximum cpu usage per Container is 100m',
+    ],
+    ['DaemonSet', both('10m'), { type: 'Container', min: { cpu: '50m' } }, 'minimum cpu usage per Container is 50m'],
+    ['StatefulSet', both('200m'), { type: 'Pod', max: { cpu: '100m' } }, 'maximum cpu usage per Pod is 100m'],
+    [
+      'Deployment',
+      wide,
+      { type: 'Container', maxLimitRequestRatio: { cpu: '2' } },
+      'cpu max limit to request ratio per Container is 2',
+    ],
+  ])('of a %s that a LimitRange lets not be made any more are named ahead', async (kind, container, limit, words) => {
+    const id = `${kind.toLowerCase()}/shop`
+    const target = await space.open({ objects: [id], limits: { settle: '100ms' } })
+    await put(space, workload(kind, 'shop', { image: IMAGES.good, replicas: 1, container }))
+    await rolledOut(space, id)
+    const pin = await captured(target)
+    await put(space, workload(kind, 'shop', { image: IMAGES.bad, replicas: 1, container: both('60m') }))
+    await rolledOut(space, id)
+    const range = { apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'bounds' }, spec: { limits: [limit] } }
+    await space.kubectl.apply(range)
+    // Its admission sees it a moment later.
+    await expect.poll(async () => codes(await proposed(target, pin)), { timeout: 30_000 }).toEqual(['PODS_REFUSED'])
+    const proposal = await proposed(target, pin)
+    expect(proposal.findings[0]?.what).toMatch(
+      RegExp(`^No pod of ${id} as it was at v1 can be made by now: .*${words}`),
+    )
+    expect(proposal.steps).toEqual([])
+  })
+
   it.each([
     ['a policy', 'admission webhook "signed.example.test" denied the request: not signed', 400, ['pods_refused']],
     [

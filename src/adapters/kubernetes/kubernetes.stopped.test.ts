@@ -13,6 +13,7 @@ import {
   running,
   type Space,
   signal,
+  skipWithoutVolumes,
   startKube,
   workload,
 } from '../../../test/support/kubernetes/component.ts'
@@ -143,6 +144,7 @@ describe.skipIf(noKubectl() !== null)(`C5: what a run stopped ${noKubectl() ?? '
 
     it('a StatefulSet is not stopped, nor is it given fewer pods', async context => {
       if (kube.minor < 27) context.skip('served since 1.27')
+      await skipWithoutVolumes(kube, space, context)
       const target = await space.open({ objects: ['statefulset/shop'], ...QUICK })
       await put(space, made(2, IMAGES.good))
       await rolledOut(space, 'statefulset/shop')

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type Clock } from './clock.ts'
 import { prepare, prepareUpdate } from './admission.ts'
+import { type Clock } from './clock.ts'
 import { fillDefaults } from './defaults/index.ts'
-import { deleteObject, type DeleteOptions } from './deletion.ts'
+import { type DeleteOptions, deleteObject } from './deletion.ts'
 import { applied } from './fields/apply.ts'
 import { afterUpdate, type Manager } from './fields/managed.ts'
 import { suffix } from './names.ts'
@@ -10,9 +10,10 @@ import { jsonPatch } from './patches/json-patch.ts'
 import { mergePatch } from './patches/merge-patch.ts'
 import { strategicMerge } from './patches/strategic.ts'
 import { apiVersionOf, type Resource, type Resources } from './resources.ts'
+import { decodeTyped } from './schema.ts'
 import {
-  alreadyExists,
   ApiError,
+  alreadyExists,
   badRequest,
   conflict,
   forbidden,
@@ -20,7 +21,6 @@ import {
   notFound,
   unsupportedMedia,
 } from './status.ts'
-import { decodeTyped } from './schema.ts'
 import { type Store } from './store.ts'
 import { copy, type Fields, isFields, type Meta, type Obj, same, withoutNulls } from './types.ts'
 import { validate } from './validate.ts'
@@ -83,7 +83,7 @@ export class Api {
     object.metadata = { ...object.metadata, ...this.#birth(resource) }
     prepare(resource, object, this)
     this.#defaults(resource, object)
-    validate(resource, object, null)
+    validate(resource, object, null, this.resources.minor)
     if (this.store.get(resource, namespace, object.metadata.name) !== undefined) {
       throw alreadyExists(resource, object.metadata.name)
     }
@@ -163,7 +163,7 @@ export class Api {
     this.#checkVersion(resource, before, body)
     const object = prepareUpdate(resource, before, body, subresource)
     if (subresource === undefined) this.#defaults(resource, object)
-    if (subresource !== 'status') validate(resource, object, before)
+    if (subresource !== 'status') validate(resource, object, before, this.resources.minor)
     for (const admit of this.admit)
       admit(subresource === undefined ? 'update' : `update/${subresource}`, resource, object)
     if (!applies)

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
+import { dirname, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse } from 'yaml'
 import { type Fields, type Obj } from './types.ts'
@@ -35,30 +36,35 @@ export const APPLY_PATCH = 'application/apply-patch+yaml'
 interface Kubeconfig {
   'current-context': string
   contexts: { name: string; context: { cluster: string; user: string } }[]
-  clusters: { name: string; cluster: { server: string; 'certificate-authority-data'?: string } }[]
-  users: { name: string; user: { token?: string; 'client-certificate-data'?: string; 'client-key-data'?: string } }[]
+  clusters: { name: string; cluster: { server: string } & Material }[]
+  users: { name: string; user: { token?: string } & Material }[]
 }
+
+/** `client-key-data` has it in base64, `client-key` names its file. */
+type Material = Record<string, string | undefined>
 
 export interface Sender {
   send(method: string, path: string, body: string | Buffer, type: string): Promise<IncomingMessage>
   close(): void
 }
 
-/** Sends requests to the current context of a kubeconfig that holds its credentials itself. */
+/** Sends requests to the current context of a kubeconfig that holds its credentials itself, or names their files. */
 export async function senderTo(path: string): Promise<Sender> {
   const config = parse(await readFile(path, 'utf8')) as Kubeconfig
   const context = config.contexts.find(one => one.name === config['current-context'])?.context
   const cluster = config.clusters.find(one => one.name === context?.cluster)?.cluster
   const user = config.users.find(one => one.name === context?.user)?.user ?? {}
   if (cluster === undefined) throw new Error(`${path} has no current context`)
-  const pem = (text: string | undefined): Fields =>
-    text === undefined ? {} : { pem: Buffer.from(text, 'base64').toString() }
-  const agent = new Agent({
-    keepAlive: true,
-    ca: pem(cluster['certificate-authority-data'])['pem'] as string,
-    cert: pem(user['client-certificate-data'])['pem'] as string,
-    key: pem(user['client-key-data'])['pem'] as string,
-  })
+  const pem = async (from: Material, field: string): Promise<string | undefined> => {
+    const { [`${field}-data`]: data, [field]: file } = from
+    if (data !== undefined) return Buffer.from(data, 'base64').toString()
+    return file === undefined ? undefined : readFile(resolve(dirname(path), file), 'utf8')
+  }
+  const cert = await pem(user, 'client-certificate')
+  if (cert === undefined && user.token === undefined)
+    throw new Error(`${path} has neither a certificate nor a token: the tests run no plugin that gives one`)
+  const [ca, key] = [await pem(cluster, 'certificate-authority'), await pem(user, 'client-key')]
+  const agent = new Agent({ keepAlive: true, ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) })
   return { send: sendTo(cluster.server, agent, user.token), close: () => agent.destroy() }
 }
 

@@ -7,19 +7,15 @@ import { ordered, stepAct } from '../../conformance/walk.ts'
 import { definition } from './definitions.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
+import { IMAGES as PULLED } from './manifests.ts'
+import { openNodes, withImages } from './real/images.ts'
 import { type Names, namesOf, notOwn, type Powers, powersOver, REAL } from './real/index.ts'
 
-/** Images that are small and anywhere to be had. A real cluster without a way out names its own. */
-export const IMAGES = {
-  good: process.env['BACKOUT_TEST_IMAGE_GOOD'] ?? 'registry.k8s.io/pause:3.9',
-  bad: process.env['BACKOUT_TEST_IMAGE_BAD'] ?? 'registry.k8s.io/pause:3.10',
-  /** Has a shell. */
-  shell: process.env['BACKOUT_TEST_IMAGE_SHELL'] ?? 'busybox:1.36',
-  /** Is nowhere to be had. */
-  missing: process.env['BACKOUT_TEST_IMAGE_MISSING'] ?? 'registry.k8s.io/pause:0.0.0-never-made',
-}
+const { old: good, new: bad, shell, missing } = PULLED
+export const IMAGES = { good, bad, shell, missing }
 
 export { noArgo, noPush, noStop, notOwn, onlyStandIn } from './real/index.ts'
+export { openNodes }
 
 export interface Kube extends AsyncDisposable, Powers, Names {
   readonly kubeconfig: string
@@ -41,6 +37,7 @@ export async function startKube(options: ClusterOptions = {}, o: { another?: boo
   const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
   const made: string[] = []
   const admin = kubectl(kubeconfig, 'default')
+  if (standIn === null) await withImages(admin)
   // They stay: another test may be at them.
   if (standIn === null && notOwn === null)
     for (const name of options.definitions ?? []) await admin.apply(definition(name))
@@ -135,6 +132,18 @@ export function autoscaler(
 /** Puts several objects there by one call of kubectl. */
 export async function put({ kubectl }: Space, ...items: readonly Fields[]): Promise<void> {
   await kubectl.apply({ apiVersion: 'v1', kind: 'List', items }, '--validate=false')
+}
+
+/** The rollout of a DaemonSet has no middle where it has one node: its only pod is the last one, too. */
+export async function skipOnOneNode(space: Space, ctx: { skip(why: string): void }): Promise<void> {
+  if ((await openNodes(space.kubectl)).length < 2) ctx.skip('the cluster has one node for a DaemonSet')
+}
+
+/** Pods with claims get ready where somebody makes volumes for them: the stand-in asks for none. */
+export async function skipWithoutVolumes(kube: Kube, { kubectl }: Space, ctx: { skip(why: string): void }) {
+  const isDefault = 'jsonpath={.items[*].metadata.annotations.storageclass\\.kubernetes\\.io/is-default-class}'
+  if (kube.standIn === null && !(await kubectl('get', 'storageclasses', '-o', isDefault)).includes('true'))
+    ctx.skip('the cluster has no default StorageClass')
 }
 
 interface PodView {

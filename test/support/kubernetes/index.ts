@@ -13,6 +13,7 @@ import { Kubelets } from './kubelet/index.ts'
 import { serveLogs } from './kubelet/logs.ts'
 import { type ImageSpec, Registry } from './kubelet/registry.ts'
 import { Scheduler } from './kubelet/scheduler.ts'
+import { enforceLimits } from './limits.ts'
 import { enforcePodSecurity } from './pod-security.ts'
 import { Resources } from './resources.ts'
 import { Store } from './store.ts'
@@ -23,6 +24,8 @@ export interface ClusterOptions {
   /** Name of the context in the kubeconfig. */
   readonly context?: string
   readonly nodes?: number
+  /** The first node is a control plane's, which keeps other pods away, as in a real cluster of several nodes. */
+  readonly controlPlane?: boolean
   /** Images that can be pulled besides pause and busybox, by reference. */
   readonly images?: Readonly<Record<string, ImageSpec>>
   /** How long a crashed container or a failed pull waits for its second try; ten seconds in a real kubelet. */
@@ -67,6 +70,7 @@ function run(o: ClusterOptions, clock: Clock, registry: Registry) {
   const scheduler = new Scheduler(api)
   const kubelets = new Kubelets(api, registry, o.backoffMs ?? 500)
   enforcePodSecurity(api)
+  enforceLimits(api)
   furnish(api, o)
   return {
     store,
@@ -144,7 +148,9 @@ function furnish(api: Api, o: ClusterOptions): void {
     const name = `node-${i}`
     const kind = api.resources.key('/nodes')
     const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' }
-    api.create(kind, undefined, { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec: {} }, by)
+    const taints = [{ key: 'node-role.kubernetes.io/control-plane', effect: 'NoSchedule' }]
+    const spec = o.controlPlane === true && i === 1 ? { taints } : {}
+    api.create(kind, undefined, { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec }, by)
     const room = { cpu: '4', memory: '8Gi', pods: '110' }
     const conditions = [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }]
     const node = api.get(kind, undefined, name)

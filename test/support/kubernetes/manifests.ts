@@ -1,11 +1,15 @@
 import { type Fields, type Obj } from './types.ts'
 
-/** Images that any cluster can pull, and one that none can. */
+const named = (which: string, otherwise: string): string => process.env[`BACKOUT_TEST_IMAGE_${which}`] ?? otherwise
+
+/** Images that are small and anywhere to be had. A real cluster without a way out names its own. */
 export const IMAGES = {
-  old: 'registry.k8s.io/pause:3.9',
-  new: 'registry.k8s.io/pause:3.10',
-  missing: 'registry.k8s.io/pause:no-such-tag',
-  shell: 'busybox:1.36',
+  old: named('GOOD', 'registry.k8s.io/pause:3.9'),
+  new: named('BAD', 'registry.k8s.io/pause:3.10'),
+  /** Has a shell. */
+  shell: named('SHELL', 'busybox:1.36'),
+  /** Is nowhere to be had. */
+  missing: named('MISSING', 'registry.k8s.io/pause:0.0.0-never-made'),
 }
 
 export interface Options {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type Client, connect } from './client.ts'
 import { type Cluster, type ClusterOptions, startCluster } from './index.ts'
 import { type Kubectl, kubectl } from './kubectl.ts'
+import { withImages } from './real/images.ts'
 import { type Names, namesOf, type Powers, powersOver, REAL } from './real/index.ts'
 
 /** A namespace of a cluster that the tests may do anything in. */
@@ -22,6 +23,7 @@ export async function makePlace(options: ClusterOptions = {}, o: { standIn?: boo
   const namespace = `backout-test-${randomBytes(4).toString('hex')}`
   const standIn = isReal && o.standIn !== true ? null : await startCluster(options)
   const kubeconfig = standIn?.kubeconfig ?? REAL ?? ''
+  if (standIn === null) await withImages(kubectl(kubeconfig, 'default'))
   const client = await connect(kubeconfig)
   const made = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
   await client.must('POST', '/api/v1/namespaces', made)

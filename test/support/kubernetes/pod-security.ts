@@ -45,14 +45,65 @@ const told = (level: string, found: readonly string[]): string => `PodSecurity "
 function violations(level: string, spec: unknown): string[] {
   const rank = RANKS.indexOf(level)
   const containers = [...listOf(at(spec, 'initContainers')), ...listOf(at(spec, 'containers'))]
-  return containers.flatMap(one => {
-    const said = (one['securityContext'] ?? {}) as Fields
-    const name = `container "${String(one['name'])}" must`
-    const baseline = said['privileged'] === true ? [`privileged (${name} not set securityContext.privileged=true)`] : []
-    const restricted =
-      said['allowPrivilegeEscalation'] === false
-        ? []
-        : [`allowPrivilegeEscalation != false (${name} set securityContext.allowPrivilegeEscalation=false)`]
-    return [...(rank >= 1 ? baseline : []), ...(rank >= 2 ? restricted : [])]
+  const own = (at(spec, 'securityContext') ?? {}) as Fields
+  return CHECKS.flatMap(({ from, breaks, of = '', why, must }) => {
+    const found = rank < RANKS.indexOf(from) ? [] : containers.filter(one => breaks(contextOf(one), own))
+    if (found.length === 0) return []
+    const names = found.map(one => JSON.stringify(one['name'])).join(', ')
+    return [`${why} (${of}container${found.length === 1 ? '' : 's'} ${names} must ${must})`]
   })
+}
+
+interface Check {
+  readonly from: 'baseline' | 'restricted'
+  /** By what a container says of itself, and its pod of all of them. */
+  readonly breaks: (own: Fields, pods: Fields) => boolean
+  readonly of?: string
+  readonly why: string
+  readonly must: string
+}
+
+/** pod-security-admission/policy: check_privileged.go and what else is named here. */
+const CHECKS: readonly Check[] = [
+  {
+    from: 'baseline',
+    breaks: own => own['privileged'] === true,
+    why: 'privileged',
+    must: 'not set securityContext.privileged=true',
+  },
+  {
+    from: 'restricted',
+    breaks: own => own['allowPrivilegeEscalation'] !== false,
+    why: 'allowPrivilegeEscalation != false',
+    must: 'set securityContext.allowPrivilegeEscalation=false',
+  },
+  // check_capabilities_restricted.go
+  {
+    from: 'restricted',
+    breaks: own => !((at(own, 'capabilities', 'drop') ?? []) as string[]).includes('ALL'),
+    why: 'unrestricted capabilities',
+    must: 'set securityContext.capabilities.drop=["ALL"]',
+  },
+  {
+    from: 'restricted',
+    breaks: (own, pods) => (own['runAsNonRoot'] ?? pods['runAsNonRoot']) !== true,
+    of: 'pod or ',
+    why: 'runAsNonRoot != true',
+    must: 'set securityContext.runAsNonRoot=true',
+  },
+  // check_seccompProfile_restricted.go
+  {
+    from: 'restricted',
+    breaks: (own, pods) =>
+      !['RuntimeDefault', 'Localhost'].includes(
+        String(at(own, 'seccompProfile', 'type') ?? at(pods, 'seccompProfile', 'type')),
+      ),
+    of: 'pod or ',
+    why: 'seccompProfile',
+    must: 'set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"',
+  },
+]
+
+function contextOf(container: Fields): Fields {
+  return (container['securityContext'] ?? {}) as Fields
 }

@@ -53,6 +53,7 @@ const CORE: Some[] = [
   { kind: 'ServiceAccount', plural: 'serviceaccounts', shortNames: ['sa'] },
   { kind: 'Event', plural: 'events', shortNames: ['ev'] },
   { kind: 'ResourceQuota', plural: 'resourcequotas', shortNames: ['quota'], subresources: STATUS },
+  { kind: 'LimitRange', plural: 'limitranges', shortNames: ['limits'] },
   { kind: 'PersistentVolumeClaim', plural: 'persistentvolumeclaims', shortNames: ['pvc'], subresources: STATUS },
 ]
 

@@ -20,6 +20,7 @@ const ROOTS: Readonly<Record<string, string>> = {
   '/serviceaccounts': 'V1ServiceAccount',
   '/events': 'CoreV1Event',
   '/resourcequotas': 'V1ResourceQuota',
+  '/limitranges': 'V1LimitRange',
   '/persistentvolumeclaims': 'V1PersistentVolumeClaim',
   'apps/deployments': 'V1Deployment',
   'apps/replicasets': 'V1ReplicaSet',

@@ -1,8 +1,8 @@
-import { type Resource } from './resources.ts'
-import { type Cause, invalid } from './status.ts'
-import { selects } from './selectors.ts'
-import { at, type Fields, isFields, type LabelSelector, type Obj, same } from './types.ts'
 import { listOf } from './defaults/pod-spec.ts'
+import { type Resource } from './resources.ts'
+import { selects } from './selectors.ts'
+import { type Cause, invalid } from './status.ts'
+import { at, type Fields, isFields, type LabelSelector, type Obj, same } from './types.ts'
 
 const IMMUTABLE = 'field is immutable'
 const STATEFUL =
@@ -18,8 +18,8 @@ const STATEFUL_MUTABLE = [
 ]
 
 /** Answers 422 as pkg/apis/<group>/validation does, for the rules that going back to an old version can run into. */
-export function validate(resource: Resource, object: Obj, before: Obj | null): void {
-  const causes: Cause[] = [...nameOf(object), ...shape(object)]
+export function validate(resource: Resource, object: Obj, before: Obj | null, minor: number): void {
+  const causes: Cause[] = [...nameOf(object), ...shape(object, minor)]
   if (causes.length === 0 && before !== null) causes.push(...changes(object, before))
   if (causes.length > 0) throw invalid(resource, object.metadata.name, causes)
 }
@@ -46,12 +46,12 @@ const required = (field: string, why = ''): Cause => ({
 
 const TEMPLATED = ['Deployment', 'ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job']
 
-function shape(object: Obj): Cause[] {
-  if (object.kind === 'Pod') return podSpec(object.spec, 'spec')
+function shape(object: Obj, minor: number): Cause[] {
+  if (object.kind === 'Pod') return podSpec(object.spec, 'spec', minor)
   if (!TEMPLATED.includes(object.kind)) return []
   // Of a StatefulSet it looks at labels and restartPolicy alone: its pods' volumes come from claims, too. They are refused later.
   const looks = object.kind !== 'StatefulSet'
-  const causes = looks ? podSpec(at(object.spec, 'template', 'spec'), 'spec.template.spec') : []
+  const causes = looks ? podSpec(at(object.spec, 'template', 'spec'), 'spec.template.spec', minor) : []
   if (object.kind === 'Job') return [...causes, ...jobRestart(object)]
   const selector = at(object.spec, 'selector') as LabelSelector | undefined
   if (selector === undefined) return [required('spec.selector'), ...causes]
@@ -84,14 +84,27 @@ function jobRestart(object: Obj): Cause[] {
   ]
 }
 
-function podSpec(spec: unknown, field: string): Cause[] {
+function podSpec(spec: unknown, field: string, minor: number): Cause[] {
   const containers = listOf(at(spec, 'containers'))
   if (containers.length === 0) return [required(`${field}.containers`)]
-  const volumes = listOf(at(spec, 'volumes')).map(volume => volume['name'])
-  return containers.flatMap((container, i) => [
-    ...containerCauses(container, volumes, `${field}.containers[${i}]`),
-    ...onlyOfSidecars(container, at(spec, 'restartPolicy'), `${field}.containers[${i}]`),
-  ])
+  const volumes = listOf(at(spec, 'volumes'))
+  const names = volumes.map(volume => volume['name'])
+  return [
+    ...(minor < IMAGE_VOLUMES ? imageVolumes(volumes, field) : []),
+    ...containers.flatMap((container, i) => [
+      ...containerCauses(container, names, `${field}.containers[${i}]`),
+      ...onlyOfSidecars(container, at(spec, 'restartPolicy'), `${field}.containers[${i}]`),
+    ]),
+  ]
+}
+
+/** The first minor version that takes them by default (KEP-4639): older ones drop the field, and find nothing there. */
+const IMAGE_VOLUMES = 35
+
+function imageVolumes(volumes: readonly Fields[], field: string): Cause[] {
+  return volumes.flatMap((volume, i) =>
+    volume['image'] === undefined ? [] : [required(`${field}.volumes[${i}]`, 'must specify a volume type')],
+  )
 }
 
 function onlyOfSidecars(container: Fields, restart: unknown, field: string): Cause[] {

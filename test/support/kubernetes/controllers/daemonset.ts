@@ -1,8 +1,9 @@
 import { type Api } from '../api.ts'
+import { untolerated } from '../kubelet/scheduler.ts'
 import { suffix } from '../names.ts'
 import { type Change } from '../store.ts'
 import { type ControllerRevision, type DaemonSet, type Fields, type Obj, type Pod, same } from '../types.ts'
-import { hashOf, revisions, REVISION_LABEL, truncate, updateRevision } from './history.ts'
+import { hashOf, REVISION_LABEL, revisions, truncate, updateRevision } from './history.ts'
 import { type Controller, type ControllerManager, keyOfObject, ownerKey } from './manager.ts'
 import { claim, create, ownerReference, writeStatus } from './owned.ts'
 import { availableInMs, isAvailable, isReady, podFrom } from './pods.ts'
@@ -51,6 +52,7 @@ export class DaemonSetController implements Controller {
     return this.#api.store
       .list(this.#api.resources.key('/nodes'))
       .filter(node => wanted.every(([key, value]) => node.metadata.labels?.[key] === value))
+      .filter(node => untolerated(set.spec.template.spec, node) === undefined)
   }
 
   #place(set: DaemonSet, update: ControllerRevision): void {

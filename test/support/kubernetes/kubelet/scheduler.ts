@@ -1,8 +1,8 @@
 import { isGated } from '../admission.ts'
 import { type Api } from '../api.ts'
-import { type Container, type Obj, type Pod } from '../types.ts'
 import { tell, write, writeStatus } from '../controllers/owned.ts'
 import { withCondition } from '../controllers/pods.ts'
+import { type Container, type Obj, type Pod } from '../types.ts'
 import { parseQuantity } from './quantity.ts'
 
 /** kube-scheduler: gives each pod a node with room, or says why none fits. */
@@ -66,6 +66,8 @@ export class Scheduler {
     if (wanted.some(([key, value]) => node.metadata.labels?.[key] !== value))
       return "node(s) didn't match Pod's node affinity/selector"
     if ((node.spec as { unschedulable?: boolean }).unschedulable === true) return 'node(s) were unschedulable'
+    const taint = untolerated(pod.spec, node)
+    if (taint !== undefined) return `node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`
     const { allocatable } = node.status as { allocatable: Record<string, string> }
     for (const what of ['cpu', 'memory']) {
       const used = this.#podsOn(node).reduce((sum, other) => sum + requested(other, what), 0)
@@ -92,6 +94,27 @@ export class Scheduler {
     writeStatus(this.#api, this.#api.resources.key('/pods'), { ...pod, status: { ...pod.status, conditions } })
     tell(this.#api, pod, 'Warning', 'FailedScheduling', message, 'default-scheduler')
   }
+}
+
+interface Taint {
+  readonly key: string
+  readonly value?: string
+  readonly effect: string
+}
+
+/** component-helpers/scheduling/corev1: FindMatchingUntoleratedTaint. */
+export function untolerated(spec: Pod['spec'], node: Obj): Taint | undefined {
+  const tolerations = (spec['tolerations'] ?? []) as Partial<Taint & { operator: string }>[]
+  const taints = ((node.spec as { taints?: Taint[] }).taints ?? []).filter(one => one.effect !== 'PreferNoSchedule')
+  return taints.find(
+    ({ key, value = '', effect }) =>
+      !tolerations.some(
+        one =>
+          (one.effect ?? effect) === effect &&
+          (one.key === undefined || one.key === key) &&
+          (one.operator === 'Exists' || (one.value ?? '') === value),
+      ),
+  )
 }
 
 /** component-helpers/resource: PodRequests. */

@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { connect } from '../client.ts'
 import type { Cluster } from '../index.ts'
 import type { Rule } from '../trouble.ts'
+
+interface Kubeconfig {
+  users: { user: object }[]
+  clusters: { cluster: Record<string, string> }[]
+}
 
 export interface User {
   readonly kubeconfig: string
@@ -22,8 +27,12 @@ export async function userOf(
 ): Promise<User> {
   const dir = await mkdtemp(join(tmpdir(), 'backout-user-'))
   const made = standIn === null ? await account(kubeconfig, namespace, rules) : stranger(standIn, namespace, rules)
-  const config = parse(await readFile(kubeconfig, 'utf8')) as { users: { user: object }[] }
+  const config = parse(await readFile(kubeconfig, 'utf8')) as Kubeconfig
   for (const user of config.users) user.user = { token: made.token }
+  for (const { cluster } of config.clusters) {
+    const { 'certificate-authority': file } = cluster
+    if (file !== undefined) cluster['certificate-authority'] = resolve(dirname(kubeconfig), file)
+  }
   const path = join(dir, 'kubeconfig')
   await writeFile(path, JSON.stringify(config), { mode: 0o600 })
   return {

@@ -47,9 +47,10 @@ export class TestProxy {
 
   async start(maintenance = 'weight 0'): Promise<this> {
     this.dir = await mkdtemp(join(tmpdir(), 'backout-haproxy-'))
+    const ports = await Promise.all(['web-1', 'web-2', 'sorry'].map(name => this.#web(name)))
+    // After those that stay: a port that is free again is given to the next one who asks.
     this.port = await freePort()
     this.tcpPort = await freePort()
-    const ports = await Promise.all(['web-1', 'web-2', 'sorry'].map(name => this.#web(name)))
     const config = `
 global
   node ${this.name}
@@ -78,15 +79,19 @@ backend web
   /** Starts the proxy, with what its file says. */
   async run(): Promise<void> {
     this.#proxy = spawn(BINARY, ['-db', '-f', join(this.dir, 'haproxy.cfg')], { stdio: 'ignore' })
-    for (let tries = 0; tries < 100; tries++) {
+    for (let tries = 0; tries < 500 && this.#runs; tries++) {
       if ((await this.tell('show info').catch(() => '')) !== '') return
       await new Promise(resolve => setTimeout(resolve, 30))
     }
-    throw new Error('HAProxy did not come up')
+    throw new Error(this.#runs ? 'HAProxy did not come up' : 'HAProxy ended at once: another program may have its port')
+  }
+
+  get #runs(): boolean {
+    return this.#proxy?.exitCode === null && this.#proxy.signalCode === null
   }
 
   async kill(): Promise<void> {
-    if (this.#proxy === undefined || this.#proxy.exitCode !== null) return
+    if (this.#proxy === undefined || !this.#runs) return
     const gone = once(this.#proxy, 'exit')
     this.#proxy.kill('SIGKILL')
     await gone

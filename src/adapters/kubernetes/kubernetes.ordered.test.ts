@@ -61,7 +61,7 @@ describe.skipIf(noKubectl() !== null)(`C5: pods that no controller replaces ${no
           replicas: 2,
           spec: { updateStrategy: { type: 'RollingUpdate', rollingUpdate: { partition } } },
         })
-      const all = (image: string) => expect.poll(() => running(space), { timeout: 60_000 }).toEqual([image, image])
+      const all = (image: string) => expect.poll(() => running(space), { timeout: 110_000 }).toEqual([image, image])
       const partition = () =>
         space.kubectl('get', 'statefulset', 'shop', '-o', 'jsonpath={.spec.updateStrategy.rollingUpdate.partition}')
       const target = await opened('StatefulSet')

@@ -4,7 +4,7 @@ import type { TableShape } from '../schema.ts'
 import { LEDGER } from './ledger.ts'
 import type { ArchivedRow } from './lines.ts'
 import { type Ground, literal } from './piece.ts'
-import { remade, usualIn } from './replay-remade.ts'
+import { remade, type Telling, tellingIn } from './replay-remade.ts'
 import { Retyped, retypedIn } from './replay-retyped.ts'
 
 /**
@@ -46,8 +46,8 @@ export interface Kept {
 
 /**
  * Lines as a table of texts of this session: their number `n`, the key as `k0`…, the values as `v0`…, and `state`. `odd`: a
- * value of it is none of its column as that is now, and left out. Of how rows were (`whose`) `c0`… say that the value tells none
- * from another.
+ * value of it is none of its column as that is now, and left out. Of how rows were (`whose`) `c0`… say what the value
+ * tells.
  */
 export class Lines {
   readonly kept: Kept
@@ -67,17 +67,17 @@ export class Lines {
   readonly #ground: Ground
   readonly #retyped: Retyped | null
   /** For each column of `whose` the texts that tell no row from another. */
-  readonly #usual: readonly ReadonlySet<string>[]
+  readonly #telling: readonly Telling[]
 
   private constructor(
     ground: Ground,
     kept: Kept,
     work: string,
-    beside: { retyped: Retyped | null; usual: readonly ReadonlySet<string>[] },
+    beside: { retyped: Retyped | null; telling: readonly Telling[] },
   ) {
     this.#ground = ground
     this.#retyped = beside.retyped
-    this.#usual = beside.usual
+    this.#telling = beside.telling
     this.kept = kept
     this.keys = Object.keys(kept.key)
     this.columns = Object.keys(kept.columns)
@@ -99,8 +99,9 @@ export class Lines {
     const beside = kept.what === 'filled' || kept.what === 'seeded'
     const keys = Object.keys(kept.key).map((_, i) => `k${i}`)
     const work = await merger.work(name, select, [['n'], ...(beside && keys.length > 0 ? [keys] : [])])
-    const usual = kept.what === 'whose' ? await usualIn(ground, kept.table, kept.shape, Object.keys(kept.columns)) : []
-    return new Lines(ground, kept, work, { retyped: await Retyped.make(ground, kept, name), usual })
+    const telling =
+      kept.what === 'whose' ? await tellingIn(ground, kept.table, kept.shape, Object.keys(kept.columns)) : []
+    return new Lines(ground, kept, work, { retyped: await Retyped.make(ground, kept, name), telling })
   }
 
   /** Columns that can be written to. The others the database computes. */
@@ -123,7 +124,7 @@ export class Lines {
       ...this.keys.map((_, i) => `k${i}`),
       ...this.columns.map((_, i) => `v${i}`),
       ...hashed.map(c => `h${this.columns.indexOf(c)}`),
-      ...this.#usual.map((_, i) => `c${i}`),
+      ...this.#telling.map((_, i) => `c${i}`),
     ]
     const first = this.many
     const plain = (from: Readonly<Record<string, string | null>>) => (name: string) =>
@@ -139,7 +140,7 @@ export class Lines {
           ...this.keys.map(plain(line.key)),
           ...this.columns.map(plain(line.values)),
           ...hashed.map(c => markOf(line.values[c])),
-          ...this.#usual.map((usual, i) => Number(usual.has(line.values[this.columns[i] ?? ''] ?? ''))),
+          ...this.#telling.map((telling, i) => telling(line.values[this.columns[i] ?? ''])),
         ]
         return `(${row.map(value => dialect.parameter(given.push(value))).join(', ')})`
       })
@@ -274,7 +275,7 @@ export class Lines {
   /** The row `o` of ours may be another one. By their texts: the type may not know the values any more. `by`: what it was found by. */
   remade(by: readonly string[]): string {
     const cells = this.columns.map((column, i) => {
-      return { column, type: this.typeOf(column), text: `w.v${i}`, usual: `w.c${i}` }
+      return { column, type: this.typeOf(column), text: `w.v${i}`, what: `w.c${i}` }
     })
     return remade(
       this.#ground,

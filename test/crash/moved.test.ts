@@ -41,8 +41,8 @@ function codesIn(stdout: string): string[] {
 describe('C1: a world that changed since the plan', () => {
   const changes: Record<string, { change: () => void; names: string }> = {
     'a file edited': { change: () => appendFileSync(world.path('shop.env'), 'MORE=1\n'), names: 'env changed' },
-    'a service stopped': {
-      change: () => execFileSync(world.path('tools/service.sh'), ['stop', 'a']),
+    'another release deployed': {
+      change: () => execFileSync('ln', ['-sfn', 'releases/v1', world.path('app/current')]),
       names: 'app changed',
     },
     'a migration more': {
@@ -64,6 +64,13 @@ describe('C1: a world that changed since the plan', () => {
     expect(`${ended.stdout}${ended.stderr}`).toContain(changes[what]?.names)
     await untouched()
   })
+})
+
+it('C1: a service that does not run at this moment is one more reason to go back', async () => {
+  await world.reset()
+  execFileSync(world.path('tools/service.sh'), ['stop', 'a'])
+  const ended = expectExit(await begin(world), 0)
+  expect(ended.stdout).toContain('is back on v1, verified')
 })
 
 describe('C1: a target that cannot be gone back to', () => {

@@ -163,7 +163,7 @@ describe.skipIf(skipped !== null)(`migration tools on MariaDB${skipped === null 
     await expect(target.apply(again, stepAct(again))).rejects.toMatchObject({
       code: 'migration_left_half',
       why: expect.stringContaining('it changed tables'),
-      next: expect.stringContaining('backout plan'),
+      next: expect.stringContaining('backout abort'),
     })
     expect([(await target.verify(again, stepAct(again))).is, await second]).toEqual(['not-done', 'killed'])
     expect(await bystander).toBe('ended')

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { ask } from '../../../test/support/ask.ts'
 import { type Mariadb, mariadb, noMariadb } from '../../../test/support/mariadb.ts'
-import { tried } from '../../../test/support/tried.ts'
+import { triedOverRestart } from '../../../test/support/tried.ts'
 import { applyCarry } from '../../data/carry/index.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import type { Job } from '../../data/engine.ts'
@@ -111,21 +111,10 @@ describe.skipIf(why !== null)(`MariaDB that goes away${why === null ? '' : ` (sk
     const { steps } = await target.propose(ask(await target.observe(signal), pin, 'restore'))
     const load = steps.find(s => s.id === 'db/restore/load')
     if (load === undefined) throw new Error('no step loads it')
-    const again = async () => {
-      await server.kill()
-      await new Promise(resolve => setTimeout(resolve, 1_200))
-      await server.start()
-    }
-    const restarts: Promise<void>[] = []
-    const restart = (said: unknown) => {
-      if (JSON.stringify(said).includes('loading') && restarts.length === 0) restarts.push(again())
-    }
-    expect(await tried(target, load, ctx, 1, restart)).toMatchObject({
-      is: 'not-done',
-      why: expect.stringContaining('asked afterwards: '),
-    })
-    await Promise.all(restarts)
-    expect(await tried(target, load, ctx, 2)).toMatchObject({ is: 'done', found: false })
+    const restart = { goes: () => server.kill(), comes: () => server.start() }
+    const { first, second } = await triedOverRestart(target, load, ctx, restart)
+    expect(first).toMatchObject({ is: 'not-done', why: expect.stringContaining('asked afterwards: ') })
+    expect(second).toMatchObject({ is: 'done', found: false })
   })
 
   it('with the copy that was loaded: it is loaded again', async () => {

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { stepAct } from '../../../test/conformance/walk.ts'
 import { ask } from '../../../test/support/ask.ts'
 import { noPostgres, type PostgresServer, postgresServer } from '../../../test/support/postgres.ts'
-import { tried } from '../../../test/support/tried.ts'
+import { triedOverRestart } from '../../../test/support/tried.ts'
 import { applyCarry } from '../../data/carry/index.ts'
 import { NOTHING_SAID } from '../../data/carry/options.ts'
 import { dumpOf, played, type Story } from './test/merge.ts'
@@ -78,21 +78,10 @@ describe.skipIf(missing !== null)(`PostgreSQL that goes away${missing === null ?
     const { steps } = await target.propose(ask(await target.observe(never), pin, 'restore'))
     const load = steps.find(s => s.id === 'db/restore/load')
     if (load === undefined) throw new Error('no step loads it')
-    const again = async () => {
-      await server.crash()
-      await new Promise(resolve => setTimeout(resolve, 1_200))
-      await server.start()
-    }
-    const restarts: Promise<void>[] = []
-    const restart = (said: unknown) => {
-      if (JSON.stringify(said).includes('loading') && restarts.length === 0) restarts.push(again())
-    }
-    expect(await tried(target, load, shop.ctx, 1, restart)).toMatchObject({
-      is: 'not-done',
-      why: expect.stringContaining('asked afterwards: '),
-    })
-    await Promise.all(restarts)
-    expect(await tried(target, load, shop.ctx, 2)).toMatchObject({ is: 'done', found: false })
+    const restart = { goes: () => server.crash(), comes: () => server.start() }
+    const { first, second } = await triedOverRestart(target, load, shop.ctx, restart)
+    expect(first).toMatchObject({ is: 'not-done', why: expect.stringContaining('asked afterwards: ') })
+    expect(second).toMatchObject({ is: 'done', found: false })
     await shop.dispose()
   })
 

@@ -192,7 +192,8 @@ async function standingUpgrades({ ledger }: Session['environment']) {
 async function upgradedSince(session: Session, { run }: Restored): Promise<string | null> {
   const { environment } = session
   const engine = await environment.engine({ worker: false })
-  const since = (await upgradesSince(session, engine, await standingUpgrades(environment), run.id)).at(-1)
+  const sinceRun = await upgradesSince(session, engine, await standingUpgrades(environment))
+  const since = (await sinceRun(run.id)).at(-1)
   if (since === undefined) return null
   return `the upgrade to ${since.to} began at ${since.begunAt}, and no table of a migration tool tells whether values mean the same since`
 }

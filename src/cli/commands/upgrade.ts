@@ -58,7 +58,7 @@ export function begin(globals: Globals, options: Begin, to = ''): Promise<number
     await besideRuns(engine, session, beside, () => keep(session, upgrade, 'upgrade-begun'))
     await noteUndone(environment)
     await endWatches(session, to)
-    out.data({ ...upgrade })
+    out.data(upgrade)
     out.line(`The upgrade from ${from} to ${to} may begin. Afterwards: backout upgrade end ${to}`)
     return EXIT.ok
   })

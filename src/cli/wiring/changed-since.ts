@@ -32,21 +32,21 @@ export async function changes(session: Session, engine: Engine): Promise<(ended:
   }
 }
 
-/** Those of the upgrades that began after a run had. */
+/** Says of a run those of the upgrades that began after it had. */
 export async function upgradesSince(
   { environment }: Session,
   engine: Engine,
   upgrades: readonly Upgrade[],
-  run: string,
-): Promise<Upgrade[]> {
-  const [started] = await eventsOf(engine, run, 'run-started')
-  const outside = outsideOf(environment.config.environment)
-  const begun = await numbersOf(engine, outside, 'upgrade-begun', 'id')
-  const before = (await engine.get(run))?.createdAt ?? ''
-  return upgrades.filter(u => {
-    const seq = begun.get(u.id)
-    return seq === undefined || started === undefined ? u.begunAt > before : seq > started.seq
-  })
+): Promise<(run: string) => Promise<Upgrade[]>> {
+  const begun = await numbersOf(engine, outsideOf(environment.config.environment), 'upgrade-begun', 'id')
+  return async run => {
+    const [started] = await eventsOf(engine, run, 'run-started')
+    const before = (await engine.get(run))?.createdAt ?? ''
+    return upgrades.filter(u => {
+      const seq = begun.get(u.id)
+      return seq === undefined || started === undefined ? u.begunAt > before : seq > started.seq
+    })
+  }
 }
 
 async function numbersOf(engine: Engine, outside: string, type: string, key: string) {

@@ -41,10 +41,10 @@ export async function waitingNow(session: Session, engine: Engine): Promise<Wait
   const upgrades = (await session.environment.ledger.releases.upgrades()).filter(
     u => u.undoneAt === null && (u.migratedAt !== null || u.endedAt !== null),
   )
-  const since = async (run: string) => (await upgradesSince(session, engine, upgrades, run)).length > 0
+  const since = await upgradesSince(session, engine, upgrades)
   const now: WaitingData[] = []
   for (const found of await waitingData(session)) {
-    const archived = found.archived > 0 && (await since(found.run)) ? found.archived : 0
+    const archived = found.archived > 0 && (await since(found.run)).length > 0 ? found.archived : 0
     if (found.rows + archived > 0) now.push({ ...found, archived })
   }
   return now

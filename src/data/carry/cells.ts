@@ -47,6 +47,11 @@ export function tells(text: string): string {
   return `coalesce(replace(replace(${text}, '0', ''), '.', ''), '') NOT IN ('', '''''', 'false')`
 }
 
+/** SQL: how many of the conditions are true. */
+export function howMany(conditions: readonly string[]): string {
+  return `(${['0', ...conditions.map(c => `CASE WHEN ${c} THEN 1 ELSE 0 END`)].join(' + ')})`
+}
+
 /** A value right before the restore is not what base has. */
 export function unlikeBase(ground: Ground, piece: Piece, cell: Cell, raw: string, type: string): string {
   const { value, fits } = piece.converted(cell.column, raw, type)

@@ -51,12 +51,11 @@ function cellOf({ dialect }: Ground, lines: Lines, c: string): Cell {
  * nothing, unlike the default.
  */
 function saidIn(dialect: Ground['dialect'], lines: Lines, c: string): string {
-  const was = lines.kept.defaults[c] ?? null
-  const { cell, as } = lines.keptOf(c)
-  const own = was === null ? `${cell} IS NOT NULL` : dialect.differs(cell, as(was))
+  const own = lines.unlikeDefault(c)
   const filled = lines.filledOf(c)
   if (filled === null) return `(${own})`
-  return `((w.fn IS NULL AND ${own}) OR (w.fn IS NOT NULL AND ${dialect.differs(cell, filled.kept)}))`
+  const unlike = dialect.differs(lines.keptOf(c).cell, filled.kept)
+  return `((w.fn IS NULL AND ${own}) OR (w.fn IS NOT NULL AND ${unlike}))`
 }
 
 function untouchedIn(dialect: Ground['dialect'], lines: Lines, c: string, cell: string): string {

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { sameJson } from '../../core/json.ts'
 import { byText } from '../../core/order.ts'
 import { type ArchivedPart, readArchive } from './archive.ts'
-import { tells } from './cells.ts'
+import { howMany, tells } from './cells.ts'
 import type { Ground } from './piece.ts'
 import type { ReplaySource } from './replay.ts'
 import { cellsOf } from './replay-cells.ts'
@@ -23,7 +23,7 @@ export async function leaveLater(source: ReplaySource, ground: Ground, places: r
     const waits = (await readOutcome(later.dir))?.replayed === undefined
     for (const { part, lines } of places) {
       if (lines === null || part.kind !== undefined) continue
-      const has = manifest?.parts.find(p => p.what === part.what && p.table === part.table && sameKey(p, lines))
+      const has = manifest?.parts.find(p => p.what === part.what && p.table === part.table && alikeInKey(p, lines))
       const columns = Object.entries(has?.columns ?? {}).filter(([c, type]) => lines.kept.columns[c] === type)
       if (has === undefined || (part.what === 'cells' && columns.length === 0)) continue
       // As what the migration had put there: found by its key.
@@ -42,10 +42,8 @@ async function leaveRows({ dialect }: Ground, lines: Lines, others: Lines, waits
     const text = `w.v${lines.columns.indexOf(c)}`
     return { telling: tells(text), same: `NOT ${dialect.differs(text, `l.v${j}`)}` }
   })
-  const sum = (conditions: readonly string[]) =>
-    ['0', ...conditions.map(c => `CASE WHEN ${c} THEN 1 ELSE 0 END`)].join(' + ')
-  const stays = sum(cells.map(({ telling, same }) => `${telling} AND (${same})`))
-  const goes = sum(cells.map(({ telling, same }) => `${telling} AND NOT (${same})`))
+  const stays = howMany(cells.map(({ telling, same }) => `${telling} AND (${same})`))
+  const goes = howMany(cells.map(({ telling, same }) => `${telling} AND NOT (${same})`))
   const both = `SELECT w.n AS n FROM ${lines.work} AS w JOIN ${others.work} AS l ON ${lines.sameKey(others, 'l')}
     WHERE w.state = ${LINE.waits}`
   await lines.mark(LINE.later, `${both} AND (${stays} > ${goes} OR ${goes} = 0)`)
@@ -74,7 +72,7 @@ async function laterThan(source: ReplaySource): Promise<ReplaySource[]> {
 }
 
 /** Rows without a key cannot be told apart. Of a key that has another type now the texts say nothing. */
-function sameKey({ key }: ArchivedPart, { kept, retyped }: Lines): boolean {
+function alikeInKey({ key }: ArchivedPart, { kept, retyped }: Lines): boolean {
   const names = Object.keys(kept.key)
   return names.length > 0 && sameJson(key, kept.key) && !names.some(k => retyped.includes(k))
 }

@@ -99,8 +99,7 @@ export class Lines {
     const beside = kept.what === 'filled' || kept.what === 'seeded'
     const keys = Object.keys(kept.key).map((_, i) => `k${i}`)
     const work = await merger.work(name, select, [['n'], ...(beside && keys.length > 0 ? [keys] : [])])
-    const telling =
-      kept.what === 'whose' ? await tellingIn(ground, kept.table, kept.shape, Object.keys(kept.columns)) : []
+    const telling = kept.what === 'whose' ? await tellingIn(ground, kept) : []
     return new Lines(ground, kept, work, { retyped: await Retyped.make(ground, kept, name), telling })
   }
 
@@ -170,9 +169,8 @@ export class Lines {
     if (filled === null) return `(SELECT * FROM ${this.work} AS w WHERE ${where}) AS w`
     const raw = filled.columns.flatMap((c, i) => (filled.retyped.includes(c) ? [`f.h${i} AS g${i}`] : []))
     const cells = ['f.n AS fn', ...filled.columns.map((_, i) => `f.v${i} AS f${i}`), ...raw]
-    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
     return `(SELECT w.*, ${cells.join(', ')} FROM ${this.work} AS w LEFT JOIN ${filled.work} AS f
-      ON ${same.join(' AND ')} WHERE ${where}) AS w`
+      ON ${this.sameKey(filled, 'f')} WHERE ${where}) AS w`
   }
 
   /**
@@ -190,15 +188,19 @@ export class Lines {
 
   /** True where a later run has something in that cell, of the line `w`. */
   laterHas(column: string): string[] {
-    const { dialect } = this.#ground
-    return this.laters.flatMap(later => {
-      const i = later.columns.indexOf(column)
-      if (i < 0) return []
-      const usual = later.kept.defaults[column] ?? null
-      const { cell, as } = later.keptOf(column, 'l')
-      const own = usual === null ? `${cell} IS NOT NULL` : dialect.differs(cell, as(usual))
-      return [`EXISTS (SELECT 1 FROM ${later.work} AS l WHERE ${this.sameKey(later, 'l')} AND ${own})`]
-    })
+    return this.laters
+      .filter(later => later.columns.includes(column))
+      .map(later => {
+        const has = `${this.sameKey(later, 'l')} AND ${later.unlikeDefault(column, 'l')}`
+        return `EXISTS (SELECT 1 FROM ${later.work} AS l WHERE ${has})`
+      })
+  }
+
+  /** A cell as it was kept is not what the column had by itself. */
+  unlikeDefault(column: string, w = 'w'): string {
+    const usual = this.kept.defaults[column] ?? null
+    const { cell, as } = this.keptOf(column, w)
+    return usual === null ? `${cell} IS NOT NULL` : this.#ground.dialect.differs(cell, as(usual))
   }
 
   /** The line `w` of these and the line `as` of others are of the same key. */
@@ -264,11 +266,9 @@ export class Lines {
 
   /** The row `o` of ours is another one: neither as it was kept, nor, under its key, as the migration puts it there. */
   get other(): string {
-    if (this.kept.what === 'whose') return this.remade([])
     const { seeds } = this
     if (seeds === null || this.keys.length === 0) return this.unlike
-    const same = this.keys.map((k, i) => `w.k${i} = s.k${seeds.keys.indexOf(k)}`)
-    const own = `SELECT 1 FROM ${seeds.work} AS s WHERE ${same.join(' AND ')} AND NOT ${seeds.unlikeAs('s')}`
+    const own = `SELECT 1 FROM ${seeds.work} AS s WHERE ${this.sameKey(seeds, 's')} AND NOT ${seeds.unlikeAs('s')}`
     return `(${this.unlike} AND (w.odd = 1 OR NOT EXISTS (${own})))`
   }
 
@@ -287,8 +287,7 @@ export class Lines {
   async leaveUntold(): Promise<void> {
     const { filled } = this
     if (filled === null || !this.told) return
-    const same = filled.keys.map((name, i) => `f.k${i} = w.k${this.keys.indexOf(name)}`)
-    const odd = `SELECT w.n AS n FROM ${this.work} AS w JOIN ${filled.work} AS f ON ${same.join(' AND ')}`
+    const odd = `SELECT w.n AS n FROM ${this.work} AS w JOIN ${filled.work} AS f ON ${this.sameKey(filled, 'f')}`
     await this.mark(LINE.left, `${odd} WHERE f.odd = 1 AND w.state = ${LINE.waits}`)
   }
 

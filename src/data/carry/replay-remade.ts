@@ -1,5 +1,5 @@
 import type { TableShape } from '../schema.ts'
-import { tells } from './cells.ts'
+import { howMany, tells } from './cells.ts'
 import type { Ground } from './piece.ts'
 
 /** So many rows are looked at, from the first and from the last by their key, for what many of them have. */
@@ -47,36 +47,39 @@ export function remade({ dialect }: Ground, cells: readonly Was[]): string {
     }
   })
   if (all.length === 0) return '(1 = 0)'
-  const sum = (conditions: readonly string[]) =>
-    ['0', ...conditions.map(c => `CASE WHEN ${c} THEN 1 ELSE 0 END`)].join(' + ')
   const plain = all.filter(c => !c.time)
   const changed = all.map(c => `(${c.either} AND NOT (${c.same}))`).join(' OR ')
-  const stays = sum(all.map(c => `${c.telling} AND ${c.what} = ${TELLS.apart} AND (${c.same})`))
-  const goes = sum(plain.map(c => `${c.telling} AND ${c.what} = ${TELLS.apart} AND NOT (${c.same})`))
-  const given = sum(all.map(c => `${c.telling} AND ${c.what} <= ${TELLS.some} AND (${c.same})`))
-  const other = sum(plain.map(c => `${c.either} AND ${c.what} <= ${TELLS.some} AND NOT (${c.same})`))
-  return `((${changed}) AND (${stays}) <= (${goes}) AND NOT ((${other}) = 0 AND (${given}) > 0))`
+  const stays = howMany(all.map(c => `${c.telling} AND ${c.what} = ${TELLS.apart} AND (${c.same})`))
+  const goes = howMany(plain.map(c => `${c.telling} AND ${c.what} = ${TELLS.apart} AND NOT (${c.same})`))
+  const given = howMany(all.map(c => `${c.telling} AND ${c.what} <= ${TELLS.some} AND (${c.same})`))
+  const other = howMany(plain.map(c => `${c.either} AND ${c.what} <= ${TELLS.some} AND NOT (${c.same})`))
+  return `((${changed}) AND ${stays} <= ${goes} AND NOT (${other} = 0 AND ${given} > 0))`
 }
 
 /** Says of a text of a column what it tells. */
 export type Telling = (text: string | null | undefined) => number
 
+/** A table, and how its rows are known. */
+interface Of {
+  readonly table: string
+  readonly shape: TableShape
+  readonly key: Readonly<Record<string, string>>
+  readonly columns: Readonly<Record<string, string>>
+}
+
 /** For each column what its texts tell: the default nothing, and what some of a thousand rows share but some rows from others. */
-export async function tellingIn(
-  { dialect, merger }: Ground,
-  table: string,
-  shape: TableShape,
-  columns: readonly string[],
-): Promise<readonly Telling[]> {
-  const text = (column: string, sql: string) => dialect.text(sql, shape.columns[column]?.type ?? '')
+export async function tellingIn(ground: Ground, of: Of): Promise<readonly Telling[]> {
+  const { dialect, merger } = ground
+  const columns = Object.keys(of.columns).map(name => {
+    const { type = '', default: usual = null } = of.shape.columns[name] ?? {}
+    return { text: dialect.text(dialect.quote(name), type), type, fixed: dialect.fixedDefault(usual, type) }
+  })
   const rows = await ends(
-    { dialect, merger },
-    table,
-    shape,
-    columns.map((c, i) => `${text(c, dialect.quote(c))} AS s${i}`),
+    ground,
+    of,
+    columns.map(({ text }, i) => `${text} AS s${i}`),
   )
-  const fixed = columns.map(c => dialect.fixedDefault(shape.columns[c]?.default ?? null, shape.columns[c]?.type ?? ''))
-  const own = columns.map((c, i) => `${fixed[i] == null ? 'NULL' : text(c, fixed[i])} AS s${i}`)
+  const own = columns.map(({ fixed, type }, i) => `${fixed === null ? 'NULL' : dialect.text(fixed, type)} AS s${i}`)
   const [defaults = {}] = await merger.query(`SELECT ${own.join(', ')}`)
   return columns.map((_, i) => {
     const [seen, shared] = [new Set<unknown>(), new Set<unknown>()]
@@ -91,20 +94,20 @@ export async function tellingIn(
 
 /** The first rows by their key and the last ones: what came lately shares other values than what has long been there. */
 async function ends(
-  { dialect, merger }: Pick<Ground, 'dialect' | 'merger'>,
-  table: string,
-  shape: TableShape,
+  { dialect, merger }: Ground,
+  { table, shape, key }: Of,
   list: readonly string[],
 ): Promise<Record<string, unknown>[]> {
-  const keys = shape.key.map((k, i) => `${dialect.text(dialect.quote(k), shape.columns[k]?.type ?? '')} AS k${i}`)
+  const names = Object.keys(key)
+  const keys = names.map((k, i) => `${dialect.text(dialect.quote(k), shape.columns[k]?.type ?? '')} AS k${i}`)
   const found = new Map<string, Record<string, unknown>>()
   for (const way of ['ASC', 'DESC']) {
-    const order = shape.key.map(k => `${dialect.quote(k)} ${way}`)
-    const by = order.length === 0 ? '' : ` ORDER BY ${order.join(', ')}`
+    const order = names.map(k => `${dialect.quote(k)} ${way}`)
     const rows = await merger.query(
-      `SELECT ${[...keys, ...list].join(', ')} FROM ${merger.table('ours', table)}${by} LIMIT ${SAMPLE}`,
+      `SELECT ${[...keys, ...list].join(', ')} FROM ${merger.table('ours', table)} ORDER BY ${order.join(', ')} LIMIT ${SAMPLE}`,
     )
-    for (const row of rows) found.set(JSON.stringify(shape.key.map((_, i) => row[`k${i}`])), row)
+    for (const row of rows) found.set(JSON.stringify(names.map((_, i) => row[`k${i}`])), row)
+    if (rows.length < SAMPLE) break
   }
   return [...found.values()]
 }

@@ -40,10 +40,10 @@ export class Strangers {
       const found = ways.map(({ by, on }) => {
         const rows = `SELECT ${as.join(', ')} FROM ${lines.work} AS w JOIN ${lines.ours} AS o ON ${on.join(' AND ')}
           WHERE w.state = ${LINE.waits}`
+        if (!doubtful) return `${rows} AND ${lines.other}`
         // A row is kept in each way that it may have been left in: it must be unlike all of these.
         const cells = named(dialect, 'o', names).join(', ')
-        const all = `GROUP BY ${cells} HAVING min(CASE WHEN ${lines.remade(by)} THEN 1 ELSE 0 END) = 1`
-        return doubtful ? `${rows} ${all}` : `${rows} AND ${lines.other}`
+        return `${rows} GROUP BY ${cells} HAVING min(CASE WHEN ${lines.remade(by)} THEN 1 ELSE 0 END) = 1`
       })
       const us = names.map((_, i) => `u${i}`)
       const work = await merger.work(`backout_strangers_${this.#made++}`, found.join(' UNION '), [us])
